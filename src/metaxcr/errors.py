@@ -1,0 +1,19 @@
+"""The one exception for everything a user can mend."""
+
+
+class UserError(Exception):
+    """The user's input is wrong, and one line says what, where, and how to mend it.
+
+    The command line prints the line without a traceback and exits with status 2.
+
+    Args:
+        what: What is wrong.
+        where: The place: a file, a ``file:line``, a configuration key.
+        fix: What to do about it.
+    """
+
+    def __init__(self, what: str, where: str | None = None, fix: str | None = None) -> None:
+        self.what, self.where, self.fix = what, where, fix
+        place = f" ({where})" if where else ""
+        remedy = f": {fix}" if fix else ""
+        super().__init__(f"{what}{place}{remedy}")
