@@ -1,0 +1,55 @@
+"""How an example is put into words for the encoder."""
+
+import re
+from functools import lru_cache
+
+from metaxcr.tasks.example import Example, Phrased, Relation
+from metaxcr.tasks.spec import TaskSpec
+
+_compiled = lru_cache(maxsize=256)(re.compile)
+
+
+def phrase(example: Example, spec: TaskSpec) -> Phrased:
+    """Put an example into the words that its task declares.
+
+    The context and the choices stay apart, because dual scoring encodes them apart; cross scoring joins them in the
+    order that the relation asks for. A choice is thus a text that makes sense by itself wherever the format allows:
+    a blank in a sentence is filled and the rest of the sentence goes with the choice.
+
+    Args:
+        example: What is asked.
+        spec: The task that it comes from.
+
+    Returns:
+        Context, choices and relation; the context is empty exactly when the relation is ``none``.
+    """
+    before, after = example.context, ""
+    if spec.phrasing.blank:
+        before, _, after = example.context.partition(spec.phrasing.blank)
+    relation = relation_of(example, spec)
+    words = {"context": example.context, "question": example.question, "before": before.strip()}
+    context = "" if relation == "none" else " ".join(spec.phrasing.context.format_map(words).split())
+    template = spec.phrasing.choice
+    return Phrased(
+        context,
+        tuple([template.format_map({"choice": choice, "after": after.rstrip()}) for choice in example.choices]),
+        relation,
+    )
+
+
+def relation_of(example: Example, spec: TaskSpec) -> Relation:
+    """Tell in which direction the context and the choices of an example stand to each other.
+
+    Args:
+        example: What is asked; without a question (as in ``rank(..., question=None)``) there is no direction.
+        spec: The task: its relation, and its rules on the wording of the question.
+
+    Returns:
+        ``effect``, ``cause``, ``answer`` or ``none``.
+    """
+    if spec.relation == "question":
+        return example.question if example.question in ("cause", "effect") else "answer"  # type: ignore[return-value]
+    for rule in spec.relation_rules:
+        if _compiled(rule.pattern).search(example.question):
+            return rule.relation
+    return spec.relation

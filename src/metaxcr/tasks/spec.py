@@ -1,0 +1,205 @@
+"""What a task declares about itself: one YAML file, strictly checked."""
+
+import re
+from pathlib import Path
+from string import Formatter
+from typing import Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from metaxcr.errors import UserError
+from metaxcr.tasks.example import Relation
+
+CONTEXT_WORDS = frozenset({"context", "question", "before"})
+CHOICE_WORDS = frozenset({"choice", "after"})
+
+
+class Strict(BaseModel):
+    """Base of all parts: frozen, and a key nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Files(Strict):
+    """The files of one split, relative to the data root; ``{language}`` stands for the language's code in file names.
+
+    ``labels`` is a file of its own: ``.lst`` holds one label a line, in step with the data; ``.csv`` holds
+    ``id,label`` without a header.
+    """
+
+    data: str
+    labels: str | None = None
+
+
+class Fields(Strict):
+    """Where a row keeps what. A dotted name reaches into nested objects.
+
+    Attributes:
+        id: Template over the row's own fields, ``{split}`` and ``{line}`` (1-based line of the file).
+        context: Field, or fields to be joined; None where there is none.
+        question: Field with ``cause``/``effect`` or a question in words.
+        choices: One field a choice, or the one field that holds a list.
+        choice_text: In a list of objects, the key of the text.
+        choice_key: In a list of objects, the key that ``label_kind: key`` refers to.
+        label: Field of the label, unless a file of its own holds it.
+        label_kind: ``zero`` and ``one``: an index that starts there; ``letter``: A, B, ...; ``key``: see above.
+    """
+
+    id: str = "{split}-{line}"
+    context: str | list[str] | None = None
+    question: str | None = None
+    choices: str | list[str]
+    choice_text: str | None = None
+    choice_key: str | None = None
+    label: str | None = None
+    label_kind: Literal["zero", "one", "letter", "key"] = "zero"
+
+
+class IdRange(Strict):
+    """The items of a split when several splits share a file: numbers from ``first`` to ``last``, both included."""
+
+    first: int
+    last: int | None = None
+
+    def __contains__(self, number: int) -> bool:
+        """Tell whether item ``number`` belongs to the split."""
+        return self.first <= number and (self.last is None or number <= self.last)
+
+
+class Split(Strict):
+    """One split: its files and what is special about it.
+
+    Attributes:
+        files: Where it lies.
+        n: Rows in the official file, for ``tasks check``.
+        labelled: False where the official file hides the labels; they are then None.
+        fields: Replaces the task's fields where this file is laid out differently.
+        ids: Which items of the file belong to the split.
+    """
+
+    files: Files
+    n: int | None = None
+    labelled: bool = True
+    fields: Fields | None = None
+    ids: IdRange | None = None
+
+
+class Phrasing(Strict):
+    """Templates for what the encoder reads: ``{context} {question}`` and ``{choice}``.
+
+    With ``blank`` the context is cut there, and ``{before}`` and ``{after}`` name its two parts.
+    """
+
+    context: str = "{context}"
+    choice: str = "{choice}"
+    blank: str | None = None
+
+    @model_validator(mode="after")
+    def _known_words(self) -> Self:
+        """Refuse a template with a word that no example has."""
+        for template, known in ((self.context, CONTEXT_WORDS), (self.choice, CHOICE_WORDS)):
+            words = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+            if words - known:
+                raise ValueError(f"template {template!r} may name only {sorted(known)}")
+        return self
+
+
+class RelationRule(Strict):
+    """A question that matches ``pattern`` has this relation; the first rule that matches decides."""
+
+    pattern: str
+    relation: Relation
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        """Refuse a pattern that is no regular expression."""
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        return pattern
+
+
+class Repair(Strict):
+    """Rows of the official files whose ``question`` is wrong, and the right value.
+
+    Attributes:
+        question: What the question of these rows is.
+        ids: split -> language -> ids of the rows.
+    """
+
+    question: Literal["cause", "effect"]
+    ids: dict[str, dict[str, list[str]]]
+
+
+class TaskSpec(Strict):
+    """A task as its YAML file declares it.
+
+    Attributes:
+        id: Name of the task and of the YAML file.
+        version: Raised whenever examples or phrasing may change.
+        group: ``source`` is learned from, ``target`` is what counts.
+        package: True when the files ship inside the package.
+        languages: ISO 639-1 codes; ``codes`` maps those that file names spell differently.
+        format: Reader: ``jsonl``, ``csv`` or ``tsv``; ``columns`` names the columns where the file has no header.
+        relation: ``question``: as each example's question says; otherwise the same for all, after ``relation_rules``.
+        polarity: ``implausible``: the label names the choice that does *not* hold.
+        parallel: The same id means the same item in every language.
+        origin: Tasks of one origin share items: the same id means the same item (leak guard).
+        licence, citation, url, defects: For the reader of a result; ``defects`` lists known faults of the files.
+    """
+
+    id: str
+    version: int = Field(ge=1)
+    title: str
+    group: Literal["source", "target"]
+    package: bool = False
+    languages: list[str] = Field(min_length=1)
+    codes: dict[str, str] = {}
+    format: str
+    columns: list[str] | None = None
+    fields_: Fields = Field(alias="fields")
+    splits: dict[str, Split] = Field(min_length=1)
+    phrasing: Phrasing = Phrasing()
+    relation: Literal["question", "effect", "cause", "answer", "none"]
+    relation_rules: list[RelationRule] = []
+    polarity: Literal["plausible", "implausible"] = "plausible"
+    parallel: bool = False
+    origin: str | None = None
+    repair: Repair | None = None
+    licence: str
+    citation: str
+    url: str
+    defects: list[str] = []
+
+
+def read_spec(path: Path) -> TaskSpec:
+    """Read and check one YAML file.
+
+    Args:
+        path: The file; its stem must be the task's id, so that a task is found by name.
+
+    Returns:
+        The declared task.
+
+    Raises:
+        UserError: Not YAML, an unknown or missing key, or a value of the wrong kind.
+    """
+    try:
+        declared = yaml.safe_load(path.read_text(encoding="utf-8"))
+        spec = TaskSpec.model_validate(declared)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UserError("the task file is not YAML", where, "mend the line") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"task key '{key}': {first['msg']}", str(path), "correct the key; `metaxcr tasks show copa` is a pattern"
+        ) from error
+    if spec.id != path.stem:
+        raise UserError(f"task id '{spec.id}' and file name differ", str(path), f"name the file {spec.id}.yaml")
+    return spec
