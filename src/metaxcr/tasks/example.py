@@ -10,8 +10,8 @@ Relation = Literal["effect", "cause", "answer", "none"]
 class Example:
     """One question with its choices, as the data set states it.
 
-    Labels are 0-based whatever the file says. For a task of polarity ``implausible`` the label names the choice
-    that is *least* plausible (see :class:`metaxcr.tasks.spec.TaskSpec`).
+    Labels are 0-based whatever the file says. For a task of polarity ``implausible`` the label names the
+    choice that is *least* plausible (see :class:`metaxcr.tasks.spec.TaskSpec`).
 
     Attributes:
         id: Unique within a split; the same in all languages of a parallel set.

@@ -12,9 +12,9 @@ _compiled = lru_cache(maxsize=256)(re.compile)
 def phrase(example: Example, spec: TaskSpec) -> Phrased:
     """Put an example into the words that its task declares.
 
-    The context and the choices stay apart, because dual scoring encodes them apart; cross scoring joins them in the
-    order that the relation asks for. A choice is thus a text that makes sense by itself wherever the format allows:
-    a blank in a sentence is filled and the rest of the sentence goes with the choice.
+    The context and the choices stay apart, because dual scoring encodes them apart; cross scoring joins them
+    in the order that the relation asks for. A choice is thus a text that makes sense by itself wherever the
+    format allows: a blank in a sentence is filled and the rest of the sentence goes with the choice.
 
     Args:
         example: What is asked.
@@ -29,12 +29,9 @@ def phrase(example: Example, spec: TaskSpec) -> Phrased:
     relation = relation_of(example, spec)
     words = {"context": example.context, "question": example.question, "before": before.strip()}
     context = "" if relation == "none" else " ".join(spec.phrasing.context.format_map(words).split())
-    template = spec.phrasing.choice
-    return Phrased(
-        context,
-        tuple([template.format_map({"choice": choice, "after": after.rstrip()}) for choice in example.choices]),
-        relation,
-    )
+    template, after = spec.phrasing.choice, after.rstrip()
+    choices = [template.format_map({"choice": choice, "after": after}) for choice in example.choices]
+    return Phrased(context, tuple(choices), relation)
 
 
 def relation_of(example: Example, spec: TaskSpec) -> Relation:

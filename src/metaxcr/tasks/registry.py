@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from metaxcr.errors import UserError
@@ -45,7 +45,7 @@ def task_ids() -> list[str]:
     return sorted(path.stem for path in SPECS.glob("*.yaml"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def task_spec(task_id: str) -> TaskSpec:
     """Return the declaration of a task.
 

@@ -7,12 +7,14 @@ from metaxcr.tasks.example import Example
 from metaxcr.tasks.spec import TaskSpec
 
 
-def repair(examples: Sequence[Example], spec: TaskSpec, split: str, language: str) -> tuple[list[Example], int]:
+def repair(
+    examples: Sequence[Example], spec: TaskSpec, split: str, language: str
+) -> tuple[list[Example], int]:
     """Correct the ``question`` of the rows that the task lists as wrong.
 
-    XCOPA v1 says "effect" in 250 of 500 Thai test items that ask for the cause, and in fewer items of four other
-    languages (the labels are right). The ids ship with the task, so that one language alone can be repaired;
-    :func:`metaxcr.tasks.check.verify_repair` holds them against the files of all languages.
+    XCOPA v1 says "effect" in 250 of 500 Thai test items that ask for the cause, and in fewer items of four
+    other languages (the labels are right). The ids ship with the task, so that one language alone can be
+    repaired; :func:`metaxcr.tasks.check.verify_repair` holds them against the files of all languages.
 
     Args:
         examples: One split in one language, as read.
@@ -21,7 +23,8 @@ def repair(examples: Sequence[Example], spec: TaskSpec, split: str, language: st
         language: ISO 639-1 code.
 
     Returns:
-        The examples, and how many of them were changed. A file that is already right is left alone and counts 0.
+        The examples, and how many of them were changed. A file that is already right is left alone and counts
+        0.
     """
     if spec.repair is None:
         return list(examples), 0

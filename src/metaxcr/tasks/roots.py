@@ -40,7 +40,8 @@ def candidate_roots(explicit: Path | None = None) -> list[Path]:
         The explicit root, ``$METAXCR_DATA`` and the cache folder, as far as they are set and exist.
 
     Raises:
-        UserError: A root that the user named is no folder; a silent fall-back would read other data than meant.
+        UserError: A root that the user named is no folder; a silent fall-back would read other data than
+            meant.
     """
     named = [(explicit, "--data"), (os.environ.get(VARIABLE), f"${VARIABLE}")]
     roots = []
@@ -49,7 +50,9 @@ def candidate_roots(explicit: Path | None = None) -> list[Path]:
             continue
         path = Path(value).expanduser()
         if not path.is_dir():
-            raise UserError(f"the data root '{path}' is no folder", source, "name the folder that holds the data sets")
+            raise UserError(
+                f"the data root '{path}' is no folder", source, "name the folder that holds the data sets"
+            )
         roots.append(path)
     if cache_root().is_dir():
         roots.append(cache_root())
@@ -91,7 +94,9 @@ def split_files(spec: TaskSpec, split: str, language: str, root: Path | None = N
             return SplitFiles(found[0], found[1] if len(found) > 1 else None)
     if spec.package:
         raise UserError(f"'{names[0]}' is missing from the package", str(STARTER), "install metaxcr again")
-    remedy = f"give --data or set {VARIABLE} to the folder that holds '{Path(names[0]).parts[0]}' ({spec.url})"
+    remedy = (
+        f"give --data or set {VARIABLE} to the folder that holds '{Path(names[0]).parts[0]}' ({spec.url})"
+    )
     if not roots:
         raise UserError(f"no data root for task '{spec.id}'", f"--data, ${VARIABLE}, {cache_root()}", remedy)
     missing = next(name for name in names if not (roots[0] / name).is_file())
@@ -113,7 +118,8 @@ def missing_files(spec: TaskSpec, root: Path | None = None) -> list[str]:
 def data_fingerprint(paths: Iterable[Path]) -> str:
     """Digest the contents of data files, for the configuration hash of a run.
 
-    Folders do not count, so the same data under another root give the same digest; nor does the order of the paths.
+    Folders do not count, so the same data under another root give the same digest; nor does the order of the
+    paths.
 
     Args:
         paths: The files that a run reads; a file named twice counts once.

@@ -12,8 +12,9 @@ def draw_shots(examples: Sequence[Example], k: int, seed: int) -> list[str]:
     """Draw k item ids, as many of each question type as its share allows.
 
     Only the ids, the question types and (seed, "shots") matter, so a parallel set gives the same ids in every
-    language and whatever the order of the file; draw from repaired data, where the types agree. Draws are nested:
-    the first 8 of 16 shots are the 8 shots of the same seed, and the two halves of a draw are alike in types.
+    language and whatever the order of the file; draw from repaired data, where the types agree. Draws are
+    nested: the first 8 of 16 shots are the 8 shots of the same seed, and the two halves of a draw are alike
+        in types.
 
     Args:
         examples: The pool, with unique ids.
@@ -45,29 +46,37 @@ def split_target(
         Name -> examples, in the order of ``parts``; question types are spread evenly.
 
     Raises:
-        UserError: A share is not positive, the shares sum to more than 1, a part would be empty, or an id occurs twice.
+        UserError: A share is not positive, the shares sum to more than 1, a part would be empty, or an id
+            occurs twice.
     """
     if any(share <= 0 for share in parts.values()) or sum(parts.values()) > 1 + 1e-9:
-        raise UserError(f"shares {dict(parts)} do not fit into 1", "target split", "use positive shares, sum <= 1")
+        raise UserError(
+            f"shares {dict(parts)} do not fit into 1", "target split", "use positive shares, sum <= 1"
+        )
     order = _sequence(examples, seed, "target-split")
     ends = [round(total * len(order)) for total in accumulate(parts.values())]
     cut = {name: order[start:end] for name, start, end in zip(parts, [0, *ends], ends, strict=False)}
     for name, part in cut.items():
         if not part:
-            raise UserError(f"part '{name}' of {len(order)} examples is empty", "target split", "raise its share")
+            raise UserError(
+                f"part '{name}' of {len(order)} examples is empty", "target split", "raise its share"
+            )
     return cut
 
 
 def _sequence(examples: Sequence[Example], seed: int, purpose: str) -> list[Example]:
     """Order all examples so that every prefix holds the question types in proportion.
 
-    Within a type the order is by a hash of the id. The next type is chosen by Webster's method (largest n / (2a + 1)
-    with n examples, a of them taken): unlike largest remainders it never takes a seat back as the prefix grows.
+    Within a type the order is by a hash of the id. The next type is chosen by Webster's method (largest n /
+    (2a + 1) with n examples, a of them taken): unlike largest remainders it never takes a seat back as the
+    prefix grows.
     """
     if len({example.id for example in examples}) != len(examples):
         raise UserError("an id occurs twice among the examples", purpose, "pass one split in one language")
     strata: dict[str, list[Example]] = {}
-    for example in sorted(examples, key=lambda example: (derive(seed, f"{purpose}/{example.id}"), example.id)):
+    for example in sorted(
+        examples, key=lambda example: (derive(seed, f"{purpose}/{example.id}"), example.id)
+    ):
         # questions in words are all different: only cause and effect are types of their own
         kind = example.question if example.question in ("cause", "effect") else ""
         strata.setdefault(kind, []).append(example)

@@ -10,9 +10,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from metaxcr.errors import UserError
 from metaxcr.tasks.example import Relation
+from metaxcr.tasks.rows import FORMATS
 
-CONTEXT_WORDS = frozenset({"context", "question", "before"})
-CHOICE_WORDS = frozenset({"choice", "after"})
+
+def _check_words(template: str, known: set[str] | None) -> str:
+    """Return the template; refuse placeholders that are no plain names, or none of ``known`` if given."""
+    for _, name, form, conversion in Formatter().parse(template):
+        if name is None:
+            continue
+        if (
+            not name
+            or set(name) & set(".[]")
+            or form
+            or conversion
+            or (known is not None and name not in known)
+        ):
+            allowed = "plain field names" if known is None else ", ".join(sorted(known))
+            raise ValueError(f"template {template!r} may name only {allowed}")
+    return template
 
 
 class Strict(BaseModel):
@@ -22,14 +37,20 @@ class Strict(BaseModel):
 
 
 class Files(Strict):
-    """The files of one split, relative to the data root; ``{language}`` stands for the language's code in file names.
+    """The files of one split, relative to the data root.
 
-    ``labels`` is a file of its own: ``.lst`` holds one label a line, in step with the data; ``.csv`` holds
-    ``id,label`` without a header.
+    ``{language}`` stands for the language's code in file names. ``labels`` is a file of its own: ``.lst`` holds one
+    label a line, in step with the data; ``.csv`` holds ``id,label`` without a header.
     """
 
     data: str
     labels: str | None = None
+
+    @field_validator("data", "labels")
+    @classmethod
+    def _known_words(cls, template: str | None) -> str | None:
+        """Refuse a file name with a placeholder other than the language."""
+        return template if template is None else _check_words(template, {"language"})
 
 
 class Fields(Strict):
@@ -43,7 +64,8 @@ class Fields(Strict):
         choice_text: In a list of objects, the key of the text.
         choice_key: In a list of objects, the key that ``label_kind: key`` refers to.
         label: Field of the label, unless a file of its own holds it.
-        label_kind: ``zero`` and ``one``: an index that starts there; ``letter``: A, B, ...; ``key``: see above.
+        label_kind: ``zero`` and ``one``: an index that starts there; ``letter``: A, B, ...; ``key``: see
+            above.
     """
 
     id: str = "{split}-{line}"
@@ -55,9 +77,15 @@ class Fields(Strict):
     label: str | None = None
     label_kind: Literal["zero", "one", "letter", "key"] = "zero"
 
+    @field_validator("id")
+    @classmethod
+    def _plain_words(cls, template: str) -> str:
+        """Refuse an id that reaches into its fields: ids are made of plain fields."""
+        return _check_words(template, None)
+
 
 class IdRange(Strict):
-    """The items of a split when several splits share a file: numbers from ``first`` to ``last``, both included."""
+    """The items of a split where several share a file: numbers from ``first`` to ``last`` inclusive."""
 
     first: int
     last: int | None = None
@@ -98,10 +126,8 @@ class Phrasing(Strict):
     @model_validator(mode="after")
     def _known_words(self) -> Self:
         """Refuse a template with a word that no example has."""
-        for template, known in ((self.context, CONTEXT_WORDS), (self.choice, CHOICE_WORDS)):
-            words = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-            if words - known:
-                raise ValueError(f"template {template!r} may name only {sorted(known)}")
+        _check_words(self.context, {"context", "question", "before"})
+        _check_words(self.choice, {"choice", "after"})
         return self
 
 
@@ -143,12 +169,15 @@ class TaskSpec(Strict):
         group: ``source`` is learned from, ``target`` is what counts.
         package: True when the files ship inside the package.
         languages: ISO 639-1 codes; ``codes`` maps those that file names spell differently.
-        format: Reader: ``jsonl``, ``csv`` or ``tsv``; ``columns`` names the columns where the file has no header.
-        relation: ``question``: as each example's question says; otherwise the same for all, after ``relation_rules``.
+        format: Reader: a name in :data:`metaxcr.tasks.rows.FORMATS`; ``columns`` names the columns where the
+            file has no header.
+        relation: ``question``: as each example's question says; otherwise the same for all, after
+            ``relation_rules``.
         polarity: ``implausible``: the label names the choice that does *not* hold.
         parallel: The same id means the same item in every language.
         origin: Tasks of one origin share items: the same id means the same item (leak guard).
-        licence, citation, url, defects: For the reader of a result; ``defects`` lists known faults of the files.
+        licence, citation, url, defects: For the reader of a result; ``defects`` lists known faults of the
+            files.
     """
 
     id: str
@@ -174,6 +203,14 @@ class TaskSpec(Strict):
     url: str
     defects: list[str] = []
 
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, name: str) -> str:
+        """Refuse a format that no reader reads."""
+        if name not in FORMATS:
+            raise ValueError(f"'{name}' is none of {', '.join(FORMATS)}")
+        return name
+
 
 def read_spec(path: Path) -> TaskSpec:
     """Read and check one YAML file.
@@ -198,8 +235,12 @@ def read_spec(path: Path) -> TaskSpec:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"task key '{key}': {first['msg']}", str(path), "correct the key; `metaxcr tasks show copa` is a pattern"
+            f"task key '{key}': {first['msg']}",
+            str(path),
+            "correct the key; `metaxcr tasks show copa` is a pattern",
         ) from error
     if spec.id != path.stem:
-        raise UserError(f"task id '{spec.id}' and file name differ", str(path), f"name the file {spec.id}.yaml")
+        raise UserError(
+            f"task id '{spec.id}' and file name differ", str(path), f"name the file {spec.id}.yaml"
+        )
     return spec
