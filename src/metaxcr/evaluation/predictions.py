@@ -1,0 +1,169 @@
+"""One method's answers to one test split in one language, and the two files that keep them."""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metaxcr.errors import UserError
+
+REGIMES = ("none", "zero-shot", "zero-shot-aux", "few-shot", "pooled-shots", "transductive")
+DATA = ("repaired", "raw")
+_META = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "total_labels")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities of every choice of every item, with all that a row of the results has to name.
+
+    Args:
+        task: Task id.
+        lang: ISO 639-1 code.
+        split: Name of the split, as the task declares it.
+        data: ``"repaired"`` or ``"raw"``.
+        regime: One of :data:`REGIMES`: which labels were allowed (``"none"``: an untrained baseline).
+        method: Who answered, for instance ``"similarity"`` or ``"finetune"``.
+        seed: Training seed; ``None`` for a deterministic method, whose answers hold for every seed.
+        k: Labelled examples used in the tested language.
+        total_labels: Labelled target examples used in all languages together.
+        ids: Item ids, unique.
+        probabilities: One list per item, as long as the item has choices.
+        labels: Index of the right choice, from 0.
+
+    Raises:
+        UserError: The parts do not fit together.
+    """
+
+    task: str
+    lang: str
+    split: str
+    data: str
+    regime: str
+    method: str
+    seed: int | None
+    k: int
+    total_labels: int
+    ids: list[str]
+    probabilities: list[list[float]]
+    labels: list[int]
+
+    def __post_init__(self) -> None:
+        """Refuse what would otherwise become a wrong number in a table."""
+        if self.regime not in REGIMES:
+            raise UserError(f"unknown regime {self.regime!r}", self.name, f"use one of {', '.join(REGIMES)}")
+        if self.data not in DATA:
+            raise UserError(f"unknown data {self.data!r}", self.name, f"use one of {', '.join(DATA)}")
+        if not self.ids:
+            raise UserError("there are no predictions", self.name)
+        if not len(self.ids) == len(self.probabilities) == len(self.labels):
+            counts = f"{len(self.ids)} ids, {len(self.probabilities)} answers, {len(self.labels)} labels"
+            raise UserError(f"lengths differ: {counts}", self.name)
+        if len(set(self.ids)) != len(self.ids):
+            raise UserError("an item id occurs twice", self.name)
+        for name, row, label in zip(self.ids, self.probabilities, self.labels, strict=True):
+            if len(row) < 2 or not all(math.isfinite(value) for value in row):
+                raise UserError(f"item {name} needs two or more finite probabilities", self.name)
+            if not 0 <= label < len(row):
+                raise UserError(f"item {name} has label {label} for {len(row)} choices", self.name)
+
+    @property
+    def name(self) -> str:
+        """File stem ``<task>.<lang>.<method>.seed<n>``, unique within a run.
+
+        The method part carries regime and k (``few-shot-finetune-k16``); an untrained baseline is its bare
+        name; a deterministic method stands for every seed and is called ``seedall``. A split other than
+        ``test`` and raw data are appended.
+        """
+        method = self.method if self.regime == "none" else f"{self.regime}-{self.method}"
+        parts = [self.task, self.lang, f"{method}-k{self.k}" if self.k else method]
+        parts.append("seedall" if self.seed is None else f"seed{self.seed}")
+        parts += [self.split] if self.split != "test" else []
+        parts += ["raw"] if self.data == "raw" else []
+        return ".".join(parts)
+
+    @cached_property
+    def choices(self) -> list[int]:
+        """Index of the most probable choice per item; the first one of a tie."""
+        return [int(np.argmax(row)) for row in self.probabilities]
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """Shape (items,): whether the choice is the label."""
+        return np.equal(self.choices, self.labels)
+
+    def write(self, folder: Path) -> Path:
+        """Write ``<name>.jsonl`` (one item a line) and ``<name>.meta.json`` (all else) into ``folder``.
+
+        Each file is written under a temporary name and renamed; the items come last, so that whoever
+        sees them also finds their metadata. Equal predictions give equal bytes.
+
+        Returns:
+            The path of the items.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        meta = {key: getattr(self, key) for key in _META}
+        _replace(folder / f"{self.name}.meta.json", json.dumps(meta, indent=2, ensure_ascii=False) + "\n")
+        rows = zip(self.ids, self.probabilities, self.choices, self.labels, strict=True)
+        keys = ("id", "probabilities", "choice", "label")
+        lines = [json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + "\n" for row in rows]
+        path = folder / f"{self.name}.jsonl"
+        _replace(path, "".join(lines))
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> "Predictions":
+        """Read what :meth:`write` wrote.
+
+        Args:
+            path: The ``.jsonl`` file; its ``.meta.json`` lies beside it.
+
+        Raises:
+            UserError: A file is missing or a line is malformed; the message names file and line.
+        """
+        meta_path = path.with_name(path.name.removesuffix(".jsonl") + ".meta.json")
+        meta = _parse(_text(meta_path), str(meta_path), _META)
+        ids, probabilities, labels = [], [], []
+        for number, line in enumerate(_text(path).splitlines(), start=1):
+            where = f"{path}:{number}"
+            row = _parse(line, where, ("id", "probabilities", "choice", "label"))
+            try:
+                ids.append(str(row["id"]))
+                probabilities.append([float(value) for value in row["probabilities"]])
+                labels.append(int(row["label"]))
+                consistent = row["choice"] == int(np.argmax(probabilities[-1]))
+            except (TypeError, ValueError) as error:
+                raise UserError(f"malformed prediction: {error}", where, "write the file anew") from error
+            if not consistent:
+                raise UserError("choice is not the most probable one", where, "write the file anew")
+        return cls(**{key: meta[key] for key in _META}, ids=ids, probabilities=probabilities, labels=labels)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(temporary, path)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError("cannot read predictions", str(path), "run `metaxcr evaluate` again") from error
+
+
+def _parse(text: str, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError("not valid JSON", where, "write the file anew") from error
+    missing = [key for key in keys if not isinstance(row, dict) or key not in row]
+    if missing:
+        raise UserError(f"missing {', '.join(missing)}", where, "write the file anew")
+    result: dict[str, Any] = row
+    return result
