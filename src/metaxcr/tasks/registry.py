@@ -95,6 +95,6 @@ def _known(kind: str, name: str, names: Sequence[str]) -> None:
     """Refuse a name that does not exist, with the nearest that does."""
     if name in names:
         return
-    near = difflib.get_close_matches(name, names, n=1)
-    fix = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(names)}"
-    raise UserError(f"unknown {kind}: '{name}'", None, fix)
+    near = difflib.get_close_matches(name, names, n=1) if len(name) > 3 else []  # codes have no neighbours
+    guess = f"did you mean '{near[0]}'? " if near else ""
+    raise UserError(f"unknown {kind} '{name}'", None, f"{guess}There are {', '.join(names)}")

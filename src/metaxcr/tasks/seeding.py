@@ -13,7 +13,7 @@ def derive(seed: int, purpose: str, step: int = 0) -> int:
 
     Args:
         seed: The run's seed.
-        purpose: What the numbers are for (``"shots"``, ``"episode"``, ...): two purposes never share a stream.
+        purpose: What the numbers are for (``"shots"``, ``"episode"``, ...); no two share a stream.
         step: The step within the purpose.
 
     Returns:

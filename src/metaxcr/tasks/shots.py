@@ -14,7 +14,7 @@ def draw_shots(examples: Sequence[Example], k: int, seed: int) -> list[str]:
     Only the ids, the question types and (seed, "shots") matter, so a parallel set gives the same ids in every
     language and whatever the order of the file; draw from repaired data, where the types agree. Draws are
     nested: the first 8 of 16 shots are the 8 shots of the same seed, and the two halves of a draw are alike
-        in types.
+    in types.
 
     Args:
         examples: The pool, with unique ids.

@@ -39,8 +39,8 @@ class Strict(BaseModel):
 class Files(Strict):
     """The files of one split, relative to the data root.
 
-    ``{language}`` stands for the language's code in file names. ``labels`` is a file of its own: ``.lst`` holds one
-    label a line, in step with the data; ``.csv`` holds ``id,label`` without a header.
+    ``{language}`` stands for the language's code in file names. ``labels`` is a file of its own: ``.lst``
+    holds one label a line, in step with the data; ``.csv`` holds ``id,label`` without a header.
     """
 
     data: str

@@ -1,0 +1,132 @@
+import time
+
+import pytest
+
+from metaxcr.errors import UserError
+from metaxcr.tasks.registry import load, task_ids, task_spec
+
+# rows of the official files
+COUNTS = {
+    "balanced_copa": {"train": 1000},
+    "codah": {"train": 1665, "dev": 556, "test": 555, "full": 2776},
+    "commonsenseqa": {"train": 9741, "dev": 1221, "test": 1140},
+    "comve": {"train": 10000, "dev": 997, "test": 1000},
+    "copa": {"train": 400, "val": 100, "test": 500},
+    "ecare": {"train": 14928, "dev": 2132},
+    "openbookqa": {"train": 4957, "dev": 500, "test": 500},
+    "qasc": {"train": 8134, "dev": 926},
+    "socialiqa": {"train": 33410, "dev": 1954},
+    "winogrande": {
+        "train": 10234,
+        "train_xs": 160,
+        "train_s": 640,
+        "train_m": 2558,
+        "train_l": 10234,
+        "dev": 1267,
+    },
+    "xcopa": {"val": 100, "test": 500},
+    "xcopa_en": {"val": 100, "test": 500},
+    "xstorycloze": {"train": 360, "test": 1511},
+}
+CHOICES = {"codah": 4, "commonsenseqa": 5, "openbookqa": 4, "qasc": 8, "socialiqa": 3}  # the others offer 2
+
+
+def test_all_tasks_are_there():
+    starter = ["causes", "facts", "sense", "social", "stories", "target"]
+    assert task_ids() == sorted([*COUNTS, *(f"starter_{name}" for name in starter)])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("task_id", COUNTS)
+def test_official_files_are_read_whole(data_root, task_id):
+    spec = task_spec(task_id)
+    assert set(spec.splits) == set(COUNTS[task_id])
+    for split, count in COUNTS[task_id].items():
+        assert spec.splits[split].n == count
+        for language in spec.languages:
+            examples = load(task_id, split, language=language, root=data_root).examples
+            assert len(examples) == count
+            assert {len(example.choices) for example in examples} == {CHOICES.get(task_id, 2)}
+            assert {example.language for example in examples} == {language}
+            hidden = (task_id, split) in {("copa", "test"), ("commonsenseqa", "test")}
+            assert all((example.label is None) == hidden for example in examples)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("task_id", ["xcopa", "xstorycloze"])
+def test_parallel_sets_agree_in_ids_and_labels(data_root, task_id):
+    spec = task_spec(task_id)
+    for split in spec.splits:
+        keys = {
+            tuple(
+                (e.id, e.label, e.question)
+                for e in load(task_id, split, language=language, root=data_root).examples
+            )
+            for language in spec.languages
+        }
+        assert len(keys) == 1
+
+
+@pytest.mark.real
+def test_copa_and_xcopa_name_the_same_items(data_root):
+    for split in ("val", "test"):
+        copa = load("copa", split, root=data_root).examples
+        english = load("xcopa_en", split, root=data_root).examples
+        thai = load("xcopa", split, language="th", root=data_root).examples
+        assert [(e.id, e.context) for e in copa] == [(e.id, e.context) for e in english]
+        assert [(e.id, e.label, e.question) for e in english] == [(e.id, e.label, e.question) for e in thai]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("task_id", "split", "language", "identity", "label", "choice"),
+    [
+        ("copa", "train", "en", "train-0", 0, "The sun was rising."),
+        ("ecare", "train", "en", "train-0", 0, "The roots of many plants are not moistened by rain."),
+        ("socialiqa", "train", "en", "train-1", 0, "like attending"),
+        ("commonsenseqa", "train", "en", "075e483d21c29a511267ef62bedc0461", 0, "ignore"),
+        ("winogrande", "dev", "en", "3FCO4VKOZ4BJQ6IFC0VAIBK4KTWE7U-2", 1, "Maria"),
+        ("codah", "full", "en", "full-1", 3, "tempted to snack when I feel this way."),
+        ("openbookqa", "train", "en", "7-980", 3, "plants sprouting, blooming and wilting"),
+        ("comve", "train", "en", "0", 0, "He poured orange juice on his cereal."),
+        ("qasc", "train", "en", "train-1", 5, "beads"),
+        ("qasc", "dev", "en", "3NGI5ARFTT4HNGVWXAMLNBMFA0U1PG", 5, "local weather conditions"),
+        ("xcopa", "val", "zh", "val-0", 1, "水从水龙头喷口流出。"),
+        ("xstorycloze", "train", "en", "138d5bfb-05cc-41e3-bf2c-fa85ebad14e2", 0, "He is happy now."),
+        ("balanced_copa", "train", "en", "1001", 0, "The grass was cut."),
+    ],
+)
+def test_labels_point_at_the_choice_they_should(data_root, task_id, split, language, identity, label, choice):
+    examples = {
+        example.id: example for example in load(task_id, split, language=language, root=data_root).examples
+    }
+    assert examples[identity].label == label
+    assert examples[identity].choices[label] == choice
+
+
+@pytest.mark.real
+def test_the_largest_set_is_read_fast(data_root):
+    start = time.process_time()
+    load("socialiqa", "train", root=data_root)
+    assert time.process_time() - start < 5  # 0.4 s on an ordinary machine; the margin is for busy ones
+
+
+def test_names_that_do_not_exist_get_the_nearest():
+    for call, near in (
+        (lambda: task_spec("xcoppa"), "'xcopa'"),
+        (lambda: load("starter_target", "tset"), "'test'"),
+        (lambda: load("starter_target", "test", language="xx"), "There are en, es"),
+    ):
+        with pytest.raises(UserError) as caught:
+            call()
+        assert caught.value.fix is not None and near in caught.value.fix
+
+
+def test_a_malformed_line_of_an_official_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("METAXCR_DATA", raising=False)
+    path = tmp_path / "copa" / "train.jsonl"
+    path.parent.mkdir()
+    good = '{"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "label": 0, "idx": 0}\n'
+    path.write_text(good + good.replace('"label": 0, "idx": 0', '"label": 7, "idx": 1'))
+    with pytest.raises(UserError, match=r"label 7 is out of range for 2 choices \(.*copa/train\.jsonl:2\)"):
+        load("copa", "train", root=tmp_path)

@@ -1,0 +1,111 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metaxcr.errors import UserError
+from metaxcr.tasks.example import Example
+from metaxcr.tasks.registry import load, task_spec
+from metaxcr.tasks.shots import draw_shots, split_target
+
+KINDS = ("cause", "effect", "Why?")
+
+
+def pool(kinds, language="en", label=0):
+    return [
+        Example(f"i{number}", f"{language} text {number}", kind, ("a", "b"), label, language, "toy")
+        for number, kind in enumerate(kinds)
+    ]
+
+
+pools = st.lists(st.sampled_from(KINDS), min_size=1, max_size=60).map(pool)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pools, st.integers(0, 5), st.randoms(use_true_random=False))
+def test_draws_are_nested_and_blind_to_order_language_and_labels(examples, seed, random):
+    whole = draw_shots(examples, len(examples), seed)
+    assert sorted(whole) == sorted(example.id for example in examples)
+    shuffled = pool([example.question for example in examples], language="th", label=1)
+    random.shuffle(shuffled)
+    for k in range(len(examples) + 1):
+        assert draw_shots(shuffled, k, seed) == whole[:k]
+
+
+@settings(max_examples=60, deadline=None)
+@given(pools, st.integers(0, 5))
+def test_every_prefix_is_in_proportion(examples, seed):
+    share = {kind: count / len(examples) for kind, count in Counter(e.question for e in examples).items()}
+    kind_of = {example.id: example.question for example in examples}
+    taken = Counter()
+    for k, identity in enumerate(draw_shots(examples, len(examples), seed), start=1):
+        taken[kind_of[identity]] += 1
+        assert all(abs(taken[kind] - share[kind] * k) <= 1 for kind in share)
+
+
+def test_halves_are_alike():
+    examples = pool(["cause"] * 50 + ["effect"] * 50)
+    kind_of = {example.id: example.question for example in examples}
+    ids = draw_shots(examples, 16, 0)
+    assert (
+        Counter(map(kind_of.get, ids[:8])) == Counter(map(kind_of.get, ids[8:])) == {"cause": 4, "effect": 4}
+    )
+
+
+def test_another_seed_draws_others():
+    examples = pool(["cause", "effect"] * 50)
+    assert len({tuple(draw_shots(examples, 16, seed)) for seed in range(10)}) == 10
+
+
+def test_every_item_can_be_drawn():
+    examples = pool(["cause", "effect"] * 10)
+    drawn = Counter(identity for seed in range(200) for identity in draw_shots(examples, 4, seed))
+    # 200 draws of 4 from 20: 40 each on average, and six standard deviations are 36
+    assert len(drawn) == 20 and min(drawn.values()) > 10
+
+
+@pytest.mark.parametrize("k", [-1, 4])
+def test_impossible_numbers_are_refused(k):
+    with pytest.raises(UserError, match="from 3 examples"):
+        draw_shots(pool(["cause"] * 3), k, 0)
+
+
+def test_ids_must_be_unique():
+    with pytest.raises(UserError, match="twice"):
+        draw_shots([*pool(["cause"]), *pool(["effect"])], 1, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(20, 200), st.integers(0, 3))
+def test_target_parts_never_overlap(size, seed):
+    examples = pool([KINDS[number % 2] for number in range(size)])
+    parts = split_target(examples, {"source": 0.6, "query": 0.2, "reward": 0.2}, seed)
+    ids = [example.id for part in parts.values() for example in part]
+    assert sorted(ids) == sorted(example.id for example in examples)
+    assert list(parts) == ["source", "query", "reward"]
+    for name, share in (("source", 0.6), ("query", 0.2), ("reward", 0.2)):
+        assert abs(len(parts[name]) - share * size) <= 1
+        kinds = Counter(example.question for example in parts[name])
+        assert abs(kinds["cause"] - kinds["effect"]) <= 2
+    assert parts == split_target(examples[::-1], {"source": 0.6, "query": 0.2, "reward": 0.2}, seed)
+
+
+@pytest.mark.parametrize("parts", [{"a": 0.7, "b": 0.4}, {"a": 0.5, "b": 0.0}, {"a": 0.9, "b": 0.01}])
+def test_impossible_parts_are_refused(parts):
+    with pytest.raises(UserError, match="target split"):
+        split_target(pool(["cause"] * 10), parts, 0)
+
+
+def test_a_share_may_stay_unused():
+    parts = split_target(pool(["cause"] * 10), {"a": 0.3, "b": 0.3}, 0)
+    assert [len(part) for part in parts.values()] == [3, 3]
+
+
+@pytest.mark.real
+def test_shots_are_the_same_items_in_all_languages(data_root):
+    drawn = {
+        tuple(draw_shots(load("xcopa", "val", language=language, root=data_root).examples, 16, 0))
+        for language in task_spec("xcopa").languages
+    }
+    assert len(drawn) == 1
