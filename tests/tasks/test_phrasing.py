@@ -84,3 +84,7 @@ def test_every_real_example_can_be_phrased(data_root):
                 phrased = phrase(example, spec)
                 assert (phrased.context == "") == (phrased.relation == "none")
                 assert all(choice.strip() == choice for choice in phrased.choices)
+
+
+def test_a_context_that_does_not_count_is_left_out(make_spec, make_example):
+    assert phrase(make_example(), make_spec(relation="none")).context == ""

@@ -94,3 +94,6 @@ def test_the_fingerprint_sees_contents_and_not_folders(tmp_path):
     two.write_text("{} \n")
     assert data_fingerprint([one]) != data_fingerprint([two])
     assert data_fingerprint([one, two]) == data_fingerprint([two, one])
+    renamed = one.rename(one.with_name("val.jsonl"))
+    two.write_bytes(renamed.read_bytes())
+    assert data_fingerprint([renamed]) != data_fingerprint([two])

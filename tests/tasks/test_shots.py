@@ -109,3 +109,16 @@ def test_shots_are_the_same_items_in_all_languages(data_root):
         for language in task_spec("xcopa").languages
     }
     assert len(drawn) == 1
+
+
+def test_a_rare_type_comes_as_early_as_its_share():
+    # by Webster's method; the usual 1, 2, 3, ... as divisors would leave it to the end
+    examples = pool(["cause"] * 8 + ["effect"])
+    kind_of = {example.id: example.question for example in examples}
+    assert [kind_of[identity] for identity in draw_shots(examples, 9, 0)].index("effect") == 4
+
+
+def test_shots_and_parts_are_drawn_apart():
+    examples = pool(["cause"] * 20)
+    part = split_target(examples, {"all": 1.0}, 0)["all"]
+    assert draw_shots(examples, 20, 0) != [example.id for example in part]
