@@ -1,0 +1,212 @@
+"""Figures of outcomes: accuracy per language beside the baseline, and what each stage cost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from metaxcr.errors import UserError
+from metaxcr.evaluation.predictions import REGIMES
+from metaxcr.reporting import canvas
+from metaxcr.reporting.accuracies import (
+    Average,
+    Estimate,
+    Point,
+    Setting,
+    averages,
+    language_points,
+    main_place,
+)
+from metaxcr.reporting.read import Record, read_run, records
+from metaxcr.reporting.words import STAGES, amount, duration, language
+
+_COLOURS = [canvas.LIGHT[role] for role in ("none", "m1", "m2", "m3", "m4", "m5", "soft")]
+_MARKERS = "Dos^vPX*"
+_STEP = 11  # px between two settings of one language
+_LEGEND_ROW = 19  # px
+_AVERAGE = ""  # the place of the average among the languages
+
+
+def looks(settings: Sequence[Setting]) -> dict[Setting, tuple[str, str]]:
+    """Return colour and marker of each setting.
+
+    The colour is the regime's, in every report; the marker differs between regimes too, so that colour is
+    never the only difference, and between the settings of one regime.
+    """
+    found: dict[Setting, tuple[str, str]] = {}
+    for setting in sorted(settings, key=lambda item: item.order):
+        place = sum(other.regime == setting.regime for other in found)
+        regime = REGIMES.index(setting.regime) if setting.regime in REGIMES else len(REGIMES)
+        found[setting] = _COLOURS[regime], _MARKERS[(regime + place) % len(_MARKERS)]
+    return found
+
+
+def by_baseline(points: Sequence[Point]) -> list[str]:
+    """Return the languages, the one where the untrained baseline does best first, and English last."""
+    base = {point.lang: point.value.mean for point in points if point.setting.regime == "none"}
+    return sorted(
+        {point.lang for point in points}, key=lambda lang: (lang == "en", -base.get(lang, -1.0), lang)
+    )
+
+
+def accuracy(points: Sequence[Point], means: Sequence[Average], width: int) -> Figure:
+    """Draw accuracy per language as dots with 95 % whiskers, the average over languages on top.
+
+    The grey line in each band carries the baseline's accuracy through the band, so that every dot is read
+    against it. To be called inside ``canvas.drawing()``.
+
+    Args:
+        points: One per language and setting, of one task and one kind of data.
+        means: The averages of the same task and data.
+        width: Width in pixels.
+    """
+    styles = looks(list({point.setting: None for point in points}))
+    rows = ([_AVERAGE] if means else []) + by_baseline(points)
+    columns = 3 if width > 600 else 1
+    band = _STEP * len(styles) + 12
+    top = _LEGEND_ROW * -(-len(styles) // columns) + 12
+    left = 8 + 7.4 * max(len(_row_name(row)) for row in rows)
+    height = band * len(rows)
+    fig = canvas.figure(width, top + height + 44)
+    axes = canvas.place(fig, left, top, width - left - 12, height)
+    for index, row in enumerate(rows):
+        values = {average.setting: average.value for average in means} if row == _AVERAGE else {}
+        values |= {point.setting: point.value for point in points if point.lang == row}
+        if index % 2 == 0:
+            axes.axhspan(index * band, (index + 1) * band, color=canvas.BAND, linewidth=0, zorder=0)
+        _draw_row(axes, index * band, band, values, styles)
+    axes.set_ylim(height, 0)
+    axes.set_yticks([(index + 0.5) * band for index in range(len(rows))], [_row_name(row) for row in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("accuracy, %", fontsize=12)
+    if means:
+        axes.get_yticklabels()[0].set_fontweight("bold")
+        axes.axhline(band, color=canvas.SOFT, linewidth=1)
+    _legend(fig, axes, styles, columns)
+    return fig
+
+
+def costs(record: Record, width: int) -> Figure | None:
+    """Draw seconds and token-passes per stage as bars, with the trunk's cold and warm time apart.
+
+    Args:
+        record: Contents of ``costs.json``.
+        width: Width in pixels.
+
+    Returns:
+        The figure, or None where no stage is recorded.
+    """
+    bars = cost_bars(record)
+    if not bars:
+        return None
+    names = [name for name, *_ in bars]
+    left, height, side = 8 + 7.6 * max(map(len, names)), 27 * len(bars), width > 600
+    fig = canvas.figure(width, height + 62 if side else 2 * (height + 62))
+    each = (width - 40) / 2 - left if side else width - left - 8
+    columns = (
+        ("time", duration, [seconds for _, seconds, _ in bars]),
+        ("token-passes", amount, [passes for *_, passes in bars]),
+    )
+    for index, (title, show, values) in enumerate(columns):
+        x = left + index * (each + left + 40) if side else left
+        axes = canvas.place(fig, x, 28 + (0 if side else index * (height + 62)), each, height)
+        axes.barh(names, values, height=0.62, color=canvas.LIGHT["m1"])
+        axes.set_ylim(len(bars) - 0.5, -0.5)
+        axes.set_xlim(0, 1.35 * max([*values, 1e-9]))
+        for y, value in enumerate(values):
+            axes.text(value + 0.015 * axes.get_xlim()[1], y, show(value), va="center", fontsize=11)
+        axes.set_title(title)
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    return fig
+
+
+def cost_bars(record: Record) -> list[tuple[str, float, float]]:
+    """Return ``(name, seconds, token-passes)`` per stage, added up over seeds, in the order of the run."""
+    sums: dict[str, tuple[float, float]] = {}
+    for stage in records(record.get("stages")):
+        name = str(stage.get("stage", "?"))
+        seconds, passes = sums.get(name, (0.0, 0.0))
+        sums[name] = seconds + (stage.get("seconds") or 0), passes + (stage.get("token_passes") or 0)
+    trunk = record.get("trunk")
+    bars = []
+    for name, (seconds, passes) in sums.items():
+        if name == "trunk" and isinstance(trunk, dict) and "cold_seconds" in trunk:
+            bars.append(("trunk, cold", float(trunk["cold_seconds"] or 0), passes))
+            bars.append(("trunk, warm", float(trunk.get("warm_seconds") or 0), 0.0))
+        else:
+            bars.append((STAGES.get(name, name), seconds, passes))
+    return bars
+
+
+def accuracy_png(run_dir: Path, path: Path) -> Path:
+    """Write the accuracy figure of a run's target task as a PNG of 1200 px width, for a README.
+
+    Args:
+        run_dir: A finished run folder.
+        path: Where the picture goes.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        UserError: The folder has no accuracies yet.
+    """
+    run = read_run(run_dir)
+    means = averages(run.results)
+    place = main_place(means, run.target)
+    points = language_points(run.results, place) if place else []
+    if not points:
+        raise UserError(
+            "no accuracies to draw", str(run_dir / "results.json"), "finish it with `metaxcr run --resume`"
+        )
+    with canvas.drawing():
+        fig = accuracy(points, [average for average in means if average.place == place], canvas.WIDE)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # No software name in the file: the same results give the same bytes.
+        fig.savefig(path, format="png", dpi=90, facecolor="#ffffff", metadata={"Software": None})
+    return path
+
+
+def _draw_row(
+    axes: Axes,
+    top: float,
+    height: float,
+    values: dict[Setting, Estimate],
+    styles: dict[Setting, tuple[str, str]],
+) -> None:
+    """Draw the dots and whiskers of one language, and the baseline's line through its band."""
+    for place, (setting, (colour, marker)) in enumerate(styles.items()):
+        if setting not in values:
+            continue
+        estimate, y = values[setting], top + 6 + _STEP * (place + 0.5)
+        mean = 100 * estimate.mean
+        if estimate.low is not None and estimate.high is not None:
+            axes.plot([100 * estimate.low, 100 * estimate.high], [y, y], color=colour, linewidth=1.6)
+        axes.plot(mean, y, marker=marker, color=colour, markersize=6, linestyle="none")
+        if setting.regime == "none":
+            axes.plot([mean, mean], [top, top + height], color=colour, linewidth=0.9, zorder=1)
+
+
+def _row_name(row: str) -> str:
+    if row == _AVERAGE:
+        return "average"
+    name = language(row)
+    return name if name == row else f"{name} {row}"
+
+
+def _legend(fig: Figure, axes: Axes, styles: dict[Setting, tuple[str, str]], columns: int) -> None:
+    handles = [
+        axes.plot([], [], color=colour, marker=marker, markersize=6, linewidth=1.6, label=setting.title)[0]
+        for setting, (colour, marker) in styles.items()
+    ]
+    full_width, full_height = fig.get_size_inches() * 72
+    anchor = (8 / full_width, 1 - 2 / full_height)
+    fig.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=columns, fontsize=11,
+        columnspacing=2.0, labelspacing=0.4,
+    )  # fmt: skip

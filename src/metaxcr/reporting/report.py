@@ -1,0 +1,180 @@
+"""The report of a run: what ``metaxcr run`` and ``metaxcr report`` write as ``report.html``."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from metaxcr.reporting import curves, figures, tables
+from metaxcr.reporting.accuracies import (
+    Average,
+    Place,
+    averages,
+    differences,
+    language_points,
+    main_place,
+    place_of,
+)
+from metaxcr.reporting.headline import headline
+from metaxcr.reporting.html import Picture, picture, render
+from metaxcr.reporting.read import RunFolder, read_run, records, stages_without
+from metaxcr.reporting.words import GLOSSARY, language
+
+_TRAINING = ("ctml", "clml", "finetune")
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write ``report.html`` into a run folder.
+
+    The page is self-contained (inline styles and SVG, no scripts, nothing fetched) and depends on nothing but
+    the folder's files: the same input gives the same bytes. A folder of a run that was stopped gives a report
+    that says what is missing.
+
+    Args:
+        run_dir: The folder that ``metaxcr run`` wrote.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: The folder does not exist or is not a run folder.
+    """
+    run = read_run(run_dir)
+    path = run_dir / "report.html"
+    temporary = path.with_name(f".report.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(render(_context(run)), encoding="utf-8", newline="\n")
+        temporary.replace(path)  # a reader never sees half a page
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _context(run: RunFolder) -> dict[str, object]:
+    means, diffs = averages(run.results), differences(run.results)
+    return {
+        "target": run.target or "unknown target",
+        "name": _name(run),
+        "demonstration": run.demonstration,
+        "headline": headline(means, diffs, run.target),
+        "missing": _missing(run, means),
+        "averages": tables.averages_table(means) if means else None,
+        "differences": tables.differences_table(diffs) if diffs else None,
+        "others": _others(run, means),
+        "raw": tables.raw_table(means),
+        "accuracy": _accuracy(run, means),
+        "sampler": _sampler(run),
+        "learning": _learning(run),
+        "costs_figure": _costs(run),
+        "costs": tables.costs_table(run.costs),
+        "trunk": tables.trunk_sentence(run.costs),
+        "command": run.environment.get("command"),
+        "hashes": [
+            (key, str(run.results[key])) for key in ("config_hash", "data_hash") if run.results.get(key)
+        ],
+        "environment": tables.pairs_table(
+            {key: value for key, value in run.environment.items() if key != "command"}
+        ),
+        "shares": tables.shares_table(run.results.get("shares")),
+        "shots": tables.shots_table(run.shots),
+        "config": run.config_text,
+        "rows": tables.rows_table(run.results) if run.results.get("rows") else None,
+        "glossary": GLOSSARY,
+    }
+
+
+def _name(run: RunFolder) -> str:
+    section = run.config.get("run")
+    name = section.get("name") if isinstance(section, dict) else None
+    return str(name) if name else ""
+
+
+def _missing(run: RunFolder, means: list[Average]) -> list[str]:
+    """Return sentences on what is absent: files first, then stages that left no event."""
+    notes = list(run.missing)
+    if run.events:
+        absent = stages_without(run.events, _TRAINING)
+        notes += [f"No events of the stage {stage}: it was not run or not reached." for stage in absent]
+        if run.stage("ctml") and not any("probabilities" in event for event in run.stage("ctml")):
+            notes.append("The CTML events have no sampler probabilities.")
+    if run.results and not means:
+        notes.append("results.json has no averages over languages.")
+    return notes
+
+
+def _accuracy(run: RunFolder, means: list[Average]) -> list[tuple[str, Picture, tables.Table]]:
+    """Return figure and numbers per task, the target first."""
+    found: list[tuple[str, Picture, tables.Table]] = []
+    tasks = {average.place.task for average in means}
+    for task in sorted(tasks, key=lambda name: (name != run.target, name)):
+        place = main_place(means, task)
+        points = language_points(run.results, place) if place else []
+        if place is None or not points:
+            continue
+        shown = [average for average in means if average.place == place]
+        drawn = picture(
+            f"acc{len(found)}",
+            f"Accuracy per language on {task}, with 95 % intervals; the numbers are in the table below",
+            _accuracy_caption(place, {point.lang for point in points} - set(shown[0].langs)),
+            partial(figures.accuracy, points, shown),
+        )
+        if drawn is not None:
+            found.append((task, drawn, tables.languages_table(points)))
+    return found
+
+
+def _accuracy_caption(place: Place, apart: set[str]) -> str:
+    names = ", ".join(sorted(language(lang) for lang in apart))
+    outside = f" Not in the average: {names}." if apart else ""
+    return (
+        f"{place.task}, {place.data} data. Languages are sorted by the untrained baseline, whose accuracy "
+        f"runs through each band as a grey line.{outside} Whiskers: 95 % intervals; those of single "
+        "languages over several seeds are computed from the accuracies alone and err on the wide side. "
+        "Overlapping whiskers do not tell whether two settings differ, since both answer the same items: see "
+        "the paired differences."
+    )
+
+
+def _others(run: RunFolder, means: list[Average]) -> list[tuple[str, tables.Table]]:
+    """Return the accuracies on tasks without an average, such as the English test set."""
+    averaged = {average.place.task for average in means}
+    places = {place_of(row) for row in records(run.results.get("rows"))}
+    return [
+        (", ".join(filter(None, place)), tables.languages_table(language_points(run.results, place)))
+        for place in sorted(places)
+        if place.task not in averaged
+    ]
+
+
+def _sampler(run: RunFolder) -> Picture | None:
+    events = run.stage("ctml")
+    return picture(
+        "sampler",
+        "Stacked area of the probability with which the sampler chose each source task, and bars of how "
+        "often each was drawn",
+        "Mean over seeds. Dotted lines: the borders, and the share of draws, if every source had the same "
+        "probability. Bars have the order and colours of the areas.",
+        lambda width: curves.sampler(events, width),
+    )
+
+
+def _learning(run: RunFolder) -> Picture | None:
+    panels = curves.panels(run)
+    window = curves.smoothing(panels)
+    smoothed = f" Moving averages over up to {window} steps." if window > 1 else ""
+    return picture(
+        "learning",
+        "Learning curves: " + "; ".join(panel.title for panel in panels),
+        "Thin lines: seeds; thick lines: their mean. Losses are divided by the loss of guessing, so 1 "
+        "(dashed) is chance; a reward above 0 (dashed) means that the step on the source helped. "
+        f"Fine-tuning and development accuracy are averaged over languages.{smoothed}",
+        lambda width: curves.learning(panels, width),
+    )
+
+
+def _costs(run: RunFolder) -> Picture | None:
+    return picture(
+        "costs",
+        "Time and token-passes of each stage; numbers in the table below",
+        "Time depends on the machine, token-passes do not (forward 1, backward 2).",
+        lambda width: figures.costs(run.costs, width),
+    )
