@@ -1,18 +1,21 @@
 """A frozen BERT-family encoder that can be entered and left between any two layers.
 
-Activations are *ragged*: the tokens of all texts of a batch stand one after another in one (tokens, width) matrix, so
-the matrix products, nearly all of the work, never touch padding. Only attention looks at a padded view.
+Activations are *ragged*: the tokens of all texts of a batch stand one after another in one (tokens, width)
+matrix, so the matrix products, nearly all of the work, never touch padding. Only attention looks at a padded
+view (see :mod:`metaxcr.encoders.layer`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaxcr.encoders.layer import Context, FrozenLayer, no_adapter
 from metaxcr.errors import UserError
+
+__all__ = ["Context", "FrozenEncoder", "FrozenLayer", "Ragged", "Text", "TokenizedText", "Tokenizer"]
 
 
 class Text(NamedTuple):
@@ -51,96 +54,6 @@ class Tokenizer(Protocol):
         ...
 
 
-class Context(NamedTuple):
-    """Where each ragged token stands in the padded (texts, longest) grid, and which grid cells are real.
-
-    Attributes:
-        cells: (tokens,) index of each token in the flattened grid.
-        mask: (texts, 1, 1, longest) boolean, true on real tokens; None when nothing is padded.
-        texts: Number of texts.
-        longest: Length of the longest text in tokens.
-    """
-
-    cells: Tensor
-    mask: Tensor | None
-    texts: int
-    longest: int
-
-
-class FrozenLayer(nn.Module):
-    """Weights of one post-LayerNorm transformer layer, with query, key and value fused into one product.
-
-    Args:
-        source: A ``transformers`` layer of the BERT or (XLM-)RoBERTa family.
-    """
-
-    qkv: Tensor
-    qkv_bias: Tensor
-
-    def __init__(self, source: nn.Module) -> None:
-        super().__init__()
-        attention, out = source.attention, source.output
-        parts = [getattr(attention.self, name) for name in ("query", "key", "value")]
-        self.heads: int = attention.self.num_attention_heads
-        self.activation: Callable[[Tensor], Tensor] = source.intermediate.intermediate_act_fn
-        tensors = {
-            "qkv": torch.cat([p.weight for p in parts]),
-            "qkv_bias": torch.cat([p.bias for p in parts]),
-            "attended": attention.output.dense.weight,
-            "attended_bias": attention.output.dense.bias,
-            "norm1": attention.output.LayerNorm.weight,
-            "norm1_bias": attention.output.LayerNorm.bias,
-            "up": source.intermediate.dense.weight,
-            "up_bias": source.intermediate.dense.bias,
-            "down": out.dense.weight,
-            "down_bias": out.dense.bias,
-            "norm2": out.LayerNorm.weight,
-            "norm2_bias": out.LayerNorm.bias,
-        }
-        for name, tensor in tensors.items():
-            self.register_buffer(name, tensor.detach().clone())
-        self.eps: float = out.LayerNorm.eps
-
-    def attend(self, hidden: Tensor, context: Context) -> Tensor:
-        """Self-attention within each text; (tokens, width) in and out."""
-        width = hidden.shape[-1]
-        qkv = F.linear(hidden, self.qkv, self.qkv_bias)
-        grid = qkv.new_zeros(context.texts * context.longest, 3 * width).index_copy(0, context.cells, qkv)
-        grid = grid.view(context.texts, context.longest, 3, self.heads, width // self.heads)
-        q, k, v = grid.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=context.mask)
-        mixed = mixed.transpose(1, 2).reshape(context.texts * context.longest, width)
-        return mixed.index_select(0, context.cells)
-
-    def forward(self, hidden: Tensor, context: Context, adapt: Callable[[Tensor, "FrozenLayer"], Tensor]) -> Tensor:
-        """Apply the layer.
-
-        Args:
-            hidden: (tokens, width).
-            context: From :meth:`FrozenEncoder.context`.
-            adapt: Maps z, the sum before the last LayerNorm, to the adapted z (Pfeiffer placement).
-
-        Returns:
-            (tokens, width).
-        """
-        mixed = F.linear(self.attend(hidden, context), self.get_buffer("attended"), self.get_buffer("attended_bias"))
-        hidden = F.layer_norm(
-            mixed + hidden, hidden.shape[-1:], self.get_buffer("norm1"), self.get_buffer("norm1_bias"), self.eps
-        )
-        inner = self.activation(F.linear(hidden, self.get_buffer("up"), self.get_buffer("up_bias")))
-        z = F.linear(inner, self.get_buffer("down"), self.get_buffer("down_bias")) + hidden
-        return self.last_norm(adapt(z, self))
-
-    def last_norm(self, z: Tensor) -> Tensor:
-        """The layer's last LayerNorm, which adapters share (see :mod:`metaxcr.adapters.stack`)."""
-        return F.layer_norm(z, z.shape[-1:], self.get_buffer("norm2"), self.get_buffer("norm2_bias"), self.eps)
-
-
-def no_adapter(z: Tensor, layer: FrozenLayer) -> Tensor:
-    """The empty stack."""
-    return z
-
-
 @dataclass
 class FrozenEncoder:
     """A frozen encoder: tokenizer, embeddings and layers, each usable on its own.
@@ -173,7 +86,7 @@ class FrozenEncoder:
     @property
     def width(self) -> int:
         """Width of a token vector."""
-        return int(self.layer(0, torch.float32).get_buffer("norm2").shape[0])
+        return len(self.layer(0, torch.float32).norm2)
 
     @property
     def depth(self) -> int:
@@ -223,15 +136,7 @@ class FrozenEncoder:
         if key not in self._cast:
             source = self.layers[index]
             assert isinstance(source, FrozenLayer)
-            if dtype == torch.float32:
-                self._cast[key] = source
-            else:
-                copy = FrozenLayer.__new__(FrozenLayer)
-                nn.Module.__init__(copy)
-                copy.heads, copy.activation, copy.eps = source.heads, source.activation, source.eps
-                for name, tensor in source.named_buffers():
-                    copy.register_buffer(name, tensor.to(dtype))
-                self._cast[key] = copy
+            self._cast[key] = source if dtype == torch.float32 else source.cast(dtype)
         return self._cast[key]
 
     @torch.no_grad()

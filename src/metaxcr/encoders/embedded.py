@@ -100,7 +100,7 @@ def read_verified(path: Path) -> bytes:
 
 
 def parse(data: bytes) -> Image:
-    """Parse and dequantise the model file (layout: DESIGN section 5, "Embedded encoder")."""
+    """Parse and dequantise the model file: little-endian, header, pieces, code-point map, tensor directory."""
     cursor = _Cursor(memoryview(data))
     if bytes(cursor.take(4)) != b"E5S1":
         raise UserError("not an E5S1 model file", FILE)

@@ -103,9 +103,13 @@ class TrunkStore:
             torch.cat([self._slices[n] for n in numbers]), torch.tensor([self._lengths[n] for n in numbers])
         )
 
-    def length(self, number: int) -> int:
-        """Tokens of a text by number."""
-        return self._lengths[number]
+    def lengths(self, numbers: Tensor) -> list[int]:
+        """Tokens of texts by number."""
+        return [self._lengths[n] for n in numbers.tolist()]
+
+    def by_length(self, numbers: Tensor) -> Tensor:
+        """Sort text numbers by length in tokens, ties by number."""
+        return numbers[torch.argsort(torch.tensor(self.lengths(numbers)), stable=True)]
 
     def _add(self, texts: list[Text]) -> None:
         path = self.folder / f"{self._key(texts)}.safetensors"
@@ -114,6 +118,7 @@ class TrunkStore:
         if loaded is None:
             hidden, lengths, cut = self._compute(texts)
             self._write(path, hidden, lengths, cut)
+            hidden, lengths, cut = self._read(path) or (hidden, lengths, cut)  # mapped, not held in memory
             self.stats.cold_seconds += time.perf_counter() - begun
             self.stats.computed_chunks += 1
             self.stats.computed_tokens += len(hidden)

@@ -37,7 +37,7 @@ def inner_loop(objectives: Sequence[Objective], phi: Params, alpha: float) -> tu
         phi'_K, and the loss before each step.
 
     Source:
-        Finn et al. 2017 (MAML), equation 1; DESIGN section 2.
+        Finn et al. 2017 (MAML), equation 1.
     """
     losses = []
     for objective in objectives:

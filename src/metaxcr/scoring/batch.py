@@ -1,6 +1,6 @@
 """Examples as numbers: which cached texts a question consists of, and how they relate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,23 +20,17 @@ DIRECTIONS = {"effect": (1.0, 0.0), "cause": (0.0, 1.0), "answer": (0.5, 0.5), "
 
 
 @dataclass(frozen=True)
-class TaskData:
-    """All examples of one task, split and language, encoded up to the trunk.
+class Questions:
+    """Questions as positions of their texts.
 
     Attributes:
-        task: Task id.
-        language: Of the texts.
-        ids: (examples,) example ids.
-        context: (examples,) number of the context's text, -1 where there is none (cross scoring, ComVE).
-        choices: (examples, most choices) numbers of the choices' texts, -1 where there are fewer.
+        context: (examples,) position of the context's text, -1 where there is none (cross scoring, ComVE).
+        choices: (examples, most choices) positions of the choices' texts, -1 where there are fewer.
         direction: (examples, 2) see :data:`DIRECTIONS`.
         labels: (examples,) 0-based, -1 where there is none.
         sign: +1, or -1 for a task whose label names the implausible choice.
     """
 
-    task: str
-    language: str
-    ids: list[str]
     context: Tensor
     choices: Tensor
     direction: Tensor
@@ -44,47 +38,7 @@ class TaskData:
     sign: float
 
     def __len__(self) -> int:
-        return len(self.ids)
-
-    def rows(self, ids: Sequence[str]) -> list[int]:
-        """Positions of examples by id."""
-        where = {i: n for n, i in enumerate(self.ids)}
-        return [where[i] for i in ids]
-
-    def subset(self, rows: Sequence[int]) -> "TaskData":
-        """The examples at ``rows``, in that order."""
-        index = torch.tensor(list(rows), dtype=torch.long)
-        return replace(
-            self,
-            ids=[self.ids[r] for r in rows],
-            context=self.context[index],
-            choices=self.choices[index],
-            direction=self.direction[index],
-            labels=self.labels[index],
-        )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A few examples with their trunk activations.
-
-    Attributes:
-        trunk: Activations of the batch's distinct texts.
-        language: Of the texts.
-        context: (examples,) position of the context in ``trunk``, -1 for none.
-        choices: (examples, most choices) position of each choice in ``trunk``, -1 for none.
-        direction: (examples, 2).
-        labels: (examples,).
-        sign: See :class:`TaskData`.
-    """
-
-    trunk: Ragged
-    language: str
-    context: Tensor
-    choices: Tensor
-    direction: Tensor
-    labels: Tensor
-    sign: float
+        return len(self.labels)
 
     @property
     def counts(self) -> Tensor:
@@ -93,12 +47,79 @@ class Batch:
 
     @property
     def answers(self) -> Tensor:
-        """(examples,) position of the labelled choice in ``trunk``."""
+        """(examples,) position of the labelled choice's text."""
         return self.choices[torch.arange(len(self.labels)), self.labels]
 
     @property
+    def texts(self) -> Tensor:
+        """The distinct positions in use, ascending."""
+        positions = torch.unique(torch.cat([self.context, self.choices.reshape(-1)]))
+        return positions[positions >= 0]
+
+    def select(self, rows: Sequence[int]) -> "Questions":
+        """The questions at ``rows``, in that order, without columns that none of them needs."""
+        index = torch.tensor(list(rows), dtype=torch.long)
+        choices = self.choices[index]
+        width = int((choices >= 0).sum(1).max())
+        return replace(
+            self,
+            context=self.context[index],
+            choices=choices[:, :width],
+            direction=self.direction[index],
+            labels=self.labels[index],
+        )
+
+    def renumber(self, positions: Tensor) -> "Questions":
+        """Express positions as indices into ``positions``, which holds all that are in use."""
+        place = torch.full((int(positions.max()) + 2,), -1)  # the last cell stands for position -1, "none"
+        place[positions] = torch.arange(len(positions))
+        place[-1] = -1
+        return replace(self, context=place[self.context], choices=place[self.choices])
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """All examples of one task, split and language, encoded up to the trunk.
+
+    Attributes:
+        task: Task id.
+        language: Of the texts.
+        ids: (examples,) example ids.
+        questions: With positions in the trunk store.
+    """
+
+    task: str
+    language: str
+    ids: list[str]
+    questions: Questions
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def subset(self, ids: Iterable[str]) -> "TaskData":
+        """The examples with the given ids, in that order."""
+        where = {i: n for n, i in enumerate(self.ids)}
+        rows = [where[i] for i in ids]
+        return replace(self, ids=[self.ids[r] for r in rows], questions=self.questions.select(rows))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A few questions with the trunk activations of their texts.
+
+    Attributes:
+        trunk: Activations of the distinct texts, short ones first.
+        language: Of the texts.
+        questions: With positions in ``trunk``.
+    """
+
+    trunk: Ragged
+    language: str
+    questions: Questions
+
+    @property
     def tokens(self) -> int:
-        """Number of tokens in the batch: the unit of compute accounting."""
+        """Number of tokens: the unit of compute accounting."""
         return len(self.trunk.hidden)
 
 
@@ -144,36 +165,18 @@ def encode_task(
     flat = [t for context, choices in texts for t in ([context] if context else []) + choices]
     number = dict(zip(flat, store.ensure(flat, progress), strict=True))
     most = max(len(choices) for _, choices in texts)
-    return TaskData(
-        task=examples[0].task,
-        language=examples[0].language,
-        ids=[e.id for e in examples],
+    questions = Questions(
         context=torch.tensor([number[c] if c else -1 for c, _ in texts]),
         choices=torch.tensor([[number[c] for c in cs] + [-1] * (most - len(cs)) for _, cs in texts]),
         direction=torch.tensor([DIRECTIONS[p.relation] for p in phrased]),
         labels=torch.tensor([-1 if e.label is None else e.label for e in examples]),
         sign=-1.0 if implausible else 1.0,
     )
+    return TaskData(examples[0].task, examples[0].language, [e.id for e in examples], questions)
 
 
 def make_batch(data: TaskData, rows: Sequence[int], store: TrunkStore) -> Batch:
-    """Gather the trunk activations of the examples at ``rows``; a text that occurs twice is carried once."""
-    part = data.subset(rows)
-    width = int((part.choices >= 0).sum(1).max())
-    choices = part.choices[:, :width]
-    numbers = torch.unique(torch.cat([part.context, choices.reshape(-1)]))
-    numbers = numbers[numbers >= 0]
-    lengths = torch.tensor([store.length(int(n)) for n in numbers])
-    numbers = numbers[torch.argsort(lengths, stable=True)]
-    place = torch.full((int(numbers.max()) + 2,), -1)  # the last cell stands for "none", index -1
-    place[numbers] = torch.arange(len(numbers))
-    place[-1] = -1
-    return Batch(
-        trunk=store.gather(numbers.tolist()),
-        language=data.language,
-        context=place[part.context],
-        choices=place[choices],
-        direction=part.direction,
-        labels=part.labels,
-        sign=data.sign,
-    )
+    """Gather the trunk activations of the questions at ``rows``; a text that occurs twice is carried once."""
+    questions = data.questions.select(rows)
+    positions = store.by_length(questions.texts)
+    return Batch(store.gather(positions.tolist()), data.language, questions.renumber(positions))

@@ -6,29 +6,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaxcr.scoring.batch import Questions
 
-def normalised_cross_entropy(scores: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
-    """Cross-entropy divided by log n, so that tasks with 2 and with 8 choices weigh alike.
+
+def choice_loss(scores: Tensor, questions: Questions) -> Tensor:
+    """L(B; phi): cross-entropy of p = softmax(s), divided by log n so that tasks with 2 and 8 choices weigh alike.
+
+    Where the labels name the implausible choice (``sign`` -1), p = softmax(-s), and s stays a plausibility.
 
     Args:
-        scores: (examples, most choices) plausibilities, -inf where an example has fewer choices.
-        labels: (examples,) 0-based.
-        counts: (examples,) number n of choices.
+        scores: (questions, most choices) plausibilities s, -inf where a question has fewer choices.
+        questions: Labels, numbers of choices, sign.
 
     Returns:
-        The mean over examples, a scalar.
+        The mean over questions, a scalar; 1.0 is chance.
+
+    Source:
+        As the weighting of tasks with different numbers of choices, ours.
     """
-    return (F.cross_entropy(scores, labels, reduction="none") / torch.log(counts.to(scores.dtype))).mean()
-
-
-def choice_loss(scores: Tensor, labels: Tensor, counts: Tensor, sign: float) -> Tensor:
-    """L(B; phi): normalised cross-entropy of p = softmax(sign * s) (DESIGN section 2).
-
-    With ``sign`` = -1 the label names the implausible choice, while s stays a plausibility.
-    """
-    if sign < 0:
+    if questions.sign < 0:
         scores = torch.where(torch.isinf(scores), scores, -scores)
-    return normalised_cross_entropy(scores, labels, counts)
+    losses = F.cross_entropy(scores, questions.labels, reduction="none")
+    return (losses / torch.log(questions.counts.to(scores.dtype))).mean()
 
 
 def in_batch_loss(scores: Tensor, answers: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.encoders.base import Ragged
-from metaxcr.scoring.batch import Batch, Parallel
+from metaxcr.scoring.batch import Batch, Parallel, Questions
 from metaxcr.scoring.loss import choice_loss, contrastive_loss, in_batch_loss
 
 Params = dict[str, Tensor]  # phi: name -> tensor, float32
@@ -22,10 +22,10 @@ def mean_pool(hidden: Tensor, lengths: Tensor) -> Tensor:
     return pooled
 
 
-def dual_directions(unit: Tensor, weight: Tensor, batch: Batch) -> Tensor:
-    """u(context)' M for each example, with M = W (effect), W' (cause) or their mean (answer): (examples, width)."""
-    context = unit[batch.context]
-    forward, backward = batch.direction[:, :1], batch.direction[:, 1:]
+def dual_directions(unit: Tensor, weight: Tensor, questions: Questions) -> Tensor:
+    """u(context)' M for each question, M = W (effect), W' (cause) or their mean (answer): (questions, width)."""
+    context = unit[questions.context]
+    forward, backward = questions.direction[:, :1], questions.direction[:, 1:]
     return forward * (context @ weight) + backward * (context @ weight.T)
 
 
@@ -68,37 +68,46 @@ class ChoiceModel(nn.Module):
         pooled: Tensor = functional_call(self, dict(phi), (trunk, language, dtype))
         return pooled
 
-    def _scores(
-        self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Scores (examples, most choices), and for dual scoring also those against the whole batch's answers."""
-        pooled = self.vectors(phi, batch.trunk, batch.language, dtype)
-        missing, index = batch.choices < 0, batch.choices.clamp(min=0)
+    def plausibility(self, scorer: Tensor, pooled: Tensor, questions: Questions) -> tuple[Tensor, Tensor | None]:
+        """Scores from mean vectors.
+
+        Args:
+            scorer: W of the dual scorer (width, width), or the weights of the cross scorer (width,).
+            pooled: (texts, width) mean vectors.
+            questions: With positions in ``pooled``.
+
+        Returns:
+            s (questions, most choices), -inf where a question has fewer choices; and for dual scoring with labels the
+            plausibility of every question's answer in every context (questions, questions), else None.
+        """
+        missing, index = questions.choices < 0, questions.choices.clamp(min=0)
         if self.kind == "cross":
-            return (pooled @ phi[SCORER])[index].masked_fill(missing, float("-inf")), None
+            return (pooled @ scorer)[index].masked_fill(missing, float("-inf")), None
         unit = F.normalize(pooled, dim=-1)
-        left = dual_directions(unit, phi[SCORER], batch) / self.temperature
+        left = dual_directions(unit, scorer, questions) / self.temperature
         scores = torch.einsum("bd,bnd->bn", left, unit[index]).masked_fill(missing, float("-inf"))
-        if not self.negatives or bool((batch.labels < 0).any()):
+        if bool((questions.labels < 0).any()):
             return scores, None
-        return scores, left @ unit[batch.answers].T
+        return scores, left @ unit[questions.answers].T
 
     def score(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
-        """f(x, c; theta, lambda, phi): (examples, most choices), -inf where an example has fewer choices."""
-        return self._scores(phi, batch, dtype)[0]
+        """f(x, c; theta, lambda, phi): (questions, most choices), -inf where a question has fewer choices."""
+        pooled = self.vectors(phi, batch.trunk, batch.language, dtype)
+        return self.plausibility(phi[SCORER], pooled, batch.questions)[0]
 
     def loss(self, phi: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """L(B; phi) plus the weighted in-batch term: what training minimises."""
-        scores, across = self._scores(phi, batch, None)
-        loss = choice_loss(scores, batch.labels, batch.counts, batch.sign)
-        if across is None:
+        pooled = self.vectors(phi, batch.trunk, batch.language)
+        scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
+        loss = choice_loss(scores, batch.questions)
+        if across is None or not self.negatives:
             return loss
-        return loss + self.negatives * in_batch_loss(across, batch.answers)
+        return loss + self.negatives * in_batch_loss(across, batch.questions.answers)
 
     @torch.no_grad()
     def question_loss(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype) -> float:
         """L(B; phi) alone in ``dtype``: what rewards look at, free of the in-batch term."""
-        return float(choice_loss(self.score(phi, batch, dtype), batch.labels, batch.counts, batch.sign))
+        return float(choice_loss(self.score(phi, batch, dtype), batch.questions))
 
     def alignment(self, phi: Mapping[str, Tensor], parallel: Parallel) -> Tensor:
         """Contrastive loss of parallel sentences in units of log n: 1.0 is chance."""

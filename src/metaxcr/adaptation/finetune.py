@@ -1,0 +1,39 @@
+"""Few-shot fine-tuning: a fixed number of steps on the shots, the last parameters averaged."""
+
+from collections.abc import Iterator
+
+from metaxcr.adaptation.curricula import Draw
+from metaxcr.config import Finetune
+from metaxcr.meta.inner import Params, value_and_grad
+from metaxcr.meta.optim import Adam, Averager, schedule
+from metaxcr.scoring.batch import TaskData
+from metaxcr.scoring.model import ChoiceModel
+
+
+def finetune(
+    model: ChoiceModel, phi: Params, shots: TaskData, settings: Finetune, draw: Draw
+) -> Iterator[tuple[Params, float, int]]:
+    """Fine-tune phi on labelled shots.
+
+    No checkpoint is chosen: the number of steps is fixed and the last share of them is averaged, because k shots leave
+    nothing to choose with.
+
+    Args:
+        model: Scores batches.
+        phi: The start.
+        shots: All of them, both halves.
+        settings: Steps, batch size, rate.
+        draw: Draws batches.
+
+    Yields:
+        After every step the averaged parameters so far, the loss before the step, and its token-passes.
+    """
+    adam, averager = Adam(), Averager(settings.steps, settings.average)
+    moments, mean = adam.init(phi), averager.init()
+    for step in range(settings.steps):
+        batch = draw.batch(shots, settings.batch, "rows", step)
+        loss, gradient = value_and_grad(lambda p: model.loss(p, batch), phi)  # noqa: B023  (used within this step)
+        rate = settings.rate * schedule(step, settings.steps, settings.warmup)
+        phi, moments = adam.update(gradient, moments, phi, rate)
+        mean = averager.update(mean, phi, step)
+        yield averager.result(mean, phi), loss, 3 * batch.tokens

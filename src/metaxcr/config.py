@@ -1,0 +1,179 @@
+"""Every setting of a run, typed, with its unit. Unknown keys are errors."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A group of settings; immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Run(Section):
+    """What applies to the whole run."""
+
+    seeds: list[int] = Field([0, 1, 2], min_length=1)  # one meta-training each
+    threads: Count | None = None  # None: as many as there are cores
+    checkpoint_every: Count = 100  # steps
+    regimes: list[Literal["zero-shot", "zero-shot-aux", "few-shot"]] = ["zero-shot", "zero-shot-aux", "few-shot"]
+
+
+class Encoder(Section):
+    """The frozen multilingual encoder and its trunk cache."""
+
+    name: str = "embedded"  # "embedded", a folder, or a name on the Hugging Face hub
+    revision: str | None = None  # commit or tag on the hub
+    prefix: str | None = None  # None: "query: " for the E5 family, nothing otherwise
+    max_tokens: Count = 128  # a text; longer contexts are cut and counted, longer choices are an error
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of the layers' arithmetic and of the cache
+    cache_gb: Rate = 20.0  # bound of the trunk cache on disk, 10^9 bytes
+
+
+class Adapters(Section):
+    """The stack."""
+
+    layers: Literal["top-third", "all"] | list[int] = "top-third"  # that carry a task adapter, counted from 0
+    bottleneck: Count = 192  # width
+    nonlinearity: Literal["relu", "gelu", "swish"] = "relu"
+    language: dict[str, str] = {}  # language -> folder of a frozen language adapter
+
+
+class Scoring(Section):
+    """From vectors to plausibilities."""
+
+    kind: Literal["dual", "cross"] = "dual"
+    temperature: Rate = 0.05
+    negatives: Weight = 0.5  # weight of the in-batch term (dual)
+
+
+class Source(Section):
+    """One source task."""
+
+    task: str
+    split: str = "train"
+    cap: Count | None = None  # examples; a fixed random subset, the same for every seed
+
+
+class EnglishTarget(Section):
+    """English data of the target task, cut once into parts that never overlap."""
+
+    task: str
+    split: str = "train"
+    source: Share = 0.6  # used as one more source task
+    query: Share = 0.2  # queries, where ctml.query_from is "target"
+    reward: Share = 0.2  # the sampler's reward
+
+
+class Auxiliary(Section):
+    """Labelled data in languages other than the tested ones (regime zero-shot-aux)."""
+
+    task: str
+    split: str = "train"
+    languages: list[str] = Field(min_length=1)
+
+
+class ParallelText(Section):
+    """Unlabelled parallel sentences: English beside each language."""
+
+    corpus: str = "flores200"
+    split: str = "dev"
+    languages: list[str] = Field(min_length=1)
+
+
+class Target(Section):
+    """The task that counts."""
+
+    task: str
+    languages: list[str] = Field(min_length=1)
+    shots_split: str = "val"  # where the k shots of a language come from
+    k: Annotated[int, Field(ge=2)] = 16  # shots in the few-shot regime
+    english: EnglishTarget
+    auxiliary: Auxiliary | None = None
+    parallel: ParallelText | None = None
+
+
+class Meta(Section):
+    """What CTML and CLML have in common."""
+
+    steps: Annotated[int, Field(ge=0)] = 400  # episodes
+    support: Count = 16  # questions a support batch
+    query: Count = 16  # questions a query batch
+    learner: Literal["fomaml", "reptile"] = "fomaml"
+    inner_steps: Count = 1  # K
+    inner_rate: Rate = 0.05  # alpha
+    outer_rate: Rate = 1e-3  # peak; linear warm-up, then linear decay to a tenth
+    warmup: Share = 0.1  # share of the steps
+    average: Share = 0.25  # last share of the steps whose parameters are averaged
+    reward: Count = 16  # questions a reward batch
+    alignment: Weight = 0.0  # weight of the contrastive term on parallel text in the outer objective
+    pairs: Annotated[int, Field(ge=2)] = 32  # sentence pairs an episode
+
+
+class Ctml(Meta):
+    """Cross-task meta-learning."""
+
+    query_from: Literal["source", "target"] = "source"  # B_q from the sampled source, or from the English target data
+
+
+class Clml(Meta):
+    """Cross-lingual meta-learning."""
+
+    cross_task: Share = 0.5  # share of cross-task episodes; the others are cross-lingual
+    few_shot_steps: Annotated[int, Field(ge=0)] = 16  # episodes a language in the few-shot regime
+
+
+class SamplerSettings(Section):
+    """Who picks the source task."""
+
+    kind: Literal["reinforce", "uniform"] = "reinforce"
+    hidden: Count = 32  # width of the policy's LSTM
+    rate: Rate = 0.01  # eta
+    entropy: Weight = 0.05  # weight of the entropy bonus, in units of log n
+    window: Count = 8  # M, episodes between two updates of the policy
+    s_min: Rate = 1e-4  # smallest standard deviation of rewards that advantages are divided by
+
+
+class Finetune(Section):
+    """Few-shot fine-tuning: a fixed number of steps on all shots."""
+
+    steps: Annotated[int, Field(ge=0)] = 20
+    batch: Count = 16  # questions
+    rate: Rate = 2e-4  # peak
+    warmup: Share = 0.1
+    average: Share = 0.5  # last share of the steps that is averaged
+
+
+class Evaluate(Section):
+    """What is reported."""
+
+    split: str = "test"
+    raw: bool = False  # also on the files as published, defects included
+    english: str | None = None  # task with the English version of the target's test items: one more reported row
+    batch: Count = 64  # questions
+
+
+class Config(Section):
+    """A whole run: the keys of a configuration file."""
+
+    run: Run = Run()
+    encoder: Encoder = Encoder()
+    adapters: Adapters = Adapters()
+    scoring: Scoring = Scoring()
+    sources: list[Source] = Field(min_length=1)
+    target: Target
+    sampler: SamplerSettings = SamplerSettings()
+    ctml: Ctml = Ctml()
+    clml: Clml = Clml()
+    finetune: Finetune = Finetune()
+    evaluate: Evaluate = Evaluate()
+
+
+SHIPPED = Path(__file__).parent / "configs"

@@ -1,0 +1,153 @@
+"""Read configuration files: presets by ``extends``, overrides by ``--set``, one clear line for every mistake."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from metaxcr.config import SHIPPED, Config
+from metaxcr.errors import UserError
+
+ALGORITHM_VERSION = 1  # raised whenever the same settings and data may give other results
+
+
+def shipped() -> list[str]:
+    """Names of the configurations that come with the package."""
+    return sorted(p.stem for p in SHIPPED.glob("*.yaml"))
+
+
+def find(name: str) -> Path:
+    """Return the file of a configuration given by path or by shipped name.
+
+    Raises:
+        UserError: Neither exists; the message names the nearest shipped one.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped_path = SHIPPED / f"{name}.yaml"
+    if "/" not in name and shipped_path.is_file():
+        return shipped_path
+    near = difflib.get_close_matches(path.stem, shipped(), 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UserError(f"no configuration {name!r}", None, f"{hint}shipped are {', '.join(shipped())}")
+
+
+def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
+    """Load, merge and validate a configuration.
+
+    Args:
+        name: Path of a YAML file, or the name of a shipped one.
+        overrides: ``"a.b=value"`` each; values are YAML.
+
+    Returns:
+        The validated settings.
+
+    Raises:
+        UserError: A file, key or value is wrong.
+    """
+    path = find(name)
+    settings = _read(path, ())
+    for override in overrides:
+        _override(settings, override)
+    return validate(settings, str(path))
+
+
+def validate(settings: dict[str, Any], where: str) -> Config:
+    """Check settings against the schema.
+
+    Raises:
+        UserError: The first mistake, with the key and, for an unknown key, the nearest right one.
+    """
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key.split(".")[-1], _keys(first["loc"][:-1]), 1, cutoff=0.5)
+            fix = f"did you mean {'.'.join([*map(str, first['loc'][:-1]), near[0]])!r}?" if near else "remove it"
+            raise UserError(f"unknown setting {key!r}", where, fix) from error
+        raise UserError(f"setting {key!r}: {first['msg']}", where, "see 'metaxcr configs ls' for examples") from error
+
+
+def config_hash(config: Config, data_checksums: dict[str, str]) -> str:
+    """Identity of a run's results: settings, data and algorithm, but not where or how it is carried out."""
+    settings = config.model_dump(mode="json")
+    for local in ("threads", "checkpoint_every"):
+        settings["run"].pop(local)
+    settings["encoder"].pop("cache_gb")
+    text = json.dumps([ALGORITHM_VERSION, settings, data_checksums], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Keys whose values differ between two nested settings, as dotted paths."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [d for k in keys for d in differences(old.get(k), new.get(k), f"{prefix}.{k}".lstrip("."))]
+    return [] if old == new else [prefix]
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError("not valid YAML", f"{path}{line}", str(getattr(error, "problem", error))) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the configuration: {error}", str(path)) from error
+    if not isinstance(settings, dict):
+        raise UserError("a configuration is a mapping of settings", str(path), "see 'metaxcr configs cp'")
+    parent = settings.pop("extends", None)
+    if parent is None:
+        return settings
+    sibling = path.parent / f"{parent}.yaml"
+    base = sibling if sibling.is_file() else find(str(parent))
+    if base in (*seen, path):
+        raise UserError("a configuration extends itself", str(path), "remove the circle in 'extends'")
+    return _merge(_read(base, (*seen, path)), settings)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
+
+
+def _override(settings: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"cannot read the override {override!r}", "--set", "write --set section.key=value")
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = settings.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{section!r} is a value, not a section", f"--set {override}")
+        settings = inner
+    try:
+        settings[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"cannot read the value of {key!r}", f"--set {override}") from error
+
+
+def _keys(location: Sequence[str | int]) -> list[str]:
+    """The known keys of the section at a location of the schema."""
+    model: Any = Config
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)

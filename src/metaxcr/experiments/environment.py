@@ -1,0 +1,119 @@
+"""What a run depended on besides its settings, and what it cost."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from metaxcr.config import Config
+from metaxcr.encoders.trunk import TrunkStats
+
+
+def describe_environment(config: Config, command: str) -> dict[str, Any]:
+    """Versions, hardware, threads, dtype, commit and date, for environment.json."""
+    return {
+        "command": command,
+        "metaxcr": _version("metaxcr"),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": config.run.threads or os.cpu_count() or 1,
+        "dtype": config.encoder.dtype,
+        "commit": _commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that the package runs from; None for an installed copy."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return None
+    inside_checkout = done.returncode == 0 and "site-packages" not in here.parts
+    return done.stdout.strip() if inside_checkout else None
+
+
+class Costs:
+    """Seconds, token-passes and memory per stage, added up over interruptions.
+
+    Args:
+        before: The content of an earlier costs.json, or an empty dictionary.
+    """
+
+    def __init__(self, before: dict[str, Any]) -> None:
+        self._stages: dict[str, dict[str, Any]] = {s["stage"]: dict(s) for s in before.get("stages", [])}
+        self._trunk = before.get("trunk", {})
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time and the peak memory of what happens inside."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            entry = self._entry(name)
+            entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begun, 2)
+            entry["peak_rss_mb"] = max(entry["peak_rss_mb"], peak_rss_mb())
+
+    def add_passes(self, name: str, tokens: int) -> None:
+        """Add token-passes (a token's forward pass counts 1, its backward pass 2)."""
+        self._entry(name)["token_passes"] += tokens
+
+    def add_trunk(self, stats: TrunkStats) -> None:
+        """Add what the trunk store did in this process; sizes are those of the last process."""
+        self._trunk = {
+            "cold_seconds": round(self._trunk.get("cold_seconds", 0.0) + stats.cold_seconds, 2),
+            "warm_seconds": round(self._trunk.get("warm_seconds", 0.0) + stats.warm_seconds, 2),
+            "computed_tokens": self._trunk.get("computed_tokens", 0) + stats.computed_tokens,
+            "texts": stats.texts,
+            "tokens": stats.tokens,
+            "bytes": stats.bytes,
+        }
+        self.add_passes("trunk", stats.computed_tokens)
+
+    def summary(self) -> dict[str, Any]:
+        """The content of costs.json."""
+        total = round(sum(s["seconds"] for s in self._stages.values()), 2)
+        return {"stages": list(self._stages.values()), "trunk": self._trunk, "total_seconds": total}
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        empty = {"stage": name, "seconds": 0.0, "token_passes": 0, "peak_rss_mb": 0}
+        return self._stages.setdefault(name, empty)
+
+
+def peak_rss_mb() -> int:
+    """Largest resident memory of this process so far, in MB; mapped cache pages count while they are resident."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 * 1024) if sys.platform == "darwin" else peak // 1024

@@ -1,0 +1,173 @@
+"""The run folder: created atomically, written so that a run killed at any moment resumes to the same bytes."""
+
+import errno
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from metaxcr.config import Config
+from metaxcr.config_io import differences
+from metaxcr.errors import UserError
+
+State = dict[str, Tensor]
+FIXED_ENVIRONMENT = ("threads", "dtype", "torch")  # what may not change between the start of a run and its resume
+
+
+@dataclass
+class Journal:
+    """How far the run is.
+
+    Attributes:
+        done: Names of the finished units of work.
+        unit: The unit in progress.
+        step: Steps of it that are done.
+        events: Byte length of events.jsonl at that point.
+    """
+
+    done: list[str] = field(default_factory=list)
+    unit: str = ""
+    step: int = 0
+    events: int = 0
+
+
+class RunFolder:
+    """Files of one run. Use :func:`open_folder` to get one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.journal, self.state = self._read_journal()
+        events = path / "events.jsonl"
+        events.touch()
+        os.truncate(events, min(self.journal.events, events.stat().st_size))
+        self._events = events.open("a", encoding="utf-8")
+
+    def log(self, event: dict[str, Any]) -> None:
+        """Append one event."""
+        self._events.write(json.dumps(event) + "\n")
+
+    def checkpoint(self, unit: str, step: int, state: State) -> None:
+        """Record that ``step`` steps of ``unit`` are done, with the state to continue from."""
+        self._events.flush()
+        self.journal = Journal(self.journal.done, unit, step, self._events.tell())
+        self._write_journal(state)
+
+    def finish(self, unit: str) -> None:
+        """Record that a unit of work is done; what it made must be on disk already."""
+        self._events.flush()
+        self.journal = Journal([*self.journal.done, unit], "", 0, self._events.tell())
+        self._write_journal({})
+
+    def save_state(self, name: str, state: State) -> None:
+        """Write tensors to ``checkpoints/<name>.safetensors``."""
+        self._save(f"checkpoints/{name}.safetensors", state, {})
+
+    def load_state(self, name: str) -> State:
+        """Read tensors back."""
+        return _load(self.path / f"checkpoints/{name}.safetensors")[0]
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file through a temporary name."""
+        write_atomically(self.path / name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str, default: Any) -> Any:
+        """Read a JSON file, or return ``default`` where there is none."""
+        path = self.path / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+
+    def _save(self, name: str, state: State, metadata: dict[str, str]) -> None:
+        path = self.path / name
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({k: v.contiguous() for k, v in state.items()}, temporary, metadata)
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            temporary.unlink(missing_ok=True)
+            raise disk_error(error, path) from error
+
+    def _write_journal(self, state: State) -> None:
+        self._save("checkpoints/progress.safetensors", state, {"journal": json.dumps(vars(self.journal))})
+
+    def _read_journal(self) -> tuple[Journal, State]:
+        path = self.path / "checkpoints" / "progress.safetensors"
+        if not path.exists():
+            return Journal(), {}
+        state, metadata = _load(path)
+        return Journal(**json.loads(metadata["journal"])), state
+
+
+def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resume: bool) -> RunFolder:
+    """Create a run folder, or open one to resume.
+
+    Args:
+        path: Of the folder.
+        config: The resolved settings.
+        environment: Versions, hardware, threads, dtype.
+        resume: Whether an existing folder may be continued.
+
+    Raises:
+        UserError: The folder exists and ``resume`` is off, or it belongs to other settings or another environment.
+    """
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.mkdir(parents=True)
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+            (temporary / "config.yaml").write_text(text, encoding="utf-8")
+            (temporary / "environment.json").write_text(json.dumps(environment, indent=1) + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise disk_error(error, path) from error
+        return RunFolder(path)
+    if not resume:
+        raise UserError("the run folder exists", str(path), "add --resume to continue it, or choose another --out")
+    try:
+        old = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        before = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError("not a run folder: config.yaml or environment.json is missing", str(path)) from error
+    changed = differences(old, config.model_dump(mode="json"))
+    changed += [f"environment: {k}" for k in FIXED_ENVIRONMENT if before.get(k) != environment.get(k)]
+    if changed:
+        raise UserError(
+            f"the run folder belongs to other settings; these differ: {', '.join(changed)}",
+            str(path),
+            "resume with the same settings, or choose another --out",
+        )
+    return RunFolder(path)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file through a temporary name, so that it is either whole or absent."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise disk_error(error, path) from error
+
+
+def disk_error(error: Exception, path: Path) -> UserError:
+    """Turn a failed write into a message; what was written before stays."""
+    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+    reason = "the disk is full" if full else str(error)
+    return UserError(f"cannot write: {reason}", str(path), "make room, then continue with --resume")
+
+
+def _load(path: Path) -> tuple[State, dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {k: file.get_tensor(k).clone() for k in file.keys()}, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read a checkpoint: {error}", str(path), "start the run anew in another folder") from error

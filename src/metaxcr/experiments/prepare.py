@@ -1,0 +1,175 @@
+"""Everything a run reads: data, shots, leak checks, the encoder and the trunk."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from metaxcr.adaptation.curricula import English
+from metaxcr.config import Config
+from metaxcr.encoders.base import Text
+from metaxcr.encoders.trunk import TrunkStore
+from metaxcr.errors import UserError
+from metaxcr.experiments.progress import Progress
+from metaxcr.scoring.batch import TaskData, encode_task
+from metaxcr.tasks import Example, LoadedSplit, load, phrase
+from metaxcr.tasks.leaks import check_leaks
+from metaxcr.tasks.parallel import load_parallel
+from metaxcr.tasks.roots import data_fingerprint
+from metaxcr.tasks.seeding import rng
+from metaxcr.tasks.shots import draw_shots, split_target
+
+Encode = Callable[[LoadedSplit, Sequence[Example], str], TaskData]
+
+
+@dataclass
+class Material:
+    """What the stages of a run work with.
+
+    Attributes:
+        english: Sources and parts of the English target data.
+        auxiliary: Language -> labelled data in it (regime zero-shot-aux).
+        shot_pool: Language -> the split that shots are drawn from.
+        shots: Seed -> ids of the shots, the same in all languages.
+        evaluation: (language, "repaired" | "raw") -> the evaluated questions, encoded for the run's scorer.
+        baseline: The same questions encoded for the similarity baseline (the same objects for dual scoring).
+        english_evaluation: English version of the evaluated items and of the baseline, or None.
+        parallel: Language -> numbers of its sentences in the trunk store.
+        checksums: File group -> SHA-256, for the data hash.
+        repaired: Split -> number of repaired rows.
+    """
+
+    english: English
+    auxiliary: dict[str, TaskData] = field(default_factory=dict)
+    shot_pool: dict[str, TaskData] = field(default_factory=dict)
+    shots: dict[int, list[str]] = field(default_factory=dict)
+    evaluation: dict[tuple[str, str], TaskData] = field(default_factory=dict)
+    baseline: dict[tuple[str, str], TaskData] = field(default_factory=dict)
+    parallel: dict[str, list[int]] = field(default_factory=dict)
+    checksums: dict[str, str] = field(default_factory=dict)
+    repaired: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Loaded:
+    """The raw examples of a run, before anything is encoded: cheap, so that mistakes show at once."""
+
+    sources: list[tuple[LoadedSplit, list[Example]]]
+    english: LoadedSplit
+    parts: dict[str, list[Example]]
+    auxiliary: dict[str, LoadedSplit]
+    shot_pool: dict[str, LoadedSplit]
+    evaluation: dict[tuple[str, str], LoadedSplit]
+    sentences: dict[str, list[str]]
+    files: dict[str, list[Path]]
+
+
+def read_data(config: Config, root: Path | None) -> Loaded:
+    """Read all files that a run needs and stop it where the data leak.
+
+    Args:
+        config: The settings.
+        root: Data root given by the user, or None.
+
+    Raises:
+        UserError: A file is missing or malformed, or training data contain evaluated items.
+    """
+    target = config.target
+    sources = [load(s.task, s.split, root=root) for s in config.sources]
+    english = load(target.english.task, target.english.split, root=root)
+    shares = {part: getattr(target.english, part) for part in ("source", "query", "reward")}
+    parts = split_target(english.examples, {k: v for k, v in shares.items() if v}, seed=0)
+    for needed in ("source", "reward"):
+        if needed not in parts:
+            raise UserError(f"the part {needed!r} of the English target data is empty", "target.english")
+    auxiliary = {}
+    if target.auxiliary and "zero-shot-aux" in config.run.regimes:
+        aux = target.auxiliary
+        auxiliary = {lang: load(aux.task, aux.split, language=lang, root=root) for lang in aux.languages}
+    pool = {lang: load(target.task, target.shots_split, language=lang, root=root) for lang in target.languages}
+    evaluation = _evaluation(config, root)
+    sentences, parallel_files = {}, []
+    if target.parallel:
+        corpus = load_parallel(target.parallel.corpus, target.parallel.split, target.parallel.languages, root=root)
+        sentences, parallel_files = corpus.sentences, corpus.files
+    capped = [(split, _cap(split.examples, source.cap)) for split, source in zip(sources, config.sources, strict=True)]
+    loaded = Loaded(capped, english, parts, auxiliary, pool, evaluation, sentences, {})
+    splits = [*sources, english, *auxiliary.values(), *pool.values(), *evaluation.values()]
+    loaded.files = {f"{s.spec.id}/{s.split}/{s.language}": s.files for s in splits}
+    if parallel_files:
+        loaded.files["parallel"] = parallel_files
+    _guard(loaded)
+    return loaded
+
+
+def _evaluation(config: Config, root: Path | None) -> dict[tuple[str, str], LoadedSplit]:
+    target, split = config.target, config.evaluate.split
+    kinds = ["repaired", "raw"] if config.evaluate.raw else ["repaired"]
+    evaluation = {
+        (lang, kind): load(target.task, split, language=lang, root=root, raw=kind == "raw")
+        for lang in target.languages
+        for kind in kinds
+    }
+    if config.evaluate.english:
+        evaluation["en", "repaired"] = load(config.evaluate.english, split, root=root)
+    return evaluation
+
+
+def _cap(examples: list[Example], cap: int | None) -> list[Example]:
+    """A fixed random subset in file order: the same for every seed, so that seeds share the trunk cache."""
+    if cap is None or len(examples) <= cap:
+        return examples
+    rows = rng(0, "cap").permutation(len(examples))[:cap]
+    return [examples[i] for i in sorted(rows)]
+
+
+def _guard(loaded: Loaded) -> None:
+    """No evaluated item may be trained on, in any language; shots may not be evaluated."""
+    trained: list[Example] = [e for _, examples in loaded.sources for e in examples]
+    trained += loaded.english.examples
+    trained += [e for split in (*loaded.auxiliary.values(), *loaded.shot_pool.values()) for e in split.examples]
+    evaluated: Iterable[Example] = [e for split in loaded.evaluation.values() for e in split.examples]
+    check_leaks(trained, evaluated, where="sources and shots against the evaluated items")
+
+
+def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progress) -> Material:
+    """Encode everything up to the trunk and draw the shots.
+
+    Args:
+        config: The settings.
+        loaded: From :func:`read_data`.
+        store: Computes or reads the trunk's activations.
+        progress: Shows how far the trunk is.
+    """
+    kind = config.scoring.kind
+
+    def encode(split: LoadedSplit, examples: Sequence[Example], kind: str = kind) -> TaskData:
+        implausible = split.spec.polarity == "implausible"
+        label = f"trunk {split.spec.id} {split.language}"
+        return encode_task(
+            examples,
+            lambda e: phrase(e, split.spec),
+            store,
+            kind=kind,
+            implausible=implausible,
+            progress=lambda done, total: progress.update(label, done, total),
+        )
+
+    sources = {split.spec.id: encode(split, examples) for split, examples in loaded.sources}
+    parts = {name: encode(loaded.english, examples) for name, examples in loaded.parts.items()}
+    sources[loaded.english.spec.id] = parts["source"]
+    material = Material(English(sources, parts.get("query"), parts["reward"], loaded.english.spec.id))
+    material.auxiliary = {lang: encode(s, s.examples) for lang, s in loaded.auxiliary.items()}
+    material.shot_pool = {lang: encode(s, s.examples) for lang, s in loaded.shot_pool.items()}
+    material.evaluation = {key: encode(s, s.examples) for key, s in loaded.evaluation.items()}
+    material.baseline = material.evaluation
+    if kind != "dual":
+        material.baseline = {key: encode(s, s.examples, "dual") for key, s in loaded.evaluation.items()}
+    for language, lines in loaded.sentences.items():
+        material.parallel[language] = store.ensure([Text(line) for line in lines])
+    pool = next(iter(loaded.shot_pool.values()))
+    material.shots = {seed: draw_shots(pool.examples, config.target.k, seed) for seed in config.run.seeds}
+    material.checksums = {name: data_fingerprint(files) for name, files in sorted(loaded.files.items())}
+    splits = [*loaded.shot_pool.values(), *loaded.evaluation.values()]
+    material.repaired = {f"{s.spec.id}/{s.split}/{s.language}": s.repaired for s in splits if s.repaired}
+    progress.finish()
+    return material

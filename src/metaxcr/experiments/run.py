@@ -1,0 +1,168 @@
+"""The run: data, encoder, CTML, CLML, few-shot adaptation, evaluation, results."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metaxcr.adapters.store import parameter_account
+from metaxcr.config import Config
+from metaxcr.config_io import config_hash
+from metaxcr.encoders import TrunkStore, load_encoder
+from metaxcr.errors import UserError
+from metaxcr.evaluation.predictions import Predictions
+from metaxcr.evaluation.results import build_results, validate_results
+from metaxcr.experiments.environment import Costs, describe_environment
+from metaxcr.experiments.folder import RunFolder, open_folder
+from metaxcr.experiments.prepare import Material, prepare, read_data
+from metaxcr.experiments.progress import Progress
+from metaxcr.experiments.stages import Stages
+from metaxcr.scoring.build import DTYPES, build_model
+from metaxcr.scoring.model import ChoiceModel
+
+PHASES = ("train", "adapt", "evaluate")
+Unit = tuple[str, str, Callable[[], None]]  # name, stage of costs.json, work
+
+
+def run(
+    config: Config,
+    out: Path,
+    *,
+    progress: Progress,
+    root: Path | None = None,
+    resume: bool = False,
+    phases: Sequence[str] = PHASES,
+    command: str = "",
+) -> dict[str, Any]:
+    """Carry out a run, or continue one.
+
+    Args:
+        config: The settings.
+        out: The run folder.
+        progress: Where to report.
+        root: Data root given by the user.
+        resume: Whether an existing folder may be continued.
+        phases: ``train`` = CTML, ``adapt`` = CLML and fine-tuning, ``evaluate`` = predictions and results.
+        command: What the user typed, for the record.
+
+    Returns:
+        The content of results.json; empty where ``evaluate`` is not among the phases.
+
+    Raises:
+        UserError: Something that the user can mend; everything finished is kept for ``resume``.
+    """
+    torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
+    torch.use_deterministic_algorithms(True)
+    loaded = read_data(config, root)
+    folder = open_folder(out, config, describe_environment(config, command), resume=resume)
+    costs = Costs(folder.read_json("costs.json", {}))
+    with costs.stage("trunk"):
+        encoder = load_encoder(config.encoder.name, prefix=config.encoder.prefix, revision=config.encoder.revision)
+        model = build_model(config, encoder, config.run.seeds[0])
+        store = TrunkStore(
+            encoder,
+            model.adapted.start,
+            DTYPES[config.encoder.dtype],
+            trunk_folder(),
+            max_tokens=config.encoder.max_tokens,
+            limit_bytes=int(config.encoder.cache_gb * 10**9),
+            log=progress.say,
+        )
+        material = prepare(config, loaded, store, progress)
+    costs.add_trunk(store.stats)
+    folder.write_json("costs.json", costs.summary())
+    shares = announce(config, model, material, store, progress)
+    for seed, ids in material.shots.items():
+        folder.write_json(f"shots/{config.target.task}.seed{seed}.json", {"k": len(ids), "seed": seed, "ids": ids})
+    stages = Stages(config, material, store, model, folder, costs, progress)
+    for name, stage, work in units(stages, phases):
+        if name not in folder.journal.done:
+            with costs.stage(stage):
+                work()
+            folder.write_json("costs.json", costs.summary())
+            folder.finish(name)
+    progress.finish()
+    return finish(config, folder, material, shares) if "evaluate" in phases else {}
+
+
+def units(stages: Stages, phases: Sequence[str]) -> Iterator[Unit]:
+    """The units of work in order. A finished one is never done again; an interrupted one goes on or starts over."""
+    config = stages.config
+    seeds, regimes = config.run.seeds, config.run.regimes
+    if "train" in phases:
+        for s in seeds:
+            name = f"ctml seed {s}"
+            yield name, "ctml", lambda name=name, s=s: stages.ctml(name, s)  # type: ignore[misc]
+    for s in seeds if "adapt" in phases else ():
+        if "zero-shot-aux" in regimes and config.target.auxiliary:
+            name = f"clml seed {s}"
+            yield name, "clml", lambda name=name, s=s: stages.clml(name, s)  # type: ignore[misc]
+        for language in config.target.languages if "few-shot" in regimes else ():
+            name = f"few-shot {language} seed {s}"
+            yield name, "finetune", lambda n=name, s=s, lang=language: stages.few_shot(n, s, lang)  # type: ignore[misc]
+    if "evaluate" in phases:
+        yield "evaluate similarity", "evaluate", lambda: stages.evaluate("similarity", "none", None)
+        methods = {"zero-shot": "ctml", "zero-shot-aux": "clml", "few-shot": "finetune"}
+        for s in seeds:
+            for regime in regimes:
+                if regime != "zero-shot-aux" or config.target.auxiliary:
+                    yield (
+                        f"evaluate {regime} seed {s}",
+                        "evaluate",
+                        lambda r=regime, s=s: stages.evaluate(methods[r], r, s),  # type: ignore[misc]
+                    )
+
+
+def announce(
+    config: Config, model: ChoiceModel, material: Material, store: TrunkStore, progress: Progress
+) -> dict[str, Any]:
+    """Print what is active, and stop where nothing would be trained or a choice would be cut silently."""
+    encoder, phi = model.adapted.encoder, model.params()
+    account = parameter_account(sum(p.numel() for p in phi.values()), encoder)
+    stacks = {" > ".join(model.adapted.stack(lang)) for lang in ["en", *config.target.languages]}
+    if not any(name.startswith("adapted.task") for name in phi) or any("task" not in s for s in stacks):
+        raise UserError("no task adapter is active", "adapters.layers", "give at least one layer")
+    progress.say(
+        f"encoder {encoder.name}: {encoder.depth} layers, width {encoder.width}; adapters in layers "
+        f"{model.adapted.layers}; stack {', '.join(sorted(stacks))}; scoring {config.scoring.kind}"
+    )
+    progress.say(
+        f"trained {account['trained']:,} parameters: {account['share']:.2%} of the encoder's {account['encoder']:,}, "
+        f"{account['share_without_embeddings']:.2%} without its embeddings"
+    )
+    if not model.adapted.start:
+        progress.say("adapters start in the lowest layer: the trunk cache holds nothing but the embeddings")
+    sizes = ", ".join(f"{name} {len(data)}" for name, data in material.english.sources.items())
+    progress.say(f"sources: {sizes}; sampler {config.sampler.kind}; seeds {config.run.seeds}")
+    if material.repaired:
+        rows = ", ".join(f"{name} {count}" for name, count in sorted(material.repaired.items()))
+        progress.say(f"repaired question fields: {rows}")
+    if store.stats.cut_texts:
+        progress.say(f"{store.stats.cut_texts} of {store.stats.texts} texts were cut at {store.max_tokens} tokens")
+    return {"parameters": account, "repaired": material.repaired, "cut_texts": store.stats.cut_texts}
+
+
+def finish(config: Config, folder: RunFolder, material: Material, shares: dict[str, Any]) -> dict[str, Any]:
+    """Gather the predictions into results.json."""
+    files = sorted((folder.path / "predictions").glob("*.jsonl"))
+    data_hash = hashlib.sha256(json.dumps(material.checksums, sort_keys=True).encode()).hexdigest()[:16]
+    results = build_results(
+        [Predictions.read(path) for path in files],
+        config_hash=config_hash(config, material.checksums),
+        data_hash=data_hash,
+        shares=shares,
+    )
+    validate_results(results)
+    folder.write_json("results.json", results)
+    return results
+
+
+def trunk_folder() -> Path:
+    """Where the trunk cache lives: ``$METAXCR_CACHE``, or under the user's cache folder."""
+    explicit = os.environ.get("METAXCR_CACHE")
+    base = Path(explicit) if explicit else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metaxcr"
+    return base / "trunk"
