@@ -20,10 +20,14 @@ class Section(BaseModel):
 class Run(Section):
     """What applies to the whole run."""
 
-    seeds: list[int] = Field([0, 1, 2], min_length=1)  # one meta-training each
+    seeds: list[int] = Field(default=[0, 1, 2], min_length=1)  # one meta-training each
     threads: Count | None = None  # None: as many as there are cores
     checkpoint_every: Count = 100  # steps
-    regimes: list[Literal["zero-shot", "zero-shot-aux", "few-shot"]] = ["zero-shot", "zero-shot-aux", "few-shot"]
+    regimes: list[Literal["zero-shot", "zero-shot-aux", "few-shot"]] = [
+        "zero-shot",
+        "zero-shot-aux",
+        "few-shot",
+    ]
 
 
 class Encoder(Section):
@@ -120,7 +124,8 @@ class Meta(Section):
 class Ctml(Meta):
     """Cross-task meta-learning."""
 
-    query_from: Literal["source", "target"] = "source"  # B_q from the sampled source, or from the English target data
+    # B_q from the sampled source, or from the English target data
+    query_from: Literal["source", "target"] = "source"
 
 
 class Clml(Meta):
@@ -156,7 +161,7 @@ class Evaluate(Section):
 
     split: str = "test"
     raw: bool = False  # also on the files as published, defects included
-    english: str | None = None  # task with the English version of the target's test items: one more reported row
+    english: str | None = None  # task with the English version of the test items: one more reported row
     batch: Count = 64  # questions
 
 

@@ -1,4 +1,4 @@
-"""Read configuration files: presets by ``extends``, overrides by ``--set``, one clear line for every mistake."""
+"""Read configuration files: presets by ``extends``, overrides by ``--set``, one clear line a mistake."""
 
 import difflib
 import hashlib
@@ -67,13 +67,20 @@ def validate(settings: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        # a misspelt required key is both missing and unknown: the latter says more
+        first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
+        *section, last = first["loc"]
+        key = _dotted(first["loc"])
         if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key.split(".")[-1], _keys(first["loc"][:-1]), 1, cutoff=0.5)
-            fix = f"did you mean {'.'.join([*map(str, first['loc'][:-1]), near[0]])!r}?" if near else "remove it"
+            near = difflib.get_close_matches(str(last), _keys(section), 1, cutoff=0.5)
+            fix = f"did you mean {_dotted([*section, near[0]])!r}?" if near else "remove it"
             raise UserError(f"unknown setting {key!r}", where, fix) from error
-        raise UserError(f"setting {key!r}: {first['msg']}", where, "see 'metaxcr configs ls' for examples") from error
+        fix = "see 'metaxcr configs ls' for examples"
+        raise UserError(f"setting {key!r}: {first['msg']}", where, fix) from error
+
+
+def _dotted(location: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in location)
 
 
 def config_hash(config: Config, data_checksums: dict[str, str]) -> str:
@@ -108,11 +115,22 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     parent = settings.pop("extends", None)
     if parent is None:
         return settings
-    sibling = path.parent / f"{parent}.yaml"
-    base = sibling if sibling.is_file() else find(str(parent))
-    if base in (*seen, path):
+    chain = (*seen, path.resolve())
+    base = _parent(path, str(parent))
+    if base.resolve() in chain:
         raise UserError("a configuration extends itself", str(path), "remove the circle in 'extends'")
-    return _merge(_read(base, (*seen, path)), settings)
+    return _merge(_read(base, chain), settings)
+
+
+def _parent(path: Path, name: str) -> Path:
+    """What a file extends: a neighbour, by name or path, else a shipped configuration.
+
+    A file that extends its own name means the shipped one: it is an edited copy.
+    """
+    for neighbour in (path.parent / f"{name}.yaml", path.parent / name):
+        if neighbour.is_file() and (neighbour.resolve() != path.resolve() or name not in shipped()):
+            return neighbour
+    return find(name)
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

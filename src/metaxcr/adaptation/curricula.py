@@ -1,8 +1,8 @@
 """Episodes of the two meta-learning stages.
 
 CTML: support from a sampled English source, query from the same source or from the English target data.
-CLML: *cross-task* episodes (support: English source; query: target language) and *cross-lingual* episodes (support: the
-target task in another language; query: target language).
+CLML: *cross-task* episodes (support: English source; query: target language) and *cross-lingual* episodes
+(support: the target task in another language; query: target language).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ import numpy as np
 
 from metaxcr.config import Clml, Ctml, Meta
 from metaxcr.encoders.trunk import TrunkStore
+from metaxcr.errors import UserError
 from metaxcr.meta.training import Curriculum, Episode
 from metaxcr.scoring.batch import Batch, Parallel, TaskData, make_batch
 from metaxcr.tasks.seeding import rng
@@ -59,12 +60,16 @@ class Draw:
 
     def two_batches(self, data: TaskData, first: int, second: int, step: int) -> tuple[Batch, Batch]:
         """Two batches of one set that share no question (a set too small for both is split in proportion)."""
+        if len(data) < 2:
+            raise UserError(
+                f"{data.task} has no question left for a query", "sources", "raise its cap to 2 or more"
+            )
         order = self.rng("rows", step).permutation(len(data))[: first + second].tolist()
-        cut = max(1, round(len(order) * first / (first + second)))
+        cut = min(max(1, round(len(order) * first / (first + second))), len(order) - 1)
         return make_batch(data, order[:cut], self.store), make_batch(data, order[cut:], self.store)
 
     def parallel(self, texts: Mapping[str, Sequence[int]], pairs: int, step: int) -> Parallel | None:
-        """Sentence pairs of English and one other language, the languages in turn; None without parallel text."""
+        """Sentence pairs of English and one other language, the languages in turn; None without any."""
         languages = [language for language in texts if language != "en"]
         if not languages:
             return None
@@ -74,7 +79,9 @@ class Draw:
         return (one, "en"), (other, language)
 
 
-def cross_task(english: English, parallel: Mapping[str, Sequence[int]], settings: Ctml, draw: Draw) -> Curriculum:
+def cross_task(
+    english: English, parallel: Mapping[str, Sequence[int]], settings: Ctml, draw: Draw
+) -> Curriculum:
     """CTML's episodes.
 
     Args:
@@ -82,8 +89,15 @@ def cross_task(english: English, parallel: Mapping[str, Sequence[int]], settings
         parallel: Language -> numbers of its sentences, in the same order; empty without parallel text.
         settings: Of the stage.
         draw: Draws batches.
+
+    Raises:
+        UserError: Queries are to come from the English target data, but there is no such part.
     """
     names = list(english.sources)
+    if settings.query_from == "target" and english.query is None:
+        raise UserError(
+            "no English target data for queries", "target.english.query", "give it a share above 0"
+        )
 
     def episode(step: int, i: int) -> Episode:
         source = english.sources[names[i]]
@@ -114,23 +128,30 @@ def cross_lingual(
     Args:
         english: Sources.
         target: Query language -> labelled target-task data in it.
-        others: Support language -> target-task data for cross-lingual episodes; never the query's own language.
-        reward: B_T's data; a pair means that the second half of the steps uses the second one (and that queries come
-            from whichever half is not the reward, see :func:`halves`).
+        others: Support language -> target-task data for cross-lingual episodes; never the query's own
+            language.
+        reward: B_T's data; a pair means that the second half of the steps uses the second one (and that
+            queries come from whichever half is not the reward, see :func:`halves`).
         parallel: As in :func:`cross_task`.
         settings: Of the stage.
         draw: Draws batches.
+
+    Raises:
+        UserError: Cross-lingual episodes are wanted, but a language has no other one to take support from.
     """
     names, languages = list(english.sources), list(target)
+    if settings.cross_task < 1:
+        _need_others(languages, others)
 
     def is_cross_task(step: int) -> bool:
         return bool(draw.rng("kind", step).random() < settings.cross_task)
 
+    def half(step: int) -> int:
+        return int(step >= settings.steps / 2)
+
     def episode(step: int, i: int) -> Episode:
         language = languages[int(draw.rng("language", step).integers(len(languages)))]
-        data = target[language]
-        if isinstance(reward, tuple):
-            data = reward[0] if step >= settings.steps / 2 else reward[1]
+        data = reward[1 - half(step)] if isinstance(reward, tuple) else target[language]
         query = draw.batch(data, settings.query, "query", step)
         if i >= 0:
             kind, source, support_data = "cross-task", names[i], english.sources[names[i]]
@@ -140,15 +161,28 @@ def cross_lingual(
             kind, source, support_data = "cross-lingual", others[other].task, others[other]
         support = draw.batch(support_data, settings.support, "rows", step)
         about = {
-            "kind": kind, "source": source, "support_language": support.language, "query_language": query.language,
-        }  # fmt: skip
+            "kind": kind,
+            "source": source,
+            "support_language": support.language,
+            "query_language": query.language,
+        }
         return Episode(support, query, _pairs(parallel, settings, draw, step), about)
 
     def reward_batch(step: int) -> Batch:
-        data = reward if isinstance(reward, TaskData) else reward[0 if step < settings.steps / 2 else 1]
+        data = reward if isinstance(reward, TaskData) else reward[half(step)]
         return draw.batch(data, settings.reward, "reward", step)
 
     return Curriculum(names, is_cross_task, episode, reward_batch)
+
+
+def _need_others(languages: Sequence[str], others: Mapping[str, TaskData]) -> None:
+    for language in languages:
+        if not set(others) - {language}:
+            raise UserError(
+                f"no other language than {language!r} has labels for cross-lingual episodes",
+                "target.auxiliary.languages",
+                "name two languages or more, or set clml.cross_task to 1",
+            )
 
 
 def halves(shots: TaskData) -> tuple[TaskData, TaskData]:

@@ -15,8 +15,8 @@ def finetune(
 ) -> Iterator[tuple[Params, float, int]]:
     """Fine-tune phi on labelled shots.
 
-    No checkpoint is chosen: the number of steps is fixed and the last share of them is averaged, because k shots leave
-    nothing to choose with.
+    No checkpoint is chosen: the number of steps is fixed and the last share of them is averaged, because k
+    shots leave nothing to choose with.
 
     Args:
         model: Scores batches.

@@ -16,7 +16,7 @@ FORWARD_TOKENS = 4096  # bounds the memory of one forward pass
 def predict(
     model: ChoiceModel, phi: Mapping[str, Tensor], sets: Sequence[TaskData], store: TrunkStore
 ) -> tuple[list[list[list[float]]], int]:
-    """Predict sets of one language that share texts (such as raw and repaired files), encoding each text once.
+    """Predict sets of one language that share texts (raw and repaired files), encoding each text once.
 
     Args:
         model: Scores questions.
@@ -25,8 +25,8 @@ def predict(
         store: Trunk activations.
 
     Returns:
-        For each set and question the probability that each choice is the *plausible* one, rounded to 6 digits; and
-        the number of token-passes.
+        For each set and question the probability that each choice is the *plausible* one, rounded to 6
+        digits; and the number of token-passes.
     """
     positions = store.by_length(torch.unique(torch.cat([s.questions.texts for s in sets])))
     pooled, tokens = [], 0
@@ -41,7 +41,8 @@ def predict(
         scores, _ = model.plausibility(phi[SCORER], vectors, questions)
         p = torch.softmax(scores.double(), dim=1)
         counts = questions.counts.tolist()
-        probabilities.append([[round(x, 6) for x in row[:n]] for row, n in zip(p.tolist(), counts, strict=True)])
+        rows = zip(p.tolist(), counts, strict=True)
+        probabilities.append([[round(x, 6) for x in row[:n]] for row, n in rows])
     return probabilities, tokens
 
 

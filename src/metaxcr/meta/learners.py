@@ -46,10 +46,11 @@ def fomaml(support: Objective, query: Objective, phi: Params, steps: int, alpha:
 
 
 def reptile(support: Objective, query: Objective, phi: Params, steps: int, alpha: float) -> Adapted:
-    """Reptile: the inner path runs over the support batch and then the query batch; the direction is phi - phi'_end.
+    """Reptile: an inner path over the support batch and then the query batch; descends along phi - phi'_end.
 
-    The direction is divided by alpha, so that it has the scale of a sum of gradients: plain descent with rate
-    beta * alpha is phi <- phi + beta (phi'_end - phi), and Adam sees the same scale as with :func:`fomaml`.
+    The direction is divided by alpha, so that it has the scale of a sum of gradients: plain descent with
+    rate beta * alpha is phi <- phi + beta (phi'_end - phi), and Adam sees the same scale as with
+    :func:`fomaml`.
 
     Args:
         support: L(B_s; .).

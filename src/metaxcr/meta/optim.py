@@ -51,7 +51,7 @@ class Adam:
 
 
 def schedule(step: int, total: int, warmup: float) -> float:
-    """Share of the peak learning rate: linear warm-up over a share of the steps, then linear decay to a tenth.
+    """Share of the peak learning rate: linear warm-up over a share of the steps, linear decay to a tenth.
 
     Args:
         step: 0-based.
@@ -67,7 +67,7 @@ def schedule(step: int, total: int, warmup: float) -> float:
 class Averager:
     """Mean of the parameters over the last part of training.
 
-    A fixed rule in place of choosing a checkpoint on target validation data, which few-shot users do not have.
+    A fixed rule in place of choosing a checkpoint on target validation data, which few-shot users lack.
 
     Args:
         total: Number of steps.

@@ -1,7 +1,7 @@
-"""The meta-training loop: sample a source, adapt on its support batch, learn from the query, pay the sampler."""
+"""The meta-training loop: sample a source, adapt on its support, learn from the query, pay the sampler."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ class MetaState:
     def tensors(self) -> State:
         """Flatten for a checkpoint (the step is kept beside it)."""
         parts = {"phi": self.phi, "adam": self.adam, "average": self.average, "sampler": self.sampler}
-        return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+        return {f"{part}/{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
 
     @staticmethod
     def from_tensors(step: int, tensors: State) -> "MetaState":
@@ -109,47 +109,60 @@ def meta_train(
     Source:
         MetaXCR (arXiv 2503.06531); reward as in Meta-RTL (arXiv 2409.19075).
     """
+    for _ in range(state.step, settings.steps):
+        state, event = meta_step(model, curriculum, sampler, settings, state, seed, purpose)
+        yield state, event
+
+
+def meta_step(
+    model: ChoiceModel,
+    curriculum: Curriculum,
+    sampler: Sampler,
+    settings: Meta,
+    state: MetaState,
+    seed: int,
+    purpose: str,
+) -> tuple[MetaState, dict[str, Any]]:
+    """One episode, one outer update and one payment to the sampler; arguments as for :func:`meta_train`."""
+    t, phi, psi = state.step, state.phi, state.sampler
     learner, adam, averager = LEARNERS[settings.learner], Adam(), Averager(settings.steps, settings.average)
-    for t in range(state.step, settings.steps):
-        phi, psi = state.phi, state.sampler
 
-        # i ~ pi_psi(. | state_t)
-        sampled = curriculum.uses_source(t)
-        probabilities = sampler.probabilities(psi)
-        i = int(rng(seed, f"{purpose}/source", t).choice(len(probabilities), p=probabilities)) if sampled else -1
+    # i ~ pi_psi(. | state_t)
+    sampled = curriculum.uses_source(t)
+    probabilities = sampler.probabilities(psi)
+    i = int(rng(seed, f"{purpose}/source", t).choice(len(probabilities), p=probabilities)) if sampled else -1
 
-        # phi' = phi - alpha * grad L(B_s; phi), K times; direction from L(B_q; phi')
-        episode = curriculum.episode(t, i)
-        adapted = learner(
-            lambda p: model.loss(p, episode.support),  # noqa: B023  (used within this step)
-            query_objective(model, episode, settings.alignment),
-            phi,
-            settings.inner_steps,
-            settings.inner_rate,
-        )
+    # phi' = phi - alpha * grad L(B_s; phi), K times; direction from L(B_q; phi')
+    episode = curriculum.episode(t, i)
+    adapted = learner(
+        lambda p: model.loss(p, episode.support),
+        query_objective(model, episode, settings.alignment),
+        phi,
+        settings.inner_steps,
+        settings.inner_rate,
+    )
 
-        # r = L(B_T; phi) - L(B_T; phi'), the same B_T, float32, before the outer update
-        reward, reward_tokens = None, 0
-        if sampled and sampler.wants_reward:
-            target = curriculum.reward_batch(t)
-            before, after = (model.question_loss(p, target, torch.float32) for p in (phi, adapted.phi))
-            reward, reward_tokens = before - after, 2 * target.tokens
-        psi = sampler.update(psi, i, reward or 0.0) if sampled else psi
+    # r = L(B_T; phi) - L(B_T; phi'), the same B_T, float32, before the outer update
+    reward, reward_tokens = None, 0
+    if sampled and sampler.wants_reward:
+        target = curriculum.reward_batch(t)
+        before, after = (model.question_loss(p, target, torch.float32) for p in (phi, adapted.phi))
+        reward, reward_tokens = before - after, 2 * target.tokens
+    psi = sampler.update(psi, i, reward or 0.0) if sampled else psi
 
-        # phi <- outer optimiser along the direction
-        rate = settings.outer_rate * schedule(t, settings.steps, settings.warmup)
-        phi, moments = adam.update(adapted.direction, state.adam, phi, rate)
-        state = replace(
-            state, step=t + 1, phi=phi, adam=moments, sampler=psi, average=averager.update(state.average, phi, t)
-        )
-        yield state, {
-            **episode.about,
-            "probabilities": dict(zip(curriculum.sources, probabilities.round(6).tolist(), strict=True)),
-            "support_loss": adapted.support_loss,
-            "query_loss": adapted.query_loss,
-            "reward": reward,
-            "token_passes": token_passes(episode, settings) + reward_tokens,
-        }
+    # phi <- outer optimiser along the direction
+    rate = settings.outer_rate * schedule(t, settings.steps, settings.warmup)
+    phi, moments = adam.update(adapted.direction, state.adam, phi, rate)
+    average = averager.update(state.average, phi, t)
+    event = {
+        **episode.about,
+        "probabilities": dict(zip(curriculum.sources, probabilities.round(6).tolist(), strict=True)),
+        "support_loss": adapted.support_loss,
+        "query_loss": adapted.query_loss,
+        "reward": reward,
+        "token_passes": token_passes(episode, settings) + reward_tokens,
+    }
+    return MetaState(t + 1, phi, moments, average, psi), event
 
 
 def query_objective(model: ChoiceModel, episode: Episode, weight: float) -> Objective:

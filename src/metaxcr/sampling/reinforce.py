@@ -32,9 +32,9 @@ class Policy(nn.Module):
 class Reinforce:
     """psi <- psi + eta * advantage * grad log pi(i) + entropy bonus, every ``window`` episodes.
 
-    The policy's input at step t: which source was drawn last (one-hot), its advantage, and a running mean of the
-    advantages of each source. The advantage is clip((r_t - b) / max(s, s_min), +-3) with the running mean b and standard
-    deviation s of earlier rewards only. Gradients are truncated at the window's start.
+    The policy's input at step t: which source was drawn last (one-hot), its advantage, and a running mean of
+    the advantages of each source. The advantage is clip((r_t - b) / max(s, s_min), +-3) with the running mean
+    b and standard deviation s of earlier rewards only. Gradients are truncated at the window's start.
 
     Args:
         sources: Number of sources.
@@ -46,7 +46,7 @@ class Reinforce:
         memory: Decay of the running mean and variance of the rewards.
 
     Source:
-        Williams 1992 (REINFORCE); Meta-RTL (arXiv 2409.19075), section 3; DESIGN section 2.
+        Williams 1992 (REINFORCE); Meta-RTL (arXiv 2409.19075), section 3.
     """
 
     sources: int
@@ -73,9 +73,9 @@ class Reinforce:
         for name, p in self._policy.named_parameters():
             bound = 0.0 if name.startswith("out") else self.hidden**-0.5
             params[name] = (torch.rand(p.shape, generator=generator) * 2 - 1) * bound
-        zeros = torch.zeros(self.hidden)
-        state: State = {
-            "h": zeros, "c": zeros, "h0": zeros, "c0": zeros,
+        # safetensors refuses tensors that share memory, so each is its own
+        state: State = {name: torch.zeros(self.hidden) for name in ("h", "c", "h0", "c0")}
+        state |= {
             "x": torch.zeros(2 * self.sources + 1),
             "reward_mean": torch.zeros((), dtype=torch.float64),
             "reward_var": torch.zeros((), dtype=torch.float64),
@@ -83,15 +83,16 @@ class Reinforce:
             "inputs": torch.zeros(0, 2 * self.sources + 1),
             "actions": torch.zeros(0, dtype=torch.int64),
             "advantages": torch.zeros(0),
-        }  # fmt: skip
+        }
         state |= {f"adam.{k}": v for k, v in Adam().init(params).items()}
         return state | {f"psi.{k}": v for k, v in params.items()}
 
     def probabilities(self, state: State) -> Probabilities:
-        """softmax of the policy's logits at state_t."""
+        """pi(. | state_t): softmax of the policy's logits."""
         logits, _, _ = self._step(state)
         p: Probabilities = torch.softmax(logits.double(), 0).numpy()
-        return p / p.sum()
+        normalised: Probabilities = p / p.sum()
+        return normalised
 
     @torch.no_grad()
     def _step(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,7 +112,8 @@ class Reinforce:
         """Store the episode; at the end of a window, one REINFORCE step on psi."""
         advantage = self.advantage(state, reward)
         _, h, c = self._step(state)
-        new = dict(state) | self._statistics(state, reward) | {"h": h, "c": c, "x": self._input(state, source, advantage)}
+        new = dict(state) | self._statistics(state, reward)
+        new |= {"h": h, "c": c, "x": self._input(state, source, advantage)}
         new["inputs"] = torch.cat([state["inputs"], state["x"][None]])
         new["actions"] = torch.cat([state["actions"], torch.tensor([source])])
         new["advantages"] = torch.cat([state["advantages"], torch.tensor([advantage])])
@@ -152,8 +154,9 @@ class Reinforce:
         psi = _part(state, "psi.")
         _, gradient = value_and_grad(lambda p: self._objective(p, state), psi)
         psi, adam = Adam().update(gradient, _part(state, "adam."), psi, self.rate)
-        new = dict(state) | {f"psi.{k}": v for k, v in psi.items()} | {f"adam.{k}": v for k, v in adam.items()}
-        new |= {"h0": state["h"], "c0": state["c"]}
+        new = dict(state) | {f"psi.{k}": v for k, v in psi.items()}
+        new |= {f"adam.{k}": v for k, v in adam.items()}
+        new |= {"h0": state["h"].clone(), "c0": state["c"].clone()}
         return new | {name: state[name][:0] for name in ("inputs", "actions", "advantages")}
 
 
