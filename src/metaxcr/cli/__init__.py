@@ -1,0 +1,78 @@
+"""The command line: parse, call, print. Nothing in the package depends on it."""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from metaxcr.errors import UserError
+
+DONE, UNEXPECTED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and turn whatever happens into an exit status and at most one line.
+
+    Args:
+        argv: The words after ``metaxcr``; default: those of the process.
+
+    Returns:
+        0 done; 2 the user's input is wrong; 130 interrupted; 1 anything else.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words  # wherever it stands: it is what one appends to a command that failed
+    words = [word for word in words if word != "--debug"]
+    # Neither changes a result: no usage reports to the hub, and no warning when a process is started.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        return _call(words)
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNEXPECTED
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        status, line = explain(error)
+        print(f"metaxcr: {line}", file=sys.stderr)
+        return status
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """Return the exit status and the one line for an error.
+
+    Args:
+        error: What a command raised.
+    """
+    import typer
+
+    usage_error: type[BaseException] = typer.BadParameter.__bases__[0]
+    if isinstance(error, UserError):
+        return USER_ERROR, " ".join(str(error).split("\n"))
+    if isinstance(error, usage_error):
+        return USER_ERROR, _usage(error)
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return INTERRUPTED, "interrupted; what is finished is kept: the same command with --resume continues"
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+        place = getattr(error, "filename", None)
+        return USER_ERROR, str(UserError("the disk is full", place, "make room, then continue with --resume"))
+    reason = " ".join(str(error).split()) or "no further information"
+    return UNEXPECTED, f"{type(error).__name__}: {reason}; run again with --debug for the traceback"
+
+
+def _call(words: list[str]) -> int:
+    from typer.main import get_command
+
+    from metaxcr.cli.app import app
+
+    status = get_command(app).main(args=words, prog_name="metaxcr", standalone_mode=False)
+    return status if isinstance(status, int) else DONE
+
+
+def _usage(error: BaseException) -> str:
+    """One line for a mistake in the words of the command, ending in where to read on."""
+    message = " ".join(str(getattr(error, "format_message", lambda: error)()).split())
+    context = getattr(error, "ctx", None)
+    command = getattr(context, "command_path", "metaxcr")
+    return f"{message.rstrip('.')}; see '{command} --help'"

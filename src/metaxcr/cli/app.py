@@ -1,0 +1,51 @@
+"""The commands and their order in ``metaxcr --help``."""
+
+from typing import Annotated
+
+import typer
+
+from metaxcr.cli import run
+
+app = typer.Typer(
+    name="metaxcr",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from metaxcr import __version__
+
+        print(f"metaxcr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Adapt one frozen multilingual encoder to commonsense reasoning in languages with hardly any labels.
+
+    Start with a run on the data that ship with the package (some minutes on two cores):
+
+    \b
+      metaxcr run starter
+
+    It ends with a table and a report. Then rank choices of your own with the model it made:
+
+    \b
+      metaxcr predict runs/starter questions.jsonl --language es
+    """
+
+
+app.command()(run.run)
+app.command()(run.train)
+app.command()(run.adapt)
+app.command()(run.report)

@@ -1,0 +1,169 @@
+"""``run``, ``train``, ``adapt`` and ``report``: the critical path, whole or in parts."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metaxcr.cli.console import console, note, say
+from metaxcr.cli.options import DataOption, FolderArgument, JsonOption, QuietOption, SetOption
+from metaxcr.errors import UserError
+
+if TYPE_CHECKING:
+    from metaxcr.config import Config
+
+ConfigArgument = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A YAML file, or a shipped name ('metaxcr configs ls').")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="The run folder.", show_default="runs/<name of CONFIG>")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Continue the folder where it stopped; start it if it is not there.")
+]
+
+
+def run(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    data: DataOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Do everything: train, adapt, evaluate, report.
+
+    Meta-trains on the English sources, adapts to every target language, evaluates every regime beside the
+    untrained similarity, and writes results.json and report.html into the run folder. Stopped or killed, the
+    same command with --resume goes on and gives the same results.
+
+    Examples:
+
+    \b
+      metaxcr run starter
+      metaxcr run starter --set run.seeds=[0] --set target.languages=[es,sw]
+      metaxcr run configs/xcopa-embedded.yaml --data DIR --out runs/xcopa --resume
+    """
+    settings, folder = _settings(config, overrides, out)
+    carry_out(settings, folder, data=data, resume=resume, quiet=quiet)
+    show_results(folder, as_json=as_json)
+
+
+def train(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    data: DataOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Meta-train on the English sources only (CTML), once per seed.
+
+    The first part of 'metaxcr run'. The folder then has adapters/meta, which 'metaxcr predict' can use in any
+    of the target languages.
+
+    Example:
+
+    \b
+      metaxcr train starter --out runs/mine
+    """
+    settings, folder = _settings(config, overrides, out)
+    carry_out(settings, folder, data=data, resume=resume, quiet=quiet, phases=("train",))
+    say(f"trained: {folder / 'adapters' / 'meta'}")
+    say(f"next: metaxcr adapt {folder}")
+
+
+def adapt(folder: FolderArgument, data: DataOption = None, quiet: QuietOption = False) -> None:
+    """Adapt a trained folder to its target languages (CLML and few-shot fine-tuning).
+
+    The second part of 'metaxcr run'; what of the training is missing is done first. Settings come from the
+    folder's config.yaml.
+
+    Example:
+
+    \b
+      metaxcr adapt runs/mine
+    """
+    settings = folder_settings(folder)
+    carry_out(settings, folder, data=data, resume=True, quiet=quiet, phases=("train", "adapt"))
+    say(f"adapted: {folder / 'adapters'}")
+    say(f"next: metaxcr evaluate {folder}")
+
+
+def report(folder: FolderArgument) -> None:
+    """Write report.html of a run folder again, also of one that was stopped.
+
+    Example:
+
+    \b
+      metaxcr report runs/starter
+    """
+    from metaxcr.reporting import write_report
+
+    say(str(write_report(folder)))
+
+
+def folder_settings(folder: Path) -> "Config":
+    """Return the settings that a run folder was made with.
+
+    Raises:
+        UserError: It is no run folder.
+    """
+    from metaxcr.config_io import load_config
+
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError("not a run folder: there is no config.yaml", str(folder), "make one with 'metaxcr run'")
+    return load_config(str(path))
+
+
+def carry_out(
+    settings: "Config",
+    folder: Path,
+    *,
+    data: Path | None,
+    resume: bool,
+    quiet: bool,
+    phases: Sequence[str] = ("train", "adapt", "evaluate"),
+) -> dict[str, Any]:
+    """Carry out phases of a run, with progress on standard error."""
+    from metaxcr.experiments.progress import Progress
+    from metaxcr.experiments.run import run as run_phases
+
+    progress = Progress(console(stderr=True), quiet=quiet)
+    command = shlex.join(["metaxcr", *sys.argv[1:]])
+    try:
+        return run_phases(
+            settings, folder, progress=progress, root=data, resume=resume, phases=phases, command=command
+        )
+    finally:
+        progress.finish()
+
+
+def show_results(folder: Path, *, as_json: bool) -> None:
+    """Write the report, print the table (or results.json itself) and name both files."""
+    import json
+
+    from metaxcr.evaluation.table import format_table
+    from metaxcr.reporting import write_report
+
+    results = folder / "results.json"
+    text = results.read_text(encoding="utf-8")
+    page = write_report(folder)
+    if as_json:
+        sys.stdout.write(text)
+        note(f"report: {page}")
+        return
+    console().print(format_table(json.loads(text)))
+    say(f"results: {results}")
+    say(f"report: {page}")
+
+
+def _settings(config: str, overrides: list[str] | None, out: Path | None) -> tuple["Config", Path]:
+    from metaxcr.config_io import find, load_config
+
+    return load_config(config, overrides or ()), out or Path("runs") / find(config).stem
