@@ -1,16 +1,19 @@
 """The bottleneck adapter: down, non-linearity, up."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NONLINEARITIES = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu}
+NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu}
 
 
 class Bottleneck(nn.Module):
     """A(x) = up(f(down(x))), which is zero at the start because ``up`` starts at zero.
 
-    Weights are float32 and are cast to the activations' dtype on use, so that gradients and updates stay in float32.
+    Weights are float32 and are cast to the activations' dtype on use, so that gradients and updates stay in
+    float32.
 
     Args:
         width: Width of the token vectors.

@@ -1,4 +1,4 @@
-"""The encoder's upper layers with a stack of adapters: an optional language adapter, the task adapter above it.
+"""The encoder's upper layers with a stack of adapters: an optional language adapter below the task adapter.
 
 Placement (Pfeiffer, as AdapterHub's files expect): with z the sum before a layer's last LayerNorm LN,
 z_k = z_(k-1) + A_k(LN(z_(k-1))) for the adapters of the stack in order, and the layer's output is LN(z_K).
@@ -23,7 +23,11 @@ class AdaptedEncoder(nn.Module):
         bottleneck: Width of the task adapter's bottleneck.
         nonlinearity: Of the task adapter.
         generator: Draws the initial weights.
-        languages: Frozen language adapters: language -> layer -> adapter. A language without one uses the task adapter alone.
+        languages: Frozen language adapters: language -> layer -> adapter. A language without one uses the
+            task adapter alone.
+
+    Raises:
+        UserError: The layers do not fit the encoder, or some language adapter would stay inactive.
     """
 
     def __init__(
@@ -51,9 +55,9 @@ class AdaptedEncoder(nn.Module):
             below = [i for i in adapters if i < self.start]
             if below:
                 raise UserError(
-                    f"the language adapter of {language!r} has weights in layers {below}, below the first task adapter",
+                    f"language adapter {language!r} has weights below the first task adapter, in layers {below}",
                     "adapters.language",
-                    "put task adapters in every layer (adapters.layers: all), so that nothing of it is left inactive",
+                    "put task adapters in every layer (adapters.layers: all), so that all of it is active",
                 )
             module = nn.ModuleDict({str(i): a for i, a in adapters.items()})
             self.language[language] = module.requires_grad_(False)

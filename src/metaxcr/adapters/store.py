@@ -13,7 +13,7 @@ from metaxcr.adapters.bottleneck import NONLINEARITIES, Bottleneck
 from metaxcr.encoders.base import FrozenEncoder
 from metaxcr.errors import UserError
 
-CONFIG, WEIGHTS, HEAD = "adapter_config.json", "adapter.safetensors", "scorer.safetensors"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter.safetensors"
 _HUB_NAMES = {  # ours -> AdapterHub's
     "down.weight": "adapter_down.0.weight",
     "down.bias": "adapter_down.0.bias",
@@ -23,7 +23,13 @@ _HUB_NAMES = {  # ours -> AdapterHub's
 
 
 def save_adapter(
-    folder: Path, name: str, layers: dict[int, dict[str, Tensor]], *, width: int, nonlinearity: str, encoder: str
+    folder: Path,
+    name: str,
+    layers: dict[int, dict[str, Tensor]],
+    *,
+    width: int,
+    nonlinearity: str,
+    encoder: str,
 ) -> None:
     """Write one adapter: ``adapter_config.json`` and ``adapter.safetensors`` with AdapterHub's tensor names.
 
@@ -70,31 +76,62 @@ def load_adapter(folder: Path, encoder: FrozenEncoder) -> dict[int, Bottleneck]:
     Raises:
         UserError: Something is missing or does not fit, so that part of the adapter would stay inactive.
     """
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS)
-    except (OSError, json.JSONDecodeError, SafetensorError) as error:
-        raise UserError(f"cannot read an adapter: {error}", str(folder), f"it needs {CONFIG} and {WEIGHTS}") from error
+    config, tensors = _read(folder)
     settings: dict[str, Any] = config["config"]
     if settings.get("inv_adapter"):
         raise UserError("the adapter has an invertible part, which would stay inactive", str(folder))
-    if config["hidden_size"] != encoder.width or settings["non_linearity"] not in NONLINEARITIES:
+    width, nonlinearity = config["hidden_size"], settings["non_linearity"]
+    if width != encoder.width or nonlinearity not in NONLINEARITIES:
         raise UserError(
-            f"the adapter (width {config['hidden_size']}, {settings['non_linearity']}) does not fit {encoder.name}",
-            str(folder),
+            f"the adapter (width {width}, {nonlinearity}) does not fit {encoder.name}", str(folder)
         )
-    adapters: dict[int, Bottleneck] = {}
-    ours = {theirs: mine for mine, theirs in _HUB_NAMES.items()}
-    for key, tensor in tensors.items():
-        head, _, part = key.partition(f".output.adapters.{config['name']}.")
-        layer = int(head.rpartition(".")[2]) if part in ours else -1
-        if not 0 <= layer < encoder.depth:
-            raise UserError(f"the tensor {key!r} has no place in {encoder.name}", str(folder))
-        if layer not in adapters:
-            bottleneck = round(encoder.width / settings["reduction_factor"])
-            adapters[layer] = Bottleneck(encoder.width, bottleneck, settings["non_linearity"], torch.Generator())
-        adapters[layer].get_parameter(ours[part]).data.copy_(tensor)
+    layers = _by_layer(config["name"], tensors, encoder, folder)
+    listed = settings.get("layers")
+    if not layers or (listed is not None and sorted(listed) != sorted(layers)):
+        raise UserError(f"the adapter has weights in layers {sorted(layers)}, not in {listed}", str(folder))
+    adapters = {}
+    for layer, parts in sorted(layers.items()):
+        bottleneck = round(width / settings["reduction_factor"])
+        adapter = Bottleneck(width, bottleneck, nonlinearity, torch.Generator())
+        expected = {name: p.shape for name, p in adapter.named_parameters()}
+        if {name: tensor.shape for name, tensor in parts.items()} != expected:
+            raise UserError(
+                f"the adapter's weights in layer {layer} are incomplete or misshapen", str(folder)
+            )
+        adapter.load_state_dict(parts)
+        adapters[layer] = adapter
     return adapters
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        for needed in ("name", "hidden_size", "config"):
+            config[needed]
+        for needed in ("non_linearity", "reduction_factor"):
+            config["config"][needed]
+        return config, load_file(folder / WEIGHTS)
+    except KeyError as error:
+        raise UserError(f"the adapter's configuration lacks {error}", str(folder / CONFIG)) from error
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise UserError(
+            f"cannot read an adapter: {error}", str(folder), f"it needs {CONFIG} and {WEIGHTS}"
+        ) from error
+
+
+def _by_layer(
+    name: str, tensors: dict[str, Tensor], encoder: FrozenEncoder, folder: Path
+) -> dict[int, dict[str, Tensor]]:
+    """Sort AdapterHub's tensors by layer, under our names."""
+    ours = {theirs: mine for mine, theirs in _HUB_NAMES.items()}
+    layers: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        head, _, part = key.partition(f".output.adapters.{name}.")
+        layer = head.rpartition(".")[2]
+        if part not in ours or not layer.isdecimal() or int(layer) >= encoder.depth:
+            raise UserError(f"the tensor {key!r} has no place in {encoder.name}", str(folder))
+        layers.setdefault(int(layer), {})[ours[part]] = tensor
+    return layers
 
 
 def parameter_account(trained: int, encoder: FrozenEncoder) -> dict[str, float]:

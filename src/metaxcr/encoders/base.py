@@ -54,6 +54,28 @@ class Tokenizer(Protocol):
         ...
 
 
+def truncate(
+    ids: Sequence[int], segments: Sequence[int], parts: Sequence[int | None], max_tokens: int
+) -> TokenizedText:
+    """Cut a tokenised text to ``max_tokens`` tokens.
+
+    The first part loses tokens from its end; when it has none left, so does the second. Special tokens stay.
+
+    Args:
+        ids: (tokens,) token ids, special tokens included.
+        segments: (tokens,) segment ids.
+        parts: (tokens,) 0 or 1 for tokens of the first or second part, None for special tokens.
+        max_tokens: At most so many tokens are kept.
+    """
+    surplus = len(ids) - max_tokens
+    if surplus <= 0:
+        return TokenizedText(list(ids), list(segments), len(ids))
+    ends = [i for part in (0, 1) for i in reversed(range(len(ids))) if parts[i] == part]
+    dropped = set(ends[:surplus])
+    kept = [i for i in range(len(ids)) if i not in dropped]
+    return TokenizedText([ids[i] for i in kept], [segments[i] for i in kept], len(ids))
+
+
 @dataclass
 class FrozenEncoder:
     """A frozen encoder: tokenizer, embeddings and layers, each usable on its own.

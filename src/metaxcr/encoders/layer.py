@@ -94,7 +94,7 @@ class FrozenLayer(nn.Module):
 
         Args:
             hidden: (tokens, width).
-            context: Of the texts, from :meth:`FrozenEncoder.context <metaxcr.encoders.base.FrozenEncoder.context>`.
+            context: Of the texts, from :meth:`metaxcr.encoders.base.FrozenEncoder.context`.
             adapt: Maps z, the sum before the last LayerNorm, to the adapted z (Pfeiffer placement).
 
         Returns:
@@ -114,8 +114,8 @@ class FrozenLayer(nn.Module):
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Scaled dot-product attention, written out.
 
-    On CPUs and sentences of some 20 tokens this is twice as fast forward and backward as the fused kernel, whose
-    backward pass dominated training; it is also differentiable twice.
+    On CPUs and sentences of some 20 tokens this is twice as fast forward and backward as the fused kernel,
+    whose backward pass dominated training; it is also differentiable twice.
 
     Args:
         q: (texts, heads, longest, width of a head).

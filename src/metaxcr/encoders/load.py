@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from metaxcr.encoders import embedded
-from metaxcr.encoders.base import FrozenEncoder, FrozenLayer, Text, TokenizedText, Tokenizer
+from metaxcr.encoders.base import FrozenEncoder, FrozenLayer, Text, TokenizedText, Tokenizer, truncate
 from metaxcr.errors import UserError
 
 EMBEDDED = "embedded"
@@ -22,7 +23,7 @@ class HubTokenizer:
     """A ``transformers`` tokenizer behind this package's protocol.
 
     Args:
-        tokenizer: A loaded tokenizer; pairs are cut at the end of their first segment.
+        tokenizer: A loaded fast tokenizer.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -37,16 +38,35 @@ class HubTokenizer:
                 continue
             first = [texts[i].first for i in rows]
             second = [texts[i].second for i in rows] if paired else None
-            full = self._tokenizer(first, second, truncation=False, verbose=False)["input_ids"]
-            cut = self._tokenizer(
-                first, second, truncation="only_first", max_length=max_tokens, return_token_type_ids=True
+            full = self._tokenizer(
+                first, second, truncation=False, padding=False, return_token_type_ids=True, verbose=False
             )
-            for row, ids, segments, whole in zip(rows, cut["input_ids"], cut["token_type_ids"], full, strict=True):
-                tokenized[row] = TokenizedText(list(ids), list(segments), len(whole))
+            for n, row in enumerate(rows):
+                ids, segments = full["input_ids"][n], full["token_type_ids"][n]
+                tokenized[row] = truncate(ids, segments, full.sequence_ids(n), max_tokens)
         return [t for t in tokenized if t is not None]
 
 
-def wrap(name: str, model: nn.Module, tokenizer: Tokenizer, *, prefix: str, fingerprint: str) -> FrozenEncoder:
+def check_family(name: str, config: Any) -> None:
+    """Refuse encoders whose layers are not BERT's.
+
+    Args:
+        name: What to call the encoder in the message.
+        config: Its ``transformers`` configuration.
+
+    Raises:
+        UserError: The encoder is of another family.
+    """
+    family = config.model_type
+    if family not in FAMILIES or getattr(config, "position_embedding_type", "absolute") != "absolute":
+        raise UserError(
+            f"encoder {name!r} is of the family {family!r}",
+            "encoder.name",
+            f"use one of {', '.join(sorted(FAMILIES))} with absolute positions",
+        )
+
+
+def wrap(name: str, model: Any, tokenizer: Tokenizer, *, prefix: str, fingerprint: str) -> FrozenEncoder:
     """Take a ``transformers`` model of a supported family apart into a :class:`FrozenEncoder`.
 
     Args:
@@ -59,17 +79,11 @@ def wrap(name: str, model: nn.Module, tokenizer: Tokenizer, *, prefix: str, fing
     Raises:
         UserError: The model is of another family.
     """
-    config: Any = model.config
-    family = config.model_type
-    if family not in FAMILIES or getattr(config, "position_embedding_type", "absolute") != "absolute":
-        raise UserError(
-            f"encoder {name!r} is of the family {family!r}",
-            "encoder.name",
-            f"use one of {', '.join(sorted(FAMILIES))} with absolute positions",
-        )
-    first = config.pad_token_id + 1 if FAMILIES[family] else 0
-    embeddings: nn.Module = model.embeddings  # type: ignore[assignment]
-    layers = nn.ModuleList([FrozenLayer(layer) for layer in model.encoder.layer])  # type: ignore[union-attr]
+    config = model.config
+    check_family(name, config)
+    first = config.pad_token_id + 1 if FAMILIES[config.model_type] else 0
+    embeddings: nn.Module = model.embeddings
+    layers = nn.ModuleList([FrozenLayer(layer) for layer in model.encoder.layer])
     return FrozenEncoder(
         name=name,
         fingerprint=fingerprint,
@@ -79,7 +93,7 @@ def wrap(name: str, model: nn.Module, tokenizer: Tokenizer, *, prefix: str, fing
         prefix=prefix,
         first_position=first,
         max_positions=config.max_position_embeddings - first,
-        parameters=sum(p.numel() for n, p in model.named_parameters() if not n.startswith("pooler")),
+        parameters=sum(p.numel() for p in model.parameters()),  # a pooling layer counts, as it does elsewhere
         embedding_parameters=sum(p.numel() for p in embeddings.parameters()),
     )
 
@@ -96,35 +110,58 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
         The frozen encoder, float32, in evaluation mode. No remote code is run, nothing is unpickled.
 
     Raises:
-        UserError: The encoder cannot be found or is of an unsupported family.
+        UserError: The encoder cannot be found, is incomplete, or is of an unsupported family.
     """
     if prefix is None:
         prefix = "query: " if name == EMBEDDED or "e5" in Path(name).name.lower().split("-") else ""
     if name == EMBEDDED:
         image = embedded.parse(embedded.read_verified(embedded.locate()))
         model = embedded.build_model(image)
-        return wrap(name, model, embedded.EmbeddedTokenizer(image), prefix=prefix, fingerprint=embedded.SHA256)
+        embedded_tokenizer = embedded.EmbeddedTokenizer(image)
+        return wrap(name, model, embedded_tokenizer, prefix=prefix, fingerprint=embedded.SHA256)
+    model, tokenizer = _pretrained(name, revision)
+    fingerprint = _checksum(model, tokenizer)
+    return wrap(name, model, HubTokenizer(tokenizer), prefix=prefix, fingerprint=fingerprint)
+
+
+def _pretrained(name: str, revision: str | None) -> tuple[Any, Any]:
+    """Load model and tokenizer with ``transformers``; the model must be complete, the tokenizer fast."""
+    where: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
-        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False, use_fast=True)
-        hub_model = AutoModel.from_pretrained(
-            name, config=config, revision=revision, trust_remote_code=False, dtype=torch.float32
+        config = AutoConfig.from_pretrained(name, **where)
+        check_family(name, config)  # before hundreds of megabytes are fetched
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, **where)
+        model, report = AutoModel.from_pretrained(
+            name, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **where
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
             f"encoder {name!r} cannot be loaded: {reason}",
             "encoder.name",
             f"give a folder, a hub name that is reachable from here, or {EMBEDDED!r}",
         ) from error
-    return wrap(name, hub_model, HubTokenizer(tokenizer), prefix=prefix, fingerprint=_checksum(hub_model, tokenizer))
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    if missing:  # transformers fills them with random numbers and only warns
+        raise UserError(
+            f"encoder {name!r} lacks {len(missing)} weights, the first {missing[0]}", "encoder.name"
+        )
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"encoder {name!r} has no fast tokenizer", "encoder.name", "it needs a tokenizer.json"
+        )
+    return model, tokenizer
 
 
-def _checksum(model: nn.Module, tokenizer: Any) -> str:
-    """SHA-256 over all weights, the configuration and the tokenizer's own serialisation."""
-    digest = hashlib.sha256(model.config.to_json_string().encode())  # type: ignore[union-attr, operator]
+def _checksum(model: Any, tokenizer: Any) -> str:
+    """SHA-256 over the weights, the configuration and the tokenizer's own serialisation.
+
+    The pooling layer is left out: it is not used, and random where a checkpoint has none.
+    """
+    digest = hashlib.sha256(model.config.to_json_string().encode())
     digest.update(tokenizer.backend_tokenizer.to_str().encode())
     for key, tensor in sorted(model.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(memoryview(tensor.detach().contiguous().numpy()).cast("B"))  # type: ignore[arg-type]
+        if not key.startswith("pooler."):
+            digest.update(key.encode())
+            digest.update(memoryview(tensor.detach().contiguous().numpy()).cast("B"))
     return digest.hexdigest()

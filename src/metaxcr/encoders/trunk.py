@@ -1,10 +1,11 @@
 """The trunk's activation cache: what lies below the first trainable adapter, computed once per text.
 
-Texts are filled in fixed *chunks*. A chunk's key is a checksum of everything that its values depend on, the texts of the
-chunk included, so a value never depends on what happened to be cached before. Chunks are written to a temporary name and
-renamed, carry a checksum, and are memory-mapped; a damaged chunk is computed again.
+Texts are filled in fixed *chunks*. A chunk's key is a checksum of everything that its values depend on, the
+texts of the chunk included, so a value never depends on what happened to be cached before. Chunks are written
+to a temporary name and renamed, carry a checksum, and are memory-mapped; a damaged chunk is computed again.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -26,6 +27,7 @@ from metaxcr.errors import UserError
 CODE_VERSION = 1  # raise when the values of a chunk may change
 CHUNK_TEXTS = 512
 FORWARD_TOKENS = 8192  # bounds the memory of one forward pass through the trunk
+STALE_SECONDS = 3600  # a temporary file of this age has no process any more
 
 
 @dataclass
@@ -74,11 +76,13 @@ class TrunkStore:
         self._lengths: list[int] = []
         self._mine: set[Path] = set()
 
-    def ensure(self, texts: Iterable[Text], progress: Callable[[int, int], None] = lambda done, total: None) -> list[int]:
+    def ensure(
+        self, texts: Iterable[Text], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[int]:
         """Make texts available and return their numbers.
 
         Args:
-            texts: Any texts, repeated ones allowed. Give the same set in one call to hit the same chunks again.
+            texts: Any texts, repeated ones allowed. Give the same set in one call to hit the same chunks.
             progress: Called with (chunks done, chunks in all).
 
         Returns:
@@ -139,8 +143,8 @@ class TrunkStore:
     def _key(self, texts: list[Text]) -> str:
         """Checksum of all that the chunk's values depend on."""
         parts = [
-            CODE_VERSION, self.encoder.fingerprint, self.encoder.prefix, self.layer, str(self.dtype), self.max_tokens,
-            torch.__version__, FORWARD_TOKENS, texts,
+            CODE_VERSION, self.encoder.fingerprint, self.encoder.prefix, self.layer, str(self.dtype),
+            self.max_tokens, torch.__version__, FORWARD_TOKENS, texts,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:40]
 
@@ -158,15 +162,16 @@ class TrunkStore:
 
     def _read(self, path: Path) -> tuple[Tensor, Tensor, int] | None:
         """Map a chunk; None when there is none or it is damaged."""
-        if not path.exists():
-            return None
         try:
+            if not path.exists():
+                return None
             with safe_open(path, framework="pt") as file:
                 hidden, lengths = file.get_tensor("hidden"), file.get_tensor("lengths")
                 metadata = file.metadata() or {}
-            if int(metadata.get("crc32", "-1")) != _crc(hidden, lengths):
+            if hidden.dtype != self.dtype or int(metadata.get("crc32", "-1")) != _crc(hidden, lengths):
                 raise SafetensorError("checksum differs")
-            os.utime(path)
+            with contextlib.suppress(OSError):  # the folder may be somebody else's
+                os.utime(path)
             return hidden, lengths, int(metadata["cut"])
         except FileNotFoundError:  # evicted by another process in between
             return None
@@ -182,17 +187,22 @@ class TrunkStore:
             save_file({"hidden": hidden, "lengths": lengths}, temporary, metadata)
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
             reason = "the disk is full" if full else str(error)
             raise UserError(
                 f"cannot write the trunk cache: {reason}",
                 str(self.folder),
-                "free some space, or choose another folder with METAXCR_CACHE; what is done is kept for --resume",
+                "free some space, or choose another folder with METAXCR_CACHE; --resume keeps what is done",
             ) from error
 
     def _evict(self) -> None:
         """Delete the least recently used chunks above the bound, never those of this run."""
+        for path in self.folder.glob(".*.tmp"):  # left behind by processes that were killed
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink(missing_ok=True)
         entries = []
         for path in self.folder.glob("*.safetensors"):
             try:
@@ -205,7 +215,8 @@ class TrunkStore:
             if total <= self.limit_bytes:
                 break
             if path not in self._mine:
-                path.unlink(missing_ok=True)  # a process that has it mapped keeps its pages
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)  # a process that has it mapped keeps its pages
                 total -= size
 
 
@@ -217,5 +228,5 @@ def _order(text: Text) -> tuple[int, str, str]:
 def _crc(*tensors: Tensor) -> int:
     value = 0
     for tensor in tensors:
-        value = zlib.crc32(memoryview(tensor.contiguous().view(torch.uint8).numpy()), value)  # type: ignore[arg-type]
+        value = zlib.crc32(tensor.contiguous().view(torch.uint8).numpy().data, value)
     return value

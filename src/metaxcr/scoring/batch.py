@@ -14,8 +14,8 @@ from metaxcr.tasks.example import Example, Phrased
 # Two languages' activations of the same sentences in the same order.
 Parallel = tuple[tuple[Ragged, str], tuple[Ragged, str]]
 
-# Weights of W and of its transpose in u(context)' M u(choice). An "answer" has no direction, so it teaches only the
-# symmetric part of W.
+# Weights of W and of its transpose in u(context)' M u(choice). An "answer" has no direction, so it teaches
+# only the symmetric part of W.
 DIRECTIONS = {"effect": (1.0, 0.0), "cause": (0.0, 1.0), "answer": (0.5, 0.5), "none": (0.0, 0.0)}
 
 
@@ -53,7 +53,7 @@ class Questions:
     @property
     def texts(self) -> Tensor:
         """The distinct positions in use, ascending."""
-        positions = torch.unique(torch.cat([self.context, self.choices.reshape(-1)]))
+        positions: Tensor = torch.unique(torch.cat([self.context, self.choices.reshape(-1)]))
         return positions[positions >= 0]
 
     def select(self, rows: Sequence[int]) -> "Questions":
@@ -124,10 +124,12 @@ class Batch:
 
 
 def texts_of(phrased: Phrased, kind: str) -> tuple[Text | None, list[Text]]:
-    """Texts of one example: dual scoring encodes context and choices apart, cross scoring in one sequence, cause first."""
+    """Texts of one example: apart for dual scoring; in one sequence, the cause first, for cross scoring."""
     if kind == "dual":
         if phrased.relation == "none":
-            raise UserError("a task without a context cannot be scored by a dual encoder", "scoring.kind", "use cross")
+            raise UserError(
+                "a task without a context cannot be scored by a dual encoder", "scoring.kind", "use cross"
+            )
         return Text(phrased.context), [Text(c) for c in phrased.choices]
     if phrased.relation == "none":
         return None, [Text(c) for c in phrased.choices]

@@ -15,6 +15,7 @@ from metaxcr.scoring.model import SCORER, ChoiceModel, Params
 from metaxcr.tasks.seeding import derive
 
 HEAD = "scorer.safetensors"
+PARTS = ("down.weight", "down.bias", "up.weight", "up.bias")
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -63,11 +64,16 @@ def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: Froz
         encoder: The frozen encoder.
     """
     layers = {
-        layer: {part: phi[f"adapted.task.{layer}.{part}"] for part in ("down.weight", "down.bias", "up.weight", "up.bias")}
+        layer: {part: phi[f"adapted.task.{layer}.{part}"] for part in PARTS}
         for layer in adapter_layers(config, encoder)
     }
     save_adapter(
-        folder, name, layers, width=encoder.width, nonlinearity=config.adapters.nonlinearity, encoder=encoder.name
+        folder,
+        name,
+        layers,
+        width=encoder.width,
+        nonlinearity=config.adapters.nonlinearity,
+        encoder=encoder.name,
     )
     save_file({SCORER: phi[SCORER].contiguous()}, folder / HEAD)
 
@@ -79,12 +85,18 @@ def load_phi(folder: Path, model: ChoiceModel) -> Params:
         UserError: A file is missing, or the tensors are not exactly the model's.
     """
     adapters = load_adapter(folder, model.adapted.encoder)
-    phi = {f"adapted.task.{i}.{n}": p.detach().clone() for i, a in adapters.items() for n, p in a.named_parameters()}
+    phi = {
+        f"adapted.task.{i}.{n}": p.detach().clone()
+        for i, a in adapters.items()
+        for n, p in a.named_parameters()
+    }
     try:
         phi |= load_file(folder / HEAD)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot read the scorer: {error}", str(folder)) from error
     expected = model.params()
     if {n: p.shape for n, p in phi.items()} != {n: p.shape for n, p in expected.items()}:
-        raise UserError("the saved adapter is not of this model's shape", str(folder), "use its own config.yaml")
+        raise UserError(
+            "the saved adapter is not of this model's shape", str(folder), "use its own config.yaml"
+        )
     return {name: phi[name] for name in expected}

@@ -10,7 +10,7 @@ from metaxcr.scoring.batch import Questions
 
 
 def choice_loss(scores: Tensor, questions: Questions) -> Tensor:
-    """L(B; phi): cross-entropy of p = softmax(s), divided by log n so that tasks with 2 and 8 choices weigh alike.
+    """L(B; phi): cross-entropy of p = softmax(s) over log n, so that tasks with 2 and 8 choices weigh alike.
 
     Where the labels name the implausible choice (``sign`` -1), p = softmax(-s), and s stays a plausibility.
 

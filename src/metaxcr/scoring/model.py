@@ -23,7 +23,7 @@ def mean_pool(hidden: Tensor, lengths: Tensor) -> Tensor:
 
 
 def dual_directions(unit: Tensor, weight: Tensor, questions: Questions) -> Tensor:
-    """u(context)' M for each question, M = W (effect), W' (cause) or their mean (answer): (questions, width)."""
+    """u(context)' M, where M = W (effect), W' (cause) or their mean (answer): (questions, width)."""
     context = unit[questions.context]
     forward, backward = questions.direction[:, :1], questions.direction[:, 1:]
     return forward * (context @ weight) + backward * (context @ weight.T)
@@ -32,8 +32,9 @@ def dual_directions(unit: Tensor, weight: Tensor, questions: Questions) -> Tenso
 class ChoiceModel(nn.Module):
     """Plausibility of every choice of a question.
 
-    *Dual*: s_effect = u(context)' W u(choice) / tau and s_cause = u(choice)' W u(context) / tau with one W that starts
-    as the identity, so that the untrained model ranks exactly like the cosine similarity of the sentence vectors.
+    *Dual*: s_effect = u(context)' W u(choice) / tau and s_cause = u(choice)' W u(context) / tau with one W
+    that starts as the identity, so that the untrained model ranks exactly like the cosine similarity of the
+    sentence vectors.
     *Cross*: context and choice in one sequence; s is a linear function of its mean vector.
 
     Args:
@@ -68,7 +69,9 @@ class ChoiceModel(nn.Module):
         pooled: Tensor = functional_call(self, dict(phi), (trunk, language, dtype))
         return pooled
 
-    def plausibility(self, scorer: Tensor, pooled: Tensor, questions: Questions) -> tuple[Tensor, Tensor | None]:
+    def plausibility(
+        self, scorer: Tensor, pooled: Tensor, questions: Questions
+    ) -> tuple[Tensor, Tensor | None]:
         """Scores from mean vectors.
 
         Args:
@@ -77,8 +80,9 @@ class ChoiceModel(nn.Module):
             questions: With positions in ``pooled``.
 
         Returns:
-            s (questions, most choices), -inf where a question has fewer choices; and for dual scoring with labels the
-            plausibility of every question's answer in every context (questions, questions), else None.
+            s (questions, most choices), -inf where a question has fewer choices; and for dual scoring with
+            labels the plausibility of every question's answer in every context (questions, questions), else
+            None.
         """
         missing, index = questions.choices < 0, questions.choices.clamp(min=0)
         if self.kind == "cross":
@@ -100,7 +104,7 @@ class ChoiceModel(nn.Module):
         pooled = self.vectors(phi, batch.trunk, batch.language)
         scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
         loss = choice_loss(scores, batch.questions)
-        if across is None or not self.negatives:
+        if across is None or not self.negatives or batch.questions.sign < 0:  # -1: labels name no answer
             return loss
         return loss + self.negatives * in_batch_loss(across, batch.questions.answers)
 
