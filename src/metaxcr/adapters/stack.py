@@ -55,7 +55,7 @@ class AdaptedEncoder(nn.Module):
             below = [i for i in adapters if i < self.start]
             if below:
                 raise UserError(
-                    f"language adapter {language!r} has weights below the first task adapter, in layers {below}",
+                    f"adapter {language!r} has weights in layers {below}, below the first task adapter",
                     "adapters.language",
                     "put task adapters in every layer (adapters.layers: all), so that all of it is active",
                 )
