@@ -1,5 +1,6 @@
 """Outer optimiser, learning-rate schedule and averaging, with explicit state, so that resume is exact."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,8 +37,10 @@ class Adam:
     def update(self, gradient: Params, state: State, params: Params, rate: float) -> tuple[Params, State]:
         """One step: returns the new parameters and the new state; the arguments are left alone."""
         if self.clip:
-            norm = torch.sqrt(sum((g.double() ** 2).sum() for g in gradient.values()))  # type: ignore[arg-type]
-            scale = min(1.0, self.clip / max(float(norm), 1e-12))
+            # in the order of the names: a checkpoint gives tensors back in another order than they had, and
+            # the last bit of a sum depends on it
+            norm = math.sqrt(sum(float((gradient[n].double() ** 2).sum()) for n in sorted(gradient)))
+            scale = min(1.0, self.clip / max(norm, 1e-12))
             gradient = {n: g * scale for n, g in gradient.items()}
         step = int(state["step"]) + 1
         new_params, new_state = {}, {"step": torch.tensor(step)}
