@@ -2,7 +2,9 @@
 
 >>> import metaxcr
 >>> model = metaxcr.MetaXCR.from_pretrained("runs/starter")  # doctest: +SKIP
->>> model.rank("El vaso cayó al suelo.", ["Se rompió.", "Se llenó."], question="effect", language="es")  # doctest: +SKIP
+>>> model.rank(
+...     "El vaso cayó al suelo.", ["Se rompió.", "Se llenó."], question="effect", language="es"
+... )  # doctest: +SKIP
 [0.9, 0.1]
 """
 
@@ -11,12 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metaxcr.api import AdapterWarning, MetaXCR
+    from metaxcr.api import MetaXCR, MetaXCRWarning
     from metaxcr.errors import UserError
 
-__all__ = ["AdapterWarning", "MetaXCR", "UserError", "__version__"]
+__all__ = ["MetaXCR", "MetaXCRWarning", "UserError", "__version__"]
 
-_PLACES = {"AdapterWarning": "metaxcr.api", "MetaXCR": "metaxcr.api", "UserError": "metaxcr.errors"}
+_PLACES = {"MetaXCRWarning": "metaxcr.api", "MetaXCR": "metaxcr.api", "UserError": "metaxcr.errors"}
 
 try:
     __version__ = version("metaxcr")

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from metaxcr.cli import run
+from metaxcr.cli import configs, model, run, tasks
+from metaxcr.cli.options import examples
 
 app = typer.Typer(
     name="metaxcr",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -25,6 +25,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
+@examples("metaxcr run starter", "metaxcr predict runs/starter questions.jsonl --language es")
 def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -33,19 +34,16 @@ def _common(
 ) -> None:
     """Adapt one frozen multilingual encoder to commonsense reasoning in languages with hardly any labels.
 
-    Start with a run on the data that ship with the package (some minutes on two cores):
-
-    \b
-      metaxcr run starter
-
-    It ends with a table and a report. Then rank choices of your own with the model it made:
-
-    \b
-      metaxcr predict runs/starter questions.jsonl --language es
+    Start with a run on the data that ship with the package (some minutes on two cores). It ends with a table
+    and a report; then rank choices of your own with the model it made.
     """
 
 
 app.command()(run.run)
 app.command()(run.train)
 app.command()(run.adapt)
+app.command()(model.evaluate)
+app.command()(model.predict)
 app.command()(run.report)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(configs.app, name="configs")

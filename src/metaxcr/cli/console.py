@@ -37,7 +37,9 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
+) -> None:
     """Print a table; cells wrap where the terminal is too narrow.
 
     Args:
@@ -51,7 +53,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title_justify="left")
     for head in columns:
-        table.add_column(head.removeprefix(">"), justify="right" if head.startswith(">") else "left", overflow="fold")
+        table.add_column(
+            head.removeprefix(">"), justify="right" if head.startswith(">") else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     if title:
@@ -64,17 +68,17 @@ def warnings_as_notes() -> Iterator[None]:
     """Show the package's own warnings as plain lines, not as Python shows them."""
     import warnings
 
-    from metaxcr.api import AdapterWarning
+    from metaxcr.api import MetaXCRWarning
 
     with warnings.catch_warnings():
         shown = warnings.showwarning
 
         def show(message: Any, category: type[Warning], *rest: Any, **named: Any) -> None:
-            if issubclass(category, AdapterWarning):
+            if issubclass(category, MetaXCRWarning):
                 note(f"note: {message}")
             else:
                 shown(message, category, *rest, **named)
 
-        warnings.simplefilter("always", AdapterWarning)
+        warnings.simplefilter("always", MetaXCRWarning)
         warnings.showwarning = show
         yield

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metaxcr.cli.console import console, note, say
-from metaxcr.cli.options import DataOption, FolderArgument, JsonOption, QuietOption, SetOption
+from metaxcr.cli.options import DataOption, FolderArgument, JsonOption, QuietOption, SetOption, examples
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,13 +19,19 @@ ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or a shipped name ('metaxcr configs ls').")
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="The run folder.", show_default="runs/<name of CONFIG>")
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The run folder.", show_default="runs/<name of CONFIG>"),
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue the folder where it stopped; start it if it is not there.")
 ]
 
 
+@examples(
+    "metaxcr run starter",
+    "metaxcr run starter --set 'run.seeds=[0]' --set 'target.languages=[es,sw]'",
+    "metaxcr run configs/xcopa-embedded.yaml --data DIR --out runs/xcopa --resume",
+)
 def run(
     config: ConfigArgument,
     overrides: SetOption = None,
@@ -40,19 +46,13 @@ def run(
     Meta-trains on the English sources, adapts to every target language, evaluates every regime beside the
     untrained similarity, and writes results.json and report.html into the run folder. Stopped or killed, the
     same command with --resume goes on and gives the same results.
-
-    Examples:
-
-    \b
-      metaxcr run starter
-      metaxcr run starter --set run.seeds=[0] --set target.languages=[es,sw]
-      metaxcr run configs/xcopa-embedded.yaml --data DIR --out runs/xcopa --resume
     """
     settings, folder = _settings(config, overrides, out)
     carry_out(settings, folder, data=data, resume=resume, quiet=quiet)
     show_results(folder, as_json=as_json)
 
 
+@examples("metaxcr train starter --out runs/mine")
 def train(
     config: ConfigArgument,
     overrides: SetOption = None,
@@ -61,15 +61,10 @@ def train(
     data: DataOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Meta-train on the English sources only (CTML), once per seed.
+    """Meta-train on the English sources only.
 
-    The first part of 'metaxcr run'. The folder then has adapters/meta, which 'metaxcr predict' can use in any
-    of the target languages.
-
-    Example:
-
-    \b
-      metaxcr train starter --out runs/mine
+    The first part of 'metaxcr run': CTML, once per seed. The folder then has adapters/meta, which
+    'metaxcr predict' can use in any of the target languages.
     """
     settings, folder = _settings(config, overrides, out)
     carry_out(settings, folder, data=data, resume=resume, quiet=quiet, phases=("train",))
@@ -77,16 +72,12 @@ def train(
     say(f"next: metaxcr adapt {folder}")
 
 
+@examples("metaxcr adapt runs/mine")
 def adapt(folder: FolderArgument, data: DataOption = None, quiet: QuietOption = False) -> None:
-    """Adapt a trained folder to its target languages (CLML and few-shot fine-tuning).
+    """Adapt a trained folder to its target languages.
 
-    The second part of 'metaxcr run'; what of the training is missing is done first. Settings come from the
-    folder's config.yaml.
-
-    Example:
-
-    \b
-      metaxcr adapt runs/mine
+    The second part of 'metaxcr run': CLML and few-shot fine-tuning. What of the training is missing is done
+    first. Settings come from the folder's config.yaml.
     """
     settings = folder_settings(folder)
     carry_out(settings, folder, data=data, resume=True, quiet=quiet, phases=("train", "adapt"))
@@ -94,13 +85,11 @@ def adapt(folder: FolderArgument, data: DataOption = None, quiet: QuietOption = 
     say(f"next: metaxcr evaluate {folder}")
 
 
+@examples("metaxcr report runs/starter")
 def report(folder: FolderArgument) -> None:
-    """Write report.html of a run folder again, also of one that was stopped.
+    """Write report.html of a run folder again.
 
-    Example:
-
-    \b
-      metaxcr report runs/starter
+    Also of a run that was stopped: the report then says what is missing.
     """
     from metaxcr.reporting import write_report
 
@@ -117,7 +106,9 @@ def folder_settings(folder: Path) -> "Config":
 
     path = folder / "config.yaml"
     if not path.is_file():
-        raise UserError("not a run folder: there is no config.yaml", str(folder), "make one with 'metaxcr run'")
+        raise UserError(
+            "not a run folder: there is no config.yaml", str(folder), "make one with 'metaxcr run'"
+        )
     return load_config(str(path))
 
 

@@ -1,0 +1,251 @@
+"""The library's front door: load a trained run and rank choices with it."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from torch import Tensor
+
+from metaxcr.config import Config
+from metaxcr.encoders import FrozenEncoder, TrunkStore, load_encoder
+from metaxcr.errors import UserError
+from metaxcr.evaluation.predict import predict
+from metaxcr.hub import ADAPTERS, META, find_model, read_settings, upload, write_model
+from metaxcr.scoring.batch import encode_task
+from metaxcr.scoring.build import DTYPES, build_model, load_phi
+from metaxcr.scoring.model import ChoiceModel, Params
+from metaxcr.tasks import Example, LoadedSplit, Phrased, phrase
+
+
+class MetaXCRWarning(UserWarning):
+    """Something works less well than the user may think: no adapter for a language, a text that was cut."""
+
+
+class MetaXCR:
+    """A frozen encoder with trained adapters that ranks choices by plausibility.
+
+    Use :meth:`from_pretrained`.
+
+    Args:
+        config: The settings that the adapters were trained with.
+        encoder: The frozen encoder.
+        folder: With ``adapters/meta`` and, for some languages, ``adapters/target.<task>.<language>``.
+    """
+
+    def __init__(self, config: Config, encoder: FrozenEncoder, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        self._encoder = encoder
+        self._model = build_model(config, encoder, config.run.seeds[0])
+        self._phi = {META: load_phi(folder / ADAPTERS / META, self._model)}
+        prefix = f"target.{config.target.task}."
+        for path in sorted((folder / ADAPTERS).glob(f"{prefix}*")):
+            self._phi[path.name.removeprefix(prefix)] = load_phi(path, self._model)
+        self._warned: set[str] = set()
+
+    @classmethod
+    def from_pretrained(cls, path_or_hub_id: str | Path, *, revision: str | None = None) -> Self:
+        """Load a run folder, a folder written by :meth:`save_pretrained`, or a model on the Hugging Face hub.
+
+        Args:
+            path_or_hub_id: A folder, or ``owner/name`` on the hub.
+            revision: Commit, tag or branch on the hub.
+
+        Returns:
+            The model. No remote code is run, nothing is unpickled.
+
+        Raises:
+            UserError: There is no such folder or model, it is not trained yet, or its files do
+                not fit together.
+        """
+        folder = find_model(path_or_hub_id, revision)
+        config = read_settings(folder)
+        settings = config.encoder
+        encoder = load_encoder(settings.name, prefix=settings.prefix, revision=settings.revision)
+        return cls(config, encoder, folder)
+
+    @property
+    def languages(self) -> list[str]:
+        """ISO 639-1 codes of the languages that the run knew, in any of its roles; sorted."""
+        target = self.config.target
+        known = {"en", *target.languages, *self.config.adapters.language, *self._phi} - {META}
+        known.update(target.auxiliary.languages if target.auxiliary else ())
+        known.update(target.parallel.languages if target.parallel else ())
+        return sorted(known)
+
+    def adapter(self, language: str) -> str:
+        """Name of the adapter that is used for a language: ``target.<task>.<language>``, or ``meta``.
+
+        Raises:
+            UserError: The language is none of :attr:`languages`.
+        """
+        if language not in self.languages:
+            raise UserError(
+                f"unknown language {language!r}", None, f"the model knows {', '.join(self.languages)}"
+            )
+        return f"target.{self.config.target.task}.{language}" if language in self._phi else META
+
+    def rank(
+        self, context: str, choices: Sequence[str], *, question: str | None = None, language: str
+    ) -> list[float]:
+        """Tell how plausible each choice is, given the context.
+
+        Args:
+            context: What is known: a premise, a situation.
+            choices: Two or more texts.
+            question: ``"effect"``: what happened as a result; ``"cause"``: what brought it about; None: which
+                one goes with it; anything else is taken as a question in words.
+            language: ISO 639-1 code of context and choices.
+
+        Returns:
+            Probabilities in the order of the choices; they sum to 1.
+
+        Raises:
+            UserError: Fewer than two choices, an empty text, or a language that the model does not know.
+        """
+        asked = {"context": context, "choices": choices, "question": question, "language": language}
+        return self.rank_many([asked])[0]
+
+    def rank_many(self, examples: Sequence[Mapping[str, Any]]) -> list[list[float]]:
+        """Rank the choices of many questions, encoding them together: much faster than one by one.
+
+        Args:
+            examples: Mappings with the arguments of :meth:`rank`; languages may be mixed.
+
+        Returns:
+            Probabilities for each example, in order.
+
+        Raises:
+            UserError: As for :meth:`rank`; the message names the example by its position from 0.
+        """
+        checked = [_example(i, asked) for i, asked in enumerate(examples)]
+        ranked: list[list[float]] = [[] for _ in checked]
+        for language in dict.fromkeys(e.language for e in checked):
+            rows = [i for i, e in enumerate(checked) if e.language == language]
+            answers = self._probabilities([checked[i] for i in rows], in_words, self._trained(language))
+            for i, answer in zip(rows, answers, strict=True):
+                ranked[i] = answer
+        return ranked
+
+    def score(self, split: LoadedSplit, *, untrained: bool = False) -> list[list[float]]:
+        """Answer the questions of a task's split, put into words as the task declares.
+
+        Args:
+            split: From :func:`metaxcr.tasks.load`.
+            untrained: Answer by the similarity of the encoder's sentence vectors instead: the baseline.
+
+        Returns:
+            For every example the probability that each choice is the *plausible* one.
+        """
+        trained = self._trained(split.language, warn=not untrained)
+        model = build_model(self.config, self._encoder, 0, kind="dual") if untrained else self._model
+        phi = model.params() if untrained else trained
+        return self._probabilities(split.examples, lambda e: phrase(e, split.spec), phi, model)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the model with a model card (README.md) into a folder that :meth:`from_pretrained` reads.
+
+        Args:
+            folder: Created if missing.
+
+        Returns:
+            The folder.
+        """
+        write_model(self.config, self.folder, Path(folder), self.languages)
+        return Path(folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        message: str = "Upload MetaXCR",
+    ) -> str:
+        """Upload the model with its card to the Hugging Face hub.
+
+        Args:
+            repo_id: ``owner/name``; created if missing.
+            private: Whether a new repository is private; None: as the owner's settings say.
+            token: Access token; default: the one that ``hf auth login`` stored.
+            message: Of the commit.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UserError: The hub cannot be reached or refuses.
+        """
+        with TemporaryDirectory() as temporary:
+            folder = self.save_pretrained(Path(temporary))
+            return upload(folder, repo_id, private=private, token=token, message=message)
+
+    def _trained(self, language: str, *, warn: bool = True) -> Params:
+        """Parameters of phi for a language; says once where they are not the language's own."""
+        name = self.adapter(language)
+        if name == META and warn and language not in self._warned:
+            self._warned.add(language)
+            warnings.warn(f"no adapter for {language!r}: adapters/meta is used", MetaXCRWarning, stacklevel=3)
+        return self._phi[META if name == META else language]
+
+    def _probabilities(
+        self,
+        examples: Sequence[Example],
+        words: Callable[[Example], Phrased],
+        phi: Mapping[str, Tensor],
+        model: ChoiceModel | None = None,
+    ) -> list[list[float]]:
+        model, settings = model or self._model, self.config.encoder
+        store = _Memory(
+            self._encoder, model.adapted.start, DTYPES[settings.dtype], Path(), max_tokens=settings.max_tokens
+        )
+        data = encode_task(examples, words, store, kind=model.kind)
+        if store.stats.cut_texts:
+            cut = f"{store.stats.cut_texts} of {store.stats.texts} texts were cut"
+            warnings.warn(f"{cut} at {settings.max_tokens} tokens", MetaXCRWarning, stacklevel=3)
+        probabilities = predict(model, phi, [data], store)[0][0]
+        return [[p / sum(row) for p in row] for row in probabilities]
+
+
+class _Memory(TrunkStore):
+    """A trunk store that keeps what it computes in memory and touches no file: for texts seen once."""
+
+    def _read(self, path: Path) -> None:
+        return None
+
+    def _write(self, path: Path, hidden: Tensor, lengths: Tensor, cut: int) -> None:
+        return None
+
+    def _evict(self) -> None:
+        return None
+
+
+def in_words(example: Example) -> Phrased:
+    """Put a question of :meth:`MetaXCR.rank` into words, as the causal and the question-answer tasks do.
+
+    Args:
+        example: With question ``"cause"``, ``"effect"``, empty, or in words.
+    """
+    if example.question in ("cause", "effect"):
+        return Phrased(example.context, example.choices, example.question)  # type: ignore[arg-type]
+    return Phrased(f"{example.context} {example.question}".strip(), example.choices, "answer")
+
+
+def _example(position: int, asked: Mapping[str, Any]) -> Example:
+    where = f"example {position}"
+    unknown = asked.keys() - {"context", "choices", "question", "language"}
+    missing = {"context", "choices", "language"} - asked.keys()
+    if unknown or missing:
+        names = ", ".join(sorted(unknown or missing))
+        what = f"{'unknown' if unknown else 'missing'} {names}"
+        raise UserError(what, where, "give context, choices, language and perhaps question")
+    choices = asked["choices"]
+    if isinstance(choices, str) or len(choices) < 2:
+        raise UserError("two or more choices are needed", where, 'write choices=["one", "another"]')
+    texts = [asked["context"], *choices]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        raise UserError("context and choices must be texts that are not empty", where)
+    context, *rest = (text.strip() for text in texts)
+    question = (asked.get("question") or "").strip()
+    return Example(str(position), context, question, tuple(rest), None, asked["language"], "rank")

@@ -1,0 +1,182 @@
+"""``evaluate`` and ``predict``: a trained folder, on labelled and on new data."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metaxcr.cli.console import note, print_json, print_table, say, warnings_as_notes
+from metaxcr.cli.options import DataOption, FolderArgument, JsonOption, QuietOption, examples
+from metaxcr.cli.run import carry_out, folder_settings, show_results
+from metaxcr.errors import UserError
+
+if TYPE_CHECKING:
+    from metaxcr.config import Config
+    from metaxcr.tasks import LoadedSplit
+
+
+@examples(
+    "metaxcr evaluate runs/mine", "metaxcr evaluate runs/mine --task xstorycloze --language sw --split test"
+)
+def evaluate(
+    folder: FolderArgument,
+    task: Annotated[str | None, typer.Option("--task", metavar="ID", help="Any labelled task.")] = None,
+    language: Annotated[str | None, typer.Option("--language", metavar="CODE", help="With --task.")] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="NAME", help="With --task.", show_default="test")
+    ] = None,
+    data: DataOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Finish a folder's evaluation, or score any labelled task.
+
+    Without --task: what is missing of the run is done, then its table is printed. With --task: accuracy with
+    its 95 % interval, beside the untrained similarity.
+    """
+    settings = folder_settings(folder)
+    if task is not None:
+        with warnings_as_notes():
+            _evaluate_task(settings, folder, _load(task, language, split, data), as_json=as_json)
+        return
+    if language or split:
+        raise UserError("--language and --split belong to --task", None, "add --task ID")
+    carry_out(settings, folder, data=data, resume=True, quiet=quiet)
+    show_results(folder, as_json=as_json)
+
+
+@examples(
+    """echo '{"premise": "El vaso cayó al suelo.", "question": "effect",
+      "choices": ["Se rompió.", "Se llenó."]}' | paste -s -d ' ' > questions.jsonl""",
+    "metaxcr predict runs/starter questions.jsonl --language es",
+)
+def predict(
+    folder: FolderArgument,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON lines (.jsonl) or CSV (.csv) with questions.")
+    ],
+    language: Annotated[str, typer.Option("--language", metavar="CODE", help="Of the texts (ISO 639-1).")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Where to write.", show_default="standard output"),
+    ] = None,
+) -> None:
+    """Rank the choices of your own questions; no labels needed.
+
+    A line has 'premise' (or 'context'), perhaps 'question' (cause, effect, or a question in words), 'choices'
+    (a list) or 'choice1', 'choice2', ..., and perhaps 'id'. The answer has, line by line, id, probabilities,
+    and choice: the index of the most probable one, counted from 0.
+    """
+    from metaxcr.cli.questions import read_questions
+
+    questions = read_questions(file, language)
+
+    from metaxcr.api import MetaXCR
+    from metaxcr.experiments.folder import write_atomically
+
+    with warnings_as_notes():
+        answers = MetaXCR.from_pretrained(folder).rank_many([question for _, question in questions])
+    lines = [_answer(name, answer) for (name, _), answer in zip(questions, answers, strict=True)]
+    if out is None:
+        sys.stdout.write("".join(lines))
+        return
+    write_atomically(out, "".join(lines))
+    note(f"{len(lines)} answers: {out}")
+
+
+def _load(task: str, language: str | None, split: str | None, data: Path | None) -> "LoadedSplit":
+    from metaxcr.tasks import load, task_spec
+
+    spec = task_spec(task)
+    if language is None and len(spec.languages) > 1:
+        raise UserError(
+            f"{task} has several languages", "--language", f"name one of {', '.join(spec.languages)}"
+        )
+    loaded = load(task, split or "test", language=language or spec.languages[0], root=data)
+    if any(example.label is None for example in loaded.examples):
+        labelled = ", ".join(name for name, declared in spec.splits.items() if declared.labelled)
+        raise UserError(f"{task} {loaded.split} has no labels", "--split", f"these have: {labelled}")
+    return loaded
+
+
+def _evaluate_task(settings: "Config", folder: Path, loaded: "LoadedSplit", *, as_json: bool) -> None:
+    from metaxcr.api import MetaXCR
+
+    model = MetaXCR.from_pretrained(folder)
+    adapter = model.adapter(loaded.language)
+    trained, untrained = (
+        _correct(loaded, model.score(loaded)),
+        _correct(loaded, model.score(loaded, untrained=True)),
+    )
+    found = _summary(loaded, adapter, trained, untrained)
+    found["trained_on"] = (loaded.spec.id, loaded.split) in _trained_on(settings)
+    if found["trained_on"]:
+        note(f"note: the model may have learned from {loaded.spec.id} {loaded.split}; this is no test")
+    if as_json:
+        print_json(found)
+        return
+    title = f"{found['task']}, {found['split']}, {found['language']}: {found['n']} items"
+    rows = [(row["method"], f"{100 * row['acc']:.1f}", _interval(row["ci95"])) for row in found["rows"]]
+    difference = found["difference"]
+    rows.append(("difference", f"{100 * difference['mean']:+.1f}", _interval(difference["ci95"], "+")))
+    print_table(("method", ">accuracy, %", "95 % interval over items"), rows, title=title)
+    if found["repaired"]:
+        say(f"{found['repaired']} question fields were repaired")
+
+
+def _correct(loaded: "LoadedSplit", probabilities: list[list[float]]) -> list[float]:
+    """1 for every right answer; where labels name the implausible choice, the least plausible is the answer."""
+    best = min if loaded.spec.polarity == "implausible" else max
+    return [
+        float(row.index(best(row)) == e.label) for row, e in zip(probabilities, loaded.examples, strict=True)
+    ]
+
+
+def _summary(
+    loaded: "LoadedSplit", adapter: str, trained: list[float], untrained: list[float]
+) -> dict[str, Any]:
+    import numpy as np
+
+    from metaxcr.evaluation.intervals import crossed_interval, paired_difference
+
+    rows = []
+    for method, scores in (("similarity", untrained), (adapter, trained)):
+        interval = crossed_interval(np.array(scores))
+        ends = [max(0.0, interval.low), min(1.0, interval.high)]
+        rows.append(
+            {"method": method, "acc": round(interval.mean, 6), "ci95": [round(end, 6) for end in ends]}
+        )
+    gap = paired_difference(np.array(trained), np.array(untrained))
+    return {
+        "task": loaded.spec.id,
+        "language": loaded.language,
+        "split": loaded.split,
+        "n": len(loaded.examples),
+        "repaired": loaded.repaired,
+        "rows": rows,
+        "difference": {
+            "mean": round(gap.mean, 6),
+            "ci95": [round(gap.low, 6), round(gap.high, 6)],
+            "p": round(gap.p, 6),
+        },
+    }
+
+
+def _trained_on(settings: "Config") -> set[tuple[str, str]]:
+    target = settings.target
+    pairs = {(source.task, source.split) for source in settings.sources}
+    pairs |= {(target.english.task, target.english.split), (target.task, target.shots_split)}
+    return pairs | ({(target.auxiliary.task, target.auxiliary.split)} if target.auxiliary else set())
+
+
+def _interval(ends: list[float], sign: str = "") -> str:
+    return " to ".join(f"{100 * end:{sign}.1f}" for end in ends)
+
+
+def _answer(name: str, probabilities: list[float]) -> str:
+    import json
+
+    rounded = [round(p, 6) for p in probabilities]
+    answer = {"id": name, "probabilities": rounded, "choice": probabilities.index(max(probabilities))}
+    return json.dumps(answer, ensure_ascii=False) + "\n"

@@ -1,0 +1,114 @@
+"""Models to and from folders and the Hugging Face hub."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from metaxcr.config import Config
+from metaxcr.config_io import load_config
+from metaxcr.errors import UserError
+
+SETTINGS, RESULTS, CARD, ADAPTERS = "config.yaml", "results.json", "README.md", "adapters"
+META = "meta"
+
+
+def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
+    """Return the folder of a trained model, after fetching it from the hub if need be.
+
+    Args:
+        path_or_hub_id: A folder, or ``owner/name`` on the hub.
+        revision: Commit, tag or branch on the hub.
+
+    Raises:
+        UserError: There is no such folder or model, or it is not trained yet.
+    """
+    folder = Path(path_or_hub_id)
+    if not folder.is_dir():
+        folder = _download(str(path_or_hub_id), revision)
+    if not (folder / SETTINGS).is_file():
+        raise UserError(
+            f"not a run folder: there is no {SETTINGS}", str(folder), "make one with 'metaxcr run'"
+        )
+    if not (folder / ADAPTERS / META).is_dir():
+        fix = "train it with 'metaxcr run' or 'metaxcr train'"
+        raise UserError("nothing is trained yet: there is no adapters/meta", str(folder), fix)
+    return folder
+
+
+def read_settings(folder: Path) -> Config:
+    """Read the settings of a model; language adapters that were saved with it are found beside it."""
+    config = load_config(str(folder / SETTINGS))
+    languages = {
+        language: str(folder / path) if (folder / path).is_dir() else path
+        for language, path in config.adapters.language.items()
+    }
+    return config.model_copy(update={"adapters": config.adapters.model_copy(update={"language": languages})})
+
+
+def write_model(config: Config, source: Path, goal: Path, languages: Sequence[str]) -> None:
+    """Write a model with its card into a folder of its own.
+
+    Args:
+        config: Its settings, from :func:`read_settings`.
+        source: Its folder.
+        goal: The new folder; created if missing. The same as ``source``: only the card is written.
+        languages: ISO 639-1 codes that it knows, for the card.
+    """
+    from metaxcr.reporting.card import model_card
+
+    goal.mkdir(parents=True, exist_ok=True)
+    if goal.resolve() != source.resolve():
+        for adapter in sorted((source / ADAPTERS).iterdir()):
+            if adapter.is_dir():
+                shutil.copytree(adapter, goal / ADAPTERS / adapter.name, dirs_exist_ok=True)
+        settings = config.model_dump(mode="json")
+        for language, path in config.adapters.language.items():
+            own = f"{ADAPTERS}/lang.{language}"
+            if not (goal / own).exists():
+                shutil.copytree(path, goal / own)
+            settings["adapters"]["language"][language] = own
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        (goal / SETTINGS).write_text(text, encoding="utf-8")
+        if (source / RESULTS).is_file():
+            shutil.copyfile(source / RESULTS, goal / RESULTS)
+    (goal / CARD).write_text(model_card(config, goal, languages), encoding="utf-8")
+
+
+def upload(folder: Path, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
+    """Upload a folder to a model repository, which is created if missing; return the commit's address.
+
+    Raises:
+        UserError: The hub cannot be reached or refuses.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with _hub_errors(f"cannot upload to {repo_id!r}", "see 'hf auth login', and that the owner is you"):
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message)
+    return str(commit.commit_url)
+
+
+def _download(name: str, revision: str | None) -> Path:
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise UserError(f"there is no folder {name!r}", None, "give a run folder, or owner/name on the hub")
+    from huggingface_hub import snapshot_download
+
+    wanted = [SETTINGS, RESULTS, CARD, f"{ADAPTERS}/*"]
+    with _hub_errors(f"there is no folder {name!r}, and the hub did not give it", "check name and network"):
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+
+
+@contextmanager
+def _hub_errors(what: str, fix: str) -> Iterator[None]:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    network_error = HfHubHTTPError.__bases__[0]  # of the HTTP library, which is not the same in all versions
+    try:
+        yield
+    except (OSError, ValueError, network_error) as error:
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+        raise UserError(f"{what}: {reason}", None, fix) from error

@@ -1,0 +1,111 @@
+"""The model card: what a saved model is, what it was trained on, and what it achieved."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metaxcr.config import Config
+from metaxcr.tasks.registry import task_spec
+from metaxcr.tasks.spec import TaskSpec
+
+OPEN = "Apache-2.0"
+EMBEDDED = "intfloat/multilingual-e5-small"  # what the embedded encoder was quantised from
+
+
+def model_card(config: Config, folder: Path, languages: Sequence[str]) -> str:
+    """Return the text of a model's README.md.
+
+    The licence is Apache-2.0 where all training data are; otherwise it is left to the reader, with the
+    licences of all data listed. Results are those of ``results.json``, with their intervals, and none are
+    claimed without it.
+
+    Args:
+        config: The settings of the run.
+        folder: Where ``results.json`` may be.
+        languages: ISO 639-1 codes that the model knows.
+    """
+    trained = _training_tasks(config)
+    head = {
+        "license": "apache-2.0" if all(spec.licence == OPEN for spec in trained) else "other",
+        "language": list(languages),
+        "library_name": "metaxcr",
+        "pipeline_tag": "multiple-choice",
+        "base_model": EMBEDDED if config.encoder.name == "embedded" else config.encoder.name,
+        "tags": ["metaxcr", "commonsense", "cross-lingual", "adapters", "meta-learning"],
+    }
+    lines = [
+        "---",
+        yaml.safe_dump(head, sort_keys=False).strip(),
+        "---",
+        "",
+        f"# MetaXCR for {config.target.task}",
+        "",
+        f"Adapters for the frozen encoder `{config.encoder.name}`, meta-learned on English commonsense "
+        "tasks with [MetaXCR](https://arxiv.org/abs/2503.06531).",
+        "",
+        *_example(config),
+        *_results(folder),
+        *_data(trained),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _training_tasks(config: Config) -> list[TaskSpec]:
+    target = config.target
+    names = [source.task for source in config.sources] + [target.english.task]
+    names += [target.auxiliary.task] if target.auxiliary and "zero-shot-aux" in config.run.regimes else []
+    names += [target.task] if "few-shot" in config.run.regimes else []
+    return [task_spec(name) for name in dict.fromkeys(names)]
+
+
+def _example(config: Config) -> list[str]:
+    language = config.target.languages[0]
+    return [
+        "```python",
+        "import metaxcr",
+        "",
+        'model = metaxcr.MetaXCR.from_pretrained("owner/name")  # this repository, or a folder',
+        f'model.rank("...", ["...", "..."], question="effect", language="{language}")  # probabilities',
+        "```",
+        "",
+    ]
+
+
+def _results(folder: Path) -> list[str]:
+    path = folder / "results.json"
+    if not path.is_file():
+        return ["## Results", "", "Not evaluated.", ""]
+    results = json.loads(path.read_text(encoding="utf-8"))
+    table = [
+        "| task | data | method | languages | accuracy, % | 95 % interval |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    table += [_row(average) for average in results["averages"]]
+    note = "Averages over languages and seeds; the saved adapters are those of the first seed."
+    if _demonstration(results):
+        note += " The starter set is machine-written and unreviewed: a demonstration, not a benchmark."
+    return ["## Results", "", *table, "", note, ""]
+
+
+def _demonstration(results: dict[str, Any]) -> bool:
+    return any(average["task"].startswith("starter") for average in results["averages"])
+
+
+def _row(average: dict[str, Any]) -> str:
+    ends = average["ci95"]
+    interval = f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} ({average['ci_kind']})" if ends else ""
+    method = average["method"] if average["regime"] == "none" else f"{average['regime']}/{average['method']}"
+    method += f", k = {average['k']}" if average["k"] else ""
+    cells = (
+        f"{average['task']} {average['split']}", average["data"], method, " ".join(average["langs"]),
+        f"{100 * average['mean']:.1f}", interval,
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _data(trained: Sequence[TaskSpec]) -> list[str]:
+    rows = [f"| [{spec.id}]({spec.url}) | {spec.licence} | {spec.citation} |" for spec in trained]
+    return ["## Training data and licences", "", "| task | licence | source |", "| --- | --- | --- |", *rows]
