@@ -74,6 +74,7 @@ class TrunkStore:
         self._index: dict[Text, int] = {}
         self._slices: list[Tensor] = []  # one (tokens, width) view a text
         self._lengths: list[int] = []
+        self._cut: set[int] = set()
         self._mine: set[Path] = set()
 
     def ensure(
@@ -107,6 +108,10 @@ class TrunkStore:
             torch.cat([self._slices[n] for n in numbers]), torch.tensor([self._lengths[n] for n in numbers])
         )
 
+    def was_cut(self, number: int) -> bool:
+        """Whether a text was longer than ``max_tokens``."""
+        return number in self._cut
+
     def lengths(self, numbers: Tensor) -> list[int]:
         """Tokens of texts by number."""
         return [self._lengths[n] for n in numbers.tolist()]
@@ -133,7 +138,8 @@ class TrunkStore:
         self.stats.texts += len(texts)
         self.stats.tokens += len(hidden)
         self.stats.bytes += hidden.nbytes
-        self.stats.cut_texts += cut
+        self.stats.cut_texts += len(cut)
+        self._cut.update(len(self._slices) + row for row in cut)
         sizes: list[int] = lengths.tolist()
         for text, part, size in zip(texts, torch.split(hidden, sizes), sizes, strict=True):
             self._index[text] = len(self._slices)
@@ -148,7 +154,7 @@ class TrunkStore:
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:40]
 
-    def _compute(self, texts: list[Text]) -> tuple[Tensor, Tensor, int]:
+    def _compute(self, texts: list[Text]) -> tuple[Tensor, Tensor, list[int]]:
         tokenized = self.encoder.tokenize(texts, self.max_tokens)
         pieces, begin, tokens = [], 0, 0
         for end, text in enumerate(tokenized, start=1):
@@ -158,9 +164,9 @@ class TrunkStore:
                 pieces.append(self.encoder.run(embedded, 0, self.layer, self.dtype))
                 begin, tokens = end, 0
         lengths = torch.tensor([len(t.ids) for t in tokenized])
-        return torch.cat(pieces), lengths, sum(t.full_length > self.max_tokens for t in tokenized)
+        return torch.cat(pieces), lengths, [row for row, t in enumerate(tokenized) if t.full_length > self.max_tokens]
 
-    def _read(self, path: Path) -> tuple[Tensor, Tensor, int] | None:
+    def _read(self, path: Path) -> tuple[Tensor, Tensor, list[int]] | None:
         """Map a chunk; None when there is none or it is damaged."""
         try:
             if not path.exists():
@@ -172,18 +178,18 @@ class TrunkStore:
                 raise SafetensorError("checksum differs")
             with contextlib.suppress(OSError):  # the folder may be somebody else's
                 os.utime(path)
-            return hidden, lengths, int(metadata["cut"])
+            return hidden, lengths, json.loads(metadata["cut"])
         except FileNotFoundError:  # evicted by another process in between
             return None
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             self._log(f"trunk cache: {path.name} is damaged ({error}); it is computed again")
             return None
 
-    def _write(self, path: Path, hidden: Tensor, lengths: Tensor, cut: int) -> None:
+    def _write(self, path: Path, hidden: Tensor, lengths: Tensor, cut: list[int]) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            metadata = {"crc32": str(_crc(hidden, lengths)), "cut": str(cut)}
+            metadata = {"crc32": str(_crc(hidden, lengths)), "cut": json.dumps(cut)}
             save_file({"hidden": hidden, "lengths": lengths}, temporary, metadata)
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:

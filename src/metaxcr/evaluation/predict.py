@@ -25,8 +25,8 @@ def predict(
         store: Trunk activations.
 
     Returns:
-        For each set and question the probability that each choice is the *plausible* one, rounded to 6
-        digits; and the number of token-passes.
+        For each set and question the probability of each choice to be the one asked for (the plausible one, or
+        for a task of polarity ``implausible`` the other), rounded to 6 digits; and the number of token-passes.
     """
     positions = store.by_length(torch.unique(torch.cat([s.questions.texts for s in sets])))
     pooled, tokens = [], 0
@@ -39,7 +39,8 @@ def predict(
     for data in sets:
         questions = data.questions.renumber(positions)
         scores, _ = model.plausibility(phi[SCORER], vectors, questions)
-        p = torch.softmax(scores.double(), dim=1)
+        asked = torch.where(torch.isinf(scores), scores, questions.sign * scores)
+        p = torch.softmax(asked.double(), dim=1)
         counts = questions.counts.tolist()
         rows = zip(p.tolist(), counts, strict=True)
         probabilities.append([[round(x, 6) for x in row[:n]] for row, n in rows])

@@ -72,7 +72,7 @@ def build_results(
         shares: Trained shares of the parameters, by stage; copied as they are.
 
     Returns:
-        The dictionary of DESIGN section 4, floats rounded to 6 digits, lists sorted, no times.
+        The dictionary of the project's results contract, floats rounded to 6 digits, lists sorted, no times.
 
     Raises:
         UserError: Two predictions claim one place, or the seeds of a method have no item in common.

@@ -1,5 +1,1 @@
 """The run: the whole critical path, from data to results, in a folder that can be resumed."""
-
-from metaxcr.experiments.run import run
-
-__all__ = ["run"]

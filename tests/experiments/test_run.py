@@ -1,0 +1,167 @@
+"""The whole run on small data: same bytes again, after a kill, and with permuted labels."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from metaxcr.config import Config
+from metaxcr.config_io import load_config
+from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.errors import UserError
+from metaxcr.experiments.folder import RunFolder
+from metaxcr.experiments.progress import Progress
+from metaxcr.experiments.run import run
+from metaxcr.tasks import load
+from metaxcr.tasks.shots import draw_shots
+
+SMALL = [
+    "run.seeds=[3]", "run.checkpoint_every=1", "run.threads=1", "encoder.max_tokens=64", "target.languages=[sw, it]", "adapters.bottleneck=8",
+    "sampler.window=2", "ctml.steps=4", "ctml.support=4", "ctml.query=4", "ctml.reward=4", "clml.few_shot_steps=2",
+    "clml.support=4", "clml.query=4", "clml.reward=4", "finetune.steps=2", "finetune.batch=4",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toy_runs(tmp_path_factory: pytest.TempPathFactory, toy_encoder: FrozenEncoder) -> Iterator[None]:
+    """All runs of this file use a random toy encoder and share one trunk cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METAXCR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("metaxcr.experiments.run.load_encoder", lambda name, **options: toy_encoder)
+        yield
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load_config("starter", SMALL)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
+    """A run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    start(config, out)
+    return out
+
+
+def start(config: Config, out: Path, **options) -> dict:
+    return run(config, out, progress=Progress(Console(quiet=True), quiet=True), **options)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """The bytes of everything that must not depend on interruptions: times stay in costs and environment."""
+    files = [p for p in out.rglob("*") if p.is_file() and p.name not in ("costs.json", "environment.json")]
+    return {str(p.relative_to(out)): p.read_bytes() for p in files}
+
+
+def test_rows_and_folder(whole: Path) -> None:
+    results = json.loads((whole / "results.json").read_text())
+    rows = {(r["lang"], r["regime"], r["method"], r["k"], r["total_labels"]) for r in results["rows"]}
+    expected = {("none", "similarity", 0, 0), ("zero-shot", "ctml", 0, 0), ("few-shot", "finetune", 16, 16)}
+    assert rows == {(lang, *rest) for lang in ("it", "sw") for rest in expected}
+    assert {d["a"] for d in results["differences"]} >= {"zero-shot/ctml", "few-shot/finetune/k=16"}
+    assert (whole / "adapters" / "meta" / "adapter_config.json").exists()
+    assert (whole / "adapters" / "target.starter_target.sw" / "adapter.safetensors").exists()
+    stages = {s["stage"]: s for s in json.loads((whole / "costs.json").read_text())["stages"]}
+    assert all(stages[name]["token_passes"] > 0 for name in ("trunk", "ctml", "clml", "finetune", "evaluate"))
+    events = [json.loads(line) for line in (whole / "events.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in events if e["stage"] == "ctml"] == [0, 1, 2, 3]
+    assert all(abs(sum(e["probabilities"].values()) - 1) < 1e-5 for e in events if e["stage"] == "ctml")
+    assert all(e["reward"] is not None for e in events if e["stage"] == "ctml")
+
+
+def test_same_seed_same_bytes(whole: Path, config: Config, tmp_path: Path) -> None:
+    start(config, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(whole)
+
+
+def test_another_seed_differs(whole: Path, tmp_path: Path) -> None:
+    start(load_config("starter", [*SMALL, "run.seeds=[4]"]), tmp_path / "other")
+    one, other = (json.loads((p / "results.json").read_text()) for p in (whole, tmp_path / "other"))
+    similarity = [[r["acc"] for r in x["rows"] if r["method"] == "similarity"] for x in (one, other)]
+    assert similarity[0] == similarity[1]
+    name = "checkpoints/ctml.seed{}.safetensors"
+    assert (whole / name.format(3)).read_bytes() != (tmp_path / "other" / name.format(4)).read_bytes()
+
+
+@pytest.mark.parametrize("kill", [1, 3, 4, 6, 8])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_and_resumed(
+    whole: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int, moment: str
+) -> None:
+    """Killed just before or after the n-th write of the journal, with events written that the journal does not know."""
+    out, writes, original = tmp_path / "run", [0], RunFolder._write_journal
+
+    def killed(self: RunFolder, state: dict) -> None:
+        writes[0] += 1
+        if writes[0] == kill and moment == "before":
+            raise KeyboardInterrupt
+        original(self, state)
+        if writes[0] == kill:
+            self.log({"stage": "lost"})
+            self._events.flush()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "_write_journal", killed)
+        with pytest.raises(KeyboardInterrupt):
+            start(config, out)
+    start(config, out, resume=True)
+    assert contents(out) == contents(whole)
+
+
+def test_phase_by_phase_equals_one_run(whole: Path, config: Config, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    for phases in (("train",), ("train", "adapt"), ("train", "adapt", "evaluate")):
+        start(config, out, resume=out.exists(), phases=phases)
+    assert contents(out) == contents(whole)
+
+
+def test_existing_folder_is_refused(whole: Path, config: Config) -> None:
+    with pytest.raises(UserError, match="--resume"):
+        start(config, whole)
+
+
+def test_other_settings_are_refused(whole: Path) -> None:
+    other = load_config("starter", [*SMALL, "ctml.inner_rate=0.01", "run.threads=2"])
+    with pytest.raises(UserError, match=r"ctml\.inner_rate.*run\.threads|run\.threads.*ctml\.inner_rate"):
+        start(other, whole, resume=True)
+
+
+def test_cross_scoring_runs_with_a_task_without_context(tmp_path: Path) -> None:
+    config = load_config("starter-cross", [*SMALL, "run.regimes=[zero-shot]"])
+    results = start(config, tmp_path / "run")
+    assert {(r["method"], r["n"]) for r in results["rows"]} == {("similarity", 84), ("ctml", 84)}
+
+
+@pytest.mark.real
+def test_permuted_labels_change_nothing_but_accuracy(data_root: Path, tmp_path: Path) -> None:
+    """No label outside the shots is looked at: with all of them permuted, parameters and probabilities stay the same."""
+    config = load_config("xcopa-embedded", [*SMALL, "target.languages=[sw]", "target.parallel.languages=[sw]",
+                         "clml.steps=2", "sources=[{task: codah, cap: 64}]", "evaluate.english=null"])  # fmt: skip
+    permuted = tmp_path / "data"
+    for name in ("codah", "copa", "xcopa", "xstorycloze", "flores200"):
+        shutil.copytree(data_root / name, permuted / name)
+    shots = set(draw_shots(load("xcopa", "val", language="sw", root=data_root).examples, 16, seed=3))
+    for split in ("val", "test"):
+        path = permuted / "xcopa" / "data" / "sw" / f"{split}.sw.jsonl"
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        free = [r for r in rows if f"{split}-{r['idx']}" not in shots]
+        labels = np.random.default_rng(0).permutation([r["label"] for r in free]).tolist()
+        assert labels != [r["label"] for r in free]
+        for row, label in zip(free, labels, strict=True):
+            row["label"] = label
+        path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    start(config, tmp_path / "one", root=data_root)
+    start(config, tmp_path / "two", root=permuted)
+    one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
+    same = [name for name in one if name.endswith(".safetensors") or name in ("events.jsonl", "config.yaml")]
+    assert len(same) > 5 and all(one[name] == two[name] for name in same)
+    for name in (n for n in one if n.startswith("predictions/") and "meta" not in n):
+        lines = [[json.loads(x) for x in side[name].splitlines()] for side in (one, two)]
+        assert [x["probabilities"] for x in lines[0]] == [x["probabilities"] for x in lines[1]]
+    assert one["results.json"] != two["results.json"]
