@@ -1,14 +1,28 @@
 """Fixtures shared by all tests."""
 
 import os
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from metaxcr.adapters.stack import AdaptedEncoder
+from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText
+from metaxcr.encoders.load import wrap
+from metaxcr.encoders.trunk import TrunkStore
+from metaxcr.scoring.batch import TaskData, encode_task
+from metaxcr.scoring.model import ChoiceModel
+from metaxcr.tasks.example import Example, Phrased, Relation
+
+torch.set_num_threads(1)  # the toy encoder's matrices are so small that more threads only wait for each other
 
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """Folder with the real data sets; without it the test is skipped, except in CI, where that is a failure."""
+    """Folder with the real data sets; without it a test is skipped, except in CI, where that is a failure."""
     value = os.environ.get("METAXCR_DATA")
     if value and Path(value).is_dir():
         return Path(value)
@@ -16,3 +30,76 @@ def data_root() -> Path:
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def _words(texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
+    """Split at blanks; a word's id is a checksum of it."""
+    tokenized = []
+    for text in texts:
+        words = [*text.first.split(), *(["[SEP]", *text.second.split()] if text.second else [])]
+        ids = [1, *(2 + zlib.crc32(word.encode()) % 126 for word in words)]
+        tokenized.append(TokenizedText(ids[:max_tokens], [0] * len(ids[:max_tokens]), len(ids)))
+    return tokenized
+
+
+@pytest.fixture(scope="session")
+def toy_encoder() -> FrozenEncoder:
+    """Three random layers, 16 wide, over words split at blanks."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=128,
+            hidden_size=16,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=64,
+            initializer_range=0.3,
+        )
+        model = BertModel(config, add_pooling_layer=False)
+    return wrap("toy", model, _words, prefix="", fingerprint="toy")
+
+
+@pytest.fixture(scope="session")
+def toy_store(toy_encoder: FrozenEncoder, tmp_path_factory: pytest.TempPathFactory) -> TrunkStore:
+    """The lowest of the toy encoder's layers is the trunk."""
+    return TrunkStore(toy_encoder, 1, torch.float32, tmp_path_factory.mktemp("trunk"), max_tokens=32)
+
+
+@pytest.fixture
+def toy_model(toy_encoder: FrozenEncoder) -> Callable[..., ChoiceModel]:
+    """Build a choice model on the toy encoder, adapters in its upper two layers."""
+
+    def build(kind: str = "dual", dtype: torch.dtype = torch.float32, negatives: float = 0.5) -> ChoiceModel:
+        adapted = AdaptedEncoder(toy_encoder, [1, 2], 8, "relu", torch.Generator().manual_seed(0))
+        return ChoiceModel(adapted, kind, 0.2, negatives, dtype)
+
+    return build
+
+
+@pytest.fixture
+def toy_task(toy_store: TrunkStore) -> Callable[..., TaskData]:
+    """Encode a made-up task: the right choice goes with the first word of the context."""
+
+    def build(
+        task: str = "toy",
+        language: str = "en",
+        size: int = 24,
+        choices: Sequence[int] = (2,),
+        kind: str = "dual",
+        relation: Relation = "effect",
+    ) -> TaskData:
+        examples = []
+        for n in range(size):
+            many, topic = choices[n % len(choices)], n % 6
+            label = (n // 6 + n) % many
+            texts = tuple(f"{language} answer{(topic + c - label) % 6} of {task}" for c in range(many))
+            context = f"topic{topic} {language} {task} number {n}" + " more" * (n % 3)
+            examples.append(Example(f"{task}-{n}", context, relation, texts, label, language, task))
+
+        def phrase(example: Example) -> Phrased:
+            return Phrased(example.context, example.choices, relation)
+
+        return encode_task(examples, phrase, toy_store, kind=kind)
+
+    return build

@@ -25,8 +25,9 @@ def predict(
         store: Trunk activations.
 
     Returns:
-        For each set and question the probability of each choice to be the one asked for (the plausible one, or
-        for a task of polarity ``implausible`` the other), rounded to 6 digits; and the number of token-passes.
+        For each set and question the probability of each choice to be the one asked for (the most plausible
+        one; the least plausible one for a task of polarity ``implausible``), rounded to 6 digits; and the
+        number of token-passes.
     """
     positions = store.by_length(torch.unique(torch.cat([s.questions.texts for s in sets])))
     pooled, tokens = [], 0

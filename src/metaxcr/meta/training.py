@@ -72,8 +72,8 @@ class MetaState:
     def from_tensors(step: int, tensors: State) -> "MetaState":
         """The inverse of :meth:`tensors`.
 
-        Tensors are copied: one that is mapped from a file need not be aligned in memory, and then the last bits
-        of what is computed from it may differ.
+        Tensors are copied: one that is mapped from a file need not be aligned in memory, and then the last
+        bits of what is computed from it may differ.
         """
         parts: dict[str, State] = {"phi": {}, "adam": {}, "average": {}, "sampler": {}}
         for key, tensor in tensors.items():

@@ -1,0 +1,241 @@
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from metaxcr.adaptation.curricula import Draw, English, cross_lingual, cross_task, halves
+from metaxcr.config import Clml, Ctml
+from metaxcr.encoders.base import Ragged, Text
+from metaxcr.encoders.trunk import TrunkStore
+from metaxcr.errors import UserError
+from metaxcr.scoring.batch import Batch, TaskData
+
+Origin = Callable[[Batch], Any]
+
+
+@pytest.fixture
+def draw(toy_store: TrunkStore) -> Draw:
+    return Draw(toy_store, 0, "stage")
+
+
+@pytest.fixture
+def auxiliary(toy_task: Callable[..., TaskData]) -> dict[str, TaskData]:
+    return {language: toy_task("target", language) for language in ("sw", "th", "ta")}
+
+
+@pytest.fixture
+def shots(toy_task: Callable[..., TaskData]) -> TaskData:
+    return toy_task("target", "et", size=16)
+
+
+# --- CTML
+
+
+def test_cross_task_support_and_query_come_from_the_sampled_source_and_share_no_question(
+    english: English, draw: Draw, origin: Origin
+) -> None:
+    curriculum = cross_task(english, {}, Ctml(support=5, query=7), draw)
+    assert curriculum.sources == ["one", "two", "target"]
+    for step in range(12):
+        episode = curriculum.episode(step, step % 3)
+        support, query = origin(episode.support), origin(episode.query)
+        assert support.task == query.task == episode.about["source"] == curriculum.sources[step % 3]
+        assert (len(set(support.ids)), len(set(query.ids))) == (5, 7)
+        assert not set(support.ids) & set(query.ids)
+        assert episode.parallel is None
+        assert curriculum.uses_source(step)
+
+
+def test_queries_come_from_the_english_target_data_on_request(
+    english: English, draw: Draw, origin: Origin
+) -> None:
+    curriculum = cross_task(english, {}, Ctml(support=5, query=7, query_from="target"), draw)
+    episode = curriculum.episode(3, 1)
+    assert origin(episode.support).task == "two"
+    assert origin(episode.query).task == "queries"
+    assert len(set(origin(episode.query).ids)) == 7
+
+
+def test_queries_from_a_missing_part_are_an_error(english: English, draw: Draw) -> None:
+    with pytest.raises(UserError, match=r"target\.english\.query"):
+        cross_task(replace(english, query=None), {}, Ctml(query_from="target"), draw)
+
+
+def test_rewards_come_from_their_own_part(english: English, draw: Draw, origin: Origin) -> None:
+    curriculum = cross_task(english, {}, Ctml(reward=9), draw)
+    batches = [origin(curriculum.reward_batch(step)) for step in range(4)]
+    assert all(batch.task == "rewards" and len(set(batch.ids)) == 9 for batch in batches)
+    assert batches[0].ids != batches[1].ids
+
+
+def test_draws_depend_on_seed_purpose_and_step_alone(
+    english: English, toy_store: TrunkStore, origin: Origin
+) -> None:
+    def ids(seed: int, purpose: str, step: int) -> list[str]:
+        curriculum = cross_task(english, {}, Ctml(support=6, query=6), Draw(toy_store, seed, purpose))
+        curriculum.reward_batch(step)
+        drawn: list[str] = origin(curriculum.episode(step, 0).support).ids
+        return drawn
+
+    assert ids(0, "ctml", 5) == ids(0, "ctml", 5)
+    others = [ids(1, "ctml", 5), ids(0, "clml", 5), ids(0, "ctml", 6)]
+    assert ids(0, "ctml", 5) not in others
+
+
+@pytest.mark.parametrize(("size", "first", "second"), [(2, 16, 1), (2, 1, 16), (5, 16, 1), (5, 4, 4)])
+def test_a_set_too_small_for_both_batches_is_split(
+    toy_task: Callable[..., TaskData], draw: Draw, origin: Origin, size: int, first: int, second: int
+) -> None:
+    one, other = (origin(b).ids for b in draw.two_batches(toy_task(size=size), first, second, 0))
+    assert one
+    assert other
+    assert len(set(one + other)) == size
+
+
+def test_one_question_is_too_few_for_an_episode(toy_task: Callable[..., TaskData], draw: Draw) -> None:
+    with pytest.raises(UserError, match="toy"):
+        draw.two_batches(toy_task(size=1), 4, 4, 0)
+
+
+def test_a_batch_larger_than_its_set_is_the_set(
+    toy_task: Callable[..., TaskData], draw: Draw, origin: Origin
+) -> None:
+    data = toy_task(size=3)
+    assert sorted(origin(draw.batch(data, 10, "rows", 0)).ids) == sorted(data.ids)
+
+
+# --- parallel text
+
+
+def rows_of(ragged: Ragged, store: TrunkStore, numbers: list[int]) -> list[int]:
+    """Which sentences of a language a batch holds, found by their activations."""
+    known = [store.gather([n]).hidden for n in numbers]
+    parts = torch.split(ragged.hidden, ragged.lengths.tolist())
+    return [next(r for r, k in enumerate(known) if torch.equal(k, part)) for part in parts]
+
+
+def test_parallel_pairs_are_aligned_and_the_languages_take_turns(
+    english: English, toy_store: TrunkStore, draw: Draw
+) -> None:
+    texts = {
+        language: toy_store.ensure([Text(f"{language} sentence {n}" + " long" * (n % 4)) for n in range(9)])
+        for language in ("en", "sw", "th")
+    }
+    curriculum = cross_task(english, texts, Ctml(support=4, query=4, alignment=0.1, pairs=5), draw)
+    drawn = []
+    for step in range(6):
+        parallel = curriculum.episode(step, 0).parallel
+        assert parallel is not None
+        (one, en), (other, language) = parallel
+        assert (en, language) == ("en", ["sw", "th"][step % 2])
+        rows = rows_of(one, toy_store, texts["en"])
+        assert rows == rows_of(other, toy_store, texts[language])
+        assert len(set(rows)) == 5
+        drawn.append(rows)
+    assert len({tuple(rows) for rows in drawn}) > 1
+
+
+def test_without_an_alignment_weight_no_parallel_text_is_drawn(
+    english: English, toy_store: TrunkStore, draw: Draw
+) -> None:
+    texts = {language: toy_store.ensure([Text(f"{language} a"), Text("b")]) for language in ("en", "sw")}
+    assert cross_task(english, texts, Ctml(alignment=0.0), draw).episode(0, 0).parallel is None
+    assert draw.parallel({"en": texts["en"]}, 2, 0) is None
+
+
+# --- CLML
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_types_of_episodes_come_in_the_declared_proportion(
+    english: English, auxiliary: dict[str, TaskData], draw: Draw, share: float
+) -> None:
+    settings = Clml(cross_task=share)
+    curriculum = cross_lingual(english, auxiliary, auxiliary, english.reward, {}, settings, draw)
+    counts = Counter(curriculum.uses_source(step) for step in range(600))
+    assert counts[True] / 600 == pytest.approx(share, abs=0.06 if 0 < share < 1 else 0)
+
+
+def test_cross_lingual_support_is_the_target_task_in_another_language(
+    english: English, auxiliary: dict[str, TaskData], draw: Draw, origin: Origin
+) -> None:
+    settings = Clml(support=4, query=5)
+    curriculum = cross_lingual(english, auxiliary, auxiliary, english.reward, {}, settings, draw)
+    pairs = set()
+    for step in range(60):
+        episode = curriculum.episode(step, -1)
+        support, query = origin(episode.support), origin(episode.query)
+        assert support.language != query.language
+        assert support.task == query.task == "target"
+        assert (len(support.ids), len(query.ids)) == (4, 5)
+        assert episode.about == {
+            "kind": "cross-lingual",
+            "source": "target",
+            "support_language": support.language,
+            "query_language": query.language,
+        }
+        assert (episode.support.language, episode.query.language) == (support.language, query.language)
+        pairs.add((support.language, query.language))
+    assert len(pairs) == 6
+
+
+def test_cross_task_support_is_english_and_the_query_in_the_target_language(
+    english: English, auxiliary: dict[str, TaskData], draw: Draw, origin: Origin
+) -> None:
+    curriculum = cross_lingual(english, auxiliary, auxiliary, english.reward, {}, Clml(), draw)
+    for step in range(10):
+        episode = curriculum.episode(step, 1)
+        support, query = origin(episode.support), origin(episode.query)
+        assert (support.task, support.language, episode.about["kind"]) == ("two", "en", "cross-task")
+        assert episode.about["source"] == "two"
+        assert query.task == "target"
+        assert query.language == episode.about["query_language"] != "en"
+    assert origin(curriculum.reward_batch(0)).task == "rewards"
+
+
+def test_a_language_without_another_one_is_an_error_unless_all_episodes_are_cross_task(
+    english: English, auxiliary: dict[str, TaskData], draw: Draw
+) -> None:
+    alone = {"sw": auxiliary["sw"]}
+    with pytest.raises(UserError, match="'sw'"):
+        cross_lingual(english, alone, alone, english.reward, {}, Clml(cross_task=0.5), draw)
+    cross_lingual(english, alone, alone, english.reward, {}, Clml(cross_task=1.0), draw)
+
+
+def test_few_shot_queries_and_rewards_are_disjoint_halves_that_are_swapped_half_way(
+    english: English, shots: TaskData, draw: Draw, origin: Origin
+) -> None:
+    settings = Clml(steps=10, support=4, query=16, reward=16)
+    others, parts = {"en": english.sources["target"]}, halves(shots)
+    curriculum = cross_lingual(english, {"et": shots}, others, parts, {}, settings, draw)
+    seen = []
+    for step in range(10):
+        query = origin(curriculum.episode(step, step % 2 - 1).query)
+        reward = origin(curriculum.reward_batch(step))
+        assert query.language == reward.language == "et"
+        assert not set(query.ids) & set(reward.ids)
+        assert set(query.ids) | set(reward.ids) == set(shots.ids)
+        seen.append((frozenset(query.ids), frozenset(reward.ids)))
+    assert len(set(seen[:5])) == len(set(seen[5:])) == 1
+    assert seen[0] == seen[-1][::-1]
+
+
+def test_few_shot_support_in_cross_lingual_episodes_is_english(
+    english: English, shots: TaskData, draw: Draw, origin: Origin
+) -> None:
+    others = {"en": english.sources["target"]}
+    curriculum = cross_lingual(english, {"et": shots}, others, halves(shots), {}, Clml(), draw)
+    support = origin(curriculum.episode(0, -1).support)
+    assert (support.task, support.language) == ("target", "en")
+
+
+@pytest.mark.parametrize("size", [2, 8, 9, 16])
+def test_halves_share_nothing_and_miss_nothing(toy_task: Callable[..., TaskData], size: int) -> None:
+    shots = toy_task(size=size)
+    one, other = halves(shots)
+    assert one.ids + other.ids == shots.ids
+    assert len(one) == size // 2
+    assert len(one.questions) == len(one)

@@ -1,0 +1,279 @@
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from metaxcr.adaptation.curricula import Draw, English, cross_lingual, cross_task
+from metaxcr.config import Clml, Ctml, Meta
+from metaxcr.encoders.base import Text
+from metaxcr.encoders.trunk import TrunkStore
+from metaxcr.meta.learners import LEARNERS
+from metaxcr.meta.training import Curriculum, MetaState, meta_step, meta_train, start
+from metaxcr.sampling import Reinforce, Sampler, Uniform
+from metaxcr.scoring.batch import Batch, TaskData
+from metaxcr.scoring.model import ChoiceModel
+
+SETTINGS = Ctml(steps=10, support=4, query=4, reward=6, outer_rate=0.01)
+
+
+@dataclass(frozen=True)
+class World:
+    """A model and episodes to train it on."""
+
+    model: ChoiceModel
+    curriculum: Callable[[Meta, int], Curriculum]
+    sampler: Sampler
+
+    def begin(self, seed: int = 0) -> MetaState:
+        return start(self.model.params(), self.sampler.init(seed))
+
+    def steps(
+        self, settings: Meta = SETTINGS, seed: int = 0, state: MetaState | None = None
+    ) -> Iterator[tuple[MetaState, dict[str, Any]]]:
+        curriculum = self.curriculum(settings, seed)
+        begin = state or self.begin(seed)
+        return meta_train(self.model, curriculum, self.sampler, settings, begin, seed, "ctml")
+
+    def run(self, settings: Meta = SETTINGS, seed: int = 0, state: MetaState | None = None) -> MetaState:
+        *_, (end, _) = self.steps(settings, seed, state)
+        return end
+
+
+@pytest.fixture
+def english(toy_task: Callable[..., TaskData]) -> English:
+    sources = {name: toy_task(name, choices=(n,)) for name, n in (("one", 2), ("two", 3), ("three", 5))}
+    return English(sources, toy_task("query"), toy_task("reward"), "one")
+
+
+@pytest.fixture
+def parallel(toy_store: TrunkStore) -> dict[str, list[int]]:
+    return {lang: toy_store.ensure([Text(f"{lang} line {n}") for n in range(9)]) for lang in ("en", "sw")}
+
+
+@pytest.fixture
+def make_world(
+    english: English,
+    parallel: dict[str, list[int]],
+    toy_store: TrunkStore,
+    toy_model: Callable[..., ChoiceModel],
+) -> Callable[..., World]:
+    def build(sampler: Sampler | None = None, **model: Any) -> World:
+        def curriculum(settings: Meta, seed: int) -> Curriculum:
+            assert isinstance(settings, Ctml)
+            return cross_task(english, parallel, settings, Draw(toy_store, seed, "ctml"))
+
+        return World(toy_model(**model), curriculum, sampler or Reinforce(3, hidden=4, window=3))
+
+    return build
+
+
+def same_bytes(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        one[n].numpy().tobytes() == other[n].numpy().tobytes() for n in one
+    )
+
+
+def test_the_loss_falls(make_world: Callable[..., World]) -> None:
+    settings = SETTINGS.model_copy(update={"steps": 80, "support": 12, "query": 12})
+    losses = [event["query_loss"] for _, event in make_world(negatives=0.0).steps(settings)]
+    assert sum(losses[-15:]) < 0.8 * sum(losses[:15])
+
+
+@pytest.mark.parametrize("learner", sorted(LEARNERS))
+def test_the_reward_is_what_the_episode_saved_on_one_batch_in_float32_before_the_outer_update(
+    make_world: Callable[..., World], toy_model: Callable[..., ChoiceModel], learner: str
+) -> None:
+    world = make_world(dtype=torch.bfloat16)
+    settings = SETTINGS.model_copy(update={"learner": learner, "inner_steps": 2})
+    exact, curriculum, before = toy_model(), world.curriculum(settings, 0), world.begin()
+    rewards, coarse = [], []
+    for step, (after, event) in enumerate(world.steps(settings)):
+        episode = curriculum.episode(step, curriculum.sources.index(event["source"]))
+        adapted = LEARNERS[learner](
+            lambda p, e=episode: world.model.loss(p, e.support),
+            lambda p, e=episode: world.model.loss(p, e.query),
+            before.phi,
+            2,
+            settings.inner_rate,
+        )
+        target = curriculum.reward_batch(step)
+        assert event["reward"] == plain_loss(exact, before.phi, target) - plain_loss(
+            exact, adapted.phi, target
+        )
+        rewards.append(event["reward"])
+        coarse.append(
+            plain_loss(world.model, before.phi, target) - plain_loss(world.model, adapted.phi, target)
+        )
+        before = after
+    assert len(rewards) == settings.steps
+    assert any(rewards)
+    assert rewards != coarse, "bfloat16 would have shown"
+
+
+def plain_loss(model: ChoiceModel, phi: dict[str, Tensor], batch: Batch) -> float:
+    """Cross-entropy / log n of the choices alone."""
+    with torch.no_grad():
+        scores = model.score(phi, batch)
+    chosen = -torch.log_softmax(scores, 1)[torch.arange(len(scores)), batch.questions.labels]
+    return float((chosen / torch.log(batch.questions.counts.float())).mean())
+
+
+def test_the_outer_update_and_the_sampler_use_the_episode(make_world: Callable[..., World]) -> None:
+    """One step by hand."""
+    world = make_world()
+    begin = world.begin()
+    after, event = next(world.steps(state=begin))
+
+    source = world.curriculum(SETTINGS, 0).sources.index(event["source"])
+    assert same_bytes(after.sampler, world.sampler.update(begin.sampler, source, event["reward"]))
+    moved = [n for n, p in begin.phi.items() if not torch.equal(p, after.phi[n])]
+    # Adam's first step is the learning rate in every coordinate that has a gradient; warm-up ends at once
+    furthest = max(float((after.phi[n] - begin.phi[n]).abs().max()) for n in moved)
+    assert furthest == pytest.approx(0.01, rel=1e-3)
+    assert "scorer" in moved
+    assert after.step == 1
+
+
+def test_a_step_leaves_the_state_alone(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    state = world.run(SETTINGS.model_copy(update={"steps": 4}))
+    before = {n: t.clone() for n, t in state.tensors().items()}
+
+    meta_step(world.model, world.curriculum(SETTINGS, 0), world.sampler, SETTINGS, state, 0, "ctml")
+
+    assert same_bytes(state.tensors(), before)
+
+
+@pytest.mark.parametrize("kind", ["reinforce", "uniform"])
+def test_resuming_at_any_step_gives_the_same_bytes(
+    make_world: Callable[..., World], tmp_path: Path, kind: str
+) -> None:
+    world = make_world(Uniform(3) if kind == "uniform" else None)
+    settings = SETTINGS.model_copy(update={"average": 0.5, "alignment": 0.3, "pairs": 4})
+    whole = world.run(settings).tensors()
+    events = [json.dumps(event) for _, event in world.steps(settings)]
+    for state, _ in world.steps(settings):
+        path = tmp_path / f"{state.step}.safetensors"
+        save_file(state.tensors(), path)
+        resumed = MetaState.from_tensors(state.step, load_file(path))
+        rest = list(world.steps(settings, state=resumed))
+        end = rest[-1][0] if rest else resumed
+        assert same_bytes(end.tensors(), whole), f"resumed after step {state.step}"
+        assert [json.dumps(event) for _, event in rest] == events[state.step :]
+
+
+def test_the_state_before_the_first_step_can_be_saved(
+    make_world: Callable[..., World], tmp_path: Path
+) -> None:
+    begin = make_world().begin()
+    save_file(begin.tensors(), tmp_path / "begin.safetensors")
+    assert same_bytes(load_file(tmp_path / "begin.safetensors"), begin.tensors())
+
+
+def test_a_seed_decides_everything(make_world: Callable[..., World]) -> None:
+    one, again, other = (make_world().run(seed=seed).tensors() for seed in (0, 0, 1))
+    assert same_bytes(one, again)
+    assert not torch.equal(one["phi/scorer"], other["phi/scorer"])
+
+
+def test_the_purpose_keeps_stages_apart(make_world: Callable[..., World]) -> None:
+    world = make_world(Uniform(3))
+    curriculum, begin = world.curriculum(SETTINGS, 0), world.begin()
+    drawn = [
+        [e["source"] for _, e in meta_train(world.model, curriculum, world.sampler, SETTINGS, begin, 0, p)]
+        for p in ("ctml", "clml")
+    ]
+    assert drawn[0] != drawn[1]
+
+
+def test_sources_are_drawn_with_the_sampler_s_probabilities(make_world: Callable[..., World]) -> None:
+    class Stubborn(Uniform):
+        def probabilities(self, state: dict[str, Tensor]) -> Any:
+            return super().probabilities(state) * [0.0, 0.0, 3.0]
+
+    events = [event for _, event in make_world(Stubborn(3)).steps()]
+
+    assert {event["source"] for event in events} == {"three"}
+    assert events[0]["probabilities"] == {"one": 0.0, "two": 0.0, "three": 1.0}
+    assert all(event["reward"] is None for event in events)
+
+
+@pytest.mark.parametrize("learner", sorted(LEARNERS))
+@pytest.mark.parametrize(("inner_steps", "alignment", "rewarded"), [(1, 0.0, True), (3, 0.2, False)])
+def test_token_passes_are_counted(
+    make_world: Callable[..., World], learner: str, inner_steps: int, alignment: float, rewarded: bool
+) -> None:
+    world = make_world(None if rewarded else Uniform(3))
+    update = {"learner": learner, "inner_steps": inner_steps, "alignment": alignment, "pairs": 3, "steps": 2}
+    settings = SETTINGS.model_copy(update=update)
+    curriculum = world.curriculum(settings, 0)
+    for step, (_, event) in enumerate(world.steps(settings)):
+        episode = curriculum.episode(step, curriculum.sources.index(event["source"]))
+        trained = inner_steps * episode.support.tokens + episode.query.tokens
+        if alignment:
+            assert episode.parallel is not None
+            trained += sum(int(trunk.lengths.sum()) for trunk, _ in episode.parallel)
+        scored = curriculum.reward_batch(step).tokens if rewarded else 0
+        assert event["token_passes"] == 3 * trained + 2 * scored
+
+
+def test_alignment_enters_the_outer_objective_alone(make_world: Callable[..., World]) -> None:
+    world = make_world(Uniform(3))
+    with_weight = SETTINGS.model_copy(update={"alignment": 0.5, "pairs": 4, "steps": 1})
+    (plain, one), (aligned, two) = (next(world.steps(s)) for s in (SETTINGS, with_weight))
+    episode = world.curriculum(with_weight, 0).episode(0, ["one", "two", "three"].index(two["source"]))
+    adapted = LEARNERS["fomaml"](
+        lambda p: world.model.loss(p, episode.support),
+        lambda p: world.model.loss(p, episode.query),
+        world.begin().phi,
+        1,
+        SETTINGS.inner_rate,
+    )
+
+    assert one["support_loss"] == two["support_loss"]
+    name = "m.adapted.task.2.up.weight"
+    assert not torch.allclose(plain.adam[name], aligned.adam[name])
+    assert episode.parallel is not None
+    gap = 0.5 * float(world.model.alignment(adapted.phi, episode.parallel))
+    assert two["query_loss"] == pytest.approx(one["query_loss"] + gap, abs=1e-5)
+
+
+def test_an_episode_without_a_sampled_source_neither_pays_nor_moves_the_sampler(
+    english: English,
+    toy_store: TrunkStore,
+    toy_task: Callable[..., TaskData],
+    toy_model: Callable[..., ChoiceModel],
+) -> None:
+    settings = Clml(steps=12, support=4, query=4, reward=4, cross_task=0.5)
+    languages = {lang: toy_task("target", lang) for lang in ("sw", "th")}
+    draw = Draw(toy_store, 0, "clml")
+    curriculum = cross_lingual(english, languages, languages, english.reward, {}, settings, draw)
+    model, sampler = toy_model(), Reinforce(3, hidden=4, window=3)
+    state = start(model.params(), sampler.init(0))
+    kinds = set()
+    for after, event in meta_train(model, curriculum, sampler, settings, state, 0, "clml"):
+        kinds.add(event["kind"])
+        assert (event["reward"] is None) == (event["kind"] == "cross-lingual")
+        assert same_bytes(after.sampler, state.sampler) == (event["kind"] == "cross-lingual")
+        state = after
+    assert kinds == {"cross-task", "cross-lingual"}
+
+
+def test_without_steps_there_is_nothing_to_yield(make_world: Callable[..., World]) -> None:
+    assert list(make_world().steps(SETTINGS.model_copy(update={"steps": 0}))) == []
+
+
+def test_without_parallel_text_the_alignment_weight_changes_nothing(make_world: Callable[..., World]) -> None:
+    world = make_world(Uniform(3))
+    curriculum = world.curriculum(SETTINGS, 0)
+    bare = replace(curriculum, episode=lambda t, i: replace(curriculum.episode(t, i), parallel=None))
+    settings = SETTINGS.model_copy(update={"alignment": 0.5})
+    weighted, _ = meta_step(world.model, bare, world.sampler, settings, world.begin(), 0, "ctml")
+    plain, _ = meta_step(world.model, bare, world.sampler, SETTINGS, world.begin(), 0, "ctml")
+    assert same_bytes(weighted.phi, plain.phi)

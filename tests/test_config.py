@@ -1,0 +1,57 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from metaxcr.config import Clml, Config, Ctml, Meta, Section
+from metaxcr.meta.learners import LEARNERS
+
+SMALL: dict[str, Any] = {
+    "sources": [{"task": "a"}],
+    "target": {"task": "t", "languages": ["sw"], "english": {"task": "e"}},
+}
+
+
+def sections(model: type[Section]) -> set[type[Section]]:
+    """All sections of the schema."""
+    found = {model}
+    for field in model.model_fields.values():
+        for option in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(option, type) and issubclass(option, Section):
+                found |= sections(option)
+    return found
+
+
+def test_sources_and_target_are_all_that_has_to_be_given() -> None:
+    assert Config.model_validate(SMALL).sources[0].task == "a"
+    for key in SMALL:
+        with pytest.raises(ValidationError):
+            Config.model_validate({k: v for k, v in SMALL.items() if k != key})
+
+
+@pytest.mark.parametrize("section", sorted(sections(Config), key=lambda s: s.__name__))
+def test_every_section_is_strict_and_immutable(section: type[Section]) -> None:
+    assert section.model_config.get("extra") == "forbid"
+    assert section.model_config.get("frozen")
+
+
+def test_the_defaults_are_valid_and_survive_a_round_trip() -> None:
+    config = Config.model_validate(SMALL)
+    assert Config.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_defaults_are_not_shared() -> None:
+    one, other = Config.model_validate(SMALL), Config.model_validate(SMALL)
+    one.run.seeds.append(9)
+    assert 9 not in other.run.seeds
+
+
+def test_the_english_parts_fill_the_data() -> None:
+    english = Config.model_validate(SMALL).target.english
+    assert english.source + english.query + english.reward == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", sorted(LEARNERS))
+@pytest.mark.parametrize("stage", [Ctml, Clml])
+def test_every_learner_can_be_chosen(stage: type[Meta], name: str) -> None:
+    assert stage.model_validate({"learner": name}).learner == name
