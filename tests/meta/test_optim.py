@@ -57,6 +57,15 @@ def test_gradients_below_the_bound_and_zero_gradients_are_not_scaled(params: Par
     assert all(torch.equal(still[n], params[n]) for n in params)
 
 
+def test_the_order_of_the_names_does_not_matter() -> None:
+    """A checkpoint gives its tensors back in another order; 1e16 + 1 + 1 + ... is not 1 + 1 + ... + 1e16."""
+    one = torch.ones(1, dtype=torch.float64)
+    gradient = {"a": 1e8 * one} | {f"b{n}": one for n in range(100)}
+    turned = dict(reversed(gradient.items()))
+    first, second = (Adam().update(g, Adam().init(g), g, 0.1)[1] for g in (gradient, turned))
+    assert all(torch.equal(first[n], second[n]) for n in first)
+
+
 def test_adam_leaves_its_arguments_alone(params: Params) -> None:
     adam, gradient = Adam(), gradients(params, 3)
     state = adam.init(params)
