@@ -56,8 +56,7 @@ class MetaXCR:
             The model. No remote code is run, nothing is unpickled.
 
         Raises:
-            UserError: There is no such folder or model, it is not trained yet, or its files do
-                not fit together.
+            UserError: There is no such folder or model, it is not trained, or its files do not fit.
         """
         folder = find_model(path_or_hub_id, revision)
         config = read_settings(folder)
@@ -214,7 +213,7 @@ class _Memory(TrunkStore):
     def _read(self, path: Path) -> None:
         return None
 
-    def _write(self, path: Path, hidden: Tensor, lengths: Tensor, cut: int) -> None:
+    def _write(self, *chunk: Any) -> None:
         return None
 
     def _evict(self) -> None:

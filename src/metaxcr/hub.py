@@ -106,7 +106,9 @@ def _download(name: str, revision: str | None) -> Path:
 def _hub_errors(what: str, fix: str) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError
 
-    network_error = HfHubHTTPError.__bases__[0]  # of the HTTP library, which is not the same in all versions
+    network_error: type[Exception] = HfHubHTTPError.__bases__[
+        0
+    ]  # of the HTTP library, which is not the same in all versions
     try:
         yield
     except (OSError, ValueError, network_error) as error:

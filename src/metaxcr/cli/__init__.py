@@ -62,12 +62,19 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 
 def _call(words: list[str]) -> int:
+    import typer
     from typer.main import get_command
 
     from metaxcr.cli.app import app
 
-    status = get_command(app).main(args=words, prog_name="metaxcr", standalone_mode=False)
-    return status if isinstance(status, int) else DONE
+    command = get_command(app)
+    try:
+        # Not command.main(): it would swallow the interrupt.
+        with command.make_context("metaxcr", words) as context:
+            command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    return DONE
 
 
 def _usage(error: BaseException) -> str:

@@ -126,7 +126,7 @@ def _evaluate_task(settings: "Config", folder: Path, loaded: "LoadedSplit", *, a
 
 
 def _correct(loaded: "LoadedSplit", probabilities: list[list[float]]) -> list[float]:
-    """1 for every right answer; where labels name the implausible choice, the least plausible is the answer."""
+    """1 for every right answer; where labels name the implausible choice, the least plausible one."""
     best = min if loaded.spec.polarity == "implausible" else max
     return [
         float(row.index(best(row)) == e.label) for row, e in zip(probabilities, loaded.examples, strict=True)

@@ -31,7 +31,7 @@ def read_questions(file: Path, language: str) -> list[tuple[str, dict[str, Any]]
     questions = []
     for line, row in FORMATS[form](file, None):
         try:
-            questions.append((str(row.get("id") or line), {**_arguments(row), "language": language}))
+            questions.append((_name(row, line), {**_arguments(row), "language": language}))
         except Defect as defect:
             raise UserError(defect.what, f"{file}:{line}", defect.fix) from None
     if not questions:
@@ -68,3 +68,8 @@ def _arguments(row: Row) -> dict[str, Any]:
                 f"{text!r} is no text, or an empty one", "write context, question and choices as texts"
             )
     return {"context": row[names[0]], "choices": choices, "question": question}
+
+
+def _name(row: Row, line: int) -> str:
+    given = row.get("id")
+    return str(line if given in (None, "") else given)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metaxcr.cli.console import note, print_json, print_table, say
+from metaxcr.cli.describe import declared, entry, presence, seen, words
 from metaxcr.cli.options import DataOption, JsonOption, examples
 from metaxcr.errors import UserError
 
@@ -29,7 +30,7 @@ def ls(data: DataOption = None, as_json: JsonOption = False) -> None:
     from metaxcr.tasks.registry import task_ids, task_spec
     from metaxcr.tasks.roots import candidate_roots
 
-    rows = [_entry(task_spec(task), data) for task in task_ids()]
+    rows = [entry(task_spec(task), data) for task in task_ids()]
     if as_json:
         print_json(rows)
         return
@@ -41,7 +42,7 @@ def ls(data: DataOption = None, as_json: JsonOption = False) -> None:
                 row["group"],
                 " ".join(f"{name} {n or '?'}" for name, n in row["splits"].items()),
                 " ".join(row["languages"]),
-                _presence(row),
+                presence(row),
                 row["licence"],
             )
             for row in rows
@@ -82,28 +83,23 @@ def show(
     examples: list[dict[str, Any]] = []
     missing = None
     try:
-        examples = [_seen(e, spec) for e in load(task, split, language=language, root=data).examples[:number]]
+        examples = [seen(e, spec) for e in load(task, split, language=language, root=data).examples[:number]]
     except UserError as error:
-        if language not in spec.languages or split not in spec.splits or not _entry(spec, data)["missing"]:
+        if language not in spec.languages or split not in spec.splits or not entry(spec, data)["missing"]:
             raise
         missing = str(error)
-    described = {**_entry(spec, data), **_declared(spec)}
+    described = {**entry(spec, data), **declared(spec)}
     if as_json:
         print_json({**described, "split": split, "language": language, "examples": examples})
         return
-    described["files"] = f"{described['files']}, {len(described.pop('missing')) or 'none'} missing"
-    for key, value in described.items():
-        if value not in (None, [], {}):
-            say(f"{key:<11}{_words(value)}")
-    say(
-        f"\n{split}, {language}: context | relation | choices"
-        if missing is None
-        else f"\nno examples: {missing}"
-    )
+    _print_task(described)
+    if missing is not None:
+        say(f"\nno examples: {missing}")
+        return
+    say(f"\n{split}, {language}: context | relation | choices")
     for example in examples:
-        choices = " / ".join(
-            f"{'*' if i == example['label'] else ''}{c}" for i, c in enumerate(example["choices"])
-        )
+        marks = ["*" if i == example["label"] else "" for i in range(len(example["choices"]))]
+        choices = " / ".join(map("".join, zip(marks, example["choices"], strict=True)))
         say(f"  {example['id']}: {example['context'] or '(none)'} | {example['relation']} | {choices}")
 
 
@@ -150,65 +146,10 @@ def check(
     note(f"{len(found)} splits read, no problems")
 
 
-def _entry(spec: "TaskSpec", data: Path | None) -> dict[str, Any]:
-    """What ``ls`` says about a task."""
-    from metaxcr.tasks.roots import missing_files, relative_files
-
-    names = {n for split in spec.splits for lang in spec.languages for n in relative_files(spec, split, lang)}
-    return {
-        "id": spec.id,
-        "version": spec.version,
-        "title": spec.title,
-        "group": spec.group,
-        "splits": {name: declared.n or _count(spec, name) for name, declared in spec.splits.items()},
-        "languages": spec.languages,
-        "files": len(names),
-        "missing": missing_files(spec, data),
-        "licence": spec.licence,
-    }
-
-
-def _count(spec: "TaskSpec", split: str) -> int | None:
-    """Items of a split that ships with the package; of others only the declared number is known."""
-    from metaxcr.tasks.registry import load
-
-    return len(load(spec.id, split, language=spec.languages[0]).examples) if spec.package else None
-
-
-def _declared(spec: "TaskSpec") -> dict[str, Any]:
-    """What ``show`` says beyond that."""
-    repairs = spec.repair.ids if spec.repair else {}
-    counts = {f"{split} {lang}": len(ids) for split, langs in repairs.items() for lang, ids in langs.items()}
-    return {
-        "relation": spec.relation,
-        "polarity": spec.polarity,
-        "parallel": spec.parallel,
-        "url": spec.url,
-        "citation": spec.citation,
-        "defects": spec.defects,
-        "repairs": {place: f"{n} questions to '{spec.repair.question}'" for place, n in counts.items() if n}
-        if spec.repair
-        else {},
-    }
-
-
-def _seen(example: Any, spec: "TaskSpec") -> dict[str, Any]:
-    from metaxcr.tasks.phrasing import phrase
-
-    seen = phrase(example, spec)
-    return {
-        "id": example.id,
-        "context": seen.context,
-        "relation": seen.relation,
-        "choices": list(seen.choices),
-        "label": example.label,
-    }
-
-
 def _checked(
     spec: "TaskSpec", language: str | None, split: str | None, data: Path | None, *, required: bool
 ) -> Iterator[dict[str, Any]]:
-    """Check what is there of a task. What cannot be read is a problem; what is missing, an error if asked for."""
+    """Check what is there; what cannot be read is a problem, what is missing an error if asked for."""
     from metaxcr.tasks.check import check_split
     from metaxcr.tasks.registry import load
     from metaxcr.tasks.roots import missing_files, relative_files
@@ -242,6 +183,14 @@ def _checked(
         )  # says which file is missing
 
 
+def _print_task(described: dict[str, Any]) -> None:
+    missing = len(described["missing"]) or "none"
+    lines = {**described, "files": f"{described['files']}, {missing} missing", "missing": None}
+    for key, value in lines.items():
+        if value not in (None, [], {}):
+            say(f"{key:<11}{words(value)}")
+
+
 def _print_check(found: list[dict[str, Any]]) -> None:
     print_table(
         ("task", "split", "lang", ">rows", ">labelled", "labels", "choices", ">repaired", "state", "notes"),
@@ -265,18 +214,3 @@ def _print_check(found: list[dict[str, Any]]) -> None:
 
 def _place(row: dict[str, Any]) -> str:
     return f"{row['task']} {row['split']} {row['language']}"
-
-
-def _presence(row: dict[str, Any]) -> str:
-    there = row["files"] - len(row["missing"])
-    return "all" if not row["missing"] else "none" if not there else f"{there} of {row['files']}"
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {'?' if inner is None else inner}" for key, inner in value.items())
-    if isinstance(value, list):
-        return (
-            ("\n" + 11 * " ").join(map(str, value)) if any(" " in str(v) for v in value) else " ".join(value)
-        )
-    return str(value)

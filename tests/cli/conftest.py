@@ -1,0 +1,92 @@
+"""A command line that runs in this process, and a small trained folder."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from metaxcr.cli import main
+from metaxcr.encoders.base import FrozenEncoder
+
+TINY = {
+    "run.seeds": "[0]",
+    "run.threads": "1",
+    "run.checkpoint_every": "1",
+    "encoder.max_tokens": "48",
+    "encoder.dtype": "float32",
+    "adapters.bottleneck": "4",
+    "target.languages": "[es, sw]",
+    "ctml.steps": "3",
+    "ctml.support": "4",
+    "ctml.query": "4",
+    "ctml.reward": "4",
+    "clml.few_shot_steps": "2",
+    "finetune.steps": "2",
+}
+
+
+def tiny(**changes: str) -> list[str]:
+    """``--set`` words for a run that takes a second; ``__`` in a name stands for a point."""
+    settings = TINY | {key.replace("__", "."): value for key, value in changes.items()}
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
+@dataclass
+class Done:
+    """What a command left: exit status, standard output, standard error."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The last line of standard error."""
+        return self.err.strip().splitlines()[-1]
+
+
+Call = Callable[..., Done]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in this process."""
+
+    def run(*words: str | Path) -> Done:
+        capsys.readouterr()
+        status = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Done(status, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def toy_command(
+    toy_encoder: FrozenEncoder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[pytest.MonkeyPatch]:
+    """Commands load the toy encoder and keep their cache in a temporary folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metaxcr.experiments.run.load_encoder", lambda *_, **__: toy_encoder)
+        patch.setattr("metaxcr.api.load_encoder", lambda *_, **__: toy_encoder)
+        patch.setenv("METAXCR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user")))
+        patch.delenv("METAXCR_DATA", raising=False)
+        yield patch
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session")
+def toy_run(toy_command: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the starter configuration on the toy encoder."""
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    assert main(["run", "starter", *tiny(), "--out", str(folder), "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture
+def tiny_settings() -> Callable[..., list[str]]:
+    """The function :func:`tiny`."""
+    return tiny
