@@ -82,10 +82,10 @@ class AdaptedEncoder(nn.Module):
         Returns:
             (tokens, width) in ``dtype``.
         """
-        hidden, context = trunk.hidden.to(dtype), self.encoder.context(trunk.lengths)
+        hidden, context = self.encoder.enter(trunk, dtype)
         for index in range(self.start, self.encoder.depth):
             hidden = self.encoder.layer(index, dtype)(hidden, context, self._adapt(index, language))
-        return hidden
+        return hidden[: len(trunk.hidden)]
 
     def _adapt(self, index: int, language: str) -> Callable[[Tensor, FrozenLayer], Tensor]:
         key = str(index)

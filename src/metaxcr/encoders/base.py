@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaxcr.encoders.layer import Context, FrozenLayer, no_adapter
 from metaxcr.errors import UserError
 
 __all__ = ["Context", "FrozenEncoder", "FrozenLayer", "Ragged", "Text", "TokenizedText", "Tokenizer"]
+
+
+ROUND_TOKENS, ROUND_TEXTS, ROUND_LENGTH = 128, 8, 8  # see FrozenEncoder.context
 
 
 class Text(NamedTuple):
@@ -142,15 +146,40 @@ class FrozenEncoder:
         return Ragged(hidden, lengths)
 
     @staticmethod
-    def context(lengths: Tensor) -> Context:
-        """Prepare attention for texts of the given lengths: (texts,) -> :class:`Context`."""
-        texts, longest = len(lengths), int(lengths.max())
-        starts = torch.arange(texts) * longest
+    def context(lengths: Tensor, *, rounded: bool = False) -> Context:
+        """Prepare attention for texts of the given lengths.
+
+        Args:
+            lengths: (texts,) tokens a text.
+            rounded: Round the sizes up, so that batches have few different shapes: a matrix product of a new
+                shape costs its library several milliseconds and some megabytes, more than the product itself.
+        """
+        texts, longest, tokens = len(lengths), int(lengths.max()), int(lengths.sum())
+        rows, columns, filler = texts, longest, 0
+        if rounded:
+            rows, columns = _round_up(texts, ROUND_TEXTS), _round_up(longest, ROUND_LENGTH)
+            filler = _round_up(tokens, ROUND_TOKENS) - tokens
+        starts = torch.arange(texts) * columns
         first = torch.cumsum(lengths, 0) - lengths
-        offsets = torch.arange(int(lengths.sum())) - torch.repeat_interleave(first, lengths)
+        offsets = torch.arange(tokens) - torch.repeat_interleave(first, lengths)
         cells = torch.repeat_interleave(starts, lengths) + offsets
-        real = torch.arange(longest)[None, :] < lengths[:, None]
-        return Context(cells, None if bool(real.all()) else real[:, None, None, :], texts, longest)
+        cells = torch.cat([cells, torch.full((filler,), rows * columns)])
+        real = torch.arange(columns)[None, :] < F.pad(lengths, (0, rows - texts), value=1)[:, None]
+        return Context(cells, None if bool(real.all()) else real[:, None, None, :], rows, columns)
+
+    def enter(self, ragged: Ragged, dtype: torch.dtype) -> tuple[Tensor, Context]:
+        """Make activations ready for :meth:`layer`: cast, with filler tokens after the real ones.
+
+        Args:
+            ragged: Activations of some texts.
+            dtype: Of the layers' arithmetic.
+
+        Returns:
+            (tokens + filler, width) and its context. The first ``tokens`` rows of what the layers return count.
+        """
+        context = self.context(ragged.lengths, rounded=True)
+        filler = len(context.cells) - len(ragged.hidden)
+        return F.pad(ragged.hidden.to(dtype), (0, 0, 0, filler)), context
 
     def layer(self, index: int, dtype: torch.dtype) -> FrozenLayer:
         """Layer ``index`` with its weights in ``dtype`` (cast once, then kept)."""
@@ -164,7 +193,11 @@ class FrozenEncoder:
     @torch.no_grad()
     def run(self, ragged: Ragged, start: int, stop: int, dtype: torch.dtype) -> Tensor:
         """Apply layers ``start`` to ``stop - 1`` without adapters: (tokens, width) in ``dtype``."""
-        hidden, context = ragged.hidden.to(dtype), self.context(ragged.lengths)
+        hidden, context = self.enter(ragged, dtype)
         for index in range(start, stop):
             hidden = self.layer(index, dtype)(hidden, context, no_adapter)
-        return hidden
+        return hidden[: len(ragged.hidden)]
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step

@@ -12,10 +12,11 @@ class Context(NamedTuple):
     """Where each ragged token stands in the padded (texts, longest) grid, and which grid cells are real.
 
     Attributes:
-        cells: (tokens,) index of each token in the flattened grid.
+        cells: (tokens,) index of each token in the flattened grid; texts * longest, one past its end, for
+            filler tokens, which are no part of any text.
         mask: (texts, 1, 1, longest) boolean, true on real tokens; None when nothing is padded.
-        texts: Number of texts.
-        longest: Length of the longest text in tokens.
+        texts: Number of the grid's rows, at least that of texts.
+        longest: Number of the grid's columns, at least the longest text's tokens.
     """
 
     cells: Tensor
@@ -81,11 +82,12 @@ class FrozenLayer(nn.Module):
         """Self-attention within each text; (tokens, width) in and out."""
         width = hidden.shape[-1]
         qkv = F.linear(hidden, self.qkv, self.qkv_bias)
-        grid = qkv.new_zeros(context.texts * context.longest, 3 * width).index_copy(0, context.cells, qkv)
+        size = context.texts * context.longest
+        grid = qkv.new_zeros(size + 1, 3 * width).index_copy(0, context.cells, qkv)[:size]
         grid = grid.view(context.texts, context.longest, 3, self.heads, width // self.heads)
         q, k, v = grid.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = attention(q, k, v, context.mask).transpose(1, 2)
-        return mixed.reshape(context.texts * context.longest, width).index_select(0, context.cells)
+        mixed = attention(q, k, v, context.mask).transpose(1, 2).reshape(size, width)
+        return F.pad(mixed, (0, 0, 0, 1)).index_select(0, context.cells)  # the last row is for filler tokens
 
     def forward(
         self, hidden: Tensor, context: Context, adapt: Callable[[Tensor, "FrozenLayer"], Tensor]

@@ -170,11 +170,11 @@ def meta_step(
 
 
 def query_objective(model: ChoiceModel, episode: Episode, weight: float) -> Objective:
-    """L(B_q; .), plus the weighted alignment term where the episode has parallel sentences."""
+    """L(B_q; .); where the episode has parallel sentences its weighted mean with the alignment term."""
     parallel = episode.parallel
     if parallel is None or not weight:
         return lambda phi: model.loss(phi, episode.query)
-    return lambda phi: model.loss(phi, episode.query) + weight * model.alignment(phi, parallel)
+    return lambda phi: (model.loss(phi, episode.query) + weight * model.alignment(phi, parallel)) / (1 + weight)
 
 
 def token_passes(episode: Episode, settings: Meta) -> int:

@@ -100,13 +100,14 @@ class ChoiceModel(nn.Module):
         return self.plausibility(phi[SCORER], pooled, batch.questions)[0]
 
     def loss(self, phi: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """L(B; phi) plus the weighted in-batch term: what training minimises."""
+        """L(B; phi) and the in-batch term, in their weighted mean (1.0 is chance): what training minimises."""
         pooled = self.vectors(phi, batch.trunk, batch.language)
         scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
         loss = choice_loss(scores, batch.questions)
         if across is None or not self.negatives or batch.questions.sign < 0:  # -1: labels name no answer
             return loss
-        return loss + self.negatives * in_batch_loss(across, batch.questions.answers)
+        others = in_batch_loss(across, batch.questions.answers)
+        return (loss + self.negatives * others) / (1 + self.negatives)
 
     @torch.no_grad()
     def question_loss(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype) -> float:
