@@ -1,5 +1,6 @@
 """The library's front door: load a trained run and rank choices with it."""
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -185,7 +186,7 @@ class MetaXCR:
         name = self.adapter(language)
         if name == META and warn and language not in self._warned:
             self._warned.add(language)
-            warnings.warn(f"no adapter for {language!r}: adapters/meta is used", MetaXCRWarning, stacklevel=3)
+            _warn(f"no adapter for {language!r}: adapters/meta is used")
         return self._phi[META if name == META else language]
 
     def _probabilities(
@@ -202,7 +203,7 @@ class MetaXCR:
         data = encode_task(examples, words, store, kind=model.kind)
         if store.stats.cut_texts:
             cut = f"{store.stats.cut_texts} of {store.stats.texts} texts were cut"
-            warnings.warn(f"{cut} at {settings.max_tokens} tokens", MetaXCRWarning, stacklevel=3)
+            _warn(f"{cut} at {settings.max_tokens} tokens")
         probabilities = predict(model, phi, [data], store)[0][0]
         return [[p / sum(row) for p in row] for row in probabilities]
 
@@ -248,3 +249,11 @@ def _example(position: int, asked: Mapping[str, Any]) -> Example:
     context, *rest = (text.strip() for text in texts)
     question = (asked.get("question") or "").strip()
     return Example(str(position), context, question, tuple(rest), None, asked["language"], "rank")
+
+
+def _warn(text: str) -> None:
+    """Warn at the line outside this file that led here: the user's own."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, MetaXCRWarning, stacklevel=level - 1)

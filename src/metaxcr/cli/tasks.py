@@ -159,7 +159,8 @@ def _checked(
     for name in [split] if split else list(spec.splits):
         for code in [language] if language else spec.languages:
             known = name in spec.splits and code in spec.languages
-            if known and missing.intersection(relative_files(spec, name, code)) and not (split and language):
+            absent = known and bool(missing.intersection(relative_files(spec, name, code)))
+            if absent and not (required and split and language):
                 continue
             if not known and not required:
                 continue
@@ -167,7 +168,7 @@ def _checked(
             try:
                 yield check_split(load(spec.id, name, language=code, root=data))
             except UserError as error:
-                if not known or missing:
+                if not known or absent:
                     raise
                 yield {
                     "task": spec.id,

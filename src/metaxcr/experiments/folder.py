@@ -116,7 +116,7 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
     Raises:
         UserError: The folder exists and ``resume`` is off, or it belongs to other settings or another environment.
     """
-    if not path.exists():
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             temporary.mkdir(parents=True)

@@ -1,0 +1,78 @@
+"""The model card."""
+
+import json
+
+import pytest
+import yaml
+
+from metaxcr.config_io import load_config
+from metaxcr.reporting.card import model_card
+
+
+def head(card: str) -> dict:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_the_licence_is_open_only_where_all_data_are(tmp_path):
+    config = load_config("starter")
+    assert head(model_card(config, tmp_path, ["en"]))["license"] == "apache-2.0"
+    mixed = load_config("starter", ["sources=[{task: starter_social}, {task: ecare}]"])
+    card = model_card(mixed, tmp_path, ["en"])
+    assert head(card)["license"] == "other"
+    assert "| MIT |" in card.split("licences")[1]
+
+
+def test_target_data_count_where_they_are_learned_from(tmp_path):
+    names = ["run.regimes=[zero-shot]", "target.task=xcopa", "target.languages=[et]"]
+    assert "[xcopa]" not in model_card(load_config("starter", names), tmp_path, ["en"])
+    assert "[xcopa]" in model_card(load_config("starter", names[1:]), tmp_path, ["en"])
+
+
+@pytest.mark.parametrize(
+    ("encoder", "base"),
+    [("embedded", "intfloat/multilingual-e5-small"), ("xlm-roberta-base", "xlm-roberta-base")],
+)
+def test_the_base_model_is_named(tmp_path, encoder, base):
+    config = load_config("starter", [f"encoder.name={encoder}"])
+    assert head(model_card(config, tmp_path, ["en", "es"])) | {"tags": 0} == {
+        "license": "apache-2.0",
+        "language": ["en", "es"],
+        "library_name": "metaxcr",
+        "pipeline_tag": "multiple-choice",
+        "base_model": base,
+        "tags": 0,
+    }
+
+
+def test_results_are_shown_with_intervals_and_only_if_there_are_any(tmp_path):
+    config = load_config("starter")
+    assert "Not evaluated." in model_card(config, tmp_path, ["en"])
+    place = {"task": "starter_target", "split": "test", "data": "repaired", "langs": ["es", "sw"]}
+    averages = [
+        {
+            **place,
+            "regime": "few-shot",
+            "method": "finetune",
+            "k": 16,
+            "mean": 0.7,
+            "ci95": [0.6, 0.8],
+            "ci_kind": "x",
+        },
+        {
+            **place,
+            "regime": "none",
+            "method": "similarity",
+            "k": 0,
+            "mean": 0.5,
+            "ci95": None,
+            "ci_kind": None,
+        },
+    ]
+    (tmp_path / "results.json").write_text(json.dumps({"averages": averages}))
+    card = model_card(config, tmp_path, ["en"])
+    rows = [line for line in card.splitlines() if line.startswith("| starter_target test")]
+    assert rows == [
+        "| starter_target test | repaired | similarity | es sw | 50.0 |  |",
+        "| starter_target test | repaired | few-shot/finetune, k = 16 | es sw | 70.0 | 60.0 to 80.0 (x) |",
+    ]
+    assert "a demonstration, not a benchmark" in card
