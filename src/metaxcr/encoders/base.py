@@ -175,7 +175,7 @@ class FrozenEncoder:
             dtype: Of the layers' arithmetic.
 
         Returns:
-            (tokens + filler, width) and its context. The first ``tokens`` rows of what the layers return count.
+            (tokens + filler, width) and its context. The first ``tokens`` rows of the output count.
         """
         context = self.context(ragged.lengths, rounded=True)
         filler = len(context.cells) - len(ragged.hidden)

@@ -164,7 +164,8 @@ class TrunkStore:
                 pieces.append(self.encoder.run(embedded, 0, self.layer, self.dtype))
                 begin, tokens = end, 0
         lengths = torch.tensor([len(t.ids) for t in tokenized])
-        return torch.cat(pieces), lengths, [row for row, t in enumerate(tokenized) if t.full_length > self.max_tokens]
+        cut = [row for row, text in enumerate(tokenized) if text.full_length > self.max_tokens]
+        return torch.cat(pieces), lengths, cut
 
     def _read(self, path: Path) -> tuple[Tensor, Tensor, list[int]] | None:
         """Map a chunk; None when there is none or it is damaged."""
@@ -178,7 +179,10 @@ class TrunkStore:
                 raise SafetensorError("checksum differs")
             with contextlib.suppress(OSError):  # the folder may be somebody else's
                 os.utime(path)
-            return hidden, lengths, json.loads(metadata["cut"])
+            cut = json.loads(metadata["cut"])
+            if not isinstance(cut, list):
+                raise ValueError("no list of the texts that were cut")
+            return hidden, lengths, cut
         except FileNotFoundError:  # evicted by another process in between
             return None
         except (SafetensorError, OSError, KeyError, ValueError) as error:

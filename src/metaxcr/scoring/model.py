@@ -100,7 +100,7 @@ class ChoiceModel(nn.Module):
         return self.plausibility(phi[SCORER], pooled, batch.questions)[0]
 
     def loss(self, phi: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """L(B; phi) and the in-batch term, in their weighted mean (1.0 is chance): what training minimises."""
+        """L(B; phi) and the in-batch term in their weighted mean (1.0 is chance): what training minimises."""
         pooled = self.vectors(phi, batch.trunk, batch.language)
         scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
         loss = choice_loss(scores, batch.questions)

