@@ -162,7 +162,6 @@ class Evaluate(Section):
     split: str = "test"
     raw: bool = False  # also on the files as published, defects included
     english: str | None = None  # task with the English version of the test items: one more reported row
-    batch: Count = 64  # questions
 
 
 class Config(Section):

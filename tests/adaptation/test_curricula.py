@@ -220,7 +220,7 @@ def test_few_shot_queries_and_rewards_are_disjoint_halves_that_are_swapped_half_
         assert set(query.ids) | set(reward.ids) == set(shots.ids)
         seen.append((frozenset(query.ids), frozenset(reward.ids)))
     assert len(set(seen[:5])) == len(set(seen[5:])) == 1
-    assert seen[0] == seen[-1][::-1]
+    assert seen[0] == seen[-1][::-1] == (frozenset(parts[0].ids), frozenset(parts[1].ids))
 
 
 def test_few_shot_support_in_cross_lingual_episodes_is_english(

@@ -130,8 +130,8 @@ def cross_lingual(
         target: Query language -> labelled target-task data in it.
         others: Support language -> target-task data for cross-lingual episodes; never the query's own
             language.
-        reward: B_T's data; a pair means that the second half of the steps uses the second one (and that
-            queries come from whichever half is not the reward, see :func:`halves`).
+        reward: B_T's data; or halves A and B of the shots: A serves as query and B as reward, swapped
+            half-way.
         parallel: As in :func:`cross_task`.
         settings: Of the stage.
         draw: Draws batches.
@@ -151,7 +151,7 @@ def cross_lingual(
 
     def episode(step: int, i: int) -> Episode:
         language = languages[int(draw.rng("language", step).integers(len(languages)))]
-        data = reward[1 - half(step)] if isinstance(reward, tuple) else target[language]
+        data = reward[half(step)] if isinstance(reward, tuple) else target[language]
         query = draw.batch(data, settings.query, "query", step)
         if i >= 0:
             kind, source, support_data = "cross-task", names[i], english.sources[names[i]]
@@ -169,7 +169,7 @@ def cross_lingual(
         return Episode(support, query, _pairs(parallel, settings, draw, step), about)
 
     def reward_batch(step: int) -> Batch:
-        data = reward if isinstance(reward, TaskData) else reward[half(step)]
+        data = reward if isinstance(reward, TaskData) else reward[1 - half(step)]
         return draw.batch(data, settings.reward, "reward", step)
 
     return Curriculum(names, is_cross_task, episode, reward_batch)

@@ -114,6 +114,6 @@ class Costs:
 
 
 def peak_rss_mb() -> int:
-    """Largest resident memory of this process so far, in MB; mapped cache pages count while they are resident."""
+    """Largest resident memory of this process so far, in MB, resident pages of the mapped cache included."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 * 1024) if sys.platform == "darwin" else peak // 1024

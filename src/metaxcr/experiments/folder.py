@@ -1,4 +1,4 @@
-"""The run folder: created atomically, written so that a run killed at any moment resumes to the same bytes."""
+"""The run folder: created atomically; a run killed at any moment resumes to the same bytes."""
 
 import errno
 import json
@@ -18,7 +18,11 @@ from metaxcr.config_io import differences
 from metaxcr.errors import UserError
 
 State = dict[str, Tensor]
-FIXED_ENVIRONMENT = ("threads", "dtype", "torch")  # what may not change between the start of a run and its resume
+FIXED_ENVIRONMENT = (
+    "threads",
+    "dtype",
+    "torch",
+)  # what may not change between the start of a run and its resume
 
 
 @dataclass
@@ -114,7 +118,8 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
         resume: Whether an existing folder may be continued.
 
     Raises:
-        UserError: The folder exists and ``resume`` is off, or it belongs to other settings or another environment.
+        UserError: The folder exists and ``resume`` is off, or it belongs to other settings or another
+            environment.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -122,14 +127,18 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
             temporary.mkdir(parents=True)
             text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
             (temporary / "config.yaml").write_text(text, encoding="utf-8")
-            (temporary / "environment.json").write_text(json.dumps(environment, indent=1) + "\n", encoding="utf-8")
+            (temporary / "environment.json").write_text(
+                json.dumps(environment, indent=1) + "\n", encoding="utf-8"
+            )
             os.replace(temporary, path)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise disk_error(error, path) from error
         return RunFolder(path)
     if not resume:
-        raise UserError("the run folder exists", str(path), "add --resume to continue it, or choose another --out")
+        raise UserError(
+            "the run folder exists", str(path), "add --resume to continue it, or choose another --out"
+        )
     try:
         old = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
         before = json.loads((path / "environment.json").read_text(encoding="utf-8"))
@@ -168,6 +177,8 @@ def disk_error(error: Exception, path: Path) -> UserError:
 def _load(path: Path) -> tuple[State, dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {k: file.get_tensor(k).clone() for k in file.keys()}, file.metadata() or {}
+            return {k: file.get_tensor(k).clone() for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read a checkpoint: {error}", str(path), "start the run anew in another folder") from error
+        raise UserError(
+            f"cannot read a checkpoint: {error}", str(path), "start the run anew in another folder"
+        ) from error

@@ -85,13 +85,20 @@ def read_data(config: Config, root: Path | None) -> Loaded:
     if target.auxiliary and "zero-shot-aux" in config.run.regimes:
         aux = target.auxiliary
         auxiliary = {lang: load(aux.task, aux.split, language=lang, root=root) for lang in aux.languages}
-    pool = {lang: load(target.task, target.shots_split, language=lang, root=root) for lang in target.languages}
+    pool = {
+        lang: load(target.task, target.shots_split, language=lang, root=root) for lang in target.languages
+    }
     evaluation = _evaluation(config, root)
     sentences, parallel_files = {}, []
     if target.parallel:
-        corpus = load_parallel(target.parallel.corpus, target.parallel.split, target.parallel.languages, root=root)
+        corpus = load_parallel(
+            target.parallel.corpus, target.parallel.split, target.parallel.languages, root=root
+        )
         sentences, parallel_files = corpus.sentences, corpus.files
-    capped = [(split, _cap(split.examples, source.cap)) for split, source in zip(sources, config.sources, strict=True)]
+    capped = [
+        (split, _cap(split.examples, source.cap))
+        for split, source in zip(sources, config.sources, strict=True)
+    ]
     loaded = Loaded(capped, english, parts, auxiliary, pool, evaluation, sentences, {})
     splits = [*sources, english, *auxiliary.values(), *pool.values(), *evaluation.values()]
     loaded.files = {f"{s.spec.id}/{s.split}/{s.language}": s.files for s in splits}
@@ -126,7 +133,9 @@ def _guard(loaded: Loaded) -> None:
     """No evaluated item may be trained on, in any language; shots may not be evaluated."""
     trained: list[Example] = [e for _, examples in loaded.sources for e in examples]
     trained += loaded.english.examples
-    trained += [e for split in (*loaded.auxiliary.values(), *loaded.shot_pool.values()) for e in split.examples]
+    trained += [
+        e for split in (*loaded.auxiliary.values(), *loaded.shot_pool.values()) for e in split.examples
+    ]
     evaluated: Iterable[Example] = [e for split in loaded.evaluation.values() for e in split.examples]
     check_leaks(trained, evaluated, where="sources and shots against the evaluated items")
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.stages import Stages
 from metaxcr.scoring.build import DTYPES, build_model
 from metaxcr.scoring.model import ChoiceModel
+from metaxcr.tasks import task_spec
 
 PHASES = ("train", "adapt", "evaluate")
-Unit = tuple[str, str, Callable[[], None]]  # name, stage of costs.json, work
+Unit = tuple[str, Callable[[str], None]]  # name, and the work, which is told its name
 
 
 def run(
@@ -61,7 +64,9 @@ def run(
     folder = open_folder(out, config, describe_environment(config, command), resume=resume)
     costs = Costs(folder.read_json("costs.json", {}))
     with costs.stage("trunk"):
-        encoder = load_encoder(config.encoder.name, prefix=config.encoder.prefix, revision=config.encoder.revision)
+        encoder = load_encoder(
+            config.encoder.name, prefix=config.encoder.prefix, revision=config.encoder.revision
+        )
         model = build_model(config, encoder, config.run.seeds[0])
         store = TrunkStore(
             encoder,
@@ -77,12 +82,13 @@ def run(
     folder.write_json("costs.json", costs.summary())
     shares = announce(config, model, material, store, progress)
     for seed, ids in material.shots.items():
-        folder.write_json(f"shots/{config.target.task}.seed{seed}.json", {"k": len(ids), "seed": seed, "ids": ids})
+        folder.write_json(
+            f"shots/{config.target.task}.seed{seed}.json", {"k": len(ids), "seed": seed, "ids": ids}
+        )
     stages = Stages(config, material, store, model, folder, costs, progress)
-    for name, stage, work in units(stages, phases):
+    for name, work in units(stages, phases):
         if name not in folder.journal.done:
-            with costs.stage(stage):
-                work()
+            work(name)
             folder.write_json("costs.json", costs.summary())
             folder.finish(name)
     progress.finish()
@@ -90,31 +96,28 @@ def run(
 
 
 def units(stages: Stages, phases: Sequence[str]) -> Iterator[Unit]:
-    """The units of work in order. A finished one is never done again; an interrupted one goes on or starts over."""
+    """The units of work in order. A finished one is not done again, an interrupted one goes on."""
     config = stages.config
-    seeds, regimes = config.run.seeds, config.run.regimes
+    seeds, regimes = config.run.seeds, list(config.run.regimes)
+    if not config.target.auxiliary and "zero-shot-aux" in regimes:
+        regimes.remove("zero-shot-aux")
     if "train" in phases:
-        for s in seeds:
-            name = f"ctml seed {s}"
-            yield name, "ctml", lambda name=name, s=s: stages.ctml(name, s)  # type: ignore[misc]
-    for s in seeds if "adapt" in phases else ():
-        if "zero-shot-aux" in regimes and config.target.auxiliary:
-            name = f"clml seed {s}"
-            yield name, "clml", lambda name=name, s=s: stages.clml(name, s)  # type: ignore[misc]
-        for language in config.target.languages if "few-shot" in regimes else ():
-            name = f"few-shot {language} seed {s}"
-            yield name, "finetune", lambda n=name, s=s, lang=language: stages.few_shot(n, s, lang)  # type: ignore[misc]
+        for seed in seeds:
+            yield f"ctml seed {seed}", partial(stages.ctml, seed=seed)
+    if "adapt" in phases:
+        for seed in seeds:
+            if "zero-shot-aux" in regimes:
+                yield f"clml seed {seed}", partial(stages.clml, seed=seed)
+            for language in config.target.languages if "few-shot" in regimes else ():
+                yield (
+                    f"few-shot {language} seed {seed}",
+                    partial(stages.few_shot, seed=seed, language=language),
+                )
     if "evaluate" in phases:
-        yield "evaluate similarity", "evaluate", lambda: stages.evaluate("similarity", "none", None)
-        methods = {"zero-shot": "ctml", "zero-shot-aux": "clml", "few-shot": "finetune"}
-        for s in seeds:
+        yield "evaluate similarity", partial(stages.evaluate, regime="none", seed=None)
+        for seed in seeds:
             for regime in regimes:
-                if regime != "zero-shot-aux" or config.target.auxiliary:
-                    yield (
-                        f"evaluate {regime} seed {s}",
-                        "evaluate",
-                        lambda r=regime, s=s: stages.evaluate(methods[r], r, s),  # type: ignore[misc]
-                    )
+                yield f"evaluate {regime} seed {seed}", partial(stages.evaluate, regime=regime, seed=seed)
 
 
 def announce(
@@ -131,7 +134,8 @@ def announce(
         f"{model.adapted.layers}; stack {', '.join(sorted(stacks))}; scoring {config.scoring.kind}"
     )
     progress.say(
-        f"trained {account['trained']:,} parameters: {account['share']:.2%} of the encoder's {account['encoder']:,}, "
+        f"trained {account['trained']:,} parameters: {account['share']:.2%} of the encoder's "
+        f"{account['encoder']:,}, "
         f"{account['share_without_embeddings']:.2%} without its embeddings"
     )
     if not model.adapted.start:
@@ -142,7 +146,9 @@ def announce(
         rows = ", ".join(f"{name} {count}" for name, count in sorted(material.repaired.items()))
         progress.say(f"repaired question fields: {rows}")
     if store.stats.cut_texts:
-        progress.say(f"{store.stats.cut_texts} of {store.stats.texts} texts were cut at {store.max_tokens} tokens")
+        progress.say(
+            f"{store.stats.cut_texts} of {store.stats.texts} texts were cut at {store.max_tokens} tokens"
+        )
     return {"parameters": account, "repaired": material.repaired, "cut_texts": store.stats.cut_texts}
 
 
@@ -158,11 +164,32 @@ def finish(config: Config, folder: RunFolder, material: Material, shares: dict[s
     )
     validate_results(results)
     folder.write_json("results.json", results)
+    record_opening(config, results["config_hash"], folder.read_json("environment.json", {}))
     return results
+
+
+def record_opening(config: Config, identity: str, environment: dict[str, Any]) -> None:
+    """Append to the list of looks at a test split, where the working folder keeps one (``docs/results``)."""
+    ledger = Path("docs/results/test-openings.jsonl")
+    if config.evaluate.split != "test" or task_spec(config.target.task).package or not ledger.parent.is_dir():
+        return
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": environment.get("commit"),
+        "config_hash": identity,
+        "task": config.target.task,
+        "command": environment.get("command"),
+    }
+    with ledger.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
 
 
 def trunk_folder() -> Path:
     """Where the trunk cache lives: ``$METAXCR_CACHE``, or under the user's cache folder."""
     explicit = os.environ.get("METAXCR_CACHE")
-    base = Path(explicit) if explicit else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metaxcr"
+    base = (
+        Path(explicit)
+        if explicit
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metaxcr"
+    )
     return base / "trunk"

@@ -1,12 +1,11 @@
-"""The units of work of a run: CTML, CLML, few-shot adaptation, evaluation. Each can be repeated with the same result."""
+"""The units of work of a run: CTML, CLML, few-shot adaptation, evaluation; each repeatable to the same bytes."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from metaxcr.adaptation import cross_lingual, cross_task, finetune
 from metaxcr.adaptation.curricula import Draw, halves
-from metaxcr.config import Clml, Config, Meta
+from metaxcr.config import Config, Meta
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.evaluation.predict import predict
 from metaxcr.evaluation.predictions import Predictions
@@ -22,6 +21,9 @@ from metaxcr.scoring.batch import TaskData
 from metaxcr.scoring.build import build_model, load_phi, save_phi
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks.seeding import derive
+
+METHODS = {"none": "similarity", "zero-shot": "ctml", "zero-shot-aux": "clml", "few-shot": "finetune"}
+MIN_SHOTS_FOR_REWARD = 8  # below, a half is too small to pay the sampler: its reward stays English
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Stages:
             return Uniform(n)
         return Reinforce(n, settings.hidden, settings.rate, settings.entropy, settings.window, settings.s_min)
 
-    # --- CTML -------------------------------------------------------------------------------------------------
+    # --- CTML ---
 
     def ctml(self, unit: str, seed: int) -> None:
         """Cross-task meta-learning on the English sources: once per seed, for all languages and regimes."""
@@ -60,68 +62,81 @@ class Stages:
             self._publish("meta", phi)
 
     def ctml_result(self, seed: int) -> tuple[Params, dict[str, Any]]:
-        """phi after CTML, and the sampler's state, from which CLML goes on."""
+        """Parameters after CTML, and the sampler's state, from which CLML goes on."""
         tensors = self.folder.load_state(f"ctml.seed{seed}")
         sampler = {k.removeprefix("sampler/"): v for k, v in tensors.items() if k.startswith("sampler/")}
         return {k: v for k, v in tensors.items() if not k.startswith("sampler/")}, sampler
 
-    # --- CLML -------------------------------------------------------------------------------------------------
+    # --- CLML ---
 
     def clml(self, unit: str, seed: int) -> None:
         """Cross-lingual meta-learning on auxiliary languages: once per seed, for all tested languages."""
         settings, material = self.config.clml, self.material
         draw = Draw(self.store, seed, "clml")
         curriculum = cross_lingual(
-            material.english, material.auxiliary, material.auxiliary, material.english.reward, material.parallel,
-            settings, draw,
-        )  # fmt: skip
+            material.english,
+            material.auxiliary,
+            material.auxiliary,
+            material.english.reward,
+            material.parallel,
+            settings,
+            draw,
+        )
         phi, sampler_state = self.ctml_result(seed)
         state = self._meta(unit, "clml", seed, curriculum, settings, start(phi, sampler_state))
         self.folder.save_state(f"clml.seed{seed}", Averager.result(state.average, state.phi))
 
-    # --- few-shot ---------------------------------------------------------------------------------------------
+    # --- few-shot ---
 
     def few_shot(self, unit: str, seed: int, language: str) -> None:
         """CLML towards one language with its shots, then fine-tuning on all of them."""
-        material, k = self.material, self.config.target.k
+        material = self.material
         shots = material.shot_pool[language].subset(material.shots[seed])
-        purpose = f"few-shot/{language}"
-        draw = Draw(self.store, seed, purpose)
         settings = self.config.clml.model_copy(update={"steps": self.config.clml.few_shot_steps})
         english = material.english
-        reward = halves(shots) if k >= 8 else english.reward  # DESIGN: below 8 shots the reward is English
+        purpose = f"few-shot/{language}"
         curriculum = cross_lingual(
-            english, {language: shots}, {"en": english.sources[english.target]}, reward, {}, settings, draw
+            english,
+            {language: shots},
+            {"en": english.sources[english.target]},
+            halves(shots) if len(shots) >= MIN_SHOTS_FOR_REWARD else english.reward,
+            {},
+            settings,
+            Draw(self.store, seed, purpose),
         )
         phi, sampler_state = self.ctml_result(seed)
-        state = self._meta(
-            unit, "clml", seed, curriculum, settings, start(phi, sampler_state), purpose, {"language": language}
-        )
-        phi = Averager.result(state.average, state.phi)
-        for step, (tuned, loss, passes) in enumerate(
-            finetune(self.model, phi, shots, self.config.finetune, Draw(self.store, seed, f"finetune/{language}"))
-        ):
-            phi = tuned
-            self.costs.add_passes("finetune", passes)
-            self.folder.log(
-                {"stage": "finetune", "seed": seed, "language": language, "k": k, "step": step, "loss": _round(loss)}
-            )
+        begin, about = start(phi, sampler_state), {"language": language}
+        state = self._meta(unit, "clml", seed, curriculum, settings, begin, purpose, about)
+        phi = self._finetune(Averager.result(state.average, state.phi), shots, seed)
         self.folder.save_state(f"few-shot.{language}.seed{seed}", phi)
         if seed == self.config.run.seeds[0]:
             self._publish(f"target.{self.config.target.task}.{language}", phi)
 
-    # --- evaluation -------------------------------------------------------------------------------------------
+    def _finetune(self, phi: Params, shots: TaskData, seed: int) -> Params:
+        """Fine-tune on all shots, with events and costs."""
+        draw = Draw(self.store, seed, f"finetune/{shots.language}")
+        about = {"stage": "finetune", "seed": seed, "language": shots.language, "k": len(shots)}
+        with self.costs.stage("finetune"):
+            steps = finetune(self.model, phi, shots, self.config.finetune, draw)
+            for step, (tuned, loss, passes) in enumerate(steps):
+                phi = tuned
+                self.costs.add_passes("finetune", passes)
+                self.folder.log({**about, "step": step, "loss": _round(loss)})
+        return phi
 
-    def evaluate(self, method: str, regime: str, seed: int | None) -> None:
+    # --- evaluation ---
+
+    def evaluate(self, unit: str, regime: str, seed: int | None) -> None:
         """Predict every evaluated language and write the predictions."""
-        keys = sorted({language for language, _ in self.material.evaluation})
-        for done, language in enumerate(keys):
-            if regime == "few-shot" and language not in self.material.shot_pool:
-                continue
-            if regime == "zero-shot-aux" and language in self.material.auxiliary:
-                continue
-            self._predict(language, method, regime, seed)
-            self.progress.update(f"evaluate {method} {regime} seed {seed}", done + 1, len(keys))
+        languages = {language for language, _ in self.material.evaluation}
+        if regime == "few-shot":
+            languages &= self.material.shot_pool.keys()
+        if regime == "zero-shot-aux":
+            languages -= self.material.auxiliary.keys()
+        with self.costs.stage("evaluate"):
+            for done, language in enumerate(sorted(languages)):
+                self._predict(language, METHODS[regime], regime, seed)
+                self.progress.update(unit, done + 1, len(languages))
 
     def _predict(self, language: str, method: str, regime: str, seed: int | None) -> None:
         kinds = [kind for lang, kind in self.material.evaluation if lang == language]
@@ -146,7 +161,13 @@ class Stages:
         return self.ctml_result(seed)[0]
 
     def _record(
-        self, data: TaskData, kind: str, method: str, regime: str, seed: int | None, probabilities: list[list[float]]
+        self,
+        data: TaskData,
+        kind: str,
+        method: str,
+        regime: str,
+        seed: int | None,
+        probabilities: list[list[float]],
     ) -> Predictions:
         k = self.config.target.k if regime == "few-shot" else 0
         auxiliary = sum(len(d) for d in self.material.auxiliary.values())
@@ -165,33 +186,42 @@ class Stages:
             labels=data.questions.labels.tolist(),
         )
 
-    # --- shared -----------------------------------------------------------------------------------------------
+    # --- shared ---
 
     def _meta(
-        self, unit: str, stage: str, seed: int, curriculum: Curriculum, settings: Meta | Clml, begin: MetaState,
-        purpose: str | None = None, about: dict[str, Any] | None = None,
-    ) -> MetaState:  # fmt: skip
-        """Run the meta-training loop with events, checkpoints and progress; continue where a checkpoint left it."""
+        self,
+        unit: str,
+        stage: str,
+        seed: int,
+        curriculum: Curriculum,
+        settings: Meta,
+        begin: MetaState,
+        purpose: str | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> MetaState:
+        """Run the meta-training loop with events, checkpoints and progress, from the last checkpoint on."""
         journal = self.folder.journal
         if journal.unit == unit:
             begin = MetaState.from_tensors(journal.step, self.folder.state)
-        state = begin
-        steps: Iterator[tuple[MetaState, dict[str, Any]]] = meta_train(
-            self.model, curriculum, self.sampler, settings, begin, seed, purpose or stage
-        )
-        for state, event in steps:
-            self.costs.add_passes(stage, event.pop("token_passes"))
-            event = {k: _round(v) for k, v in event.items()}
-            self.folder.log({"stage": stage, "seed": seed, "step": state.step - 1, **(about or {}), **event})
-            note = f"query loss {event['query_loss']:.3f}"
-            self.progress.update(f"{unit}", state.step, settings.steps, note)
-            if state.step % self.config.run.checkpoint_every == 0 and state.step < settings.steps:
-                self.folder.checkpoint(unit, state.step, state.tensors())
-                self.folder.write_json("costs.json", self.costs.summary())
+        state, purpose = begin, purpose or stage
+        with self.costs.stage(stage):
+            steps = meta_train(self.model, curriculum, self.sampler, settings, begin, seed, purpose)
+            for state, event in steps:
+                self.costs.add_passes(stage, event.pop("token_passes"))
+                event = {k: _round(v) for k, v in event.items()}
+                self.folder.log(
+                    {"stage": stage, "seed": seed, "step": state.step - 1, **(about or {}), **event}
+                )
+                self.progress.update(
+                    unit, state.step, settings.steps, f"query loss {event['query_loss']:.3f}"
+                )
+                if state.step % self.config.run.checkpoint_every == 0 and state.step < settings.steps:
+                    self.folder.checkpoint(unit, state.step, state.tensors())
+                    self.folder.write_json("costs.json", self.costs.summary())
         return state
 
     def _publish(self, name: str, phi: Params) -> None:
-        """Write an adapter where users and :meth:`metaxcr.MetaXCR.from_pretrained` look for it, and read it back."""
+        """Write an adapter where users and ``MetaXCR.from_pretrained`` look for it, and read it back."""
         folder = self.folder.path / "adapters" / name
         save_phi(folder, name, phi, self.config, self.model.adapted.encoder)
         load_phi(folder, self.model)

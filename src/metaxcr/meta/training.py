@@ -174,7 +174,9 @@ def query_objective(model: ChoiceModel, episode: Episode, weight: float) -> Obje
     parallel = episode.parallel
     if parallel is None or not weight:
         return lambda phi: model.loss(phi, episode.query)
-    return lambda phi: (model.loss(phi, episode.query) + weight * model.alignment(phi, parallel)) / (1 + weight)
+    return lambda phi: (
+        (model.loss(phi, episode.query) + weight * model.alignment(phi, parallel)) / (1 + weight)
+    )
 
 
 def token_passes(episode: Episode, settings: Meta) -> int:

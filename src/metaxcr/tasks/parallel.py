@@ -45,7 +45,9 @@ def load_parallel(
         raise UserError(f"unknown parallel corpus {corpus!r}", "target.parallel.corpus", f"known: {known}")
     spec = yaml.safe_load(declaration.read_text(encoding="utf-8"))
     if split not in spec["splits"]:
-        raise UserError(f"{corpus} has no split {split!r}", "target.parallel.split", ", ".join(spec["splits"]))
+        raise UserError(
+            f"{corpus} has no split {split!r}", "target.parallel.split", ", ".join(spec["splits"])
+        )
     files, sentences = [], {}
     for language in dict.fromkeys(["en", *languages]):
         if language not in spec["languages"]:
@@ -56,7 +58,9 @@ def load_parallel(
         sentences[language] = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     if len({len(lines) for lines in sentences.values()}) > 1:
         sizes = ", ".join(f"{language} {len(lines)}" for language, lines in sentences.items())
-        raise UserError(f"the files of {corpus} differ in length ({sizes})", str(files[0].parent), "fetch them anew")
+        raise UserError(
+            f"the files of {corpus} differ in length ({sizes})", str(files[0].parent), "fetch them anew"
+        )
     return ParallelCorpus(sentences, files)
 
 
@@ -65,4 +69,6 @@ def _find(name: str, root: Path | None, url: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    raise UserError(f"the file {name} is missing", ", ".join(map(str, candidates)) or "no data root", f"see {url}")
+    raise UserError(
+        f"the file {name} is missing", ", ".join(map(str, candidates)) or "no data root", f"see {url}"
+    )
