@@ -149,11 +149,18 @@ def _tensor(data: bytes, quantised: bool, size: int, offset: int) -> npt.NDArray
     """Dequantise ``size`` numbers: blocks of one fp16 scale and 16 bytes, low nibbles before high ones."""
     if not quantised:
         return np.frombuffer(data, "<f4", size, offset).copy()
-    blocks = np.frombuffer(data, np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)]), size // 32, offset)
-    low, high = blocks["nibbles"] & 15, blocks["nibbles"] >> 4
-    values = np.concatenate([low, high], axis=1).astype(np.float32) - 8.0
-    flat: npt.NDArray[np.float32] = (values * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
-    return flat
+    block = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])
+    blocks = np.frombuffer(data, block, size // 32, offset)
+    values = np.empty((len(blocks), 32), np.float32)
+    for begin in range(
+        0, len(blocks), 2**16
+    ):  # in stretches: the word embeddings at once would take 1 GB more
+        part = blocks[begin : begin + 2**16]
+        out = values[begin : begin + 2**16]
+        out[:, :16], out[:, 16:] = part["nibbles"] & 15, part["nibbles"] >> 4
+        out -= 8.0
+        out *= part["scale"].astype(np.float32)[:, None]
+    return values.reshape(-1)
 
 
 class EmbeddedTokenizer:

@@ -1,7 +1,7 @@
 """Everything a run reads: data, shots, leak checks, the encoder and the trunk."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from metaxcr.adaptation.curricula import English
@@ -28,7 +28,7 @@ class Material:
     Attributes:
         english: Sources and parts of the English target data.
         auxiliary: Language -> labelled data in it (regime zero-shot-aux).
-        shot_pool: Language -> the split that shots are drawn from.
+        shot_pool: Language -> the examples that some seed draws as shots.
         shots: Seed -> ids of the shots, the same in all languages.
         evaluation: (language, "repaired" | "raw") -> the evaluated questions, encoded for the run's scorer.
         baseline: The same questions encoded for the similarity baseline (the same objects for dual scoring).
@@ -58,6 +58,7 @@ class Loaded:
     parts: dict[str, list[Example]]
     auxiliary: dict[str, LoadedSplit]
     shot_pool: dict[str, LoadedSplit]
+    shots: dict[int, list[str]]
     evaluation: dict[tuple[str, str], LoadedSplit]
     sentences: dict[str, list[str]]
     files: dict[str, list[Path]]
@@ -85,10 +86,8 @@ def read_data(config: Config, root: Path | None) -> Loaded:
     if target.auxiliary and "zero-shot-aux" in config.run.regimes:
         aux = target.auxiliary
         auxiliary = {lang: load(aux.task, aux.split, language=lang, root=root) for lang in aux.languages}
-    pool = {
-        lang: load(target.task, target.shots_split, language=lang, root=root) for lang in target.languages
-    }
-    evaluation = _evaluation(config, root)
+    pool, shots = _shots(config, root)
+    evaluation = _evaluation(config, root, {i for ids in shots.values() for i in ids})
     sentences, parallel_files = {}, []
     if target.parallel:
         corpus = load_parallel(
@@ -99,7 +98,7 @@ def read_data(config: Config, root: Path | None) -> Loaded:
         (split, _cap(split.examples, source.cap))
         for split, source in zip(sources, config.sources, strict=True)
     ]
-    loaded = Loaded(capped, english, parts, auxiliary, pool, evaluation, sentences, {})
+    loaded = Loaded(capped, english, parts, auxiliary, pool, shots, evaluation, sentences, {})
     splits = [*sources, english, *auxiliary.values(), *pool.values(), *evaluation.values()]
     loaded.files = {f"{s.spec.id}/{s.split}/{s.language}": s.files for s in splits}
     if parallel_files:
@@ -108,7 +107,20 @@ def read_data(config: Config, root: Path | None) -> Loaded:
     return loaded
 
 
-def _evaluation(config: Config, root: Path | None) -> dict[tuple[str, str], LoadedSplit]:
+def _shots(config: Config, root: Path | None) -> tuple[dict[str, LoadedSplit], dict[int, list[str]]]:
+    """Draw the shots of every seed by id; return the examples that some seed uses, and the ids."""
+    target = config.target
+    pool = {
+        lang: load(target.task, target.shots_split, language=lang, root=root) for lang in target.languages
+    }
+    everything = pool[target.languages[0]].examples
+    shots = {seed: draw_shots(everything, target.k, seed) for seed in config.run.seeds}
+    used = {i for ids in shots.values() for i in ids}
+    return {lang: _keep(split, used) for lang, split in pool.items()}, shots
+
+
+def _evaluation(config: Config, root: Path | None, shots: set[str]) -> dict[tuple[str, str], LoadedSplit]:
+    """Load what is evaluated; on the shots' own split (development) without the items that serve as shots."""
     target, split = config.target, config.evaluate.split
     kinds = ["repaired", "raw"] if config.evaluate.raw else ["repaired"]
     evaluation = {
@@ -118,7 +130,14 @@ def _evaluation(config: Config, root: Path | None) -> dict[tuple[str, str], Load
     }
     if config.evaluate.english:
         evaluation["en", "repaired"] = load(config.evaluate.english, split, root=root)
-    return evaluation
+    if split != target.shots_split:
+        return evaluation
+    rest = {e.id for e in next(iter(evaluation.values())).examples} - shots
+    return {key: _keep(loaded, rest) for key, loaded in evaluation.items()}
+
+
+def _keep(split: LoadedSplit, ids: set[str]) -> LoadedSplit:
+    return replace(split, examples=[e for e in split.examples if e.id in ids])
 
 
 def _cap(examples: list[Example], cap: int | None) -> list[Example]:
@@ -175,8 +194,7 @@ def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progres
         material.baseline = {key: encode(s, s.examples, "dual") for key, s in loaded.evaluation.items()}
     for language, lines in loaded.sentences.items():
         material.parallel[language] = store.ensure([Text(line) for line in lines])
-    pool = next(iter(loaded.shot_pool.values()))
-    material.shots = {seed: draw_shots(pool.examples, config.target.k, seed) for seed in config.run.seeds}
+    material.shots = loaded.shots
     material.checksums = {name: data_fingerprint(files) for name, files in sorted(loaded.files.items())}
     splits = [*loaded.shot_pool.values(), *loaded.evaluation.values()]
     material.repaired = {f"{s.spec.id}/{s.split}/{s.language}": s.repaired for s in splits if s.repaired}

@@ -1,4 +1,4 @@
-"""The units of work of a run: CTML, CLML, few-shot adaptation, evaluation; each repeatable to the same bytes."""
+"""The units of work of a run: CTML, CLML, few-shot adaptation, evaluation."""
 
 from dataclasses import dataclass
 from typing import Any
