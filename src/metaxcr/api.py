@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from metaxcr.asked import as_example, in_words
 from metaxcr.config import Config
 from metaxcr.encoders import FrozenEncoder, TrunkStore, load_encoder
 from metaxcr.errors import UserError
@@ -117,9 +118,9 @@ class MetaXCR:
             Probabilities for each example, in order.
 
         Raises:
-            UserError: As for :meth:`rank`; the message names the example by its position from 0.
+            UserError: As for :meth:`rank`; names the example by its position from 0.
         """
-        checked = [_example(i, asked) for i, asked in enumerate(examples)]
+        checked = [as_example(i, asked) for i, asked in enumerate(examples)]
         ranked: list[list[float]] = [[] for _ in checked]
         for language in dict.fromkeys(e.language for e in checked):
             rows = [i for i, e in enumerate(checked) if e.language == language]
@@ -221,39 +222,9 @@ class _Memory(TrunkStore):
         return None
 
 
-def in_words(example: Example) -> Phrased:
-    """Put a question of :meth:`MetaXCR.rank` into words, as the causal and the question-answer tasks do.
-
-    Args:
-        example: With question ``"cause"``, ``"effect"``, empty, or in words.
-    """
-    if example.question in ("cause", "effect"):
-        return Phrased(example.context, example.choices, example.question)  # type: ignore[arg-type]
-    return Phrased(f"{example.context} {example.question}".strip(), example.choices, "answer")
-
-
-def _example(position: int, asked: Mapping[str, Any]) -> Example:
-    where = f"example {position}"
-    unknown = asked.keys() - {"context", "choices", "question", "language"}
-    missing = {"context", "choices", "language"} - asked.keys()
-    if unknown or missing:
-        names = ", ".join(sorted(unknown or missing))
-        what = f"{'unknown' if unknown else 'missing'} {names}"
-        raise UserError(what, where, "give context, choices, language and perhaps question")
-    choices = asked["choices"]
-    if isinstance(choices, str) or len(choices) < 2:
-        raise UserError("two or more choices are needed", where, 'write choices=["one", "another"]')
-    texts = [asked["context"], *choices]
-    if not all(isinstance(text, str) and text.strip() for text in texts):
-        raise UserError("context and choices must be texts that are not empty", where)
-    context, *rest = (text.strip() for text in texts)
-    question = (asked.get("question") or "").strip()
-    return Example(str(position), context, question, tuple(rest), None, asked["language"], "rank")
-
-
 def _warn(text: str) -> None:
     """Warn at the line outside this file that led here: the user's own."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_code.co_filename == __file__:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(text, MetaXCRWarning, stacklevel=level - 1)
+    level = 1
+    while sys._getframe(level).f_code.co_filename == __file__:
+        level += 1
+    warnings.warn(text, MetaXCRWarning, stacklevel=level + 1)

@@ -63,26 +63,33 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
     return run
 
 
-@pytest.fixture(scope="session")
+def patch_commands(patch: pytest.MonkeyPatch, encoder: FrozenEncoder, folder: Path) -> None:
+    """Let commands load the toy encoder, keep their cache in a folder, and find no data root."""
+    patch.setattr("metaxcr.experiments.run.load_encoder", lambda *_, **__: encoder)
+    patch.setattr("metaxcr.api.load_encoder", lambda *_, **__: encoder)
+    patch.setenv("METAXCR_CACHE", str(folder / "cache"))
+    patch.setenv("XDG_CACHE_HOME", str(folder / "user"))
+    patch.delenv("METAXCR_DATA", raising=False)
+
+
+@pytest.fixture
 def toy_command(
-    toy_encoder: FrozenEncoder, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[pytest.MonkeyPatch]:
-    """Commands load the toy encoder and keep their cache in a temporary folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaxcr.experiments.run.load_encoder", lambda *_, **__: toy_encoder)
-        patch.setattr("metaxcr.api.load_encoder", lambda *_, **__: toy_encoder)
-        patch.setenv("METAXCR_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("user")))
-        patch.delenv("METAXCR_DATA", raising=False)
-        yield patch
+    toy_encoder: FrozenEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Commands of this test load the toy encoder and find no data root."""
+    patch_commands(monkeypatch, toy_encoder, tmp_path_factory.getbasetemp() / "commands")
+    yield
     torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")
-def toy_run(toy_command: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_run(toy_encoder: FrozenEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the starter configuration on the toy encoder."""
     folder = tmp_path_factory.mktemp("runs") / "toy"
-    assert main(["run", "starter", *tiny(), "--out", str(folder), "--quiet"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch_commands(patch, toy_encoder, tmp_path_factory.getbasetemp() / "commands")
+        assert main(["run", "starter", *tiny(), "--out", str(folder), "--quiet"]) == 0
+    torch.use_deterministic_algorithms(False)
     return folder
 
 

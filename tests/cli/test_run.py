@@ -212,5 +212,6 @@ def test_ctrl_c_in_a_process_of_its_own(tiny_settings, tmp_path):
     assert "Traceback" not in error
     assert "interrupted" in error.strip().splitlines()[-1]
     assert not (folder / "results.json").exists()
-    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+    again = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert again.returncode == 0, again.stderr
     assert (folder / "results.json").is_file()
