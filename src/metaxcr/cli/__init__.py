@@ -53,7 +53,9 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, usage_error):
         return USER_ERROR, _usage(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return INTERRUPTED, "interrupted; what is finished is kept: the same command with --resume continues"
+        return INTERRUPTED, (
+            "interrupted; what is finished is kept: the same command continues (run and train: with --resume)"
+        )
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
         place = getattr(error, "filename", None)
         return USER_ERROR, str(UserError("the disk is full", place, "make room, then continue with --resume"))
