@@ -19,11 +19,12 @@ from metaxcr.experiments.run import run
 from metaxcr.tasks import load
 from metaxcr.tasks.shots import draw_shots
 
-SMALL = [
-    "run.seeds=[3]", "run.checkpoint_every=1", "run.threads=1", "encoder.max_tokens=64", "target.languages=[sw, it]", "adapters.bottleneck=8",
-    "sampler.window=2", "ctml.steps=4", "ctml.support=4", "ctml.query=4", "ctml.reward=4", "clml.few_shot_steps=2",
-    "clml.support=4", "clml.query=4", "clml.reward=4", "finetune.steps=2", "finetune.batch=4",
-]  # fmt: skip
+SMALL = """
+run.seeds=[3] run.checkpoint_every=1 run.threads=1 encoder.max_tokens=64 target.languages=[sw,it]
+target.parallel.languages=[sw,it] adapters.bottleneck=8 sampler.window=2
+ctml.steps=4 ctml.support=4 ctml.query=4 ctml.reward=4 ctml.pairs=4
+clml.few_shot_steps=2 clml.support=4 clml.query=4 clml.reward=4 finetune.steps=2 finetune.batch=4
+""".split()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,7 +94,7 @@ def test_another_seed_differs(whole: Path, tmp_path: Path) -> None:
 def test_killed_and_resumed(
     whole: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int, moment: str
 ) -> None:
-    """Killed just before or after the n-th write of the journal, with events written that the journal does not know."""
+    """Killed before or after the n-th write of the journal, with an event written that it does not know."""
     out, writes, original = tmp_path / "run", [0], RunFolder._write_journal
 
     def killed(self: RunFolder, state: dict) -> None:
@@ -140,9 +141,10 @@ def test_cross_scoring_runs_with_a_task_without_context(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_permuted_labels_change_nothing_but_accuracy(data_root: Path, tmp_path: Path) -> None:
-    """No label outside the shots is looked at: with all of them permuted, parameters and probabilities stay the same."""
-    config = load_config("xcopa-embedded", [*SMALL, "target.languages=[sw]", "target.parallel.languages=[sw]",
-                         "clml.steps=2", "sources=[{task: codah, cap: 64}]", "evaluate.english=null"])  # fmt: skip
+    """With every label outside the shots permuted, parameters and probabilities stay byte-identical."""
+    overrides = "target.languages=[sw] target.parallel.languages=[sw] clml.steps=2 evaluate.english=null"
+    sources = "sources=[{task: codah, cap: 64}]"
+    config = load_config("xcopa-embedded", [*SMALL, *overrides.split(), sources])
     permuted = tmp_path / "data"
     for name in ("codah", "copa", "xcopa", "xstorycloze", "flores200"):
         shutil.copytree(data_root / name, permuted / name)

@@ -53,6 +53,10 @@ class RunFolder:
         os.truncate(events, min(self.journal.events, events.stat().st_size))
         self._events = events.open("a", encoding="utf-8")
 
+    def close(self) -> None:
+        """Close the events file."""
+        self._events.close()
+
     def log(self, event: dict[str, Any]) -> None:
         """Append one event."""
         self._events.write(json.dumps(event) + "\n")

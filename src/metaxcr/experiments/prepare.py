@@ -13,7 +13,7 @@ from metaxcr.experiments.progress import Progress
 from metaxcr.scoring.batch import TaskData, encode_task
 from metaxcr.tasks import Example, LoadedSplit, load, phrase
 from metaxcr.tasks.leaks import check_leaks
-from metaxcr.tasks.parallel import load_parallel
+from metaxcr.tasks.parallel import ParallelCorpus, load_parallel
 from metaxcr.tasks.roots import data_fingerprint
 from metaxcr.tasks.seeding import rng
 from metaxcr.tasks.shots import draw_shots, split_target
@@ -60,7 +60,7 @@ class Loaded:
     shot_pool: dict[str, LoadedSplit]
     shots: dict[int, list[str]]
     evaluation: dict[tuple[str, str], LoadedSplit]
-    sentences: dict[str, list[str]]
+    corpus: ParallelCorpus
     files: dict[str, list[Path]]
 
 
@@ -88,21 +88,19 @@ def read_data(config: Config, root: Path | None) -> Loaded:
         auxiliary = {lang: load(aux.task, aux.split, language=lang, root=root) for lang in aux.languages}
     pool, shots = _shots(config, root)
     evaluation = _evaluation(config, root, {i for ids in shots.values() for i in ids})
-    sentences, parallel_files = {}, []
+    corpus = ParallelCorpus({}, [], [])
     if target.parallel:
-        corpus = load_parallel(
-            target.parallel.corpus, target.parallel.split, target.parallel.languages, root=root
-        )
-        sentences, parallel_files = corpus.sentences, corpus.files
+        text = target.parallel
+        corpus = load_parallel(text.corpus, text.split, text.languages, root=root)
     capped = [
         (split, _cap(split.examples, source.cap))
         for split, source in zip(sources, config.sources, strict=True)
     ]
-    loaded = Loaded(capped, english, parts, auxiliary, pool, shots, evaluation, sentences, {})
+    loaded = Loaded(capped, english, parts, auxiliary, pool, shots, evaluation, corpus, {})
     splits = [*sources, english, *auxiliary.values(), *pool.values(), *evaluation.values()]
     loaded.files = {f"{s.spec.id}/{s.split}/{s.language}": s.files for s in splits}
-    if parallel_files:
-        loaded.files["parallel"] = parallel_files
+    if corpus.files:
+        loaded.files["parallel"] = corpus.files
     _guard(loaded)
     return loaded
 
@@ -149,14 +147,14 @@ def _cap(examples: list[Example], cap: int | None) -> list[Example]:
 
 
 def _guard(loaded: Loaded) -> None:
-    """No evaluated item may be trained on, in any language; shots may not be evaluated."""
+    """No evaluated item may be trained on, in any language, with its label or without."""
     trained: list[Example] = [e for _, examples in loaded.sources for e in examples]
-    trained += loaded.english.examples
+    trained += [*loaded.english.examples, *loaded.corpus.examples]
     trained += [
         e for split in (*loaded.auxiliary.values(), *loaded.shot_pool.values()) for e in split.examples
     ]
     evaluated: Iterable[Example] = [e for split in loaded.evaluation.values() for e in split.examples]
-    check_leaks(trained, evaluated, where="sources and shots against the evaluated items")
+    check_leaks(trained, evaluated, where="sources, shots and parallel text against the evaluated items")
 
 
 def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progress) -> Material:
@@ -192,7 +190,7 @@ def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progres
     material.baseline = material.evaluation
     if kind != "dual":
         material.baseline = {key: encode(s, s.examples, "dual") for key, s in loaded.evaluation.items()}
-    for language, lines in loaded.sentences.items():
+    for language, lines in loaded.corpus.sentences.items():
         material.parallel[language] = store.ensure([Text(line) for line in lines])
     material.shots = loaded.shots
     material.checksums = {name: data_fingerprint(files) for name, files in sorted(loaded.files.items())}

@@ -20,7 +20,7 @@ from metaxcr.evaluation.predictions import Predictions
 from metaxcr.evaluation.results import build_results, validate_results
 from metaxcr.experiments.environment import Costs, describe_environment
 from metaxcr.experiments.folder import RunFolder, open_folder
-from metaxcr.experiments.prepare import Material, prepare, read_data
+from metaxcr.experiments.prepare import Loaded, Material, prepare, read_data
 from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.stages import Stages
 from metaxcr.scoring.build import DTYPES, build_model
@@ -60,8 +60,19 @@ def run(
     """
     torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
     torch.use_deterministic_algorithms(True)
-    loaded = read_data(config, root)
+    loaded = read_data(config, root)  # first, because mistakes in the data show within seconds
     folder = open_folder(out, config, describe_environment(config, command), resume=resume)
+    try:
+        return carry_out(config, loaded, folder, phases, progress)
+    finally:
+        progress.finish()
+        folder.close()
+
+
+def carry_out(
+    config: Config, loaded: Loaded, folder: RunFolder, phases: Sequence[str], progress: Progress
+) -> dict[str, Any]:
+    """Prepare the material, do the units of work that are not done yet, and gather the results."""
     costs = Costs(folder.read_json("costs.json", {}))
     with costs.stage("trunk"):
         encoder = load_encoder(
@@ -82,16 +93,14 @@ def run(
     folder.write_json("costs.json", costs.summary())
     shares = announce(config, model, material, store, progress)
     for seed, ids in material.shots.items():
-        folder.write_json(
-            f"shots/{config.target.task}.seed{seed}.json", {"k": len(ids), "seed": seed, "ids": ids}
-        )
+        shots = {"k": len(ids), "seed": seed, "ids": ids}
+        folder.write_json(f"shots/{config.target.task}.seed{seed}.json", shots)
     stages = Stages(config, material, store, model, folder, costs, progress)
     for name, work in units(stages, phases):
         if name not in folder.journal.done:
             work(name)
             folder.write_json("costs.json", costs.summary())
             folder.finish(name)
-    progress.finish()
     return finish(config, folder, material, shares) if "evaluate" in phases else {}
 
 
