@@ -19,12 +19,13 @@ from metaxcr.experiments.run import run
 from metaxcr.tasks import load
 from metaxcr.tasks.shots import draw_shots
 
-SMALL = """
-run.seeds=[3] run.checkpoint_every=1 run.threads=1 encoder.max_tokens=64 target.languages=[sw,it]
-target.parallel.languages=[sw,it] adapters.bottleneck=8 sampler.window=2
-ctml.steps=4 ctml.support=4 ctml.query=4 ctml.reward=4 ctml.pairs=4
-clml.few_shot_steps=2 clml.support=4 clml.query=4 clml.reward=4 finetune.steps=2 finetune.batch=4
-""".split()
+SMALL = [
+    *("run.seeds=[3]", "run.checkpoint_every=1", "run.threads=1", "encoder.max_tokens=64"),
+    *("target.languages=[sw, it]", "target.parallel.languages=[sw, it]", "adapters.bottleneck=8"),
+    *("ctml.steps=4", "ctml.support=4", "ctml.query=4", "ctml.reward=4", "ctml.pairs=4", "sampler.window=2"),
+    *("clml.few_shot_steps=2", "clml.support=4", "clml.query=4", "clml.reward=4"),
+    *("finetune.steps=2", "finetune.batch=4"),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -37,8 +37,8 @@ def load_parallel(
     """Read English and other languages of a parallel corpus.
 
     Args:
-        corpus: Plain text declared under ``tasks/corpora``, or a parallel task, whose contexts and choices are
-            then taken without their labels.
+        corpus: Plain text declared under ``tasks/corpora``, or a parallel task, whose contexts and choices
+            are then taken without their labels.
         split: Of the corpus; ``"dev"`` or ``"devtest"`` for FLORES-200.
         languages: ISO 639-1 codes; English is read in any case.
         root: Data root; default: see :func:`metaxcr.tasks.roots.candidate_roots`.
@@ -67,12 +67,11 @@ def load_parallel(
 def _plain_text(spec: dict[str, Any], split: str, languages: list[str], root: Path | None) -> ParallelCorpus:
     if split not in spec["splits"]:
         raise UserError(f"{spec['id']} has no split {split!r}", PLACE, f"it has {', '.join(spec['splits'])}")
+    unknown = [language for language in languages if language not in spec["languages"]]
+    if unknown:
+        raise UserError(f"{spec['id']} has no {unknown[0]!r}", PLACE, f"it has {' '.join(spec['languages'])}")
     files, sentences = [], {}
     for language in languages:
-        if language not in spec["languages"]:
-            raise UserError(
-                f"{spec['id']} has no {language!r}", PLACE, f"it has {' '.join(spec['languages'])}"
-            )
         path = _find(spec["splits"][split].format(code=spec["languages"][language]), root, spec["url"])
         files.append(path)
         sentences[language] = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
