@@ -10,7 +10,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from metaxcr.adapters.stack import AdaptedEncoder
-from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText
+from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText, truncate
 from metaxcr.encoders.load import wrap
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.scoring.batch import TaskData, encode_task
@@ -36,9 +36,11 @@ def _words(texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
     """Split at blanks; a word's id is a checksum of it."""
     tokenized = []
     for text in texts:
-        words = [*text.first.split(), *(["[SEP]", *text.second.split()] if text.second else [])]
+        first, second = text.first.split(), (text.second or "").split()
+        words = [*first, *(["[SEP]", *second] if second else [])]
         ids = [1, *(2 + zlib.crc32(word.encode()) % 126 for word in words)]
-        tokenized.append(TokenizedText(ids[:max_tokens], [0] * len(ids[:max_tokens]), len(ids)))
+        parts = [None, *([0] * len(first)), *([None, *([1] * len(second))] if second else [])]
+        tokenized.append(truncate(text, ids, [0] * len(ids), parts, max_tokens))
     return tokenized
 
 

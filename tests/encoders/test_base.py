@@ -140,18 +140,26 @@ def test_bfloat16_is_close_and_layers_are_cast_once(bert: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "kept", "segments"),
+    ("limit", "cuttable", "kept", "segments"),
     [
-        (9, [0, 10, 11, 12, 1, 1, 20, 21, 1], [0, 0, 0, 0, 0, 1, 1, 1, 1]),
-        (7, [0, 10, 1, 1, 20, 21, 1], [0, 0, 0, 1, 1, 1, 1]),
-        (6, [0, 1, 1, 20, 21, 1], [0, 0, 1, 1, 1, 1]),
-        (5, [0, 1, 1, 20, 1], [0, 0, 1, 1, 1]),  # the first part has nothing left to give
+        (9, None, [0, 10, 11, 12, 1, 1, 20, 21, 1], [0, 0, 0, 0, 0, 1, 1, 1, 1]),
+        (7, 0, [0, 10, 1, 1, 20, 21, 1], [0, 0, 0, 1, 1, 1, 1]),
+        (6, 0, [0, 1, 1, 20, 21, 1], [0, 0, 1, 1, 1, 1]),
+        (7, 1, [0, 10, 11, 12, 1, 1, 1], [0, 0, 0, 0, 0, 1, 1]),
     ],
 )
-def test_truncation_takes_the_first_part_from_its_end_then_the_second(
-    limit: int, kept: list[int], segments: list[int]
+def test_truncation_takes_the_cuttable_part_from_its_end(
+    limit: int, cuttable: int | None, kept: list[int], segments: list[int]
 ) -> None:
+    text = Text("one", "other", cuttable)
     ids = [0, 10, 11, 12, 1, 1, 20, 21, 1]
     parts = [None, 0, 0, 0, None, None, 1, 1, None]
-    cut = truncate(ids, [0, 0, 0, 0, 0, 1, 1, 1, 1], parts, limit)
+    cut = truncate(text, ids, [0, 0, 0, 0, 0, 1, 1, 1, 1], parts, limit)
     assert cut == TokenizedText(kept, segments, 9)
+
+
+@pytest.mark.parametrize(("limit", "cuttable", "choice"), [(5, 0, "other"), (6, 1, "one"), (8, None, "one")])
+def test_a_choice_is_never_cut(limit: int, cuttable: int | None, choice: str) -> None:
+    ids, parts = [0, 10, 11, 12, 1, 1, 20, 21, 1], [None, 0, 0, 0, None, None, 1, 1, None]
+    with pytest.raises(UserError, match=rf"{limit} tokens \('{choice}'\).*encoder\.max_tokens"):
+        truncate(Text("one", "other", cuttable), ids, [0] * 9, parts, limit)

@@ -53,9 +53,9 @@ def test_renumber_is_the_inverse_of_looking_up(some: Questions) -> None:
     ("relation", "expected"),
     [
         ("effect", [Text("context", "a"), Text("context", "b")]),
-        ("cause", [Text("a", "context"), Text("b", "context")]),  # the cause comes first
+        ("cause", [Text("a", "context", 1), Text("b", "context", 1)]),  # the cause comes first
         ("answer", [Text("context", "a"), Text("context", "b")]),
-        ("none", [Text("a"), Text("b")]),
+        ("none", [Text("a", None, None), Text("b", None, None)]),
     ],
 )
 def test_cross_puts_the_cause_first(relation: Relation, expected: list[Text]) -> None:
@@ -65,7 +65,7 @@ def test_cross_puts_the_cause_first(relation: Relation, expected: list[Text]) ->
 def test_dual_encodes_context_and_choices_apart() -> None:
     for relation in ("effect", "cause", "answer"):
         phrased = Phrased("context", ("a", "b"), relation)  # type: ignore[arg-type]
-        assert texts_of(phrased, "dual") == (Text("context"), [Text("a"), Text("b")])
+        assert texts_of(phrased, "dual") == (Text("context"), [Text("a", None, None), Text("b", None, None)])
 
 
 def test_a_task_without_a_context_is_cross_only() -> None:
@@ -93,8 +93,8 @@ RELATIONS: list[Relation] = ["effect", "cause", "answer"]
 def test_encoded_questions_point_at_their_texts(toy_store: TrunkStore) -> None:
     data = encode(toy_store, "dual", EXAMPLES, RELATIONS)
     q = data.questions
-    number = {t: toy_store.ensure([Text(t)])[0] for e in EXAMPLES for t in (e.context, *e.choices)}
-    assert q.context.tolist() == [number[e.context] for e in EXAMPLES]
+    assert q.context.tolist() == toy_store.ensure([Text(e.context) for e in EXAMPLES])
+    number = {c: toy_store.ensure([Text(c, cuttable=None)])[0] for e in EXAMPLES for c in e.choices}
     for row, example in zip(q.choices.tolist(), EXAMPLES, strict=True):
         assert row == [number[c] for c in example.choices] + [-1] * (3 - len(example.choices))
     assert q.direction.tolist() == [[1, 0], [0, 1], [0.5, 0.5]]
@@ -106,7 +106,11 @@ def test_cross_questions_have_no_context_of_their_own(toy_store: TrunkStore) -> 
     data = encode(toy_store, "cross", EXAMPLES, ["effect", "cause", "none"], implausible=True)
     assert data.questions.context.tolist() == [-1, -1, -1]
     expected = toy_store.ensure(
-        [Text("it rains", "sun shines"), Text("clouds left", "sun shines"), Text("take a coat")]
+        [
+            Text("it rains", "sun shines", 1),
+            Text("clouds left", "sun shines", 1),
+            Text("take a coat", None, None),
+        ]
     )
     choices = data.questions.choices
     assert [int(choices[0, 1]), int(choices[1, 1]), int(choices[2, 1])] == expected
@@ -155,7 +159,9 @@ def test_no_examples_is_an_error(toy_store: TrunkStore) -> None:
         ("dual", "effect", "short", "word " * 60, True),
         ("cross", "cause", "short", "word " * 60, True),
         ("cross", "none", "", "word " * 60, True),
+        ("cross", "cause", "word " * 60, "short", False),
         ("cross", "effect", "word " * 60, "short", False),
+        ("cross", "effect", "short", "word " * 60, True),
     ],
 )
 def test_contexts_are_cut_and_choices_never(
@@ -165,7 +171,5 @@ def test_contexts_are_cut_and_choices_never(
     if not refused:
         assert len(encode(toy_store, kind, [example], [relation])) == 1
         return
-    with pytest.raises(
-        UserError, match=r"choice of example long .* 32 tokens \(task t, en\).*encoder\.max_tokens"
-    ):
+    with pytest.raises(UserError, match=r"choice does not fit into 32 tokens \('word .*encoder\.max_tokens"):
         encode(toy_store, kind, [example], [relation])

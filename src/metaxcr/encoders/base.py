@@ -23,10 +23,17 @@ ROUND_TOKENS, ROUND_TEXTS, ROUND_LENGTH = 128, 8, 8  # see FrozenEncoder.context
 
 
 class Text(NamedTuple):
-    """One sequence for the encoder: a sentence, or a pair of them."""
+    """One sequence for the encoder: a sentence, or a pair of them.
+
+    Attributes:
+        first: The sentence, or the first one of a pair.
+        second: The second one of a pair.
+        cuttable: Which of them, 0 or 1, may be cut when the text is too long; None: neither, as for a choice.
+    """
 
     first: str
     second: str | None = None
+    cuttable: int | None = 0
 
 
 class Ragged(NamedTuple):
@@ -59,22 +66,31 @@ class Tokenizer(Protocol):
 
 
 def truncate(
-    ids: Sequence[int], segments: Sequence[int], parts: Sequence[int | None], max_tokens: int
+    text: Text, ids: Sequence[int], segments: Sequence[int], parts: Sequence[int | None], max_tokens: int
 ) -> TokenizedText:
-    """Cut a tokenised text to ``max_tokens`` tokens.
-
-    The first part loses tokens from its end; when it has none left, so does the second. Special tokens stay.
+    """Cut a tokenised text to ``max_tokens`` tokens: its cuttable part loses tokens from the end.
 
     Args:
+        text: What was tokenised.
         ids: (tokens,) token ids, special tokens included.
         segments: (tokens,) segment ids.
         parts: (tokens,) 0 or 1 for tokens of the first or second part, None for special tokens.
         max_tokens: At most so many tokens are kept.
+
+    Raises:
+        UserError: Cutting that part is not enough, so that a choice would be cut.
     """
     surplus = len(ids) - max_tokens
     if surplus <= 0:
         return TokenizedText(list(ids), list(segments), len(ids))
-    ends = [i for part in (0, 1) for i in reversed(range(len(ids))) if parts[i] == part]
+    ends = [i for i in reversed(range(len(ids))) if parts[i] is not None and parts[i] == text.cuttable]
+    if surplus > len(ends):
+        choice = text.second if text.cuttable == 0 and text.second is not None else text.first
+        raise UserError(
+            f"a choice does not fit into {max_tokens} tokens",
+            f"{choice[:60]!r}",
+            "raise encoder.max_tokens; a context may be cut, a choice never is",
+        )
     dropped = set(ends[:surplus])
     kept = [i for i in range(len(ids)) if i not in dropped]
     return TokenizedText([ids[i] for i in kept], [segments[i] for i in kept], len(ids))
@@ -131,7 +147,7 @@ class FrozenEncoder:
                 "encoder.max_tokens",
                 f"use at most {self.max_positions}",
             )
-        return self.tokenizer([Text(self.prefix + t.first, t.second) for t in texts], max_tokens)
+        return self.tokenizer([t._replace(first=self.prefix + t.first) for t in texts], max_tokens)
 
     def embed(self, tokenized: Sequence[TokenizedText]) -> Ragged:
         """Embed texts: word, position and segment embeddings with their LayerNorm; float32."""

@@ -197,8 +197,8 @@ class EmbeddedTokenizer:
             for t in texts
         ]
         return [
-            truncate(e.ids, [0] * len(e.ids), e.sequence_ids, max_tokens)
-            for e in self._fast.encode_batch(batch)
+            truncate(t, e.ids, [0] * len(e.ids), e.sequence_ids, max_tokens)
+            for t, e in zip(texts, self._fast.encode_batch(batch), strict=True)
         ]
 
 

@@ -43,7 +43,7 @@ class HubTokenizer:
             )
             for n, row in enumerate(rows):
                 ids, segments = full["input_ids"][n], full["token_type_ids"][n]
-                tokenized[row] = truncate(ids, segments, full.sequence_ids(n), max_tokens)
+                tokenized[row] = truncate(texts[row], ids, segments, full.sequence_ids(n), max_tokens)
         return [t for t in tokenized if t is not None]
 
 

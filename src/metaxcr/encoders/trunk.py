@@ -52,7 +52,7 @@ class TrunkStore:
         layer: First layer with a trainable adapter; layers 0 to ``layer - 1`` are the trunk.
         dtype: Of the trunk's arithmetic and of the stored values: bfloat16 or float32.
         folder: Where chunks live; shared by runs and processes.
-        max_tokens: Texts are cut to this many tokens.
+        max_tokens: Contexts are cut to this many tokens; a choice that is longer is an error.
         limit_bytes: The folder's bound: the least recently used chunks go first.
         log: Called with a line when something noteworthy happens.
     """
@@ -74,7 +74,6 @@ class TrunkStore:
         self._index: dict[Text, int] = {}
         self._slices: list[Tensor] = []  # one (tokens, width) view a text
         self._lengths: list[int] = []
-        self._cut: set[int] = set()
         self._mine: set[Path] = set()
 
     def ensure(
@@ -108,10 +107,6 @@ class TrunkStore:
             torch.cat([self._slices[n] for n in numbers]), torch.tensor([self._lengths[n] for n in numbers])
         )
 
-    def was_cut(self, number: int) -> bool:
-        """Whether a text was longer than ``max_tokens``."""
-        return number in self._cut
-
     def lengths(self, numbers: Tensor) -> list[int]:
         """Tokens of texts by number."""
         return [self._lengths[n] for n in numbers.tolist()]
@@ -138,8 +133,7 @@ class TrunkStore:
         self.stats.texts += len(texts)
         self.stats.tokens += len(hidden)
         self.stats.bytes += hidden.nbytes
-        self.stats.cut_texts += len(cut)
-        self._cut.update(len(self._slices) + row for row in cut)
+        self.stats.cut_texts += cut
         sizes: list[int] = lengths.tolist()
         for text, part, size in zip(texts, torch.split(hidden, sizes), sizes, strict=True):
             self._index[text] = len(self._slices)
@@ -154,7 +148,7 @@ class TrunkStore:
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:40]
 
-    def _compute(self, texts: list[Text]) -> tuple[Tensor, Tensor, list[int]]:
+    def _compute(self, texts: list[Text]) -> tuple[Tensor, Tensor, int]:
         tokenized = self.encoder.tokenize(texts, self.max_tokens)
         pieces, begin, tokens = [], 0, 0
         for end, text in enumerate(tokenized, start=1):
@@ -164,10 +158,9 @@ class TrunkStore:
                 pieces.append(self.encoder.run(embedded, 0, self.layer, self.dtype))
                 begin, tokens = end, 0
         lengths = torch.tensor([len(t.ids) for t in tokenized])
-        cut = [row for row, text in enumerate(tokenized) if text.full_length > self.max_tokens]
-        return torch.cat(pieces), lengths, cut
+        return torch.cat(pieces), lengths, sum(t.full_length > self.max_tokens for t in tokenized)
 
-    def _read(self, path: Path) -> tuple[Tensor, Tensor, list[int]] | None:
+    def _read(self, path: Path) -> tuple[Tensor, Tensor, int] | None:
         """Map a chunk; None when there is none or it is damaged."""
         try:
             if not path.exists():
@@ -179,21 +172,18 @@ class TrunkStore:
                 raise SafetensorError("checksum differs")
             with contextlib.suppress(OSError):  # the folder may be somebody else's
                 os.utime(path)
-            cut = json.loads(metadata["cut"])
-            if not isinstance(cut, list):
-                raise ValueError("no list of the texts that were cut")
-            return hidden, lengths, cut
+            return hidden, lengths, int(metadata["cut"])
         except FileNotFoundError:  # evicted by another process in between
             return None
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             self._log(f"trunk cache: {path.name} is damaged ({error}); it is computed again")
             return None
 
-    def _write(self, path: Path, hidden: Tensor, lengths: Tensor, cut: list[int]) -> None:
+    def _write(self, path: Path, hidden: Tensor, lengths: Tensor, cut: int) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            metadata = {"crc32": str(_crc(hidden, lengths)), "cut": json.dumps(cut)}
+            metadata = {"crc32": str(_crc(hidden, lengths)), "cut": str(cut)}
             save_file({"hidden": hidden, "lengths": lengths}, temporary, metadata)
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:

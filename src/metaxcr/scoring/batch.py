@@ -130,11 +130,11 @@ def texts_of(phrased: Phrased, kind: str) -> tuple[Text | None, list[Text]]:
             raise UserError(
                 "a task without a context cannot be scored by a dual encoder", "scoring.kind", "use cross"
             )
-        return Text(phrased.context), [Text(c) for c in phrased.choices]
+        return Text(phrased.context), [Text(c, cuttable=None) for c in phrased.choices]
     if phrased.relation == "none":
-        return None, [Text(c) for c in phrased.choices]
+        return None, [Text(c, cuttable=None) for c in phrased.choices]
     if phrased.relation == "cause":
-        return None, [Text(c, phrased.context) for c in phrased.choices]
+        return None, [Text(c, phrased.context, cuttable=1) for c in phrased.choices]
     return None, [Text(phrased.context, c) for c in phrased.choices]
 
 
@@ -166,14 +166,6 @@ def encode_task(
     texts = [texts_of(p, kind) for p in phrased]
     flat = [t for context, choices in texts for t in ([context] if context else []) + choices]
     number = dict(zip(flat, store.ensure(flat, progress), strict=True))
-    for example, one, (_, choices) in zip(examples, phrased, texts, strict=True):
-        context_is_cut_first = kind == "cross" and one.relation in ("effect", "answer")
-        if not context_is_cut_first and any(store.was_cut(number[c]) for c in choices):
-            raise UserError(
-                f"a choice of example {example.id} is longer than {store.max_tokens} tokens",
-                f"task {example.task}, {example.language}",
-                "raise encoder.max_tokens; choices are never cut",
-            )
     most = max(len(choices) for _, choices in texts)
     questions = Questions(
         context=torch.tensor([number[c] if c else -1 for c, _ in texts]),
