@@ -33,7 +33,9 @@ def config() -> Config:
         "adapters.bottleneck=4",
         "adapters.layers=[1, 2]",
     ]
-    return load_config("starter", [*overrides, "target.languages=[es, sw]"])
+    return load_config(
+        "starter", [*overrides, "target.languages=[es, sw]", "target.parallel.languages=[es, sw]"]
+    )
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ TINY = {
     "encoder.dtype": "float32",
     "adapters.bottleneck": "4",
     "target.languages": "[es, sw]",
+    "target.parallel.languages": "[es, sw]",
     "ctml.steps": "3",
     "ctml.support": "4",
     "ctml.query": "4",

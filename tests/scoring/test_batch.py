@@ -107,7 +107,7 @@ def test_cross_questions_have_no_context_of_their_own(toy_store: TrunkStore) -> 
     assert data.questions.context.tolist() == [-1, -1, -1]
     expected = toy_store.ensure(
         [
-            Text("it rains", "sun shines", 1),
+            Text("it rains", "sun shines"),
             Text("clouds left", "sun shines", 1),
             Text("take a coat", None, None),
         ]

@@ -220,9 +220,10 @@ class TrunkStore:
                 total -= size
 
 
-def _order(text: Text) -> tuple[int, str, str]:
+def _order(text: Text) -> tuple[int, str, str, int]:
     """Similar lengths side by side, so that attention's padded view wastes little."""
-    return len(text.first) + len(text.second or ""), text.first, text.second or ""
+    cuttable = -1 if text.cuttable is None else text.cuttable
+    return len(text.first) + len(text.second or ""), text.first, text.second or "", cuttable
 
 
 def _crc(*tensors: Tensor) -> int:
