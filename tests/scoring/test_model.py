@@ -94,7 +94,7 @@ def test_an_asymmetric_w_against_explicit_loops(toy_model: Build, mixed: Batch) 
 def test_cause_and_effect_mirror_each_other(toy_model: Build) -> None:
     """s_effect(p, c) = s_cause(c, p): asking for the effect of p is asking whether p causes c."""
     model = toy_model("dual")
-    weight, pooled = random_phi(model)[SCORER], torch.randn(2, 16)
+    weight, pooled = random_phi(model)[SCORER], torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
 
     def one(context: int, choice: int, relation: str) -> float:
         direction = torch.tensor([DIRECTIONS[relation]])
