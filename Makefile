@@ -32,9 +32,7 @@ SOURCES := $(shell find src -name __pycache__ -prune -o -name '*.egg-info' -prun
 .NOTPARALLEL:
 
 run: $(INSTALLED)
-	@if [ -e "$(OUT)" ]; then set -- --resume; else set --; fi; \
-	echo "metaxcr run starter --out $(OUT) $$*"; \
-	$(BIN)/metaxcr run starter --out "$(OUT)" "$$@"
+	$(BIN)/metaxcr run starter --out "$(OUT)" --resume
 
 test: $(STAMP_DEV)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

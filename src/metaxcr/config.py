@@ -132,7 +132,8 @@ class Clml(Meta):
     """Cross-lingual meta-learning."""
 
     cross_task: Share = 0.5  # share of cross-task episodes; the others are cross-lingual
-    few_shot_steps: Annotated[int, Field(ge=0)] = 16  # episodes a language in the few-shot regime
+    few_shot_steps: Annotated[int, Field(ge=0)] = 12  # episodes a language in the few-shot regime
+    few_shot_rate: Rate = 1e-4  # peak of the outer rate there: k shots are few, and soon learned by heart
 
 
 class SamplerSettings(Section):
@@ -149,9 +150,9 @@ class SamplerSettings(Section):
 class Finetune(Section):
     """Few-shot fine-tuning: a fixed number of steps on all shots."""
 
-    steps: Annotated[int, Field(ge=0)] = 20
+    steps: Annotated[int, Field(ge=0)] = 10
     batch: Count = 16  # questions
-    rate: Rate = 2e-4  # peak
+    rate: Rate = 5e-5  # peak
     warmup: Share = 0.1
     average: Share = 0.5  # last share of the steps that is averaged
 

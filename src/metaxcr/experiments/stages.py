@@ -92,7 +92,8 @@ class Stages:
         """CLML towards one language with its shots, then fine-tuning on all of them."""
         material = self.material
         shots = material.shot_pool[language].subset(material.shots[seed])
-        settings = self.config.clml.model_copy(update={"steps": self.config.clml.few_shot_steps})
+        clml = self.config.clml
+        settings = clml.model_copy(update={"steps": clml.few_shot_steps, "outer_rate": clml.few_shot_rate})
         english = material.english
         purpose = f"few-shot/{language}"
         curriculum = cross_lingual(
