@@ -223,7 +223,9 @@ def test_refuses_what_cannot_be_compared() -> None:
 
 
 def test_the_schema_is_a_valid_draft_2020_12_schema() -> None:
-    Draft202012Validator.check_schema(_validator().schema)
+    schema = _validator().schema
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"].endswith("2020-12/schema")
 
 
 @pytest.mark.parametrize(

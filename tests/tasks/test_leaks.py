@@ -64,7 +64,9 @@ def test_other_items_are_not(make_example, trained, evaluated):
     def example(place, text):
         return make_example(task=place[0], language=place[1], id=place[2], context=text)
 
-    check_leaks([example(trained, "one")], [example(evaluated, "two")], where="here")
+    one, two = [example(trained, "one")], [example(evaluated, "two")]
+    check_leaks(one, two, where="here")
+    assert overlap(one, two) == []
 
 
 def test_overlap_can_be_taken_out(make_example):
