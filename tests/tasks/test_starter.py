@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from metaxcr.tasks.check import check_split
-from metaxcr.tasks.leaks import check_leaks, normalise
+from metaxcr.tasks.leaks import check_leaks, normalise, overlap
 from metaxcr.tasks.registry import load, task_spec
 
 SOURCES = {
