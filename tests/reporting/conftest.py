@@ -76,8 +76,7 @@ def synthetic_events(seeds: int, steps: int, sources: tuple[str, ...]) -> list[d
                  "probabilities": dict(zip(sources, p.round(6).tolist(), strict=True)),
                  "support_loss": loss + 0.1 * rng.standard_normal(),
                  "query_loss": loss + 0.05 + 0.1 * rng.standard_normal(),
-                 "reward": 0.01 * np.exp(-step / 200) + 0.01 * rng.standard_normal() if step % 2 else None,
-                 "align_loss": 2.0 * np.exp(-step / 300) + 0.1 * rng.random()}
+                 "reward": 0.01 * np.exp(-step / 200) + 0.01 * rng.standard_normal() if step % 2 else None}
             )  # fmt: skip
             if step % 100 == 99:
                 events += [

@@ -14,7 +14,6 @@ def test_every_stage_has_its_panel(run):
     assert [panel.title for panel in panels(run)] == [
         "CTML: loss / chance",
         "CTML: reward",
-        "CTML: alignment loss",
         "CLML, cross-lingual: loss / chance",
         "CLML, cross-task: loss / chance",
         "fine-tuning: loss / chance",
@@ -22,10 +21,25 @@ def test_every_stage_has_its_panel(run):
     assert smoothing(panels(run)) == 3
 
 
+def test_clml_on_the_shots_of_one_language_has_panels_of_its_own(tmp_path):
+    event = {
+        "stage": "clml",
+        "seed": 0,
+        "step": 0,
+        "kind": "cross-task",
+        "support_loss": 1.0,
+        "query_loss": 0.5,
+    }
+    titles = [
+        panel.title for panel in panels(RunFolder(tmp_path, events=[event, event | {"language": "sw"}]))
+    ]
+    assert titles == ["CLML, cross-task: loss / chance", "CLML on k shots, cross-task: loss / chance"]
+
+
 def test_panels_without_values_are_left_out(run, tmp_path):
     events = [{key: value for key, value in event.items() if key != "reward"} for event in run.stage("ctml")]
     titles = [panel.title for panel in panels(RunFolder(tmp_path, events=events))]
-    assert titles == ["CTML: loss / chance", "CTML: alignment loss"]
+    assert titles == ["CTML: loss / chance"]
     assert panels(RunFolder(tmp_path)) == [] and learning([], canvas.WIDE) is None
 
 

@@ -18,6 +18,12 @@ DATA = ("repaired", "raw")
 _META = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "total_labels")
 
 
+def setting_label(regime: str, method: str, k: int) -> str:
+    """Readable name of a setting, such as ``few-shot/finetune/k=16`` or ``similarity``."""
+    name = method if regime == "none" else f"{regime}/{method}"
+    return f"{name}/k={k}" if k else name
+
+
 @dataclass(frozen=True)
 class Predictions:
     """Probabilities of every choice of every item, with all that a row of the results has to name.

@@ -17,7 +17,7 @@ from metaxcr.evaluation.intervals import (
     minimum_detectable_difference,
     paired_difference,
 )
-from metaxcr.evaluation.predictions import Predictions
+from metaxcr.evaluation.predictions import Predictions, setting_label
 
 SCHEMA = 1
 DIGITS = 6  # of every float: enough for any use, and the same text on machines whose last bits differ
@@ -37,9 +37,8 @@ class Cell(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Readable name within a task, such as ``few-shot/finetune/k=16`` or ``similarity``."""
-        name = self.method if self.regime == "none" else f"{self.regime}/{self.method}"
-        return f"{name}/k={self.k}" if self.k else name
+        """Readable name within a task."""
+        return setting_label(self.regime, self.method, self.k)
 
     @property
     def place(self) -> tuple[str, str, str]:

@@ -158,7 +158,13 @@ def announce(
         progress.say(
             f"{store.stats.cut_texts} of {store.stats.texts} texts were cut at {store.max_tokens} tokens"
         )
-    return {"parameters": account, "repaired": material.repaired, "cut_texts": store.stats.cut_texts}
+    text = config.target.parallel
+    return {
+        "parameters": account,
+        "repaired": material.repaired,
+        "cut_texts": store.stats.cut_texts,
+        "parallel_text": f"{text.corpus}/{text.split}" if text else None,
+    }
 
 
 def finish(config: Config, folder: RunFolder, material: Material, shares: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from metaxcr.evaluation.predictions import REGIMES
+from metaxcr.evaluation.predictions import REGIMES, setting_label
 from metaxcr.reporting.read import Record, records
 
 
@@ -31,8 +31,7 @@ class Setting:
     @property
     def label(self) -> str:
         """The label used by ``differences`` in ``results.json``."""
-        name = self.method if self.regime == "none" else f"{self.regime}/{self.method}"
-        return f"{name}/k={self.k}" if self.k else name
+        return setting_label(self.regime, self.method, self.k)
 
     @property
     def title(self) -> str:

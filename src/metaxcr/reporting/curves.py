@@ -34,15 +34,18 @@ def panels(run: RunFolder) -> list[Panel]:
     found = [
         _panel("CTML: loss / chance", ctml, {"support": "support_loss", "query": "query_loss"}, 1.0),
         _panel("CTML: reward", ctml, {"reward": "reward"}, 0.0),
-        _panel("CTML: alignment loss", ctml, {"alignment": "align_loss"}, None),
     ]
-    clml = run.stage("clml")
-    for kind in sorted({str(event.get("kind", "")) for event in clml}):
-        events = [event for event in clml if str(event.get("kind", "")) == kind]
-        title = f"CLML, {kind}: loss / chance" if kind else "CLML: loss / chance"
+    for kind, on_shots in sorted({_clml_kind(event) for event in run.stage("clml")}):
+        events = [event for event in run.stage("clml") if _clml_kind(event) == (kind, on_shots)]
+        title = f"CLML{' on k shots' * on_shots}{', ' * bool(kind)}{kind}: loss / chance"
         found.append(_panel(title, events, {"support": "support_loss", "query": "query_loss"}, 1.0))
     found += [_finetune(run), *_development(run)]
     return [panel for panel in found if panel is not None]
+
+
+def _clml_kind(event: Record) -> tuple[str, bool]:
+    """Type of episode, and whether it belongs to one language's few-shot adaptation."""
+    return str(event.get("kind", "")), "language" in event
 
 
 def learning(found: Sequence[Panel], width: int) -> Figure | None:
