@@ -342,7 +342,7 @@ def test_two_processes_fill_one_folder_at_the_same_time(tmp_path: Path, limit: i
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]
-    assert outputs[0][0].endswith(" 800 0\n")
+    assert outputs[0][0].endswith(" 800 []\n")
     assert not list(folder.glob(".*"))
     if limit == 10**9:
         assert len(files(folder)) == 100

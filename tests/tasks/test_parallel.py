@@ -41,8 +41,15 @@ def test_files_of_different_length_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_named(
-    tmp_path: Path, corpus: str, split: str, languages: list[str], message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    corpus: str,
+    split: str,
+    languages: list[str],
+    message: str,
 ) -> None:
+    monkeypatch.delenv("METAXCR_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match=message):
         load_parallel(corpus, split, languages, root=tmp_path)
 
