@@ -1,5 +1,6 @@
 """The whole run on small data: same bytes again, after a kill, and with permuted labels."""
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -138,6 +139,14 @@ def test_cross_scoring_runs_with_a_task_without_context(tmp_path: Path) -> None:
     config = load_config("starter-cross", [*SMALL, "run.regimes=[zero-shot]"])
     results = start(config, tmp_path / "run")
     assert {(r["method"], r["n"]) for r in results["rows"]} == {("similarity", 84), ("ctml", 84)}
+
+
+def test_adapters_in_every_layer_leave_nothing_but_the_embeddings_to_cache(tmp_path: Path) -> None:
+    config = load_config("starter", [*SMALL, "run.regimes=[zero-shot]", "adapters.layers=all"])
+    said = io.StringIO()
+    run(config, tmp_path / "run", progress=Progress(Console(file=said), quiet=True))
+    assert "adapters in layers [0, 1, 2]" in said.getvalue()
+    assert "holds nothing but the embeddings" in said.getvalue()
 
 
 @pytest.mark.real
