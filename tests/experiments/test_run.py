@@ -129,6 +129,16 @@ def test_existing_folder_is_refused(whole: Path, config: Config) -> None:
         start(config, whole)
 
 
+def test_a_folder_in_use_is_refused(whole: Path, config: Config) -> None:
+    folder = RunFolder(whole)
+    try:
+        with pytest.raises(UserError, match="another process"):
+            start(config, whole, resume=True)
+    finally:
+        folder.close()
+    assert start(config, whole, resume=True)["schema"] == 1
+
+
 def test_other_settings_are_refused(whole: Path) -> None:
     other = load_config("starter", [*SMALL, "ctml.inner_rate=0.01", "run.threads=2"])
     with pytest.raises(UserError, match=r"ctml\.inner_rate.*run\.threads|run\.threads.*ctml\.inner_rate"):

@@ -1,12 +1,13 @@
 """The run folder: created atomically; a run killed at any moment resumes to the same bytes."""
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 from safetensors import SafetensorError, safe_open
@@ -47,6 +48,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = _lock(path)
         self.journal, self.state = self._read_journal()
         events = path / "events.jsonl"
         events.touch()
@@ -54,8 +56,9 @@ class RunFolder:
         self._events = events.open("a", encoding="utf-8")
 
     def close(self) -> None:
-        """Close the events file."""
+        """Close the events file and let other processes in."""
         self._events.close()
+        self._lock.close()
 
     def log(self, event: dict[str, Any]) -> None:
         """Append one event."""
@@ -157,6 +160,19 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
             "resume with the same settings, or choose another --out",
         )
     return RunFolder(path)
+
+
+def _lock(path: Path) -> IO[str]:
+    """Keep other processes out of a run folder until the returned file is closed, also by a kill."""
+    file = (path / ".lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise UserError(
+            "another process works in the run folder", str(path), "wait for it, or stop it"
+        ) from error
+    return file
 
 
 def write_atomically(path: Path, text: str) -> None:
