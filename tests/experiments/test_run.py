@@ -1,5 +1,6 @@
 """The whole run on small data: same bytes again, after a kill, and with permuted labels."""
 
+import errno
 import io
 import json
 import shutil
@@ -113,6 +114,27 @@ def test_killed_and_resumed(
         patch.setattr(RunFolder, "_write_journal", killed)
         with pytest.raises(KeyboardInterrupt):
             start(config, out)
+    start(config, out, resume=True)
+    assert contents(out) == contents(whole)
+
+
+@pytest.mark.parametrize("writer", ["stages.save_phi", "folder.save_file", "folder.write_atomically"])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
+    whole: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
+) -> None:
+    out = tmp_path / "run"
+
+    def full(*args, **kwargs) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    start(config, out, phases=())
+    with monkeypatch.context() as patch:
+        if writer == "folder.write_atomically":
+            patch.setattr(Path, "write_text", full)
+        else:
+            patch.setattr(f"metaxcr.experiments.{writer}", full)
+        with pytest.raises(UserError, match=r"disk is full.*--resume"):
+            start(config, out, resume=True)
     start(config, out, resume=True)
     assert contents(out) == contents(whole)
 

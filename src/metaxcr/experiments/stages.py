@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from safetensors import SafetensorError
+
 from metaxcr.adaptation import cross_lingual, cross_task, finetune
 from metaxcr.adaptation.curricula import Draw, halves
 from metaxcr.config import Config, Meta
@@ -10,7 +12,7 @@ from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.evaluation.predict import predict
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.experiments.environment import Costs
-from metaxcr.experiments.folder import RunFolder
+from metaxcr.experiments.folder import RunFolder, disk_error
 from metaxcr.experiments.prepare import Material
 from metaxcr.experiments.progress import Progress
 from metaxcr.meta.inner import Params
@@ -224,7 +226,10 @@ class Stages:
     def _publish(self, name: str, phi: Params) -> None:
         """Write an adapter where users and ``MetaXCR.from_pretrained`` look for it, and read it back."""
         folder = self.folder.path / "adapters" / name
-        save_phi(folder, name, phi, self.config, self.model.adapted.encoder)
+        try:
+            save_phi(folder, name, phi, self.config, self.model.adapted.encoder)
+        except (OSError, SafetensorError) as error:
+            raise disk_error(error, folder) from error
         load_phi(folder, self.model)
 
 
