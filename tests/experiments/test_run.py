@@ -182,7 +182,9 @@ def test_adapters_in_every_layer_leave_nothing_but_the_embeddings_to_cache(tmp_p
 
 
 @pytest.mark.real
-def test_permuted_labels_change_nothing_but_accuracy(data_root: Path, tmp_path: Path) -> None:
+def test_permuted_labels_change_nothing_but_accuracy(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With every label outside the shots permuted, parameters and probabilities stay byte-identical."""
     overrides = "target.languages=[sw] target.parallel.languages=[sw] clml.steps=2 evaluate.english=null"
     sources = "sources=[{task: codah, cap: 64}]"
@@ -200,9 +202,14 @@ def test_permuted_labels_change_nothing_but_accuracy(data_root: Path, tmp_path: 
         for row, label in zip(free, labels, strict=True):
             row["label"] = label
         path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
-    start(config, tmp_path / "one", root=data_root)
+    official = data_root.resolve()
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)  # the ledger of looks at a test split is the working folder's
+    start(config, tmp_path / "one", root=official)
     start(config, tmp_path / "two", root=permuted)
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
+    ledger = (tmp_path / "docs" / "results" / "test-openings.jsonl").read_text().splitlines()
+    assert [json.loads(line)["task"] for line in ledger] == ["xcopa", "xcopa"]
     same = [name for name in one if name.endswith(".safetensors") or name in ("events.jsonl", "config.yaml")]
     assert len(same) > 5 and all(one[name] == two[name] for name in same)
     for name in (n for n in one if n.startswith("predictions/") and "meta" not in n):
