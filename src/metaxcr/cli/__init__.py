@@ -1,12 +1,12 @@
 """The command line: parse, call, print. Nothing in the package depends on it."""
 
-import errno
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 
 from metaxcr.errors import UserError
+from metaxcr.files import disk_is_full
 
 DONE, UNEXPECTED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -56,7 +56,7 @@ def explain(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, (
             "interrupted; what is finished is kept: the same command continues (run and train: with --resume)"
         )
-    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+    if disk_is_full(error):
         place = getattr(error, "filename", None)
         return USER_ERROR, str(UserError("the disk is full", place, "make room, then continue with --resume"))
     reason = " ".join(str(error).split()) or "no further information"

@@ -73,7 +73,7 @@ def predict(
     questions = read_questions(file, language)
 
     from metaxcr.api import MetaXCR
-    from metaxcr.experiments.folder import write_atomically
+    from metaxcr.files import write_atomically
 
     with warnings_as_notes():
         answers = MetaXCR.from_pretrained(folder).rank_many([question for _, question in questions])

@@ -6,7 +6,6 @@ to a temporary name and renamed, carry a checksum, and are memory-mapped; a dama
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from metaxcr.encoders.base import FrozenEncoder, Ragged, Text
 from metaxcr.errors import UserError
+from metaxcr.files import disk_is_full
 
 CODE_VERSION = 1  # raise when the values of a chunk may change
 CHUNK_TEXTS = 512
@@ -189,8 +189,7 @@ class TrunkStore:
         except (OSError, SafetensorError) as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-            reason = "the disk is full" if full else str(error)
+            reason = "the disk is full" if disk_is_full(error) else str(error)
             raise UserError(
                 f"cannot write the trunk cache: {reason}",
                 str(self.folder),

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaxcr.errors import UserError
+from metaxcr.files import write_atomically
 
 REGIMES = ("none", "zero-shot", "zero-shot-aux", "few-shot", "pooled-shots", "transductive")
 DATA = ("repaired", "raw")
@@ -114,12 +114,14 @@ class Predictions:
         """
         folder.mkdir(parents=True, exist_ok=True)
         meta = {key: getattr(self, key) for key in _META}
-        _replace(folder / f"{self.name}.meta.json", json.dumps(meta, indent=2, ensure_ascii=False) + "\n")
+        write_atomically(
+            folder / f"{self.name}.meta.json", json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
+        )
         rows = zip(self.ids, self.probabilities, self.choices, self.labels, strict=True)
         keys = ("id", "probabilities", "choice", "label")
         lines = [json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + "\n" for row in rows]
         path = folder / f"{self.name}.jsonl"
-        _replace(path, "".join(lines))
+        write_atomically(path, "".join(lines))
         return path
 
     @classmethod
@@ -148,12 +150,6 @@ class Predictions:
             if not consistent:
                 raise UserError("choice is not the most probable one", where, "write the file anew")
         return cls(**{key: meta[key] for key in _META}, ids=ids, probabilities=probabilities, labels=labels)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
 
 
 def _text(path: Path) -> str:

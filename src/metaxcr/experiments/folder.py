@@ -1,6 +1,5 @@
 """The run folder: created atomically; a run killed at any moment resumes to the same bytes."""
 
-import errno
 import fcntl
 import json
 import os
@@ -17,13 +16,10 @@ from torch import Tensor
 from metaxcr.config import Config
 from metaxcr.config_io import differences
 from metaxcr.errors import UserError
+from metaxcr.files import disk_error, write_atomically
 
 State = dict[str, Tensor]
-FIXED_ENVIRONMENT = (
-    "threads",
-    "dtype",
-    "torch",
-)  # what may not change between the start of a run and its resume
+FIXED_ENVIRONMENT = ("threads", "dtype", "torch")  # what may not change before a run is resumed
 
 
 @dataclass
@@ -173,25 +169,6 @@ def _lock(path: Path) -> IO[str]:
             "another process works in the run folder", str(path), "wait for it, or stop it"
         ) from error
     return file
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file through a temporary name, so that it is either whole or absent."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error(error, path) from error
-
-
-def disk_error(error: Exception, path: Path) -> UserError:
-    """Turn a failed write into a message; what was written before stays."""
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-    reason = "the disk is full" if full else str(error)
-    return UserError(f"cannot write: {reason}", str(path), "make room, then continue with --resume")
 
 
 def _load(path: Path) -> tuple[State, dict[str, str]]:

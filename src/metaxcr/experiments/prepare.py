@@ -32,7 +32,6 @@ class Material:
         shots: Seed -> ids of the shots, the same in all languages.
         evaluation: (language, "repaired" | "raw") -> the evaluated questions, encoded for the run's scorer.
         baseline: The same questions encoded for the similarity baseline (the same objects for dual scoring).
-        english_evaluation: English version of the evaluated items and of the baseline, or None.
         parallel: Language -> numbers of its sentences in the trunk store.
         checksums: File group -> SHA-256, for the data hash.
         repaired: Split -> number of repaired rows.
@@ -158,7 +157,7 @@ def _guard(loaded: Loaded) -> None:
 
 
 def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progress) -> Material:
-    """Encode everything up to the trunk and draw the shots.
+    """Encode everything up to the trunk.
 
     Args:
         config: The settings.

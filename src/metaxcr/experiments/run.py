@@ -23,6 +23,7 @@ from metaxcr.experiments.folder import RunFolder, open_folder
 from metaxcr.experiments.prepare import Loaded, Material, prepare, read_data
 from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.stages import Stages
+from metaxcr.files import user_cache
 from metaxcr.scoring.build import DTYPES, build_model
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks import task_spec
@@ -202,9 +203,4 @@ def record_opening(config: Config, identity: str, environment: dict[str, Any]) -
 def trunk_folder() -> Path:
     """Where the trunk cache lives: ``$METAXCR_CACHE``, or under the user's cache folder."""
     explicit = os.environ.get("METAXCR_CACHE")
-    base = (
-        Path(explicit)
-        if explicit
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metaxcr"
-    )
-    return base / "trunk"
+    return (Path(explicit) if explicit else user_cache()) / "trunk"

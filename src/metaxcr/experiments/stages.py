@@ -12,9 +12,10 @@ from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.evaluation.predict import predict
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.experiments.environment import Costs
-from metaxcr.experiments.folder import RunFolder, disk_error
+from metaxcr.experiments.folder import RunFolder
 from metaxcr.experiments.prepare import Material
 from metaxcr.experiments.progress import Progress
+from metaxcr.files import disk_error
 from metaxcr.meta.inner import Params
 from metaxcr.meta.optim import Averager
 from metaxcr.meta.training import Curriculum, MetaState, meta_train, start

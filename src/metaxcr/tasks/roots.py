@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metaxcr.errors import UserError
+from metaxcr.files import user_cache
 from metaxcr.tasks.spec import TaskSpec
 
 VARIABLE = "METAXCR_DATA"
@@ -27,7 +28,7 @@ class SplitFiles:
 
 def cache_root() -> Path:
     """Return the folder under the user's cache that ``metaxcr tasks fetch`` fills."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metaxcr" / "data"
+    return user_cache() / "data"
 
 
 def candidate_roots(explicit: Path | None = None) -> list[Path]:

@@ -1,0 +1,39 @@
+"""Files that are either whole or absent, and failed writes as messages."""
+
+import errno
+import os
+from pathlib import Path
+
+from metaxcr.errors import UserError
+
+
+def user_cache() -> Path:
+    """The package's folder under the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metaxcr"
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a failed write means that the disk is full; safetensors says so only in its text."""
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+
+
+def disk_error(error: Exception, path: Path) -> UserError:
+    """Turn a failed write into a message; what was written before stays."""
+    reason = "the disk is full" if disk_is_full(error) else str(error)
+    return UserError(f"cannot write: {reason}", str(path), "make room, then continue with --resume")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file through a temporary name, so that it is either whole or absent.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise disk_error(error, path) from error
