@@ -50,3 +50,10 @@ def test_a_cap_is_a_fixed_subset_in_file_order() -> None:
 def test_an_empty_part_is_refused(part: str) -> None:
     with pytest.raises(UserError, match=part):
         read_data(load_config("starter", [*TWO, f"target.english.{part}=0.0"]), None)
+
+
+@pytest.mark.parametrize("tasks", ["starter_facts, starter_facts", "starter_facts, starter_causes"])
+def test_a_source_named_twice_is_refused_instead_of_one_being_dropped(tasks: str) -> None:
+    sources = ", ".join(f"{{task: {task}}}" for task in tasks.split(", "))
+    with pytest.raises(UserError, match=r"named twice \(sources\)"):
+        read_data(load_config("starter", [*TWO, f"sources=[{sources}]"]), None)

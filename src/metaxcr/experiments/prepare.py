@@ -76,6 +76,10 @@ def read_data(config: Config, root: Path | None) -> Loaded:
     target = config.target
     sources = [load(s.task, s.split, root=root) for s in config.sources]
     english = load(target.english.task, target.english.split, root=root)
+    names = [s.task for s in config.sources] + [target.english.task]  # the part "source" is a source, too
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"the source task {name!r} is named twice", "sources", "keep one of them")
     shares = {part: getattr(target.english, part) for part in ("source", "query", "reward")}
     parts = split_target(english.examples, {k: v for k, v in shares.items() if v}, seed=0)
     for needed in ("source", "reward"):
