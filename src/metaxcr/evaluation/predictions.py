@@ -112,7 +112,6 @@ class Predictions:
         Returns:
             The path of the items.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         meta = {key: getattr(self, key) for key in _META}
         write_atomically(
             folder / f"{self.name}.meta.json", json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
