@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metaxcr.encoders.base import FrozenEncoder, Ragged, Text, TokenizedText, truncate
-from metaxcr.encoders.layer import no_adapter
+from metaxcr.encoders.layer import NO_ADAPTER
 from metaxcr.errors import UserError
 
 Forward = Callable[[Any, list[TokenizedText]], Tensor]
@@ -117,9 +117,9 @@ def test_what_stands_in_the_filler_reaches_no_text(bert: Any) -> None:
     spoilt = hidden.clone()
     spoilt[tokens:] = torch.randn(128 - tokens, 32) * 1e3
     layer = encoder.layer(0, torch.float32)
-    out, exact = layer(spoilt, context, no_adapter), encoder.context(ragged.lengths)
-    assert torch.equal(out[:tokens], layer(hidden, context, no_adapter)[:tokens])
-    assert torch.allclose(out[:tokens], layer(ragged.hidden, exact, no_adapter), atol=1e-5)
+    out, exact = layer(spoilt, context, NO_ADAPTER), encoder.context(ragged.lengths)
+    assert torch.equal(out[:tokens], layer(hidden, context, NO_ADAPTER)[:tokens])
+    assert torch.allclose(out[:tokens], layer(ragged.hidden, exact, NO_ADAPTER), atol=1e-5)
 
 
 def test_the_prefix_stands_before_the_first_part_only(bert: Any) -> None:
@@ -136,7 +136,7 @@ def test_bfloat16_is_close_and_layers_are_cast_once(bert: Any) -> None:
     assert 0 < (low.float() - high).abs().max() < 0.2
     assert encoder.layer(1, torch.bfloat16) is encoder.layer(1, torch.bfloat16)
     context = encoder.context(ragged.lengths)
-    assert encoder.layer(1, torch.float32)(ragged.hidden, context, no_adapter).dtype == torch.float32
+    assert encoder.layer(1, torch.float32)(ragged.hidden, context, NO_ADAPTER).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

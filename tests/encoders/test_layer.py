@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from metaxcr.encoders.base import FrozenEncoder
-from metaxcr.encoders.layer import FrozenLayer, attention, no_adapter
+from metaxcr.encoders.layer import NO_ADAPTER, Hooks, Norm, attention
 
 
 def test_attention_equals_the_fused_kernel_and_ignores_padding() -> None:
@@ -19,22 +19,43 @@ def test_attention_equals_the_fused_kernel_and_ignores_padding() -> None:
     assert torch.allclose(attention(q, k, v, None), F.scaled_dot_product_attention(q, k, v), atol=1e-6)
 
 
-def test_the_adapter_acts_before_the_last_norm(toy_encoder: FrozenEncoder) -> None:
-    layer = toy_encoder.layer(0, torch.float32)
-    hidden = torch.randn(6, toy_encoder.width, generator=torch.Generator().manual_seed(1))
+def test_every_hook_acts_where_it_says(toy_encoder: FrozenEncoder) -> None:
+    layer, width = toy_encoder.layer(0, torch.float32), toy_encoder.width
+    hidden = torch.randn(6, width, generator=torch.Generator().manual_seed(1))
     context = toy_encoder.context(torch.tensor([2, 4]))
-    seen: list[torch.Tensor] = []
+    seen: dict[str, torch.Tensor] = {}
 
-    def adapt(z: torch.Tensor, at: FrozenLayer) -> torch.Tensor:
-        assert at is layer
-        seen.append(z)
-        return z * 0 + torch.arange(16.0)
+    class Recorder(Hooks):
+        def projections(self, hidden: torch.Tensor, qkv: torch.Tensor) -> torch.Tensor:
+            seen["hidden"], seen["qkv"] = hidden, qkv
+            return qkv * 2
 
-    out = layer(hidden, context, adapt)
-    norm = (layer.norm2, layer.norm2_bias, layer.eps)
-    assert torch.allclose(out, F.layer_norm(torch.arange(16.0).expand(6, 16), (16,), *norm), atol=1e-6)
-    plain = layer(hidden, context, no_adapter)
-    assert torch.allclose(plain, F.layer_norm(seen[0], (16,), *norm), atol=1e-6)
+        def attended(self, z: torch.Tensor, norm: Norm) -> torch.Tensor:
+            seen["attended"] = z
+            assert norm == layer.first_norm
+            return z + 1.5 * norm(z)
+
+        def feed_forward(self, hidden: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+            seen["inner"], seen["fed"] = hidden, output
+            return output - hidden
+
+        def output(self, z: torch.Tensor, norm: Norm) -> torch.Tensor:
+            seen["z"] = z
+            assert norm == layer.last_norm
+            return z * 0 + torch.arange(float(width))
+
+    out = layer(hidden, context, Recorder())
+    linear = torch.nn.functional.linear
+    assert torch.equal(seen["hidden"], hidden)
+    assert torch.allclose(seen["qkv"], linear(hidden, layer.qkv, layer.qkv_bias))
+    attended = linear(layer.attend(2 * seen["qkv"], context), layer.attended, layer.attended_bias) + hidden
+    assert torch.allclose(seen["attended"], attended, atol=1e-6)
+    assert torch.allclose(
+        seen["inner"], layer.first_norm(attended + 1.5 * layer.first_norm(attended)), atol=1e-6
+    )
+    assert torch.allclose(seen["z"], seen["fed"], atol=1e-6)  # the residual, taken away by the hook
+    assert torch.allclose(out, layer.last_norm(torch.arange(float(width)).expand(6, width)), atol=1e-6)
+    assert not torch.allclose(out, layer(hidden, context, NO_ADAPTER), atol=1e-2)
 
 
 def test_cast_keeps_everything_but_the_dtype(toy_encoder: FrozenEncoder) -> None:

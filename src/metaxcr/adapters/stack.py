@@ -4,14 +4,28 @@ Placement (Pfeiffer, as AdapterHub's files expect): with z the sum before a laye
 z_k = z_(k-1) + A_k(LN(z_(k-1))) for the adapters of the stack in order, and the layer's output is LN(z_K).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from metaxcr.adapters.bottleneck import Bottleneck
-from metaxcr.encoders.base import FrozenEncoder, FrozenLayer, Ragged
+from metaxcr.encoders.base import FrozenEncoder, Hooks, Ragged
+from metaxcr.encoders.layer import Norm
 from metaxcr.errors import UserError
+
+
+class Pfeiffer(Hooks):
+    """Adapters one upon the other after the feed-forward part: z_k = z_(k-1) + A_k(LN(z_(k-1)))."""
+
+    def __init__(self, adapters: Sequence[nn.Module]) -> None:
+        self._adapters = adapters
+
+    def output(self, z: Tensor, norm: Norm) -> Tensor:
+        """See :class:`metaxcr.encoders.layer.Hooks`."""
+        for adapter in self._adapters:
+            z = z + adapter(norm(z))
+        return z
 
 
 class AdaptedEncoder(nn.Module):
@@ -84,22 +98,16 @@ class AdaptedEncoder(nn.Module):
         """
         hidden, context = self.encoder.enter(trunk, dtype)
         for index in range(self.start, self.encoder.depth):
-            hidden = self.encoder.layer(index, dtype)(hidden, context, self._adapt(index, language))
+            hidden = self.encoder.layer(index, dtype)(hidden, context, self._hooks(index, language))
         return hidden[: len(trunk.hidden)]
 
-    def _adapt(self, index: int, language: str) -> Callable[[Tensor, FrozenLayer], Tensor]:
+    def _hooks(self, index: int, language: str) -> Hooks:
         key = str(index)
-        stack = []
+        stack: list[nn.Module] = []
         if language in self.language:
             module = self.language[language]
             assert isinstance(module, nn.ModuleDict)
             stack += [module[key]] if key in module else []
         if key in self.task:
             stack.append(self.task[key])
-
-        def adapt(z: Tensor, layer: FrozenLayer) -> Tensor:
-            for adapter in stack:
-                z = z + adapter(layer.last_norm(z))
-            return z
-
-        return adapt
+        return Pfeiffer(stack)

@@ -16,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaxcr.encoders.layer import Context, FrozenLayer, no_adapter
+from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, Hooks
 from metaxcr.errors import UserError
 
 __all__ = [
     "Context",
     "FrozenEncoder",
     "FrozenLayer",
+    "Hooks",
     "Ragged",
     "Text",
     "TokenizedText",
@@ -267,7 +268,7 @@ class FrozenEncoder:
         """Apply layers ``start`` to ``stop - 1`` without adapters: (tokens, width) in ``dtype``."""
         hidden, context = self.enter(ragged, dtype)
         for index in range(start, stop):
-            hidden = self.layer(index, dtype)(hidden, context, no_adapter)
+            hidden = self.layer(index, dtype)(hidden, context, NO_ADAPTER)
         return hidden[: len(ragged.hidden)]
 
 

@@ -25,6 +25,35 @@ class Context(NamedTuple):
     longest: int
 
 
+Norm = Callable[[Tensor], Tensor]
+
+
+class Hooks:
+    """Where adapters may act in one layer. This base class does nothing: the layer of the frozen encoder.
+
+    A kind of adapter overrides what it needs; a family of encoders calls all four in its layer's ``forward``.
+    """
+
+    def projections(self, hidden: Tensor, qkv: Tensor) -> Tensor:
+        """Change query, key and value, side by side in ``qkv`` (tokens, 3 * width), made from ``hidden``."""
+        return qkv
+
+    def attended(self, z: Tensor, norm: Norm) -> Tensor:
+        """Change z, attention's output plus its residual, before the LayerNorm ``norm`` (Houlsby)."""
+        return z
+
+    def feed_forward(self, hidden: Tensor, output: Tensor) -> Tensor:
+        """Change the feed-forward output, made from ``hidden``, before its residual is added (parallel)."""
+        return output
+
+    def output(self, z: Tensor, norm: Norm) -> Tensor:
+        """Change z, the feed-forward output plus its residual, before the last LayerNorm (Pfeiffer)."""
+        return z
+
+
+NO_ADAPTER = Hooks()
+
+
 class FrozenLayer(nn.Module):
     """Weights of one post-LayerNorm transformer layer, with query, key and value fused into one product.
 
@@ -78,10 +107,9 @@ class FrozenLayer(nn.Module):
             copy.register_buffer(name, tensor.to(dtype))
         return copy
 
-    def attend(self, hidden: Tensor, context: Context) -> Tensor:
-        """Self-attention within each text; (tokens, width) in and out."""
-        width = hidden.shape[-1]
-        qkv = F.linear(hidden, self.qkv, self.qkv_bias)
+    def attend(self, qkv: Tensor, context: Context) -> Tensor:
+        """Self-attention within each text: (tokens, 3 * width) to (tokens, width)."""
+        width = qkv.shape[-1] // 3
         size = context.texts * context.longest
         grid = qkv.new_zeros(size + 1, 3 * width).index_copy(0, context.cells, qkv)[:size]
         grid = grid.view(context.texts, context.longest, 3, self.heads, width // self.heads)
@@ -89,24 +117,27 @@ class FrozenLayer(nn.Module):
         mixed = attention(q, k, v, context.mask).transpose(1, 2).reshape(size, width)
         return F.pad(mixed, (0, 0, 0, 1)).index_select(0, context.cells)  # the last row is for filler tokens
 
-    def forward(
-        self, hidden: Tensor, context: Context, adapt: Callable[[Tensor, "FrozenLayer"], Tensor]
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
         """Apply the layer.
 
         Args:
             hidden: (tokens, width).
             context: Of the texts, from :meth:`metaxcr.encoders.base.FrozenEncoder.context`.
-            adapt: Maps z, the sum before the last LayerNorm, to the adapted z (Pfeiffer placement).
+            hooks: The active adapters.
 
         Returns:
             (tokens, width).
         """
-        mixed = F.linear(self.attend(hidden, context), self.attended, self.attended_bias)
-        hidden = F.layer_norm(mixed + hidden, hidden.shape[-1:], self.norm1, self.norm1_bias, self.eps)
+        qkv = hooks.projections(hidden, F.linear(hidden, self.qkv, self.qkv_bias))
+        mixed = F.linear(self.attend(qkv, context), self.attended, self.attended_bias)
+        hidden = self.first_norm(hooks.attended(mixed + hidden, self.first_norm))
         inner = self.activation(F.linear(hidden, self.up, self.up_bias))
-        z = F.linear(inner, self.down, self.down_bias) + hidden
-        return self.last_norm(adapt(z, self))
+        output = hooks.feed_forward(hidden, F.linear(inner, self.down, self.down_bias))
+        return self.last_norm(hooks.output(output + hidden, self.last_norm))
+
+    def first_norm(self, z: Tensor) -> Tensor:
+        """The LayerNorm after attention."""
+        return F.layer_norm(z, z.shape[-1:], self.norm1, self.norm1_bias, self.eps)
 
     def last_norm(self, z: Tensor) -> Tensor:
         """The layer's last LayerNorm, which adapters share (see :mod:`metaxcr.adapters.stack`)."""
@@ -133,8 +164,3 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         scores = scores.masked_fill(~mask, float("-inf"))
     mixed: Tensor = scores.softmax(-1) @ v
     return mixed
-
-
-def no_adapter(z: Tensor, layer: FrozenLayer) -> Tensor:
-    """The empty stack."""
-    return z
