@@ -30,8 +30,8 @@ def test_every_hook_acts_where_it_says(toy_encoder: FrozenEncoder) -> None:
             seen["hidden"], seen["qkv"] = hidden, qkv
             return qkv * 2
 
-        def attended(self, z: torch.Tensor, norm: Norm) -> torch.Tensor:
-            seen["attended"] = z
+        def attended(self, z: torch.Tensor, output: torch.Tensor, norm: Norm) -> torch.Tensor:
+            seen["attended"], seen["mixed"] = z, output
             assert norm == layer.first_norm
             return z + 1.5 * norm(z)
 
@@ -39,8 +39,8 @@ def test_every_hook_acts_where_it_says(toy_encoder: FrozenEncoder) -> None:
             seen["inner"], seen["fed"] = hidden, output
             return output - hidden
 
-        def output(self, z: torch.Tensor, norm: Norm) -> torch.Tensor:
-            seen["z"] = z
+        def output(self, z: torch.Tensor, output: torch.Tensor, norm: Norm) -> torch.Tensor:
+            seen["z"], seen["changed"] = z, output
             assert norm == layer.last_norm
             return z * 0 + torch.arange(float(width))
 
@@ -50,6 +50,8 @@ def test_every_hook_acts_where_it_says(toy_encoder: FrozenEncoder) -> None:
     assert torch.allclose(seen["qkv"], linear(hidden, layer.qkv, layer.qkv_bias))
     attended = linear(layer.attend(2 * seen["qkv"], context), layer.attended, layer.attended_bias) + hidden
     assert torch.allclose(seen["attended"], attended, atol=1e-6)
+    assert torch.allclose(seen["mixed"] + hidden, attended, atol=1e-6)
+    assert torch.allclose(seen["changed"], seen["fed"] - seen["inner"], atol=1e-6)
     assert torch.allclose(
         seen["inner"], layer.first_norm(attended + 1.5 * layer.first_norm(attended)), atol=1e-6
     )

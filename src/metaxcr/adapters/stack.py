@@ -21,7 +21,7 @@ class Pfeiffer(Hooks):
     def __init__(self, adapters: Sequence[nn.Module]) -> None:
         self._adapters = adapters
 
-    def output(self, z: Tensor, norm: Norm) -> Tensor:
+    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
         """See :class:`metaxcr.encoders.layer.Hooks`."""
         for adapter in self._adapters:
             z = z + adapter(norm(z))

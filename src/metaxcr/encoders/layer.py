@@ -38,16 +38,16 @@ class Hooks:
         """Change query, key and value, side by side in ``qkv`` (tokens, 3 * width), made from ``hidden``."""
         return qkv
 
-    def attended(self, z: Tensor, norm: Norm) -> Tensor:
-        """Change z, attention's output plus its residual, before the LayerNorm ``norm`` (Houlsby)."""
+    def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+        """Change z, attention's ``output`` plus its residual, before the LayerNorm ``norm`` (Houlsby)."""
         return z
 
     def feed_forward(self, hidden: Tensor, output: Tensor) -> Tensor:
         """Change the feed-forward output, made from ``hidden``, before its residual is added (parallel)."""
         return output
 
-    def output(self, z: Tensor, norm: Norm) -> Tensor:
-        """Change z, the feed-forward output plus its residual, before the last LayerNorm (Pfeiffer)."""
+    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+        """Change z, the feed-forward ``output`` plus its residual, before the last LayerNorm (Pfeiffer)."""
         return z
 
 
@@ -130,10 +130,10 @@ class FrozenLayer(nn.Module):
         """
         qkv = hooks.projections(hidden, F.linear(hidden, self.qkv, self.qkv_bias))
         mixed = F.linear(self.attend(qkv, context), self.attended, self.attended_bias)
-        hidden = self.first_norm(hooks.attended(mixed + hidden, self.first_norm))
+        hidden = self.first_norm(hooks.attended(mixed + hidden, mixed, self.first_norm))
         inner = self.activation(F.linear(hidden, self.up, self.up_bias))
         output = hooks.feed_forward(hidden, F.linear(inner, self.down, self.down_bias))
-        return self.last_norm(hooks.output(output + hidden, self.last_norm))
+        return self.last_norm(hooks.output(output + hidden, output, self.last_norm))
 
     def first_norm(self, z: Tensor) -> Tensor:
         """The LayerNorm after attention."""
