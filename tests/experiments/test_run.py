@@ -120,7 +120,7 @@ def test_killed_and_resumed(
     assert contents(out) == contents(whole)
 
 
-@pytest.mark.parametrize("writer", ["stages.save_phi", "folder.save_file", "folder.write_atomically"])
+@pytest.mark.parametrize("writer", ["stages.context.save_phi", "folder.save_file", "folder.write_atomically"])
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
     whole: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:

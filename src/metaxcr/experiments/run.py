@@ -3,9 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from metaxcr.experiments.environment import Costs, describe_environment
 from metaxcr.experiments.folder import RunFolder, open_folder
 from metaxcr.experiments.prepare import Loaded, Material, prepare, read_data
 from metaxcr.experiments.progress import Progress
-from metaxcr.experiments.stages import Stages
+from metaxcr.experiments.stages import RunContext
+from metaxcr.experiments.units import units
 from metaxcr.files import user_cache
 from metaxcr.scoring.build import DTYPES, build_model
 from metaxcr.scoring.model import ChoiceModel
@@ -30,7 +30,6 @@ from metaxcr.tasks import task_spec
 from metaxcr.tasks.leaks import leak_summary
 
 PHASES = ("train", "adapt", "evaluate")
-Unit = tuple[str, Callable[[str], None]]  # name, and the work, which is told its name
 
 
 def run(
@@ -95,8 +94,8 @@ def carry_out(
     folder.write_json("costs.json", costs.summary())
     shares = announce(config, model, material, store, progress)
     write_shots(config, material, folder)
-    stages = Stages(config, material, store, model, folder, costs, progress)
-    for name, work in units(stages, phases):
+    context = RunContext(config, material, store, model, folder, costs, progress)
+    for name, work in units(context, phases):
         if name not in folder.journal.done:
             work(name)
             folder.write_json("costs.json", costs.summary())
@@ -118,31 +117,6 @@ def write_shots(config: Config, material: Material, folder: RunFolder) -> None:
                 "the run folder belongs to other shots", str(folder.path / name), "choose another --out"
             )
         folder.write_json(name, shots)
-
-
-def units(stages: Stages, phases: Sequence[str]) -> Iterator[Unit]:
-    """The units of work in order. A finished one is not done again, an interrupted one goes on."""
-    config = stages.config
-    seeds, regimes = config.run.seeds, list(config.run.regimes)
-    if not config.target.auxiliary and "zero-shot-aux" in regimes:
-        regimes.remove("zero-shot-aux")
-    if "train" in phases:
-        for seed in seeds:
-            yield f"ctml seed {seed}", partial(stages.ctml, seed=seed)
-    if "adapt" in phases:
-        for seed in seeds:
-            if "zero-shot-aux" in regimes:
-                yield f"clml seed {seed}", partial(stages.clml, seed=seed)
-            for language in config.target.languages if "few-shot" in regimes else ():
-                yield (
-                    f"few-shot {language} seed {seed}",
-                    partial(stages.few_shot, seed=seed, language=language),
-                )
-    if "evaluate" in phases:
-        yield "evaluate similarity", partial(stages.evaluate, regime="none", seed=None)
-        for seed in seeds:
-            for regime in regimes:
-                yield f"evaluate {regime} seed {seed}", partial(stages.evaluate, regime=regime, seed=seed)
 
 
 def announce(
