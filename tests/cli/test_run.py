@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -236,7 +237,11 @@ def test_ctrl_c_in_a_process_of_its_own(tiny_settings, tmp_path):
     command = [sys.executable, "-m", "metaxcr", "run", "starter", *tiny_settings(ctml__steps="40"), "--out"]
     command += [str(folder), "--resume"]
     environment = {**os.environ, "METAXCR_CACHE": str(tmp_path / "cache")}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    # A test run that was itself started in the background ignores SIGINT, and children inherit that.
+    heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
         events = folder / "checkpoints" / "progress.safetensors"
         limit = time.monotonic() + 300
         while not events.exists() and process.poll() is None and time.monotonic() < limit:

@@ -112,8 +112,11 @@ def write(path: Path, rows: list[dict]) -> None:
 
 
 @pytest.fixture
-def planted(tmp_path: Path) -> Path:
-    """XCOPA with one item a split, and COPA's train split with five others."""
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """XCOPA with two items a split, and COPA's train split with five others; no other data root."""
+    monkeypatch.delenv("METAXCR_DATA", raising=False)
+    monkeypatch.setenv("METAXCR_CACHE", str(tmp_path / "no-cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no-cache"))
     write(tmp_path / "copa/train.jsonl", list(map(row, ROWS)))
     for split, texts in SWAHILI.items():
         write(tmp_path / f"xcopa/data/sw/{split}.sw.jsonl", [row(texts), row(OTHERS[split])])
@@ -164,6 +167,26 @@ def test_the_english_side_of_held_out_items_is_known_by_its_id(
     english = "target.english={task: starter_causes}"
     with pytest.raises(UserError, match=rf"en/{split}-0 = xcopa/sw/{split}-0 \(same item id\)"):
         read_data(load_config("starter", [*planting(), english, f"sources=[{source}]"]), planted)
+
+
+@pytest.mark.parametrize(("premise", "kind"), [("{}", "same wording"), ("Yesterday {}", "near-duplicate 0")])
+def test_the_english_side_of_held_out_items_is_known_by_its_words_under_another_name(
+    planted: Path, premise: str, kind: str
+) -> None:
+    """A source of other ids shares no word with the Swahili test; COPA's own files tell."""
+    english = (
+        "The girl found a bug in her cereal this morning.",
+        "She lost her appetite.",
+        "She poured milk.",
+    )
+    write(planted / "copa/test.jsonl", [row(ROWS[4]), row(english)])
+    write(planted / "xcopa/data/sw/test.sw.jsonl", [row(SWAHILI["test"]), row(OTHERS["test"])])
+    text, *choices = english
+    add(planted / "copa/train.jsonl", row((premise.format(text), *choices)))
+    with pytest.raises(UserError, match=rf"copa/en/train-90 = copa/en/test-1 \({kind}"):
+        read_data(load_config("starter", planting()), planted)
+    (planted / "copa/test.jsonl").unlink()  # without it nobody can tell
+    assert read_data(load_config("starter", planting()), planted).leaks == []
 
 
 def test_a_machine_translation_of_the_test_items_is_known_by_its_id(planted: Path) -> None:

@@ -19,6 +19,7 @@ from metaxcr.tasks.parallel import ParallelCorpus, load_parallel
 from metaxcr.tasks.roots import data_fingerprint
 from metaxcr.tasks.seeding import rng
 from metaxcr.tasks.shots import check_shots, draw_shots, read_shots, shots_digest, split_target
+from metaxcr.tasks.versions import other_versions
 
 Read = Callable[..., LoadedSplit]  # tasks.load with the run's data root and repairs
 Encode = Callable[[LoadedSplit, Sequence[Example], str], TaskData]
@@ -129,7 +130,7 @@ def read_data(config: Config, root: Path | None) -> Loaded:
     loaded.files = {_place(s): s.files for s in loaded.splits}
     if corpus.files:
         loaded.files["parallel"] = corpus.files
-    loaded.leaks = _leaks(loaded)
+    loaded.leaks = _leaks(loaded, root)
     if loaded.leaks and not config.run.allow_leaks:
         raise leak_error(loaded.leaks, "sources, shots and parallel text against development and test items")
     return loaded
@@ -205,18 +206,22 @@ def _cap(examples: list[Example], cap: int | None) -> list[Example]:
     return [examples[i] for i in sorted(rows)]
 
 
-def _leaks(loaded: Loaded) -> list[Leak]:
+def _leaks(loaded: Loaded, root: Path | None) -> list[Leak]:
     """Find what is held out and trained on, in any language, with its label or without.
 
-    Held out are the evaluated items and the whole split that shots come from. Sources count after their cap:
-    what is not trained on does not leak. Shots, and parallel text, which may be that of the shots' split, are
-    held against the evaluated items only.
+    Held out are the evaluated items and the whole split that shots come from, with their originals and
+    translations in the languages of the training data. Sources count after their cap: what is not trained on
+    does not leak. Shots, and parallel text, which may be that of the shots' split, are held against the
+    evaluated items only.
     """
     trained = [e for _, examples in loaded.sources for e in examples]
     trained += [*loaded.english.examples, *_examples(loaded.auxiliary)]
     evaluated = _examples(loaded.evaluation)
-    found = find_leaks(trained, [*evaluated, *_examples(loaded.development)])
-    return found + find_leaks([*loaded.corpus.examples, *_examples(loaded.shot_pool)], evaluated)
+    held_out = [*evaluated, *_examples(loaded.development)]
+    held_out += other_versions(held_out, {e.language for e in trained}, root)
+    return find_leaks(trained, held_out) + find_leaks(
+        [*loaded.corpus.examples, *_examples(loaded.shot_pool)], evaluated
+    )
 
 
 def _examples(splits: Mapping[Any, LoadedSplit]) -> list[Example]:
