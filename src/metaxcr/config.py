@@ -49,7 +49,9 @@ class Run(Section):
 class Encoder(Section):
     """The frozen multilingual encoder and its trunk cache."""
 
-    name: str = "embedded"  # "embedded", a folder, or a name on the Hugging Face hub
+    # "embedded", a folder, a name on the Hugging Face hub, or "random:NAME": the shape of a known encoder
+    # ("random-tiny:NAME": a small one of its family) with random weights, for trying things out offline
+    name: str = "embedded"
     revision: str | None = None  # commit or tag on the hub
     prefix: str | None = None  # None: "query: " for the E5 family, nothing otherwise
     max_tokens: Count = 128  # a text; longer contexts are cut and counted, longer choices are an error

@@ -61,6 +61,13 @@ def test_segments_of_a_pair_matter_for_bert(bert: Any) -> None:
     assert not torch.allclose(bert.encoder.embed(pair).hidden, bert.encoder.embed(flat).hidden, atol=1e-2)
 
 
+def test_word_embeddings_are_the_rows_of_the_vocabulary(family: Any) -> None:
+    encoder = family.encoder
+    assert encoder.word_embeddings.shape == (encoder.vocabulary, encoder.width) == (5 + 19, 32)
+    assert torch.equal(encoder.word_embeddings, family.model.embeddings.word_embeddings.weight)
+    assert not encoder.word_embeddings.requires_grad
+
+
 def test_positions_start_after_the_padding_index(family: Any) -> None:
     roberta = family.model.config.model_type != "bert"
     assert family.encoder.first_position == (2 if roberta else 0)

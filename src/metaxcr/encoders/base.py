@@ -150,6 +150,7 @@ class FrozenEncoder:
         fingerprint: Checksum of the weights and the tokenizer; part of every cache key.
         tokenizer: Turns texts into token ids.
         embeddings: The ``transformers`` embedding module.
+        word_embeddings: (vocabulary, width) rows of the word embeddings alone, as a tied output layer needs.
         layers: All transformer layers, float32.
         prefix: Written before every text (``"query: "`` for the E5 family).
         first_position: Position id of the first token (0 for BERT, padding index + 1 for XLM-R).
@@ -162,6 +163,7 @@ class FrozenEncoder:
     fingerprint: str
     tokenizer: Tokenizer
     embeddings: nn.Module
+    word_embeddings: Tensor
     layers: nn.ModuleList
     prefix: str
     first_position: int
@@ -174,6 +176,11 @@ class FrozenEncoder:
     def width(self) -> int:
         """Width of a token vector."""
         return len(self.layer(0, torch.float32).norm2)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids."""
+        return len(self.word_embeddings)
 
     @property
     def depth(self) -> int:

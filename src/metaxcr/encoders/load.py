@@ -22,6 +22,8 @@ from metaxcr.encoders.base import (
     WholeText,
     truncate,
 )
+from metaxcr.encoders.random_weights import random_model
+from metaxcr.encoders.shapes import random_name
 from metaxcr.errors import UserError
 
 EMBEDDED = "embedded"
@@ -139,6 +141,7 @@ def wrap(name: str, model: Any, tokenizer: Tokenizer, *, prefix: str, fingerprin
         fingerprint=fingerprint,
         tokenizer=tokenizer,
         embeddings=embeddings.requires_grad_(False).eval(),
+        word_embeddings=model.get_input_embeddings().weight.detach(),
         layers=layers.requires_grad_(False).eval(),
         prefix=prefix,
         first_position=first,
@@ -152,7 +155,8 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
     """Load an encoder by name.
 
     Args:
-        name: ``"embedded"``, a folder written by ``save_pretrained``, or a name on the Hugging Face hub.
+        name: ``"embedded"``, a folder written by ``save_pretrained``, a name on the Hugging Face hub, or
+            ``random:NAME`` for random weights (see :mod:`metaxcr.encoders.random_weights`).
         prefix: Written before every text. Default: ``"query: "`` for the E5 family, otherwise nothing.
         revision: Commit or tag on the hub.
 
@@ -169,28 +173,49 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
         model = embedded.build_model(image)
         embedded_tokenizer = embedded.EmbeddedTokenizer(image)
         return wrap(name, model, embedded_tokenizer, prefix=prefix, fingerprint=embedded.SHA256)
+    random = random_name(name)
+    if random is not None:
+        model, hashing, fingerprint = random_model(random)
+        return wrap(name, model, hashing, prefix=prefix, fingerprint=fingerprint)
     model, tokenizer = _pretrained(name, revision)
     fingerprint = _checksum(model, tokenizer)
     return wrap(name, model, HubTokenizer(tokenizer), prefix=prefix, fingerprint=fingerprint)
 
 
+def read_config(name: str, revision: str | None = None) -> Any:
+    """Read the configuration of an encoder from a folder or the hub.
+
+    Raises:
+        UserError: There is none, or it is of an unsupported family.
+    """
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise _cannot_load(name, error) from error
+    check_family(name, config)
+    return config
+
+
+def _cannot_load(name: str, error: Exception) -> UserError:
+    reason = str(error).strip().split("\n")[0]
+    return UserError(
+        f"encoder {name!r} cannot be loaded: {reason}",
+        "encoder.name",
+        f"give a folder, a hub name that is reachable from here, or {EMBEDDED!r}",
+    )
+
+
 def _pretrained(name: str, revision: str | None) -> tuple[Any, Any]:
     """Load model and tokenizer with ``transformers``; the model must be complete, the tokenizer fast."""
     where: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    config = read_config(name, revision)  # refuses a family before hundreds of megabytes are fetched
     try:
-        config = AutoConfig.from_pretrained(name, **where)
-        check_family(name, config)  # before hundreds of megabytes are fetched
         tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, **where)
         model, report = AutoModel.from_pretrained(
             name, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **where
         )
     except (OSError, ValueError, ImportError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"encoder {name!r} cannot be loaded: {reason}",
-            "encoder.name",
-            f"give a folder, a hub name that is reachable from here, or {EMBEDDED!r}",
-        ) from error
+        raise _cannot_load(name, error) from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:  # transformers fills them with random numbers and only warns
         raise UserError(

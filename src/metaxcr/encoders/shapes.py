@@ -1,0 +1,179 @@
+"""The shapes of encoders: layers, width and parameters, counted from a configuration without any weights.
+
+The published configurations of the encoders that this package knows by name ship with it, so parameter shares
+can be computed, and encoders of the true size built, without a network.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from metaxcr.errors import UserError
+
+PUBLISHED = Path(__file__).parent / "published"
+RANDOM, TINY = "random", "random-tiny"  # prefixes of encoder names, see metaxcr.encoders.random_weights
+TINY_SIZES = {  # in the words of every family's configuration
+    **dict.fromkeys(("hidden_size", "dim"), 64),
+    **dict.fromkeys(("num_hidden_layers", "n_layers"), 4),
+    **dict.fromkeys(("num_attention_heads", "n_heads"), 4),
+    **dict.fromkeys(("intermediate_size", "hidden_dim"), 128),
+    "vocab_size": 2048,
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is known about an encoder without looking anywhere.
+
+    Attributes:
+        name: Its short name.
+        hub: Its name on the Hugging Face hub; None for the embedded encoder.
+        licence: Of its weights.
+        pooler: Whether its parameters count a pooling layer, which this package does not use.
+        config: Its configuration, ``model_type`` included.
+    """
+
+    name: str
+    hub: str | None
+    licence: str
+    pooler: bool
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an encoder's configuration says about its size.
+
+    Attributes:
+        name: As the user gave it.
+        family: Its ``model_type``.
+        depth: Number of layers.
+        width: Of a token vector.
+        vocabulary: Rows of the word embeddings.
+        parameters: All of them, embeddings and a pooling layer included, as published sizes count.
+        embedding_parameters: Those of the embeddings alone: words, positions, segments, their LayerNorm.
+    """
+
+    name: str
+    family: str
+    depth: int
+    width: int
+    vocabulary: int
+    parameters: int
+    embedding_parameters: int
+
+    @property
+    def embedding_share(self) -> float:
+        """Share of the parameters that are embeddings."""
+        return self.embedding_parameters / self.parameters
+
+
+def known() -> list[str]:
+    """Short names of the encoders whose configuration ships with the package, the embedded one first."""
+    return sorted(
+        (path.stem for path in PUBLISHED.glob("*.json")), key=lambda n: (n != "embedded", n.lower())
+    )
+
+
+def published(name: str) -> Published | None:
+    """Look up an encoder by its short name or its name on the hub; None where it is not a known one."""
+    stem = name.rpartition("/")[2]
+    path = PUBLISHED / f"{stem}.json"
+    if stem not in known():  # a file system may not care about case
+        return None
+    found = Published(name=stem, **json.loads(path.read_text(encoding="utf-8")))
+    return found if name in (stem, found.hub) else None
+
+
+@dataclass(frozen=True)
+class RandomName:
+    """The name of an encoder with random weights, taken apart.
+
+    Attributes:
+        tiny: Whether it is scaled down.
+        base: The known encoder whose configuration it has.
+        seed: Of its weights.
+    """
+
+    tiny: bool
+    base: Published
+    seed: int
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its configuration: the published one, scaled down where the name says so."""
+        if not self.tiny:
+            return self.base.config
+        config = {key: TINY_SIZES.get(key, value) for key, value in self.base.config.items()}
+        for key, value in config.items():
+            if key.endswith("_token_id"):
+                config[key] = value if value < config["vocab_size"] else value % 8
+        return config
+
+
+def random_name(name: str) -> RandomName | None:
+    """Read ``random:NAME``, ``random-tiny:NAME``, either with ``@SEED``; None where it is no such name.
+
+    Raises:
+        UserError: The encoder is not a known one, or the seed is no number.
+    """
+    prefix, colon, rest = name.partition(":")
+    if not colon or prefix not in (RANDOM, TINY):
+        return None
+    base, at, seed = rest.partition("@")
+    encoder = published(base)
+    if encoder is None:
+        raise UserError(
+            f"no shape of an encoder {base!r} ships with the package",
+            f"encoder.name {name!r}",
+            f"known are {', '.join(known())}",
+        )
+    if at and not seed.isdecimal():
+        raise UserError(f"{seed!r} is no seed", f"encoder.name {name!r}", f"write {prefix}:{base}@1")
+    return RandomName(prefix == TINY, encoder, int(seed or 0))
+
+
+@cache
+def shape(name: str, revision: str | None = None) -> Shape:
+    """Count an encoder's layers, width and parameters, without its weights.
+
+    Args:
+        name: A known encoder, by short name or hub name; ``random:NAME`` or ``random-tiny:NAME``; a folder;
+            or any other name on the hub, of which only the configuration is fetched.
+        revision: Commit or tag on the hub.
+
+    Raises:
+        UserError: There is no such encoder, or it is of an unsupported family.
+    """
+    import torch
+    from transformers import AutoModel
+
+    random, encoder = random_name(name), published(name)
+    if random is not None:
+        config, pooler = build_config(random.config), random.base.pooler
+    elif encoder is not None and not Path(name).is_dir():
+        config, pooler = build_config(encoder.config), encoder.pooler
+    else:
+        from metaxcr.encoders.load import read_config
+
+        config, pooler = read_config(name, revision), True
+    with torch.device("meta"):
+        model = AutoModel.from_config(config, **({} if pooler else {"add_pooling_layer": False}))
+    return Shape(
+        name=name,
+        family=config.model_type,
+        depth=config.num_hidden_layers,
+        width=config.hidden_size,
+        vocabulary=config.vocab_size,
+        parameters=sum(p.numel() for p in model.parameters()),
+        embedding_parameters=sum(p.numel() for p in model.embeddings.parameters()),
+    )
+
+
+def build_config(settings: dict[str, Any]) -> Any:
+    """Make a ``transformers`` configuration of a published one."""
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(**settings)
