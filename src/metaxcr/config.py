@@ -24,6 +24,9 @@ RepairStep = Literal[
 ]
 
 
+LearnerName = Literal["fomaml", "maml", "multi-task", "reptile", "sequential"]
+
+
 class Section(BaseModel):
     """A group of settings; immutable, unknown keys refused."""
 
@@ -129,15 +132,21 @@ class Meta(Section):
     steps: Annotated[int, Field(ge=0)] = 400  # episodes
     support: Count = 16  # questions a support batch
     query: Count = 16  # questions a query batch
-    learner: Literal["fomaml", "reptile"] = "fomaml"
+    learner: Literal["fomaml", "maml", "multi-task", "reptile", "sequential"] = (
+        "fomaml"  # see docs/learners.md
+    )
+    first_order: bool = False  # leave out second derivatives (maml)
     inner_steps: Count = 1  # K
     inner_rate: Rate = 0.05  # alpha
+    tasks_per_step: Count = 1  # episodes whose mean direction makes one outer step
     outer_rate: Rate = 1e-3  # peak; linear warm-up, then linear decay to a tenth
+    own_rate: Rate = 0.01  # the same for what a learner learns beside the parameters
     warmup: Share = 0.1  # share of the steps
     average: Share = 0.25  # last share of the steps whose parameters are averaged
     reward: Count = 16  # questions a reward batch
     alignment: Weight = 0.0  # weight of the contrastive term on parallel text in the outer objective
     pairs: Annotated[int, Field(ge=2)] = 32  # sentence pairs an episode
+    health_every: Count = 10  # episodes between two looks at the support loss after the inner loop
 
 
 class Ctml(Meta):

@@ -1,7 +1,8 @@
 """Meta-learning over the adapter parameters: inner loop, learners, outer optimiser, all pure functions."""
 
+from metaxcr.meta.diverged import Diverged
 from metaxcr.meta.inner import inner_loop, value_and_grad
-from metaxcr.meta.learners import LEARNERS, Adapted, Learner, fomaml, reptile
+from metaxcr.meta.learners import LEARNERS, Adapted, Learner, Losses, make_learner
 from metaxcr.meta.optim import Adam, Averager, schedule
 
 __all__ = [
@@ -9,10 +10,11 @@ __all__ = [
     "Adam",
     "Adapted",
     "Averager",
+    "Diverged",
     "Learner",
-    "fomaml",
+    "Losses",
     "inner_loop",
-    "reptile",
+    "make_learner",
     "schedule",
     "value_and_grad",
 ]

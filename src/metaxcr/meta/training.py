@@ -1,15 +1,16 @@
 """The meta-training loop: sample a source, adapt on its support, learn from the query, pay the sampler."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from metaxcr.config import Meta
+from metaxcr.meta.diverged import require_finite
 from metaxcr.meta.inner import Objective, Params
-from metaxcr.meta.learners import LEARNERS
+from metaxcr.meta.learners import Adapted, Losses, make_learner
 from metaxcr.meta.optim import Adam, Averager, schedule
 from metaxcr.sampling.base import Sampler
 from metaxcr.scoring.batch import Batch, Parallel
@@ -28,12 +29,14 @@ class Episode:
         query: B_q.
         parallel: Parallel sentences for the alignment term, or None.
         about: What the events file says about the episode.
+        target: Two batches of target-task data that share no question, for learners that want them.
     """
 
     support: Batch
     query: Batch
     parallel: Parallel | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    target: tuple[Batch, Batch] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,18 +58,31 @@ class Curriculum:
 
 @dataclass(frozen=True)
 class MetaState:
-    """Everything the loop remembers between two steps."""
+    """Everything the loop remembers between two episodes.
+
+    Attributes:
+        step: Episodes done.
+        phi: Task adapter and scorer.
+        adam: Of the outer optimiser for phi.
+        average: Of the last part of training.
+        sampler: Of the sampler.
+        own: The learner's own meta-parameters (Meta-SGD's rates); no part of the result.
+        own_adam: Of the outer optimiser for them.
+        gathered: Sum of the directions since the last outer update, of ``phi`` and ``own`` by prefix.
+    """
 
     step: int
     phi: Params
     adam: State
     average: State
     sampler: State
+    own: Params = field(default_factory=dict)
+    own_adam: State = field(default_factory=dict)
+    gathered: Params = field(default_factory=dict)
 
     def tensors(self) -> State:
         """Flatten for a checkpoint (the step is kept beside it)."""
-        parts = {"phi": self.phi, "adam": self.adam, "average": self.average, "sampler": self.sampler}
-        return {f"{part}/{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
+        return {f"{part}/{name}": t for part in PARTS for name, t in getattr(self, part).items()}
 
     @staticmethod
     def from_tensors(step: int, tensors: State) -> "MetaState":
@@ -75,16 +91,21 @@ class MetaState:
         Tensors are copied: one that is mapped from a file need not be aligned in memory, and then the last
         bits of what is computed from it may differ.
         """
-        parts: dict[str, State] = {"phi": {}, "adam": {}, "average": {}, "sampler": {}}
+        parts: dict[str, State] = {part: {} for part in PARTS}
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")
             parts[part][name] = tensor.clone()
         return MetaState(step, **parts)
 
 
-def start(phi: Params, sampler_state: State) -> MetaState:
+PARTS = [f.name for f in fields(MetaState) if f.name != "step"]
+
+
+def start(phi: Params, sampler_state: State, settings: Meta) -> MetaState:
     """The state before the first step."""
-    return MetaState(0, phi, Adam().init(phi), Averager.init(), sampler_state)
+    own = make_learner(settings).init(phi)
+    adam, own_adam = (Adam().init(params) if params else {} for params in (phi, own))
+    return MetaState(0, phi, adam, Averager.init(), sampler_state, own, own_adam)
 
 
 def meta_train(
@@ -108,7 +129,10 @@ def meta_train(
         purpose: Keeps the random numbers of stages apart.
 
     Yields:
-        After every step the new state and a dict of what happened, with the token-passes it took.
+        After every episode the new state and a dict of what happened, with the token-passes it took.
+
+    Raises:
+        Diverged: A loss, a reward or a direction is not finite. The last state yielded is still good.
 
     Source:
         MetaXCR (arXiv 2503.06531); reward as in Meta-RTL (arXiv 2409.19075).
@@ -127,59 +151,107 @@ def meta_step(
     seed: int,
     purpose: str,
 ) -> tuple[MetaState, dict[str, Any]]:
-    """One episode, one outer update and one payment to the sampler; arguments as for :func:`meta_train`."""
-    t, phi, psi = state.step, state.phi, state.sampler
-    learner, adam, averager = LEARNERS[settings.learner], Adam(), Averager(settings.steps, settings.average)
+    """One episode, its payment to the sampler, and its outer update; arguments as for :func:`meta_train`."""
+    t, phi, psi, learner = state.step, state.phi, state.sampler, make_learner(settings)
 
-    # i ~ pi_psi(. | state_t)
-    sampled = curriculum.uses_source(t)
+    # i ~ pi_psi(. | state_t), unless the method has an order of its own
     probabilities = sampler.probabilities(psi)
-    i = int(rng(seed, f"{purpose}/source", t).choice(len(probabilities), p=probabilities)) if sampled else -1
+    i = learner.source(t, settings.steps, len(probabilities)) if curriculum.uses_source(t) else -1
+    sampled = i is None
+    if i is None:
+        i = int(rng(seed, f"{purpose}/source", t).choice(len(probabilities), p=probabilities))
 
     # phi' = phi - alpha * grad L(B_s; phi), K times; direction from L(B_q; phi')
     episode = curriculum.episode(t, i)
-    adapted = learner(
-        lambda p: model.loss(p, episode.support),
-        query_objective(model, episode, settings.alignment),
-        phi,
-        settings.inner_steps,
-        settings.inner_rate,
-    )
+    losses = losses_of(model, episode, settings.alignment)
+    adapted = learner.adapt(losses, phi, state.own)
+    passes, inner_losses = token_passes(episode, adapted), list(adapted.inner_losses)
+    if t % settings.health_every == 0:  # one look at where the last inner step led to
+        inner_losses.append(float(evaluate(losses.support, adapted.phi)))
+        passes["health"] = episode.support.tokens
+    require_finite(t, {"support loss": inner_losses, "query loss": adapted.query_loss})
 
     # r = L(B_T; phi) - L(B_T; phi'), the same B_T, float32, before the outer update
-    reward, reward_tokens = None, 0
+    reward = None
     if sampled and sampler.wants_reward:
         target = curriculum.reward_batch(t)
         before, after = (model.question_loss(p, target, torch.float32) for p in (phi, adapted.phi))
-        reward, reward_tokens = before - after, 2 * target.tokens
+        reward, passes["reward"] = before - after, 2 * target.tokens
+        require_finite(t, {"reward": reward})
     psi = sampler.update(psi, i, reward or 0.0) if sampled else psi
 
-    # phi <- outer optimiser along the direction
-    rate = settings.outer_rate * schedule(t, settings.steps, settings.warmup)
-    phi, moments = adam.update(adapted.direction, state.adam, phi, rate)
-    average = averager.update(state.average, phi, t)
+    # phi <- outer optimiser along the mean direction of the last M episodes
+    state = outer_update(replace(state, sampler=psi), adapted, settings)
     event = {
         **episode.about,
         "probabilities": dict(zip(curriculum.sources, probabilities.round(6).tolist(), strict=True)),
         "support_loss": adapted.support_loss,
+        "inner_losses": inner_losses,
         "query_loss": adapted.query_loss,
+        **adapted.notes,
         "reward": reward,
-        "token_passes": token_passes(episode, settings) + reward_tokens,
+        "passes": passes,
+        "token_passes": sum(passes.values()),
     }
-    return MetaState(t + 1, phi, moments, average, psi), event
+    return state, event
 
 
-def query_objective(model: ChoiceModel, episode: Episode, weight: float) -> Objective:
-    """L(B_q; .); where the episode has parallel sentences its weighted mean with the alignment term."""
-    parallel = episode.parallel
-    if parallel is None or not weight:
-        return lambda phi: model.loss(phi, episode.query)
-    return lambda phi: (
-        (model.loss(phi, episode.query) + weight * model.alignment(phi, parallel)) / (1 + weight)
-    )
+def outer_update(state: MetaState, adapted: Adapted, settings: Meta) -> MetaState:
+    """Gather a direction; every ``tasks_per_step`` episodes, and at the end, move phi along their mean."""
+    t, size = state.step, settings.tasks_per_step
+    require_finite(t, {"direction": [*adapted.direction.values(), *adapted.own.values()]})
+    parts = {"phi": adapted.direction, "own": adapted.own}
+    new = {f"{part}/{n}": g for part, direction in parts.items() for n, g in direction.items()}
+    gathered = {n: g + state.gathered[n] if state.gathered else g for n, g in new.items()}
+    phi, moments, own, own_moments = state.phi, state.adam, state.own, state.own_adam
+    if (t + 1) % size == 0 or t + 1 == settings.steps:
+        adam, share, count = Adam(), schedule(t, settings.steps, settings.warmup), t % size + 1
+        mean = {n: g / count for n, g in gathered.items()}
+        phi, moments = adam.update(_part(mean, "phi/"), moments, phi, settings.outer_rate * share)
+        if own:
+            own, own_moments = adam.update(_part(mean, "own/"), own_moments, own, settings.own_rate * share)
+        require_finite(t, {"phi": list(phi.values())})
+        gathered = {}
+    average = Averager(settings.steps, settings.average).update(state.average, phi, t)
+    return MetaState(t + 1, phi, moments, average, state.sampler, own, own_moments, gathered)
 
 
-def token_passes(episode: Episode, settings: Meta) -> int:
-    """Cost of an episode's updates: a token's forward pass counts 1, its backward pass 2."""
-    parallel = sum(len(trunk.hidden) for trunk, _ in episode.parallel) if episode.parallel else 0
-    return 3 * (settings.inner_steps * episode.support.tokens + episode.query.tokens + parallel)
+def losses_of(model: ChoiceModel, episode: Episode, weight: float) -> Losses:
+    """An episode's losses as functions of phi.
+
+    L(B_q; .): where the episode has parallel sentences, its weighted mean with the alignment term.
+    """
+
+    def query(phi: Params) -> Tensor:
+        loss = model.loss(phi, episode.query)
+        if episode.parallel is None or not weight:
+            return loss
+        return (loss + weight * model.alignment(phi, episode.parallel)) / (1 + weight)
+
+    target: tuple[Objective, Objective] | None = None
+    if episode.target is not None:
+        one, other = episode.target
+        target = lambda phi: model.loss(phi, one), lambda phi: model.loss(phi, other)
+    return Losses(lambda phi: model.loss(phi, episode.support), query, target)
+
+
+@torch.no_grad()
+def evaluate(objective: Objective, phi: Params) -> float:
+    """A loss as a number."""
+    return float(objective(phi))
+
+
+def token_passes(episode: Episode, adapted: Adapted) -> dict[str, int]:
+    """Cost of what a learner did, part by part: a token's forward pass counts 1, its backward pass 2."""
+    tokens = {"support": episode.support.tokens, "query": episode.query.tokens}
+    if episode.target is not None:
+        tokens |= {"target_support": episode.target[0].tokens, "target_query": episode.target[1].tokens}
+    passes = {part: n * tokens[part] for part, n in adapted.passes.items()}
+    if episode.parallel is not None:
+        sentences = sum(len(trunk.hidden) for trunk, _ in episode.parallel)
+        passes["alignment"] = adapted.passes["query"] * sentences
+    return passes
+
+
+def _part(tensors: Params, prefix: str) -> Params:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -17,9 +17,14 @@ SCORER = "scorer"
 
 
 def mean_pool(hidden: Tensor, lengths: Tensor) -> Tensor:
-    """Mean over each text's tokens, in float32: (tokens, width), (texts,) -> (texts, width)."""
-    pooled: Tensor = torch.segment_reduce(hidden.float(), "mean", lengths=lengths, axis=0)
-    return pooled
+    """Mean over each text's tokens, in float32 or better: (tokens, width), (texts,) -> (texts, width).
+
+    The same bits as ``torch.segment_reduce``, which cannot be differentiated twice.
+    """
+    hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+    text = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+    sums = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add(0, text, hidden)
+    return sums / lengths[:, None]
 
 
 def dual_directions(unit: Tensor, weight: Tensor, questions: Questions) -> Tensor:

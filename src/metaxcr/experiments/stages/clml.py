@@ -22,5 +22,5 @@ def clml(run: RunContext, unit: str, seed: int) -> None:
         draw,
     )
     phi, sampler_state = ctml_result(run, seed)
-    state = run.meta(unit, "clml", seed, curriculum, settings, start(phi, sampler_state))
+    state = run.meta(unit, "clml", seed, curriculum, settings, start(phi, sampler_state, settings))
     run.folder.save_state(f"clml.seed{seed}", Averager.result(state.average, state.phi))

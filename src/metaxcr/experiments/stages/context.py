@@ -108,4 +108,6 @@ class RunContext:
 
 
 def _round(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_round(v) for v in value]
     return round(value, 6) if isinstance(value, float) else value

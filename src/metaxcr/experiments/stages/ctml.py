@@ -18,7 +18,7 @@ def ctml(run: RunContext, unit: str, seed: int) -> None:
     draw = Draw(run.store, seed, "ctml")
     curriculum = cross_task(run.material.english, run.material.parallel, settings, draw)
     fresh = build_model(run.config, run.model.adapted.encoder, seed).params()
-    begin = start(fresh, run.sampler.init(derive(seed, "sampler")))
+    begin = start(fresh, run.sampler.init(derive(seed, "sampler")), settings)
     state = run.meta(unit, "ctml", seed, curriculum, settings, begin)
     phi = Averager.result(state.average, state.phi)
     sampler = {f"sampler/{name}": tensor for name, tensor in state.sampler.items()}

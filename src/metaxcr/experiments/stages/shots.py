@@ -28,7 +28,7 @@ def few_shot(run: RunContext, unit: str, seed: int, language: str) -> None:
         Draw(run.store, seed, purpose),
     )
     phi, sampler_state = ctml_result(run, seed)
-    begin, about = start(phi, sampler_state), {"language": language}
+    begin, about = start(phi, sampler_state, settings), {"language": language}
     state = run.meta(unit, "clml", seed, curriculum, settings, begin, purpose, about)
     phi = run.finetune(Averager.result(state.average, state.phi), shots, seed)
     run.folder.save_state(f"few-shot.{language}.seed{seed}", phi)

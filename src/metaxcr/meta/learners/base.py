@@ -1,0 +1,96 @@
+"""The learner protocol: from one episode to a direction for the outer optimiser."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from metaxcr.meta.inner import Objective, Params
+
+# Cost of one token in token-passes, where a forward pass is the unit.
+FORWARD = 1
+GRADIENT = 3  # forward 1, backward 2
+HESSIAN = 6  # product with a vector: forward 1, backward 2, and back through both of them once more
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses of one episode as functions of phi.
+
+    Attributes:
+        support: L(B_s; .).
+        query: L(B_q; .), with the alignment term where there is one.
+        target: Two batches of target-task data that share no question; for learners with ``wants_target``.
+    """
+
+    support: Objective
+    query: Objective
+    target: tuple[Objective, Objective] | None = None
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What one episode yields.
+
+    Attributes:
+        direction: What the outer optimiser descends along, by parameter name.
+        phi: phi'_K, the parameters adapted on the support batch alone (what the sampler's reward looks at);
+            for a learner without inner loop one virtual step.
+        inner_losses: L(B_s; phi'_k) for k = 0 .. K-1: before every inner step.
+        query_loss: The query objective where the learner takes its gradient.
+        passes: Token-passes for each token of a part ("support", "query", "target_support", "target_query").
+        own: Direction for the learner's own parameters, by name; see :meth:`Learner.init`.
+        notes: Further numbers for the events file.
+    """
+
+    direction: Params
+    phi: Params
+    inner_losses: list[float]
+    query_loss: float
+    passes: dict[str, int]
+    own: Params = field(default_factory=dict)
+    notes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def support_loss(self) -> float:
+        """L(B_s; phi), before the inner loop."""
+        return self.inner_losses[0]
+
+
+class Learner(Protocol):
+    """A learner is a pure function of phi and, where it has any, of meta-parameters of its own."""
+
+    @property
+    def wants_target(self) -> bool:
+        """Whether episodes have to bring two batches of target-task data."""
+        ...
+
+    def init(self, phi: Params) -> Params:
+        """The learner's own meta-parameters before the first step; most have none.
+
+        They are learned by the outer optimiser beside phi and saved with it, but are no part of the result.
+        """
+        ...
+
+    def source(self, step: int, steps: int, sources: int) -> int | None:
+        """The source of an episode, for methods with a fixed order; None leaves it to the sampler."""
+        ...
+
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+        """Learn from one episode; the arguments are left alone."""
+        ...
+
+
+class Plain:
+    """What most learners have in common: nothing of their own, the sampler chooses, no target batches."""
+
+    @property
+    def wants_target(self) -> bool:
+        """No."""
+        return False
+
+    def init(self, phi: Params) -> Params:
+        """None."""
+        return {}
+
+    def source(self, step: int, steps: int, sources: int) -> int | None:
+        """The sampler's choice."""
+        return None

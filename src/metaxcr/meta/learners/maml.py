@@ -1,0 +1,40 @@
+"""MAML and its first-order approximation."""
+
+from dataclasses import dataclass
+
+from metaxcr.meta.inner import Params, inner_path, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Plain
+from metaxcr.meta.second_order import pull_back
+
+
+@dataclass(frozen=True)
+class Maml(Plain):
+    """MAML: the gradient of L(B_q; phi'_K) with respect to phi, through the K inner steps.
+
+    direction = (I - alpha H_1) (I - alpha H_2) ... (I - alpha H_K) grad L(B_q; phi'_K), with H_k the Hessian
+    of the support loss at phi'_(k-1). *First order* (FOMAML) takes every bracket for I.
+
+    Args:
+        steps: Inner steps K.
+        alpha: Inner learning rate.
+        first_order: Leave the second derivatives out.
+
+    Source:
+        Finn et al. 2017 (ICML), algorithm 1; section 5.2 for the first-order form.
+    """
+
+    steps: int
+    alpha: float
+    first_order: bool = False
+
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        inner = [losses.support] * self.steps
+        path, inner_losses = inner_path(inner, phi, self.alpha)
+        query_loss, direction = value_and_grad(losses.query, path[-1])
+        support_passes = GRADIENT * self.steps
+        if not self.first_order:
+            direction, _ = pull_back(inner, path, self.alpha, direction)
+            support_passes += HESSIAN * self.steps
+        passes = {"support": support_passes, "query": GRADIENT}
+        return Adapted(direction, path[-1], inner_losses, query_loss, passes)

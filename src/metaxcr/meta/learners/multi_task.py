@@ -1,0 +1,46 @@
+"""The baselines without inner loop: plain multi-task training, and sequential transfer."""
+
+from dataclasses import dataclass
+
+from metaxcr.meta.inner import Params, descend, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Plain
+
+
+@dataclass(frozen=True)
+class MultiTask(Plain):
+    """Plain multi-task training: direction = (grad L(B_s; phi) + grad L(B_q; phi)) / 2.
+
+    Sees the same batches as a meta-learner at the same cost as FOMAML with one inner step.
+
+    Args:
+        alpha: Of the virtual step phi' = phi - alpha grad L(B_s; phi) that the sampler's reward looks at.
+
+    Source:
+        Caruana 1997 (Multitask Learning).
+    """
+
+    alpha: float
+
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        support_loss, support = value_and_grad(losses.support, phi)
+        query_loss, query = value_and_grad(losses.query, phi)
+        direction = {n: (g + query[n]) / 2 for n, g in support.items()}
+        passes = {"support": GRADIENT, "query": GRADIENT}
+        return Adapted(direction, descend(phi, support, self.alpha), [support_loss], query_loss, passes)
+
+
+@dataclass(frozen=True)
+class Sequential(MultiTask):
+    """Sequential transfer: plain training on one source after another, in their order in the configuration.
+
+    The English part of the target task is the last source, so the target task comes last. The sampler is not
+    asked, and is not paid.
+
+    Source:
+        As a baseline; the idea is STILTs (Phang et al. 2018, arXiv 1811.01088).
+    """
+
+    def source(self, step: int, steps: int, sources: int) -> int | None:
+        """The steps are shared out evenly."""
+        return step * sources // steps

@@ -1,0 +1,33 @@
+"""Reptile."""
+
+from dataclasses import dataclass
+
+from metaxcr.meta.inner import Params, inner_loop
+from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Plain
+
+
+@dataclass(frozen=True)
+class Reptile(Plain):
+    """Reptile: an inner path over the support batch and then the query batch; descends along phi - phi'_end.
+
+    The direction is divided by alpha, so that it has the scale of a sum of gradients: plain descent with
+    rate beta * alpha is phi <- phi + beta (phi'_end - phi), and Adam sees the same scale as with FOMAML.
+
+    Args:
+        steps: Inner steps K on the support batch; one more on the query batch follows.
+        alpha: Inner learning rate.
+
+    Source:
+        Nichol et al. 2018 (arXiv 1803.02999), algorithm 1.
+    """
+
+    steps: int
+    alpha: float
+
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        adapted, inner_losses = inner_loop([losses.support] * self.steps, phi, self.alpha)
+        end, query_losses = inner_loop([losses.query], adapted, self.alpha)
+        direction = {name: (p - end[name]) / self.alpha for name, p in phi.items()}
+        passes = {"support": GRADIENT * self.steps, "query": GRADIENT}
+        return Adapted(direction, adapted, inner_losses, query_losses[0], passes)
