@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -40,7 +40,7 @@ class Run(Section):
     seeds: Annotated[list[int], AfterValidator(_distinct)] = Field(default=[0, 1, 2], min_length=1)
     threads: Count | None = None  # None: as many as there are cores
     checkpoint_every: Count = 100  # steps
-    regimes: list[Literal["zero-shot", "zero-shot-aux", "few-shot"]] = [
+    regimes: list[Literal["zero-shot", "zero-shot-aux", "few-shot", "pooled-shots"]] = [
         "zero-shot",
         "zero-shot-aux",
         "few-shot",
@@ -102,7 +102,10 @@ class Auxiliary(Section):
 
     task: str
     split: str = "train"
-    languages: list[str] = Field(min_length=1)
+    languages: list[str] = Field(min_length=1)  # never used for itself where one of them is tested
+    # None: all of them; else for each tested language so many, the nearest ones by the encoder's vectors of
+    # target.parallel
+    nearest: Count | None = None
 
 
 class ParallelText(Section):
@@ -154,14 +157,33 @@ class Ctml(Meta):
 
     # B_q from the sampled source, or from the English target data
     query_from: Literal["source", "target"] = "source"
+    # whose loss pays the sampler: English target data, once for all; or the k shots of the tested language, a
+    # CTML run for each language of the few-shot regime
+    reward_data: Literal["english", "shots"] = "english"
 
 
 class Clml(Meta):
     """Cross-lingual meta-learning."""
 
     cross_task: Share = 0.5  # share of cross-task episodes; the others are cross-lingual
-    few_shot_steps: Annotated[int, Field(ge=0)] = 12  # episodes a language in the few-shot regime
+    # who chooses the support language of a cross-lingual episode, where there are several: chance, or a
+    # second policy with the settings of ``sampler``, paid by the same reward
+    languages: Literal["uniform", "reinforce"] = "uniform"
+    # an adapter for each tested language (zero-shot-aux, pooled-shots), or one for all of them
+    per_language: bool = False
+    # what pays the sampler where there are shots: a half of them, or English target data
+    reward_data: Literal["shots", "english"] = "shots"
+    few_shot_steps: Annotated[int, Field(ge=0)] = 12  # episodes a language in the regimes with shots
     few_shot_rate: Rate = 1e-4  # peak of the outer rate there: k shots are few, and soon learned by heart
+
+    @model_validator(mode="after")
+    def _active(self) -> "Clml":
+        """Refuse what would have no effect."""
+        if self.languages != "uniform" and self.cross_task == 1:
+            raise ValueError("with cross_task: 1 no language is chosen; languages has to be uniform")
+        if self.languages != "uniform" and self.learner == "sequential":
+            raise ValueError("the learner sequential has an order of its own; languages has to be uniform")
+        return self
 
 
 class SamplerSettings(Section):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from metaxcr.config import SHIPPED, Config
 from metaxcr.errors import UserError
 
-ALGORITHM_VERSION = 1  # raised whenever the same settings and data may give other results
+ALGORITHM_VERSION = 2  # raised whenever the same settings and data may give other results
 
 
 def shipped() -> list[str]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from metaxcr.adaptation import curricula
-from metaxcr.adaptation.curricula import English
+from metaxcr.adaptation import draw
+from metaxcr.adaptation.draw import English
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.scoring.batch import Batch, TaskData
 
@@ -24,14 +24,14 @@ class Drawn:
 def origin(monkeypatch: pytest.MonkeyPatch) -> Callable[[Batch], Drawn]:
     """Tell the task, language and example ids of a batch that was drawn in this test."""
     known: dict[int, tuple[Batch, Drawn]] = {}
-    make = curricula.make_batch
+    make = draw.make_batch
 
     def recording(data: TaskData, rows: Sequence[int], store: TrunkStore) -> Batch:
         batch = make(data, rows, store)
         known[id(batch)] = (batch, Drawn(data.task, data.language, [data.ids[r] for r in rows]))
         return batch
 
-    monkeypatch.setattr(curricula, "make_batch", recording)
+    monkeypatch.setattr(draw, "make_batch", recording)
     return lambda batch: known[id(batch)][1]
 
 

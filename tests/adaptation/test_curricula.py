@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from metaxcr.adaptation.curricula import Draw, English, cross_lingual, cross_task, halves
+from metaxcr.adaptation.curricula import cross_lingual, cross_task
+from metaxcr.adaptation.draw import Draw, English, halves
 from metaxcr.config import Clml, Ctml
 from metaxcr.encoders.base import Ragged, Text
 from metaxcr.encoders.trunk import TrunkStore
@@ -83,28 +84,6 @@ def test_draws_depend_on_seed_purpose_and_step_alone(
     assert ids(0, "ctml", 5) == ids(0, "ctml", 5)
     others = [ids(1, "ctml", 5), ids(0, "clml", 5), ids(0, "ctml", 6)]
     assert ids(0, "ctml", 5) not in others
-
-
-@pytest.mark.parametrize(("size", "first", "second"), [(2, 16, 1), (2, 1, 16), (5, 16, 1), (5, 4, 4)])
-def test_a_set_too_small_for_both_batches_is_split(
-    toy_task: Callable[..., TaskData], draw: Draw, origin: Origin, size: int, first: int, second: int
-) -> None:
-    one, other = (origin(b).ids for b in draw.two_batches(toy_task(size=size), first, second, 0))
-    assert one
-    assert other
-    assert len(set(one + other)) == size
-
-
-def test_one_question_is_too_few_for_an_episode(toy_task: Callable[..., TaskData], draw: Draw) -> None:
-    with pytest.raises(UserError, match="toy"):
-        draw.two_batches(toy_task(size=1), 4, 4, 0)
-
-
-def test_a_batch_larger_than_its_set_is_the_set(
-    toy_task: Callable[..., TaskData], draw: Draw, origin: Origin
-) -> None:
-    data = toy_task(size=3)
-    assert sorted(origin(draw.batch(data, 10, "rows", 0)).ids) == sorted(data.ids)
 
 
 # --- parallel text
@@ -210,7 +189,7 @@ def test_few_shot_queries_and_rewards_are_disjoint_halves_that_are_swapped_half_
 ) -> None:
     settings = Clml(steps=10, support=4, query=16, reward=16)
     others, parts = {"en": english.sources["target"]}, halves(shots)
-    curriculum = cross_lingual(english, {"et": shots}, others, parts, {}, settings, draw)
+    curriculum = cross_lingual(english, {"et": shots}, others, None, {}, settings, draw)
     seen = []
     for step in range(10):
         query = origin(curriculum.episode(step, step % 2 - 1).query)
@@ -227,15 +206,69 @@ def test_few_shot_support_in_cross_lingual_episodes_is_english(
     english: English, shots: TaskData, draw: Draw, origin: Origin
 ) -> None:
     others = {"en": english.sources["target"]}
-    curriculum = cross_lingual(english, {"et": shots}, others, halves(shots), {}, Clml(), draw)
+    curriculum = cross_lingual(english, {"et": shots}, others, None, {}, Clml(), draw)
     support = origin(curriculum.episode(0, -1).support)
     assert (support.task, support.language) == ("target", "en")
 
 
-@pytest.mark.parametrize("size", [2, 8, 9, 16])
-def test_halves_share_nothing_and_miss_nothing(toy_task: Callable[..., TaskData], size: int) -> None:
-    shots = toy_task(size=size)
-    one, other = halves(shots)
-    assert one.ids + other.ids == shots.ids
-    assert len(one) == size // 2
-    assert len(one.questions) == len(one)
+def test_with_english_rewards_all_shots_are_queries(
+    english: English, shots: TaskData, draw: Draw, origin: Origin
+) -> None:
+    others = {"en": english.sources["target"]}
+    curriculum = cross_lingual(english, {"et": shots}, others, english.reward, {}, Clml(query=16), draw)
+    assert set(origin(curriculum.episode(0, 0).query).ids) == set(shots.ids)
+    assert origin(curriculum.reward_batch(0)).language == "en"
+
+
+def test_pooled_shots_never_meet_their_translations_nor_the_rewards(
+    english: English, toy_task: Callable[..., TaskData], draw: Draw, origin: Origin
+) -> None:
+    """In several languages at once, an item is in one of support, query and reward at most."""
+    pool = {language: toy_task("pool", language, size=16) for language in ("et", "sw", "th")}
+    others = {"en": english.sources["target"], **pool}
+    settings = Clml(steps=40, support=8, query=8, reward=8)
+    curriculum = cross_lingual(english, pool, others, None, {}, settings, draw)
+    pairs = set()
+    for step in range(40):
+        episode = curriculum.episode(step, -1)
+        support, query = origin(episode.support), origin(episode.query)
+        reward = origin(curriculum.reward_batch(step))
+        assert not set(query.ids) & set(reward.ids)
+        if support.task == "pool":
+            assert not set(support.ids) & (set(query.ids) | set(reward.ids))
+        pairs.add((support.language, query.language))
+    assert {one for one, _ in pairs} == {"en", "et", "sw", "th"}
+    assert all(one != other for one, other in pairs)
+
+
+def test_a_sampler_chooses_support_languages_where_it_is_asked_to(
+    english: English, auxiliary: dict[str, TaskData], draw: Draw, origin: Origin
+) -> None:
+    settings = Clml(languages="reinforce")
+    curriculum = cross_lingual(english, auxiliary, auxiliary, english.reward, {}, settings, draw)
+    assert curriculum.sources == ["one", "two", "target", "language sw", "language th", "language ta"]
+    assert all(curriculum.uses_source(step) for step in range(9))
+    queries = set()
+    for step in range(30):
+        episode = curriculum.episode(step, 4)
+        assert origin(episode.support).language == "th"
+        assert episode.about["kind"] == "cross-lingual"
+        queries.add(origin(episode.query).language)
+    assert queries == {"sw", "ta"}
+    assert curriculum.episode(0, 2).about["kind"] == "cross-task"
+
+
+def test_one_support_language_leaves_nothing_to_choose(english: English, shots: TaskData, draw: Draw) -> None:
+    others = {"en": english.sources["target"]}
+    settings = Clml(languages="reinforce", cross_task=0)
+    curriculum = cross_lingual(english, {"et": shots}, others, None, {}, settings, draw)
+    assert curriculum.sources == ["one", "two", "target"]
+    assert not curriculum.uses_source(0)
+
+
+def test_shots_pay_ctml_where_they_are_given(
+    english: English, shots: TaskData, draw: Draw, origin: Origin
+) -> None:
+    curriculum = cross_task(english, {}, Ctml(reward=16), draw, shots)
+    assert set(origin(curriculum.reward_batch(0)).ids) == set(shots.ids)
+    assert origin(curriculum.reward_batch(0)).language == "et"

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaxcr.adaptation.curricula import Draw
+from metaxcr.adaptation.draw import Draw
 from metaxcr.adaptation.finetune import finetune
 from metaxcr.config import Finetune
 from metaxcr.encoders.trunk import TrunkStore
@@ -36,7 +36,7 @@ def test_a_fixed_number_of_steps_on_the_shots_and_nothing_else(
         return loss(phi, batch)
 
     monkeypatch.setattr(model, "loss", recording)
-    steps = list(finetune(model, model.params(), shots, SETTINGS, draw))
+    steps = list(finetune(model, model.params(), [shots], SETTINGS, draw))
 
     assert len(steps) == len(seen) == 12
     assert all(drawn.language == "et" and len(set(drawn.ids)) == 6 for drawn, _ in seen)
@@ -61,7 +61,7 @@ def test_fine_tuning_is_adam_on_the_batch_loss_and_averages_the_last_half(
         losses.append(loss.item())
         path.append({n: p.detach().clone() for n, p in leaves.items()})
 
-    steps = list(finetune(model, model.params(), shots, SETTINGS, draw))
+    steps = list(finetune(model, model.params(), [shots], SETTINGS, draw))
 
     assert [loss for _, loss, _ in steps] == pytest.approx(losses, rel=1e-3)
     for name in leaves:
@@ -78,7 +78,7 @@ def test_the_shots_are_learned_and_phi_is_left_alone(
     before = {n: p.clone() for n, p in phi.items()}
     settings = SETTINGS.model_copy(update={"steps": 100})
 
-    *_, (tuned, _, _) = finetune(model, phi, shots, settings, draw)
+    *_, (tuned, _, _) = finetune(model, phi, [shots], settings, draw)
 
     whole = draw.batch(shots, 6, "check", 0)
     with torch.no_grad():

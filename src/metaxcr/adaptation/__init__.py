@@ -1,4 +1,4 @@
-"""CTML, CLML and few-shot fine-tuning: what each stage draws its batches from."""
+"""CTML, CLML and fine-tuning on shots: what each stage draws its batches from."""
 
 from metaxcr.adaptation.curricula import cross_lingual, cross_task
 from metaxcr.adaptation.finetune import finetune

@@ -6,94 +6,36 @@ CLML: *cross-task* episodes (support: English source; query: target language) an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
+from metaxcr.adaptation.draw import Draw, English, halves
 from metaxcr.config import Clml, Ctml, Meta
-from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
+from metaxcr.meta.learners import make_learner
 from metaxcr.meta.training import Curriculum, Episode
-from metaxcr.scoring.batch import Batch, Parallel, TaskData, make_batch
-from metaxcr.tasks.seeding import rng
+from metaxcr.scoring.batch import Batch, Parallel, TaskData
 
-
-@dataclass(frozen=True)
-class English:
-    """The English data of a run.
-
-    Attributes:
-        sources: Source task -> its examples; the target task's own source part is one of them.
-        query: Query part of the English target data.
-        reward: Reward part of it.
-        target: Name in ``sources`` of the target task's source part.
-    """
-
-    sources: Mapping[str, TaskData]
-    query: TaskData | None
-    reward: TaskData
-    target: str
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Draws batches for one stage of one seed.
-
-    Attributes:
-        store: Trunk activations.
-        seed: Of the run.
-        purpose: Of the stage; two stages never share a stream.
-    """
-
-    store: TrunkStore
-    seed: int
-    purpose: str
-
-    def rng(self, what: str, step: int) -> np.random.Generator:
-        """The generator for one thing at one step."""
-        return rng(self.seed, f"{self.purpose}/{what}", step)
-
-    def batch(self, data: TaskData, size: int, what: str, step: int) -> Batch:
-        """A batch without repetition; the whole set where it is smaller than ``size``."""
-        rows = self.rng(what, step).choice(len(data), min(size, len(data)), replace=False)
-        return make_batch(data, rows.tolist(), self.store)
-
-    def two_batches(self, data: TaskData, first: int, second: int, step: int) -> tuple[Batch, Batch]:
-        """Two batches of one set that share no question (a set too small for both is split in proportion)."""
-        if len(data) < 2:
-            raise UserError(
-                f"{data.task} has no question left for a query", "sources", "raise its cap to 2 or more"
-            )
-        order = self.rng("rows", step).permutation(len(data))[: first + second].tolist()
-        cut = min(max(1, round(len(order) * first / (first + second))), len(order) - 1)
-        return make_batch(data, order[:cut], self.store), make_batch(data, order[cut:], self.store)
-
-    def parallel(self, texts: Mapping[str, Sequence[int]], pairs: int, step: int) -> Parallel | None:
-        """Sentence pairs of English and one other language, the languages in turn; None without any."""
-        languages = [language for language in texts if language != "en"]
-        if not languages:
-            return None
-        language = languages[step % len(languages)]
-        rows = self.rng("pairs", step).choice(len(texts["en"]), min(pairs, len(texts["en"])), replace=False)
-        one, other = (self.store.gather([texts[name][r] for r in rows]) for name in ("en", language))
-        return (one, "en"), (other, language)
+Texts = Mapping[str, Sequence[int]]  # language -> numbers of its sentences in the trunk store, aligned
+LANGUAGE = "language "  # begins the name of an arm that is a support language
 
 
 def cross_task(
-    english: English, parallel: Mapping[str, Sequence[int]], settings: Ctml, draw: Draw
+    english: English, parallel: Texts, settings: Ctml, draw: Draw, shots: TaskData | None = None
 ) -> Curriculum:
     """CTML's episodes.
 
     Args:
         english: Sources and parts of the English target data.
-        parallel: Language -> numbers of its sentences, in the same order; empty without parallel text.
+        parallel: Unlabelled sentences for the alignment term; empty without parallel text.
         settings: Of the stage.
         draw: Draws batches.
+        shots: Pay the sampler by the loss on these (``ctml.reward_data: shots``), all of them: no episode of
+            CTML learns from them. None: by the English reward part.
 
     Raises:
         UserError: Queries are to come from the English target data, but there is no such part.
     """
-    names = list(english.sources)
+    names, paying = list(english.sources), english.reward if shots is None else shots
+    at_target = english.query or english.sources[english.target]
     if settings.query_from == "target" and english.query is None:
         raise UserError(
             "no English target data for queries", "target.english.query", "give it a share above 0"
@@ -106,10 +48,11 @@ def cross_task(
             query = draw.batch(english.query, settings.query, "query", step)
         else:
             support, query = draw.two_batches(source, settings.support, settings.query, step)
-        return Episode(support, query, _pairs(parallel, settings, draw, step), {"source": names[i]})
+        about, pairs = {"source": names[i]}, _pairs(parallel, settings, draw, step)
+        return Episode(support, query, pairs, about, _target(at_target, settings, draw, step))
 
     def reward_batch(step: int) -> Batch:
-        return draw.batch(english.reward, settings.reward, "reward", step)
+        return draw.batch(paying, settings.reward, "reward", step)
 
     return Curriculum(names, lambda step: True, episode, reward_batch)
 
@@ -118,61 +61,96 @@ def cross_lingual(
     english: English,
     target: Mapping[str, TaskData],
     others: Mapping[str, TaskData],
-    reward: TaskData | tuple[TaskData, TaskData],
-    parallel: Mapping[str, Sequence[int]],
+    reward: TaskData | None,
+    parallel: Texts,
     settings: Clml,
     draw: Draw,
 ) -> Curriculum:
     """CLML's episodes, of both types.
 
+    Query languages are drawn uniformly. The support language of a cross-lingual episode is drawn uniformly
+    from the other languages, or (``clml.languages``) by a sampler of its own, whose arms follow the sources
+    in ``Curriculum.sources``; the query language is then drawn from those other than the support's.
+
     Args:
         english: Sources.
         target: Query language -> labelled target-task data in it.
-        others: Support language -> target-task data for cross-lingual episodes; never the query's own
-            language.
-        reward: B_T's data; or halves A and B of the shots: A serves as query and B as reward, swapped
-            half-way.
+        others: Support language -> target-task data for cross-lingual episodes.
+        reward: B_T's data; None: the target data are shots and serve as both, half A as queries and half B
+            as rewards, swapped half-way.
         parallel: As in :func:`cross_task`.
         settings: Of the stage.
         draw: Draws batches.
 
     Raises:
         UserError: Cross-lingual episodes are wanted, but a language has no other one to take support from.
+
+    Source:
+        MetaXCR (arXiv 2503.06531), "two types of cross-lingual meta-adaptation"; how they mix is ours.
     """
     names, languages = list(english.sources), list(target)
     if settings.cross_task < 1:
         _need_others(languages, others)
+    arms = [name for name in others if set(languages) - {name}]
+    sampled = samples_languages(settings, arms)
 
-    def is_cross_task(step: int) -> bool:
-        return bool(draw.rng("kind", step).random() < settings.cross_task)
-
-    def half(step: int) -> int:
-        return int(step >= settings.steps / 2)
+    def half(data: TaskData, step: int, which: int) -> TaskData:
+        """Half A (0) or B (1) of shots, swapped half-way; the whole of other data."""
+        return halves(data)[(which + int(step >= settings.steps / 2)) % 2] if reward is None else data
 
     def episode(step: int, i: int) -> Episode:
-        language = languages[int(draw.rng("language", step).integers(len(languages)))]
-        data = reward[half(step)] if isinstance(reward, tuple) else target[language]
-        query = draw.batch(data, settings.query, "query", step)
-        if i >= 0:
-            kind, source, support_data = "cross-task", names[i], english.sources[names[i]]
+        if 0 <= i < len(names):
+            kind, support_data = "cross-task", english.sources[names[i]]
+            language = draw.one_of(languages, "language", step)
         else:
-            candidates = [name for name in others if name != language]
-            other = candidates[int(draw.rng("other", step).integers(len(candidates)))]
-            kind, source, support_data = "cross-lingual", others[other].task, others[other]
-        support = draw.batch(support_data, settings.support, "rows", step)
-        about = {
-            "kind": kind,
-            "source": source,
-            "support_language": support.language,
-            "query_language": query.language,
-        }
-        return Episode(support, query, _pairs(parallel, settings, draw, step), about)
+            kind = "cross-lingual"
+            if i < 0:
+                language = draw.one_of(languages, "language", step)
+                other = draw.one_of([name for name in others if name != language], "other", step)
+            else:
+                other = arms[i - len(names)]
+                language = draw.one_of([name for name in languages if name != other], "language", step)
+            support_data = others[other]
+            if support_data is target.get(other):
+                support_data = half(support_data, step, 0)  # the rewards' items stay unseen in every language
+        query_data = half(target[language], step, 0)
+        support, query = draw.across(support_data, query_data, settings.support, settings.query, step)
+        about = _about(kind, support_data.task, support, query)
+        pairs = _pairs(parallel, settings, draw, step)
+        return Episode(support, query, pairs, about, _target(query_data, settings, draw, step))
 
     def reward_batch(step: int) -> Batch:
-        data = reward if isinstance(reward, TaskData) else reward[1 - half(step)]
+        data = reward
+        if data is None:
+            data = half(target[draw.one_of(languages, "reward-language", step)], step, 1)
         return draw.batch(data, settings.reward, "reward", step)
 
-    return Curriculum(names, is_cross_task, episode, reward_batch)
+    chosen = [*names, *(LANGUAGE + name for name in arms)] if sampled else names
+    return Curriculum(
+        chosen, lambda step: sampled or is_cross_task(settings, draw, step), episode, reward_batch
+    )
+
+
+def is_cross_task(settings: Clml, draw: Draw, step: int) -> bool:
+    """Whether the episode of a step is cross-task."""
+    return bool(draw.rng("kind", step).random() < settings.cross_task)
+
+
+def samples_languages(settings: Clml, arms: Sequence[str]) -> bool:
+    """Whether a sampler chooses support languages: it is asked for, and there is a choice."""
+    return settings.languages != "uniform" and len(arms) > 1
+
+
+def _target(data: TaskData, settings: Meta, draw: Draw, step: int) -> tuple[Batch, Batch] | None:
+    """Two batches of target-task data for the learners that want them: those with a phase on the target."""
+    if not make_learner(settings).wants_target:
+        return None
+    return draw.two_batches(data, settings.support, settings.query, step, "target")
+
+
+def _about(kind: str, source: str, support: Batch, query: Batch) -> dict[str, str]:
+    languages = {"support_language": support.language, "query_language": query.language}
+    return {"kind": kind, "source": source, **languages}
 
 
 def _need_others(languages: Sequence[str], others: Mapping[str, TaskData]) -> None:
@@ -185,11 +163,5 @@ def _need_others(languages: Sequence[str], others: Mapping[str, TaskData]) -> No
             )
 
 
-def halves(shots: TaskData) -> tuple[TaskData, TaskData]:
-    """Split shots into halves A and B: draws are nested, so each half is as stratified as the whole."""
-    middle = len(shots) // 2
-    return shots.subset(shots.ids[:middle]), shots.subset(shots.ids[middle:])
-
-
-def _pairs(parallel: Mapping[str, Sequence[int]], settings: Meta, draw: Draw, step: int) -> Parallel | None:
+def _pairs(parallel: Texts, settings: Meta, draw: Draw, step: int) -> Parallel | None:
     return draw.parallel(parallel, settings.pairs, step) if settings.alignment else None

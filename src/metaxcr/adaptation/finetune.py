@@ -1,8 +1,8 @@
 """Few-shot fine-tuning: a fixed number of steps on the shots, the last parameters averaged."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from metaxcr.adaptation.curricula import Draw
+from metaxcr.adaptation.draw import Draw
 from metaxcr.config import Finetune
 from metaxcr.meta.inner import Params, value_and_grad
 from metaxcr.meta.optim import Adam, Averager, schedule
@@ -11,7 +11,7 @@ from metaxcr.scoring.model import ChoiceModel
 
 
 def finetune(
-    model: ChoiceModel, phi: Params, shots: TaskData, settings: Finetune, draw: Draw
+    model: ChoiceModel, phi: Params, shots: Sequence[TaskData], settings: Finetune, draw: Draw
 ) -> Iterator[tuple[Params, float, int]]:
     """Fine-tune phi on labelled shots.
 
@@ -21,19 +21,20 @@ def finetune(
     Args:
         model: Scores batches.
         phi: The start.
-        shots: All of them, both halves.
-        settings: Steps, batch size, rate.
+        shots: All of them, both halves; of several languages each in turn, ``settings.steps`` batches each.
+        settings: Steps a language, batch size, rate.
         draw: Draws batches.
 
     Yields:
         After every step the averaged parameters so far, the loss before the step, and its token-passes.
     """
-    adam, averager = Adam(), Averager(settings.steps, settings.average)
+    total = settings.steps * len(shots)
+    adam, averager = Adam(), Averager(total, settings.average)
     moments, mean = adam.init(phi), averager.init()
-    for step in range(settings.steps):
-        batch = draw.batch(shots, settings.batch, "rows", step)
+    for step in range(total):
+        batch = draw.batch(shots[step % len(shots)], settings.batch, "rows", step)
         loss, gradient = value_and_grad(lambda p: model.loss(p, batch), phi)  # noqa: B023  (used within this step)
-        rate = settings.rate * schedule(step, settings.steps, settings.warmup)
+        rate = settings.rate * schedule(step, total, settings.warmup)
         phi, moments = adam.update(gradient, moments, phi, rate)
         mean = averager.update(mean, phi, step)
         yield averager.result(mean, phi), loss, 3 * batch.tokens

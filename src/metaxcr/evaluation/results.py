@@ -23,6 +23,7 @@ SCHEMA = 1
 DIGITS = 6  # of every float: enough for any use, and the same text on machines whose last bits differ
 SOURCE_LANGUAGE = "en"  # what was trained on is not part of an average over target languages
 BASELINE = "similarity"
+ALONE = "finetune-alone"  # fine-tuning without CLML, on the same labels as the other methods of its regime
 
 
 class Cell(NamedTuple):
@@ -159,12 +160,14 @@ def _average(cell: Cell, runs: Runs) -> dict[str, Any]:
 
 
 def _comparisons(cells: Iterable[Cell]) -> list[tuple[Cell, Cell]]:
-    """Every trained cell against the baseline; aux and few-shot against zero-shot."""
+    """Every trained cell against the baseline; whoever had labels against zero-shot; CLML against none."""
     listed = list(cells)
     pairs = [(a, b) for a in listed for b in listed if a.place == b.place]
     baseline = [(a, b) for a, b in pairs if a.regime != "none" and (b.regime, b.method) == ("none", BASELINE)]
-    informed = ("zero-shot-aux", "few-shot")
-    return baseline + [(a, b) for a, b in pairs if a.regime in informed and b.regime == "zero-shot"]
+    informed = ("zero-shot-aux", "few-shot", "pooled-shots")
+    more = [(a, b) for a, b in pairs if a.regime in informed and b.regime == "zero-shot"]
+    same = [(a, b) for a, b in pairs if (a.regime, a.k) == (b.regime, b.k) and b.method == ALONE != a.method]
+    return baseline + more + same
 
 
 def _difference(a: Cell, b: Cell, cells: Mapping[Cell, Runs]) -> dict[str, Any] | None:

@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from metaxcr.adaptation.curricula import English
+from metaxcr.adaptation.draw import English
+from metaxcr.adaptation.languages import Adaptation, nearest_languages, plan_adaptations, sentence_vectors
 from metaxcr.config import Config
 from metaxcr.encoders.base import Text
 from metaxcr.encoders.trunk import TrunkStore
@@ -32,6 +33,7 @@ class Material:
     Attributes:
         english: Sources and parts of the English target data.
         auxiliary: Language -> labelled data in it (regime zero-shot-aux).
+        adaptations: The runs of CLML on them.
         shot_pool: Language -> the examples that some seed draws as shots.
         shots: Seed -> ids of the shots, the same in all languages.
         evaluation: (language, "repaired" | "raw") -> the evaluated questions, encoded for the run's scorer.
@@ -45,6 +47,7 @@ class Material:
 
     english: English
     auxiliary: dict[str, TaskData] = field(default_factory=dict)
+    adaptations: list[Adaptation] = field(default_factory=list)
     shot_pool: dict[str, TaskData] = field(default_factory=dict)
     shots: dict[int, list[str]] = field(default_factory=dict)
     evaluation: dict[tuple[str, str], TaskData] = field(default_factory=dict)
@@ -54,6 +57,15 @@ class Material:
     repaired: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
     leaks: list[Leak] = field(default_factory=list)
+
+    @property
+    def auxiliary_for(self) -> dict[str, Adaptation]:
+        """Tested language -> the run of CLML whose parameters answer in it."""
+        return {language: one for one in self.adaptations for language in one.tested}
+
+    def shots_of(self, language: str, seed: int) -> TaskData:
+        """The shots of a seed in a language, in drawing order."""
+        return self.shot_pool[language].subset(self.shots[seed])
 
 
 @dataclass
@@ -121,7 +133,7 @@ def read_data(config: Config, root: Path | None) -> Loaded:
     corpus = ParallelCorpus({}, [], [])
     if target.parallel:
         text = target.parallel
-        corpus = load_parallel(text.corpus, text.split, text.languages, root=root)
+        corpus = load_parallel(text.corpus, text.split, _parallel_languages(config), root=root)
     capped = [
         (split, _cap(split.examples, source.cap))
         for split, source in zip(sources, config.sources, strict=True)
@@ -134,6 +146,14 @@ def read_data(config: Config, root: Path | None) -> Loaded:
     if loaded.leaks and not config.run.allow_leaks:
         raise leak_error(loaded.leaks, "sources, shots and parallel text against development and test items")
     return loaded
+
+
+def _parallel_languages(config: Config) -> list[str]:
+    """Languages whose parallel text is read: to align them, and to choose auxiliary languages by."""
+    target, auxiliary = config.target, config.target.auxiliary
+    assert target.parallel is not None
+    near = [*target.languages, *auxiliary.languages] if auxiliary and auxiliary.nearest else []
+    return list(dict.fromkeys([*target.parallel.languages, *near]))
 
 
 def _english_parts(config: Config, examples: list[Example]) -> dict[str, list[Example]]:
@@ -154,7 +174,8 @@ def _english_parts(config: Config, examples: list[Example]) -> dict[str, list[Ex
 def _development(config: Config, read: Read) -> dict[str, LoadedSplit]:
     """Load the split that shots come from, in every language, if a regime or the evaluation needs it."""
     target = config.target
-    if "few-shot" not in config.run.regimes and config.evaluate.split != target.shots_split:
+    with_shots = {"few-shot", "pooled-shots"} & set(config.run.regimes)
+    if not with_shots and config.evaluate.split != target.shots_split:
         return {}
     return {
         language: read(target.task, target.shots_split, language=language) for language in target.languages
@@ -255,14 +276,18 @@ def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progres
     parts = {name: encode(loaded.english, examples) for name, examples in loaded.parts.items()}
     sources[loaded.english.spec.id] = parts["source"]
     material = Material(English(sources, parts.get("query"), parts["reward"], loaded.english.spec.id))
-    material.auxiliary = {lang: encode(s, s.examples) for lang, s in loaded.auxiliary.items()}
+    material.adaptations = _adaptations(config, loaded, store)
+    used = {language for one in material.adaptations for language in one.auxiliary}
+    material.auxiliary = {lang: encode(s, s.examples) for lang, s in loaded.auxiliary.items() if lang in used}
     material.shot_pool = {lang: encode(s, s.examples) for lang, s in loaded.shot_pool.items()}
     material.evaluation = {key: encode(s, s.examples) for key, s in loaded.evaluation.items()}
     material.baseline = material.evaluation
     if kind != "dual":
         material.baseline = {key: encode(s, s.examples, "dual") for key, s in loaded.evaluation.items()}
+    aligned = config.target.parallel.languages if config.target.parallel else []
     for language, lines in loaded.corpus.sentences.items():
-        material.parallel[language] = store.ensure([Text(line) for line in lines])
+        if language in ("en", *aligned):
+            material.parallel[language] = store.ensure([Text(line) for line in lines])
     material.shots = loaded.shots
     material.checksums = {name: data_fingerprint(files) for name, files in sorted(loaded.files.items())}
     if config.target.shots_file is not None and loaded.shots:
@@ -273,6 +298,29 @@ def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progres
     material.leaks = loaded.leaks
     progress.finish()
     return material
+
+
+def _adaptations(config: Config, loaded: Loaded, store: TrunkStore) -> list[Adaptation]:
+    """Plan the runs of CLML on auxiliary languages, all of them or the nearest to each tested language."""
+    target, auxiliary = config.target, config.target.auxiliary
+    if auxiliary is None or not loaded.auxiliary:
+        return []
+    chosen: dict[str, list[str]] = {language: auxiliary.languages for language in target.languages}
+    if auxiliary.nearest:
+        if target.parallel is None:
+            raise UserError(
+                "the nearest languages are found by parallel text, and there is none",
+                "target.auxiliary.nearest",
+                "give target.parallel, or remove it",
+            )
+        sentences = loaded.corpus.sentences
+        near = dict.fromkeys([*target.languages, *auxiliary.languages])
+        vectors = {language: sentence_vectors(store, sentences[language]) for language in near}
+        chosen = nearest_languages(vectors, target.languages, auxiliary.languages, auxiliary.nearest)
+    tested = list(target.languages)
+    if config.evaluate.english and "en" not in auxiliary.languages and not config.clml.per_language:
+        tested, chosen = [*tested, "en"], {**chosen, "en": []}  # one more reported row, by the shared run
+    return plan_adaptations(tested, chosen, config.clml.per_language)
 
 
 def _place(split: LoadedSplit) -> str:

@@ -22,7 +22,7 @@ from metaxcr.experiments.folder import RunFolder, open_folder
 from metaxcr.experiments.prepare import Loaded, Material, prepare, read_data
 from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.stages import RunContext
-from metaxcr.experiments.units import units
+from metaxcr.experiments.units import check_regimes, units
 from metaxcr.files import user_cache
 from metaxcr.scoring.build import DTYPES, build_model
 from metaxcr.scoring.model import ChoiceModel
@@ -61,6 +61,7 @@ def run(
     """
     torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
     torch.use_deterministic_algorithms(True)
+    check_regimes(config)
     loaded = read_data(config, root)  # first, because mistakes in the data show within seconds
     folder = open_folder(out, config, describe_environment(config, command), resume=resume)
     try:
@@ -155,6 +156,8 @@ def announce(
     }
     if material.skipped:
         shares["skipped"] = material.skipped
+    if material.adaptations:
+        shares["auxiliary"] = {one.name: list(one.auxiliary) for one in material.adaptations}
     if material.leaks:
         shares["leaks"] = leak_summary(material.leaks)
     return shares
@@ -175,6 +178,9 @@ def announce_data(config: Config, material: Material, progress: Progress) -> Non
         known = f", target.k = {target.k} does not count" if k != target.k else ""
         used = f"k = {k}{known}" if k else "not used, because no regime needs shots"
         progress.say(f"shots from {target.shots_file}: {used}")
+    for one in material.adaptations:
+        used = ", ".join(f"{name} {len(material.auxiliary[name])}" for name in one.auxiliary)
+        progress.say(f"{one.name}: labels in {used}; tested in {', '.join(one.tested)}")
     if material.repaired:
         rows = ", ".join(f"{name} {count}" for name, count in sorted(material.repaired.items()))
         progress.say(f"repaired rows: {rows}")

@@ -1,13 +1,16 @@
 """What every stage of a run works with, and the shell around the meta-training loop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from safetensors import SafetensorError
 
 from metaxcr.adaptation import finetune
-from metaxcr.adaptation.curricula import Draw
-from metaxcr.config import Config, Meta
+from metaxcr.adaptation.curricula import LANGUAGE, is_cross_task
+from metaxcr.adaptation.draw import Draw
+from metaxcr.adaptation.two_samplers import SourcesAndLanguages
+from metaxcr.config import Clml, Config, Meta
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.experiments.environment import Costs
 from metaxcr.experiments.folder import RunFolder
@@ -15,11 +18,12 @@ from metaxcr.experiments.prepare import Material
 from metaxcr.experiments.progress import Progress
 from metaxcr.files import disk_error
 from metaxcr.meta.inner import Params
-from metaxcr.meta.training import Curriculum, MetaState, meta_train
-from metaxcr.sampling import Reinforce, Sampler, Uniform
+from metaxcr.meta.training import Curriculum, MetaState, meta_train, start
+from metaxcr.sampling import Reinforce, Sampler, State, Uniform
 from metaxcr.scoring.batch import TaskData
 from metaxcr.scoring.build import load_phi, save_phi
 from metaxcr.scoring.model import ChoiceModel
+from metaxcr.tasks.seeding import derive
 
 
 @dataclass
@@ -37,10 +41,15 @@ class RunContext:
     @property
     def sampler(self) -> Sampler:
         """The sampler over the run's sources."""
-        settings, n = self.config.sampler, len(self.material.english.sources)
-        if settings.kind == "uniform":
-            return Uniform(n)
-        return Reinforce(n, settings.hidden, settings.rate, settings.entropy, settings.window, settings.s_min)
+        n = len(self.material.english.sources)
+        return Uniform(n) if self.config.sampler.kind == "uniform" else self.reinforce(n)
+
+    def reinforce(self, arms: int) -> Sampler:
+        """A policy over so many arms, with the settings of the section ``sampler``."""
+        settings = self.config.sampler
+        return Reinforce(
+            arms, settings.hidden, settings.rate, settings.entropy, settings.window, settings.s_min
+        )
 
     def meta(
         self,
@@ -50,8 +59,9 @@ class RunContext:
         curriculum: Curriculum,
         settings: Meta,
         begin: MetaState,
-        purpose: str | None = None,
+        purpose: str,
         about: dict[str, Any] | None = None,
+        sampler: Sampler | None = None,
     ) -> MetaState:
         """Run the meta-training loop with events, checkpoints and progress, from the last checkpoint on.
 
@@ -62,18 +72,19 @@ class RunContext:
             curriculum: Draws the episodes.
             settings: Of the stage.
             begin: The state before the first step.
-            purpose: Of the random numbers; default: the stage.
+            purpose: Of the random numbers.
             about: What every event says besides.
+            sampler: Where it is not the one over the sources alone.
         """
         journal = self.folder.journal
         if journal.unit == unit:
             begin = MetaState.from_tensors(journal.step, self.folder.state)
-        state, purpose = begin, purpose or stage
+        state, sampler = begin, sampler or self.sampler
         with self.costs.stage(stage):
-            steps = meta_train(self.model, curriculum, self.sampler, settings, begin, seed, purpose)
+            steps = meta_train(self.model, curriculum, sampler, settings, begin, seed, purpose)
             for state, event in steps:
                 self.costs.add_passes(stage, event.pop("token_passes"))
-                event = {k: _round(v) for k, v in event.items()}
+                event = {k: _round(v) for k, v in _by_kind(event).items()}
                 self.folder.log(
                     {"stage": stage, "seed": seed, "step": state.step - 1, **(about or {}), **event}
                 )
@@ -85,10 +96,41 @@ class RunContext:
                     self.folder.write_json("costs.json", self.costs.summary())
         return state
 
-    def finetune(self, phi: Params, shots: TaskData, seed: int) -> Params:
-        """Fine-tune on all shots, with events and costs."""
-        draw = Draw(self.store, seed, f"finetune/{shots.language}")
-        about = {"stage": "finetune", "seed": seed, "language": shots.language, "k": len(shots)}
+    def adapt(
+        self,
+        unit: str,
+        seed: int,
+        curriculum: Curriculum,
+        settings: Clml,
+        phi: Params,
+        sampler_state: State,
+        draw: Draw,
+        about: dict[str, Any],
+    ) -> MetaState:
+        """Run CLML from where CTML ended, with a second sampler where the curriculum has languages to choose.
+
+        Args:
+            unit: Of work, by which the journal knows it.
+            seed: Of the run.
+            curriculum: From :func:`metaxcr.adaptation.cross_lingual`.
+            settings: Of the stage.
+            phi: After CTML.
+            sampler_state: The source sampler's after CTML.
+            draw: What the curriculum draws with.
+            about: What every event says besides.
+        """
+        sampler, languages = self.sampler, len(curriculum.sources) - len(self.material.english.sources)
+        if languages:
+            sampler = SourcesAndLanguages(
+                sampler, self.reinforce(languages), lambda step: is_cross_task(settings, draw, step)
+            )
+            sampler_state = sampler.join(sampler_state, derive(seed, f"{draw.purpose}/languages"))
+        begin = start(phi, sampler_state, settings)
+        return self.meta(unit, "clml", seed, curriculum, settings, begin, draw.purpose, about, sampler)
+
+    def finetune(self, phi: Params, shots: Sequence[TaskData], draw: Draw, about: dict[str, Any]) -> Params:
+        """Fine-tune on all shots, of several languages in turn, with events and costs."""
+        about = {"stage": "finetune", "seed": draw.seed, **about, "k": len(shots[0])}
         with self.costs.stage("finetune"):
             steps = finetune(self.model, phi, shots, self.config.finetune, draw)
             for step, (tuned, loss, passes) in enumerate(steps):
@@ -105,6 +147,18 @@ class RunContext:
         except (OSError, SafetensorError) as error:
             raise disk_error(error, folder) from error
         load_phi(folder, self.model)
+
+
+def _by_kind(event: dict[str, Any]) -> dict[str, Any]:
+    """Tell the probabilities of sources and of support languages apart; name those that were asked."""
+    names = event["probabilities"]
+    languages = {n.removeprefix(LANGUAGE): p for n, p in names.items() if n.startswith(LANGUAGE)}
+    if not languages:
+        return event
+    event = {key: value for key, value in event.items() if key != "probabilities"}
+    if any(languages.values()):
+        return event | {"language_probabilities": languages}
+    return event | {"probabilities": {n: p for n, p in names.items() if not n.startswith(LANGUAGE)}}
 
 
 def _round(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from metaxcr.adaptation import cross_task
-from metaxcr.adaptation.curricula import Draw
+from metaxcr.adaptation.draw import Draw
 from metaxcr.experiments.stages.context import RunContext
 from metaxcr.meta.inner import Params
 from metaxcr.meta.optim import Averager
@@ -12,23 +12,37 @@ from metaxcr.scoring.build import build_model
 from metaxcr.tasks.seeding import derive
 
 
-def ctml(run: RunContext, unit: str, seed: int) -> None:
-    """Meta-learn once per seed, for all languages and regimes."""
-    settings = run.config.ctml
-    draw = Draw(run.store, seed, "ctml")
-    curriculum = cross_task(run.material.english, run.material.parallel, settings, draw)
+def ctml(run: RunContext, unit: str, seed: int, language: str | None = None) -> None:
+    """Meta-learn once per seed, for all languages and regimes.
+
+    Args:
+        run: What the stages work with.
+        unit: Name of the unit of work.
+        seed: Of the run.
+        language: Whose shots pay the sampler (``ctml.reward_data: shots``): a run of its own, for the regime
+            few-shot in that language alone. None: English target data do.
+    """
+    settings, material, name = run.config.ctml, run.material, _name(seed, language)
+    draw = Draw(run.store, seed, f"ctml/{language}" if language else "ctml")
+    shots = material.shots_of(language, seed) if language else None
+    curriculum = cross_task(material.english, material.parallel, settings, draw, shots)
     fresh = build_model(run.config, run.model.adapted.encoder, seed).params()
     begin = start(fresh, run.sampler.init(derive(seed, "sampler")), settings)
-    state = run.meta(unit, "ctml", seed, curriculum, settings, begin)
+    about = {"language": language} if language else None
+    state = run.meta(unit, "ctml", seed, curriculum, settings, begin, purpose=draw.purpose, about=about)
     phi = Averager.result(state.average, state.phi)
-    sampler = {f"sampler/{name}": tensor for name, tensor in state.sampler.items()}
-    run.folder.save_state(f"ctml.seed{seed}", {**phi, **sampler})
-    if seed == run.config.run.seeds[0]:
+    sampler = {f"sampler/{key}": tensor for key, tensor in state.sampler.items()}
+    run.folder.save_state(name, {**phi, **sampler})
+    if seed == run.config.run.seeds[0] and not language:
         run.publish("meta", phi)
 
 
-def ctml_result(run: RunContext, seed: int) -> tuple[Params, dict[str, Any]]:
-    """Parameters after CTML, and the sampler's state, from which CLML goes on."""
-    tensors = run.folder.load_state(f"ctml.seed{seed}")
+def ctml_result(run: RunContext, seed: int, language: str | None = None) -> tuple[Params, dict[str, Any]]:
+    """Parameters after CTML, and the sampler's state, from which CLML goes on; arguments as there."""
+    tensors = run.folder.load_state(_name(seed, language))
     sampler = {k.removeprefix("sampler/"): v for k, v in tensors.items() if k.startswith("sampler/")}
     return {k: v for k, v in tensors.items() if not k.startswith("sampler/")}, sampler
+
+
+def _name(seed: int, language: str | None) -> str:
+    return f"ctml.{language}.seed{seed}" if language else f"ctml.seed{seed}"

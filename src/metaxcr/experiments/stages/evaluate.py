@@ -2,25 +2,33 @@
 
 from metaxcr.evaluation.predict import predict
 from metaxcr.evaluation.predictions import Predictions
+from metaxcr.evaluation.results import ALONE
 from metaxcr.experiments.stages.context import RunContext
 from metaxcr.experiments.stages.ctml import ctml_result
 from metaxcr.meta.inner import Params
 from metaxcr.scoring.batch import TaskData
 from metaxcr.scoring.build import build_model
 
-METHODS = {"none": "similarity", "zero-shot": "ctml", "zero-shot-aux": "clml", "few-shot": "finetune"}
+METHODS = {
+    "none": ("similarity",),
+    "zero-shot": ("ctml",),
+    "zero-shot-aux": ("clml",),
+    "few-shot": ("finetune",),
+    "pooled-shots": ("finetune", ALONE),
+}
 
 
 def evaluate(run: RunContext, unit: str, regime: str, seed: int | None) -> None:
-    """Predict every evaluated language and write the predictions."""
+    """Predict every evaluated language that the regime covers and write the predictions."""
     languages = {language for language, _ in run.material.evaluation}
-    if regime == "few-shot":
+    if regime in ("few-shot", "pooled-shots"):
         languages &= run.material.shot_pool.keys()
     if regime == "zero-shot-aux":
-        languages -= run.material.auxiliary.keys()
+        languages &= run.material.auxiliary_for.keys()
     with run.costs.stage("evaluate"):
         for done, language in enumerate(sorted(languages)):
-            _predict(run, language, METHODS[regime], regime, seed)
+            for method in METHODS[regime]:
+                _predict(run, language, method, regime, seed)
             run.progress.update(unit, done + 1, len(languages))
 
 
@@ -31,21 +39,40 @@ def _predict(run: RunContext, language: str, method: str, regime: str, seed: int
         model = build_model(run.config, run.model.adapted.encoder, 0, kind="dual")
         sets, phi = [run.material.baseline[language, kind] for kind in kinds], model.params()
     else:
+        assert seed is not None
         sets = [run.material.evaluation[language, kind] for kind in kinds]
-        phi = _phi(run, regime, seed, language)
+        phi = _phi(run, regime, method, seed, language)
     probabilities, tokens = predict(model, phi, sets, run.store)
     run.costs.add_passes("evaluate", tokens)
     for kind, data, p in zip(kinds, sets, probabilities, strict=True):
         _record(run, data, kind, method, regime, seed, p).write(run.folder.path / "predictions")
 
 
-def _phi(run: RunContext, regime: str, seed: int | None, language: str) -> Params:
-    if regime == "few-shot":
-        return run.folder.load_state(f"few-shot.{language}.seed{seed}")
+def _phi(run: RunContext, regime: str, method: str, seed: int, language: str) -> Params:
+    """The parameters that answer in a language under a regime."""
+    if regime == "zero-shot":
+        return ctml_result(run, seed)[0]
     if regime == "zero-shot-aux":
-        return run.folder.load_state(f"clml.seed{seed}")
-    assert seed is not None
-    return ctml_result(run, seed)[0]
+        name = run.material.auxiliary_for[language].name
+    elif regime == "few-shot":
+        name = f"few-shot.{language}"
+    elif method == ALONE:
+        name = "pooled-alone"
+    else:
+        name = f"pooled.{language}" if run.config.clml.per_language else "pooled"
+    return run.folder.load_state(f"{name}.seed{seed}")
+
+
+def _labels(run: RunContext, regime: str, seed: int | None, language: str) -> tuple[int, int]:
+    """Labels used in the tested language, and in all languages but English together."""
+    material = run.material
+    if regime == "zero-shot-aux":
+        used = material.auxiliary_for[language].auxiliary
+        return 0, sum(len(material.auxiliary[name]) for name in used)
+    if seed is None or regime not in ("few-shot", "pooled-shots"):
+        return 0, 0
+    k = len(material.shots[seed])
+    return k, k * (len(material.shot_pool) if regime == "pooled-shots" else 1)
 
 
 def _record(
@@ -57,8 +84,7 @@ def _record(
     seed: int | None,
     probabilities: list[list[float]],
 ) -> Predictions:
-    k = len(run.material.shots[seed]) if regime == "few-shot" and seed is not None else 0
-    auxiliary = sum(len(d) for d in run.material.auxiliary.values())
+    k, total = _labels(run, regime, seed, data.language)
     return Predictions(
         task=data.task,
         lang=data.language,
@@ -68,7 +94,7 @@ def _record(
         method=method,
         seed=seed,
         k=k,
-        total_labels=auxiliary if regime == "zero-shot-aux" else k,
+        total_labels=total,
         ids=data.ids,
         probabilities=probabilities,
         labels=data.questions.labels.tolist(),
