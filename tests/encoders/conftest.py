@@ -10,15 +10,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
-from transformers import (
-    BertConfig,
-    BertModel,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaModel,
-    XLMRobertaConfig,
-    XLMRobertaModel,
-)
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from metaxcr.encoders.base import FrozenEncoder, TokenizedText
 from metaxcr.encoders.load import HubTokenizer, load_encoder, wrap
@@ -41,6 +33,11 @@ class Family:
     model: Any
     tokenizer: PreTrainedTokenizerFast
     encoder: FrozenEncoder
+
+    @property
+    def without_segments(self) -> bool:
+        """Whether the model knows nothing of a pair's two parts."""
+        return not getattr(self.model.config, "type_vocab_size", 0)
 
 
 def _bert_tokenizer() -> PreTrainedTokenizerFast:
@@ -76,46 +73,66 @@ def _roberta_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def _family(name: str) -> Family:
-    vocabulary = 5 + len(WORDS)
+RELATIVE = {  # with so few buckets, the longest texts here need logarithmic ones
+    "type_vocab_size": 0,
+    "relative_attention": True,
+    "position_buckets": 8,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+}
+ROTARY = {  # a window of 2 tokens to either side is shorter than most texts here
+    "local_attention": 4,
+    "global_rope_theta": 1000.0,
+    "local_rope_theta": 10.0,
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0),
+}
+ROBERTA = {"max_position_embeddings": 42, "pad_token_id": 1, "type_vocab_size": 1}
+MODELS: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "distilbert": {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64},
+    "deberta-v2": RELATIVE,
+    "modernbert": ROTARY,
+    "xlm-roberta": ROBERTA,
+    "roberta": ROBERTA,
+}
+
+
+def make_family(name: str, **settings: Any) -> Family:
+    """A random model of three layers, 32 wide, for texts of at most 40 tokens, with a tokenizer."""
+    settings = {
+        "vocab_size": 5 + len(WORDS),
+        "max_position_embeddings": 40,
+        **SIZES,
+        **MODELS[name],
+        **settings,
+    }
+    if name == "distilbert":
+        settings = {k: v for k, v in settings.items() if k not in SIZES}
+    if name == "modernbert":
+        settings.pop("initializer_range")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        if name == "bert":
-            model: Any = BertModel(BertConfig(vocab_size=vocabulary, max_position_embeddings=40, **SIZES))
-            tokenizer = _bert_tokenizer()
-        else:
-            kinds: dict[str, Any] = {
-                "xlm-roberta": (XLMRobertaConfig, XLMRobertaModel),
-                "roberta": (RobertaConfig, RobertaModel),
-            }
-            config, architecture = kinds[name]
-            model = architecture(
-                config(
-                    vocab_size=vocabulary,
-                    max_position_embeddings=42,
-                    pad_token_id=1,
-                    type_vocab_size=1,
-                    **SIZES,
-                )
-            )
-            tokenizer = _roberta_tokenizer()
+        model = AutoModel.from_config(AutoConfig.for_model(name, **settings))
         # transformers starts biases at 0 and LayerNorms at 1: equality must be shown with other numbers
         for parameter in model.parameters():
             parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    tokenizer = _roberta_tokenizer() if "roberta" in name else _bert_tokenizer()
     encoder = wrap(name, model.eval(), HubTokenizer(tokenizer), prefix="", fingerprint=name)
     return Family(model, tokenizer, encoder)
 
 
-@pytest.fixture(scope="session", params=["bert", "xlm-roberta", "roberta"])
+@pytest.fixture(scope="session", params=list(MODELS))
 def family(request: pytest.FixtureRequest) -> Family:
     """Each supported family in turn."""
-    return _family(request.param)
+    return make_family(request.param)
 
 
 @pytest.fixture(scope="session")
 def bert() -> Family:
     """The BERT family alone."""
-    return _family("bert")
+    return make_family("bert")
 
 
 @pytest.fixture(scope="session")
@@ -128,8 +145,9 @@ def padded_forward() -> Callable[[Any, list[TokenizedText]], Tensor]:
         ids = torch.tensor([t.ids + [pad] * (longest - len(t.ids)) for t in tokenized])
         mask = torch.tensor([[1] * len(t.ids) + [0] * (longest - len(t.ids)) for t in tokenized])
         segments = torch.tensor([t.segments + [0] * (longest - len(t.ids)) for t in tokenized])
+        more = {"token_type_ids": segments} if getattr(model.config, "type_vocab_size", 0) else {}
         with torch.no_grad():
-            hidden = model(input_ids=ids, attention_mask=mask, token_type_ids=segments).last_hidden_state
+            hidden = model(ids, attention_mask=mask, **more).last_hidden_state
         kept: Tensor = hidden[mask.bool()]
         return kept
 

@@ -1,4 +1,4 @@
-"""A frozen BERT-family encoder that can be entered and left between any two layers.
+"""A frozen encoder that can be entered and left between any two layers.
 
 Activations are *ragged*: the tokens of all texts of a batch stand one after another in one (tokens, width)
 matrix, so the matrix products, nearly all of the work, never touch padding. Only attention looks at a padded
@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaxcr.encoders.families import Family
+from metaxcr.encoders.lasting import lasting
 from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, Hooks
 from metaxcr.errors import UserError
 
@@ -147,9 +149,10 @@ class FrozenEncoder:
 
     Attributes:
         name: As the user gave it.
+        family: How it was taken apart, and where AdapterHub's files keep its adapters.
         fingerprint: Checksum of the weights and the tokenizer; part of every cache key.
         tokenizer: Turns texts into token ids.
-        embeddings: The ``transformers`` embedding module.
+        embeddings: The embedding module, see :meth:`metaxcr.encoders.families.Family.embeddings`.
         word_embeddings: (vocabulary, width) rows of the word embeddings alone, as a tied output layer needs.
         layers: All transformer layers, float32.
         prefix: Written before every text (``"query: "`` for the E5 family).
@@ -160,6 +163,7 @@ class FrozenEncoder:
     """
 
     name: str
+    family: Family
     fingerprint: str
     tokenizer: Tokenizer
     embeddings: nn.Module
@@ -175,7 +179,7 @@ class FrozenEncoder:
     @property
     def width(self) -> int:
         """Width of a token vector."""
-        return len(self.layer(0, torch.float32).norm2)
+        return self.word_embeddings.shape[1]
 
     @property
     def vocabulary(self) -> int:
@@ -216,7 +220,7 @@ class FrozenEncoder:
             )
 
     def embed(self, tokenized: Sequence[TokenizedText]) -> Ragged:
-        """Embed texts: word, position and segment embeddings with their LayerNorm; float32."""
+        """Embed texts: word embeddings, those of positions and segments where there are any; float32."""
         lengths = torch.tensor([len(t.ids) for t in tokenized])
         tokens = int(lengths.sum())
         ids = _flat([t.ids for t in tokenized], tokens)
@@ -242,7 +246,8 @@ class FrozenEncoder:
         if rounded:
             rows, columns = _round_up(texts, ROUND_TEXTS), _round_up(longest, ROUND_LENGTH)
             filler = _round_up(tokens, ROUND_TOKENS) - tokens
-        cells = torch.from_numpy(_offsets(lengths.numpy(), np.arange(texts) * columns))
+        counts = np.array(lengths.tolist())  # lengths.numpy() fails within nested torch.func transforms
+        cells = torch.from_numpy(_offsets(counts, np.arange(texts) * columns))
         cells = torch.cat([cells, torch.full((filler,), rows * columns)])
         real = torch.arange(columns)[None, :] < F.pad(lengths, (0, rows - texts), value=1)[:, None]
         return Context(cells, None if bool(real.all()) else real[:, None, None, :], rows, columns)
@@ -267,7 +272,7 @@ class FrozenEncoder:
         if key not in self._cast:
             source = self.layers[index]
             assert isinstance(source, FrozenLayer)
-            self._cast[key] = source if dtype == torch.float32 else source.cast(dtype)
+            self._cast[key] = source if dtype == torch.float32 else lasting(source.cast)(dtype)
         return self._cast[key]
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """One frozen transformer layer, applied to ragged activations."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ class Context(NamedTuple):
 
 
 Norm = Callable[[Tensor], Tensor]
+Activation = Callable[[Tensor], Tensor]
 
 
 class Hooks:
@@ -55,56 +56,37 @@ NO_ADAPTER = Hooks()
 
 
 class FrozenLayer(nn.Module):
-    """Weights of one post-LayerNorm transformer layer, with query, key and value fused into one product.
+    """One frozen transformer layer: its weights, and attention over ragged tokens.
+
+    Weights are buffers, so that optimisers and ``functional_call`` do not see them. Query, key and value are
+    fused into one product. A family's layer says in ``forward`` where its LayerNorms stand and calls all four
+    hooks; most families inherit :class:`PostNormLayer`.
 
     Args:
-        source: A ``transformers`` layer of the BERT or (XLM-)RoBERTa family.
+        heads: Of attention.
+        weights: By name; None for a bias that the family does not have. ``qkv`` must be among them.
     """
 
     qkv: Tensor
-    qkv_bias: Tensor
-    attended: Tensor
-    attended_bias: Tensor
-    norm1: Tensor
-    norm1_bias: Tensor
-    up: Tensor
-    up_bias: Tensor
-    down: Tensor
-    down_bias: Tensor
-    norm2: Tensor
-    norm2_bias: Tensor
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, heads: int, weights: Mapping[str, Tensor | None]) -> None:
         super().__init__()
-        attention, out = source.attention, source.output
-        parts = [getattr(attention.self, name) for name in ("query", "key", "value")]
-        self.heads: int = attention.self.num_attention_heads
-        self.activation: Callable[[Tensor], Tensor] = source.intermediate.intermediate_act_fn
-        tensors = {
-            "qkv": torch.cat([p.weight for p in parts]),
-            "qkv_bias": torch.cat([p.bias for p in parts]),
-            "attended": attention.output.dense.weight,
-            "attended_bias": attention.output.dense.bias,
-            "norm1": attention.output.LayerNorm.weight,
-            "norm1_bias": attention.output.LayerNorm.bias,
-            "up": source.intermediate.dense.weight,
-            "up_bias": source.intermediate.dense.bias,
-            "down": out.dense.weight,
-            "down_bias": out.dense.bias,
-            "norm2": out.LayerNorm.weight,
-            "norm2_bias": out.LayerNorm.bias,
-        }
-        for name, tensor in tensors.items():
-            self.register_buffer(name, tensor.detach().clone())
-        self.eps: float = out.LayerNorm.eps
+        self.heads = heads
+        for name, tensor in weights.items():
+            self.register_buffer(name, None if tensor is None else tensor.detach().clone())
 
-    def cast(self, dtype: torch.dtype) -> "FrozenLayer":
+    @property
+    def width(self) -> int:
+        """Width of a token vector."""
+        return self.qkv.shape[1]
+
+    def cast(self, dtype: torch.dtype) -> Self:
         """A copy with its weights in ``dtype``."""
-        copy = FrozenLayer.__new__(FrozenLayer)
-        nn.Module.__init__(copy)
-        copy.heads, copy.activation, copy.eps = self.heads, self.activation, self.eps
-        for name, tensor in self.named_buffers():
-            copy.register_buffer(name, tensor.to(dtype))
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._buffers = {}
+        for name, tensor in self._buffers.items():
+            copy.register_buffer(name, None if tensor is None else tensor.to(dtype))
         return copy
 
     def attend(self, qkv: Tensor, context: Context) -> Tensor:
@@ -114,8 +96,22 @@ class FrozenLayer(nn.Module):
         grid = qkv.new_zeros(size + 1, 3 * width).index_copy(0, context.cells, qkv)[:size]
         grid = grid.view(context.texts, context.longest, 3, self.heads, width // self.heads)
         q, k, v = grid.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = attention(q, k, v, context.mask).transpose(1, 2).reshape(size, width)
+        mixed = self.mix(q, k, v, context).transpose(1, 2).reshape(size, width)
         return F.pad(mixed, (0, 0, 0, 1)).index_select(0, context.cells)  # the last row is for filler tokens
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+        """Attention in the padded grid, where a family puts its positions in.
+
+        Args:
+            q: (texts, heads, longest, width of a head).
+            k: As ``q``.
+            v: As ``q``.
+            context: Of the texts. A token's column in the grid is its position in its text.
+
+        Returns:
+            As ``q``.
+        """
+        return attention(q, k, v, context.mask)
 
     def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
         """Apply the layer.
@@ -128,6 +124,61 @@ class FrozenLayer(nn.Module):
         Returns:
             (tokens, width).
         """
+        raise NotImplementedError
+
+
+class Pieces(NamedTuple):
+    """The modules of a post-LayerNorm layer, whatever their family calls them."""
+
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
+    attended: nn.Linear
+    norm1: nn.LayerNorm
+    up: nn.Linear
+    down: nn.Linear
+    norm2: nn.LayerNorm
+
+
+class PostNormLayer(FrozenLayer):
+    """A layer as in BERT: a LayerNorm after attention and another after the feed-forward part.
+
+    Args:
+        pieces: Its modules.
+        heads: Of attention.
+        activation: Of the feed-forward part.
+        more: Further weights of a family.
+    """
+
+    qkv_bias: Tensor
+    attended: Tensor
+    attended_bias: Tensor
+    norm1: Tensor
+    norm1_bias: Tensor
+    up: Tensor
+    up_bias: Tensor
+    down: Tensor
+    down_bias: Tensor
+    norm2: Tensor
+    norm2_bias: Tensor
+
+    def __init__(
+        self, pieces: Pieces, heads: int, activation: Activation, more: Mapping[str, Tensor] | None = None
+    ) -> None:
+        fused = pieces[:3]
+        weights = {
+            "qkv": torch.cat([p.weight for p in fused]),
+            "qkv_bias": torch.cat([p.bias for p in fused]),
+        }
+        for name in Pieces._fields[3:]:
+            module = getattr(pieces, name)
+            weights |= {name: module.weight, f"{name}_bias": module.bias}
+        super().__init__(heads, {**weights, **(more or {})})
+        self.activation = activation
+        self.eps: float = pieces.norm2.eps
+
+    def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
+        """See :meth:`FrozenLayer.forward`."""
         qkv = hooks.projections(hidden, F.linear(hidden, self.qkv, self.qkv_bias))
         mixed = F.linear(self.attend(qkv, context), self.attended, self.attended_bias)
         hidden = self.first_norm(hooks.attended(mixed + hidden, mixed, self.first_norm))
@@ -154,7 +205,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         q: (texts, heads, longest, width of a head).
         k: As ``q``.
         v: As ``q``.
-        mask: (texts, 1, 1, longest) boolean, true on real tokens; None when nothing is padded.
+        mask: Boolean, (texts, 1, 1, longest) or any shape that broadcasts to (texts, heads, longest,
+            longest), true where the row's token may look; None when every one may look everywhere.
 
     Returns:
         As ``q``.

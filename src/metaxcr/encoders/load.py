@@ -1,4 +1,4 @@
-"""Load an encoder: the embedded one, or any of the BERT and XLM-R families by hub name or folder."""
+"""Load an encoder: the embedded one, or any of the supported families by hub name or folder."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,20 +15,18 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from metaxcr.encoders import embedded
 from metaxcr.encoders.base import (
     FrozenEncoder,
-    FrozenLayer,
     Text,
     TokenizedText,
     Tokenizer,
     WholeText,
     truncate,
 )
+from metaxcr.encoders.families import check_family
 from metaxcr.encoders.random_weights import random_model
 from metaxcr.encoders.shapes import random_name
 from metaxcr.errors import UserError
 
 EMBEDDED = "embedded"
-# Families with BERT's post-LayerNorm layer. The value says whether positions start after the padding index.
-FAMILIES = {"bert": False, "roberta": True, "xlm-roberta": True, "camembert": True}
 
 
 class HubTokenizer:
@@ -99,25 +97,6 @@ class HubTokenizer:
             )
 
 
-def check_family(name: str, config: Any) -> None:
-    """Refuse encoders whose layers are not BERT's.
-
-    Args:
-        name: What to call the encoder in the message.
-        config: Its ``transformers`` configuration.
-
-    Raises:
-        UserError: The encoder is of another family.
-    """
-    family = config.model_type
-    if family not in FAMILIES or getattr(config, "position_embedding_type", "absolute") != "absolute":
-        raise UserError(
-            f"encoder {name!r} is of the family {family!r}",
-            "encoder.name",
-            f"use one of {', '.join(sorted(FAMILIES))} with absolute positions",
-        )
-
-
 def wrap(name: str, model: Any, tokenizer: Tokenizer, *, prefix: str, fingerprint: str) -> FrozenEncoder:
     """Take a ``transformers`` model of a supported family apart into a :class:`FrozenEncoder`.
 
@@ -132,12 +111,13 @@ def wrap(name: str, model: Any, tokenizer: Tokenizer, *, prefix: str, fingerprin
         UserError: The model is of another family.
     """
     config = model.config
-    check_family(name, config)
-    first = config.pad_token_id + 1 if FAMILIES[config.model_type] else 0
-    embeddings: nn.Module = model.embeddings
-    layers = nn.ModuleList([FrozenLayer(layer) for layer in model.encoder.layer])
+    family = check_family(name, config)
+    first = family.first_position(config)
+    embeddings = family.embeddings(model)
+    layers = nn.ModuleList(family.layers(model))
     return FrozenEncoder(
         name=name,
+        family=family,
         fingerprint=fingerprint,
         tokenizer=tokenizer,
         embeddings=embeddings.requires_grad_(False).eval(),

@@ -1,0 +1,51 @@
+"""DistilBERT: BERT's layer under other names, without segments."""
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+from metaxcr.encoders.families.family import Family, WordEmbeddings, register
+from metaxcr.encoders.layer import FrozenLayer, Pieces, PostNormLayer
+
+
+@register
+class DistilBert(Family):
+    """Half the layers of BERT, distilled from it.
+
+    Source:
+        Sanh et al. 2019 (arXiv 1910.01108), DistilBERT.
+    """
+
+    model_types = ("distilbert",)
+    adapters_at: ClassVar = {
+        "attended": "transformer.layer.{layer}.attention_adapters",
+        "output": "transformer.layer.{layer}.output_adapters",
+    }
+
+    def embeddings(self, model: Any) -> nn.Module:
+        """See :meth:`Family.embeddings`."""
+        return WordEmbeddings(model.embeddings, ["position_ids"])
+
+    def layers(self, model: Any) -> list[FrozenLayer]:
+        """See :meth:`Family.layers`."""
+        return [self._layer(layer, model.config.n_heads) for layer in model.transformer.layer]
+
+    def _layer(self, layer: Any, heads: int) -> FrozenLayer:
+        attention = layer.attention
+        pieces = Pieces(
+            query=attention.q_lin,
+            key=attention.k_lin,
+            value=attention.v_lin,
+            attended=attention.out_lin,
+            norm1=layer.sa_layer_norm,
+            up=layer.ffn.lin1,
+            down=layer.ffn.lin2,
+            norm2=layer.output_layer_norm,
+        )
+        return PostNormLayer(pieces, heads, layer.ffn.activation)
+
+    def mlm_head(self, model: Any) -> nn.Module | None:
+        """See :meth:`Family.mlm_head`."""
+        return nn.Sequential(
+            model.vocab_transform, model.activation, model.vocab_layer_norm, model.vocab_projector
+        )
