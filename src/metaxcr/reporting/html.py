@@ -1,4 +1,4 @@
-"""The report's page: the template filled in, everything inline, everything escaped."""
+"""The report's pages: a template filled in, everything inline, everything escaped."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,11 +50,12 @@ def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | Non
     return Picture(drawn[0], drawn[1], caption)
 
 
-def render(context: dict[str, object]) -> str:
-    """Fill in the page.
+def render(context: dict[str, object], template: str = "report.html.j2") -> str:
+    """Fill in a page.
 
     Args:
-        context: The names that ``templates/report.html.j2`` uses; a missing one is an error.
+        context: The names that the template uses; a missing one is an error.
+        template: In ``templates/``; it extends ``base.html.j2``.
 
     Returns:
         A complete HTML document that loads nothing from anywhere.
@@ -68,4 +69,4 @@ def render(context: dict[str, object]) -> str:
         keep_trailing_newline=True,
     )
     style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
-    return environment.get_template("report.html.j2").render(style=Markup(style), **context)
+    return environment.get_template(template).render(style=Markup(style), **context)

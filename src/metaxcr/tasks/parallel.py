@@ -7,6 +7,7 @@ from pathlib import Path
 from metaxcr.errors import UserError
 from metaxcr.tasks import text
 from metaxcr.tasks.example import Example
+from metaxcr.tasks.leaks import identity
 from metaxcr.tasks.registry import load, task_ids, task_spec
 
 PLACE = "target.parallel"
@@ -67,16 +68,33 @@ def _plain_text(corpus: str, split: str, languages: list[str], root: Path | None
 
 
 def _task_text(task: str, split: str, languages: list[str], root: Path | None) -> ParallelCorpus:
-    loaded = {language: load(task, split, language=language, root=root) for language in languages}
-    sentences = {
-        language: [line for e in part.examples for line in (e.context, *e.choices)]
-        for language, part in loaded.items()
+    loaded = {
+        language: load(_version(task, split, language), split, language=language, root=root)
+        for language in languages
     }
     files = [file for part in loaded.values() for file in part.files]
-    if len({len(lines) for lines in sentences.values()}) > 1:
-        sizes = ", ".join(f"{language} {len(lines)}" for language, lines in sentences.items())
-        raise UserError(f"the languages of {task} differ in length ({sizes} texts)", str(files[0].parent))
+    by_item = {language: {identity(e): e for e in part.examples} for language, part in loaded.items()}
+    items = [identity(e) for e in loaded["en"].examples]
+    if len({frozenset(found) for found in by_item.values()}) > 1:
+        sizes = ", ".join(f"{language} {len(found)}" for language, found in by_item.items())
+        raise UserError(f"the languages of {task} differ in their items ({sizes})", str(files[0].parent))
+    sentences = {
+        language: [line for item in items for line in (found[item].context, *found[item].choices)]
+        for language, found in by_item.items()
+    }
     return ParallelCorpus(sentences, files, [e for part in loaded.values() for e in part.examples])
+
+
+def _version(task: str, split: str, language: str) -> str:
+    """Name the task that has the items in a language: XCOPA's English is a task of its own, xcopa_en."""
+    spec = task_spec(task)
+    if language in spec.languages:
+        return task
+    for other in map(task_spec, task_ids()):
+        same = spec.origin is not None and other.origin == spec.origin
+        if same and other.parallel and split in other.splits and language in other.split_languages(split):
+            return other.id
+    return task  # whose reader names the languages that there are
 
 
 def _known() -> str:

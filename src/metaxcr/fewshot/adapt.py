@@ -1,0 +1,209 @@
+"""Adapt a meta-trained model to a few dozen examples of one's own, and find out what that gave."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from metaxcr.adaptation import finetune
+from metaxcr.adaptation.draw import Draw
+from metaxcr.config import Config, Finetune
+from metaxcr.encoders.memory import MemoryStore
+from metaxcr.encoders.trunk import TrunkStore
+from metaxcr.errors import UserError
+from metaxcr.evaluation.predict import predict
+from metaxcr.fewshot.calibration import Probabilities
+from metaxcr.fewshot.crossval import CrossValidated, cross_validate
+from metaxcr.fewshot.curve import Scores, sizes
+from metaxcr.fewshot.folds import draw_folds
+from metaxcr.fewshot.settings import FEWEST, Settings
+from metaxcr.fewshot.suspects import groups
+from metaxcr.fewshot.verdict import HeldOut, Verdict, judge
+from metaxcr.meta.inner import Params
+from metaxcr.scoring.batch import TaskData, encode_task
+from metaxcr.scoring.build import DTYPES, build_model
+from metaxcr.scoring.model import ChoiceModel
+from metaxcr.tasks import LoadedSplit, phrase
+
+Report = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+
+
+def _silent(label: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is adapted: a meta-trained model.
+
+    Attributes:
+        config: The settings that it was trained with.
+        model: Scores batches.
+        phi: The parameters of its meta-adapter.
+    """
+
+    config: Config
+    model: ChoiceModel
+    phi: Params
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What came out.
+
+    Attributes:
+        phi: Parameters of the model that is kept.
+        examples: What was adapted to.
+        group: Row of the first example that says the same, see :func:`metaxcr.fewshot.suspects.groups`.
+        systems: Held-out answers of similarity, unadapted and adapted model.
+        verdict: Which of the two models is kept, and why.
+        curve: Number of examples -> (examples, repeats) share of right answers, held out.
+    """
+
+    phi: Params
+    examples: LoadedSplit
+    group: list[int]
+    systems: dict[str, HeldOut]
+    verdict: Verdict
+    curve: dict[int, Scores]
+
+    @property
+    def kept(self) -> HeldOut:
+        """Held-out answers of the model that is kept."""
+        return self.systems[self.verdict.kept]
+
+
+def adapt_to(examples: LoadedSplit, start: Start, settings: Settings, report: Report = _silent) -> Adapted:
+    """Cross-validate the adaptation, decide, and adapt to all examples if that is what was decided.
+
+    Every number is about examples that the model in question had not seen. The rule is fixed in advance
+    (:data:`metaxcr.fewshot.verdict.RULE`): nothing is tuned on the user's examples.
+
+    Args:
+        examples: The user's, of one language, all labelled.
+        start: The meta-trained model.
+        settings: How much of what.
+        report: Told what is being done.
+
+    Raises:
+        UserError: Fewer than :data:`FEWEST` different examples, or some have no label.
+    """
+    group = _usable(examples)
+    store = memory_store(start)
+    data = encode(examples, start.model.kind, store, partial(report, "encoding"))
+    labels = [int(label) for label in data.questions.labels]
+    tuning = tuning_of(start.config, settings)
+
+    def adapt(train: Sequence[int], held_out: Sequence[int], purpose: str) -> Probabilities:
+        phi = tune(start, data, train, tuning, Draw(store, settings.seed, purpose))
+        return answer(start.model, phi, data, held_out, store)
+
+    folds = [
+        draw_folds(group, _strata(examples), settings.folds, settings.seed + repeat)
+        for repeat in range(settings.repeats)
+    ]
+    smaller = sizes(min(int((f != n).sum()) for f in folds for n in range(int(f.max()) + 1)))[:-1]
+    validated = cross_validate(adapt, folds, smaller, progress=partial(report, "cross-validation"))
+    everything = range(len(data))
+    systems = {
+        "similarity": HeldOut("similarity", [_similarity(examples, start, data, store)], labels),
+        "unadapted": HeldOut("unadapted", [answer(start.model, start.phi, data, everything, store)], labels),
+        "adapted": HeldOut("adapted", list(validated.full), labels),
+    }
+    verdict = judge(systems["similarity"], systems["unadapted"], systems["adapted"])
+    phi = start.phi
+    if verdict.kept == "adapted":
+        report("adapting to all examples", 0, 1)
+        phi = tune(start, data, everything, tuning, Draw(store, settings.seed, "all"))
+    curve = _curve(systems, validated, labels, folds)
+    return Adapted(phi, examples, group, systems, verdict, curve)
+
+
+def tune(start: Start, data: TaskData, rows: Sequence[int], tuning: Finetune, draw: Draw) -> Params:
+    """Fine-tune the meta-adapter on the examples at ``rows``; see :func:`metaxcr.adaptation.finetune`."""
+    phi, shots = start.phi, data.subset([data.ids[row] for row in rows])
+    for tuned, _, _ in finetune(start.model, phi, [shots], tuning, draw):
+        phi = tuned
+    return phi
+
+
+def answer(
+    model: ChoiceModel, phi: Params, data: TaskData, rows: Sequence[int], store: TrunkStore
+) -> Probabilities:
+    """Probabilities of the choices of the examples at ``rows``, in that order."""
+    return predict(model, phi, [data.subset([data.ids[row] for row in rows])], store)[0][0]
+
+
+def tuning_of(config: Config, settings: Settings) -> Finetune:
+    """Fine-tuning as the start declares it, but for what the settings say."""
+    given = {"steps": settings.steps, "rate": settings.rate}
+    return config.finetune.model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
+
+
+def memory_store(start: Start) -> MemoryStore:
+    """Keep activations in memory: a few dozen examples need no cache on disk."""
+    adapted, encoder = start.model.adapted, start.config.encoder
+    return MemoryStore(
+        adapted.encoder, adapted.start, DTYPES[encoder.dtype], Path(), max_tokens=encoder.max_tokens
+    )
+
+
+def encode(
+    examples: LoadedSplit, kind: str, store: TrunkStore, progress: Callable[[int, int], None]
+) -> TaskData:
+    """Encode own examples; ids are made distinct by their position, because nothing else tells rows apart."""
+    numbered = [replace(e, id=f"{row}") for row, e in enumerate(examples.examples)]
+    return encode_task(
+        numbered,
+        lambda e: phrase(e, examples.spec),
+        store,
+        kind=kind,
+        implausible=examples.spec.polarity == "implausible",
+        progress=progress,
+    )
+
+
+def _usable(examples: LoadedSplit) -> list[int]:
+    """Check number and labels, and group duplicates."""
+    where = str(examples.files[0]) if examples.files else None
+    unlabelled = [e.id for e in examples.examples if e.label is None]
+    if unlabelled:
+        raise UserError(
+            f"{len(unlabelled)} of {len(examples.examples)} examples have no label, first {unlabelled[0]}",
+            where,
+            "adapting needs labels; 'metaxcr predict' does not",
+        )
+    group = groups(examples.examples)
+    if len(set(group)) < FEWEST:
+        raise UserError(
+            f"{len(set(group))} different examples are too few to adapt to and to say what that gave",
+            where,
+            f"bring {FEWEST} or more; without any, 'metaxcr predict' uses the model as it is",
+        )
+    return group
+
+
+def _strata(examples: LoadedSplit) -> list[str]:
+    return [f"{e.question if e.question in ('cause', 'effect') else ''} {e.label}" for e in examples.examples]
+
+
+def _similarity(examples: LoadedSplit, start: Start, data: TaskData, store: TrunkStore) -> Probabilities:
+    """Answers of the untrained encoder: the cosine of the sentence vectors."""
+    encoder = start.model.adapted.encoder
+    model = build_model(start.config, encoder, 0, kind="dual")
+    own = data if start.model.kind == "dual" else encode(examples, "dual", store, lambda done, total: None)
+    return answer(model, model.params(), own, range(len(own)), store)
+
+
+def _curve(
+    systems: dict[str, HeldOut], validated: CrossValidated, labels: list[int], folds: Sequence[np.ndarray]
+) -> dict[int, Scores]:
+    """Held-out accuracy by number of examples, of the first repeat throughout, so that points compare."""
+    left = round(len(labels) * (1 - 1 / (int(folds[0].max()) + 1)))
+    tables = {**validated.partial, left: validated.full[0]}
+    correct = {n: HeldOut("adapted", [table], labels).correct for n, table in tables.items()}
+    return {0: systems["unadapted"].correct, **correct}
