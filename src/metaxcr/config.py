@@ -85,6 +85,13 @@ class Source(Section):
     task: str
     split: str = "train"
     cap: Count | None = None  # examples; a fixed random subset, the same for every seed
+    # "shuffled" or "flipped": wrong on purpose, for experiments on samplers; such a source is called TASK:LABELS
+    labels: Literal["true", "shuffled", "flipped"] = "true"
+
+    @property
+    def name(self) -> str:
+        """What events and figures call it."""
+        return self.task if self.labels == "true" else f"{self.task}:{self.labels}"
 
 
 class EnglishTarget(Section):

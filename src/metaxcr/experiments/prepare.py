@@ -16,6 +16,7 @@ from metaxcr.experiments.progress import Progress
 from metaxcr.scoring.batch import TaskData, encode_task
 from metaxcr.tasks import Example, LoadedSplit, load, phrase
 from metaxcr.tasks.leaks import Leak, find_leaks, leak_error
+from metaxcr.tasks.mislabel import mislabel
 from metaxcr.tasks.parallel import ParallelCorpus, load_parallel
 from metaxcr.tasks.roots import data_fingerprint
 from metaxcr.tasks.seeding import rng
@@ -135,7 +136,7 @@ def read_data(config: Config, root: Path | None) -> Loaded:
         text = target.parallel
         corpus = load_parallel(text.corpus, text.split, _parallel_languages(config), root=root)
     capped = [
-        (split, _cap(split.examples, source.cap))
+        (split, mislabel(_cap(split.examples, source.cap), source.labels))
         for split, source in zip(sources, config.sources, strict=True)
     ]
     loaded = Loaded(capped, english, parts, auxiliary, development, pool, shots, evaluation, corpus)
@@ -159,7 +160,7 @@ def _parallel_languages(config: Config) -> list[str]:
 def _english_parts(config: Config, examples: list[Example]) -> dict[str, list[Example]]:
     """Cut the English target data into the parts that the settings ask for."""
     english = config.target.english
-    names = [s.task for s in config.sources] + [english.task]  # the part "source" is a source, too
+    names = [s.name for s in config.sources] + [english.task]  # the part "source" is a source, too
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"the source task {name!r} is named twice", "sources", "keep one of them")
@@ -272,7 +273,10 @@ def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progres
             progress=lambda done, total: progress.update(label, done, total),
         )
 
-    sources = {split.spec.id: encode(split, examples) for split, examples in loaded.sources}
+    sources = {
+        source.name: encode(split, examples)
+        for source, (split, examples) in zip(config.sources, loaded.sources, strict=True)
+    }
     parts = {name: encode(loaded.english, examples) for name, examples in loaded.parts.items()}
     sources[loaded.english.spec.id] = parts["source"]
     material = Material(English(sources, parts.get("query"), parts["reward"], loaded.english.spec.id))
