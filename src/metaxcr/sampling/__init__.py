@@ -1,6 +1,25 @@
 """Who picks the source task of an episode."""
 
-from metaxcr.sampling.base import Sampler, State, Uniform
+from metaxcr.sampling.base import Feedback, Sampler, State
+from metaxcr.sampling.exp3 import Exp3
+from metaxcr.sampling.explore import Explore
+from metaxcr.sampling.fixed import Fixed, temperature, uniform
+from metaxcr.sampling.multidds import MultiDDS
 from metaxcr.sampling.reinforce import Reinforce
+from metaxcr.sampling.thompson import Thompson
+from metaxcr.sampling.ucb import UCB
 
-__all__ = ["Reinforce", "Sampler", "State", "Uniform"]
+__all__ = [
+    "Exp3",
+    "Explore",
+    "Feedback",
+    "Fixed",
+    "MultiDDS",
+    "Reinforce",
+    "Sampler",
+    "State",
+    "Thompson",
+    "UCB",
+    "temperature",
+    "uniform",
+]

@@ -1,23 +1,46 @@
-"""The sampler protocol, and the uniform sampler."""
+"""The sampler protocol: explicit state, pure functions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 State = dict[str, Tensor]  # everything a sampler remembers: serialisable, so that resume is exact
 Probabilities = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Feedback:
+    """What a sampler is told about an episode.
+
+    Attributes:
+        source: The source i that was drawn.
+        probabilities: What it was drawn from, floor and warm-up included: (sources,).
+        rewards: Source -> reward r: of the drawn one, or of all where they are estimated for all; empty at a
+            step without reward.
+        loss: L(B_s; phi), the support loss before the inner loop (1.0 is chance).
+    """
+
+    source: int
+    probabilities: Probabilities
+    rewards: Mapping[int, float]
+    loss: float = 0.0
+
+
 class Sampler(Protocol):
     """Picks source tasks. Methods are pure: they return a new state and leave the old one alone."""
 
     @property
+    def sources(self) -> int:
+        """Number of sources, n."""
+        ...
+
+    @property
     def wants_reward(self) -> bool:
-        """Whether rewards have to be computed at all: they cost two forward passes an episode."""
+        """Whether rewards have to be computed at all: they cost passes over target data."""
         ...
 
     def init(self, seed: int) -> State:
@@ -28,34 +51,13 @@ class Sampler(Protocol):
         """pi(. | state_t): (sources,), sums to one."""
         ...
 
-    def update(self, state: State, source: int, reward: float) -> State:
-        """Take in the reward of the episode that ``source`` was picked for."""
+    def update(self, state: State, feedback: Feedback) -> State:
+        """Take in an episode."""
         ...
 
 
-@dataclass(frozen=True)
-class Uniform:
-    """Every source with the same probability.
-
-    Args:
-        sources: Number of sources.
-    """
-
-    sources: int
-
-    @property
-    def wants_reward(self) -> bool:
-        """No."""
-        return False
-
-    def init(self, seed: int) -> State:
-        """Only the number of episodes."""
-        return {"episodes": torch.zeros((), dtype=torch.int64)}
-
-    def probabilities(self, state: State) -> Probabilities:
-        """1 / n each."""
-        return np.full(self.sources, 1 / self.sources)
-
-    def update(self, state: State, source: int, reward: float) -> State:
-        """Count the episode."""
-        return {"episodes": state["episodes"] + 1}
+def softmax(logits: Tensor) -> Probabilities:
+    """Probabilities that sum to one in float64."""
+    p: Probabilities = logits.double().softmax(0).numpy()
+    normalised: Probabilities = p / p.sum()
+    return normalised
