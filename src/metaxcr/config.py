@@ -85,7 +85,7 @@ class Source(Section):
     task: str
     split: str = "train"
     cap: Count | None = None  # examples; a fixed random subset, the same for every seed
-    # "shuffled" or "flipped": wrong on purpose, for experiments on samplers; such a source is called TASK:LABELS
+    # "shuffled", "flipped": wrong on purpose, for experiments on samplers; it is then called TASK:LABELS
     labels: Literal["true", "shuffled", "flipped"] = "true"
 
     @property
@@ -193,15 +193,69 @@ class Clml(Meta):
         return self
 
 
+class RewardSettings(Section):
+    """What a sampler that learns is paid for."""
+
+    # drop of the loss, gain of accuracy, or cosine of the support step and the target's gradient
+    kind: Literal["loss-drop", "accuracy-gain", "gradient-cosine"] = "loss-drop"
+    sources: Literal["drawn", "all"] = (
+        "drawn"  # "all": every source takes a support step for it, which is dear
+    )
+    every: Count = 1  # steps between two rewards; in between the sampler does not learn
+
+
+# the settings that each kind of sampler looks at
+_LEARNS = {"floor", "warmup", "reward"}
+_SCALED = _LEARNS | {"s_min", "memory"}
+SAMPLER_SETTINGS: dict[str, set[str]] = {
+    "uniform": set(),
+    "proportional": set(),
+    "temperature": {"temperature"},
+    "exp3": _SCALED | {"rate"},
+    "ucb": _SCALED | {"bonus", "discount"},
+    "thompson": _SCALED | {"discount"},
+    "multidds": _LEARNS | {"rate"},
+    "reinforce": _SCALED
+    | {"rate", "hidden", "entropy", "barrier", "window", "balance", "baseline", "horizon"},
+}
+
+
 class SamplerSettings(Section):
     """Who picks the source task."""
 
-    kind: Literal["reinforce", "uniform"] = "reinforce"
-    hidden: Count = 32  # width of the policy's LSTM
-    rate: Rate = 0.01  # eta
-    entropy: Weight = 0.05  # weight of the entropy bonus, in units of log n
-    window: Count = 8  # M, episodes between two updates of the policy
-    s_min: Rate = 1e-4  # smallest standard deviation of rewards that advantages are divided by
+    kind: Literal[
+        "reinforce", "uniform", "proportional", "temperature", "exp3", "ucb", "thompson", "multidds"
+    ] = "reinforce"
+    # samplers that learn
+    reward: RewardSettings = RewardSettings()
+    floor: Share = 0.12  # share of the draws that is uniform: each source keeps this much over their number
+    warmup: Annotated[int, Field(ge=0)] = 10  # episodes with uniform draws
+    rate: Rate | None = None  # learning rate; None: 0.3 (reinforce), 0.1 (exp3), 1.0 (multidds)
+    s_min: Rate = 1e-9  # smallest standard deviation that rewards are divided by (not multidds)
+    memory: Share = 0.95  # decay, a reward, of the mean and variance that rewards are standardised with
+    # reinforce
+    hidden: Count = 16  # width of the policy's LSTM
+    window: Count = 8  # rewards between two updates of the policy
+    entropy: Weight = 0.05  # weight of the entropy bonus, nats
+    barrier: Weight = (
+        0.2  # weight of the log barrier, which pulls towards uniform also where a source is rare
+    )
+    balance: Share = 0.5  # rare draws weigh (1 / (n q)) ** balance
+    baseline: Literal["running", "learned"] = "running"  # mean of earlier rewards, or the policy's value head
+    horizon: Annotated[float, Field(gt=1)] = 250.0  # rewards until evidence about a source fades to 1 / e
+    # others
+    temperature: Rate = 2.0  # T of size ** (1 / T): 1 is proportional, large is uniform
+    bonus: Weight = 1.0  # ucb: weight of the confidence width
+    discount: Annotated[float, Field(gt=0, le=1)] = 0.99  # ucb, thompson: weight of a reward one reward later
+
+    @model_validator(mode="after")
+    def _active(self) -> "SamplerSettings":
+        """Refuse a setting that this kind does not look at."""
+        for name, field in SamplerSettings.model_fields.items():
+            idle = name != "kind" and name not in SAMPLER_SETTINGS[self.kind]
+            if idle and getattr(self, name) != field.default:
+                raise ValueError(f"{name!r} has no effect on the sampler {self.kind!r}; remove it")
+        return self
 
 
 class Finetune(Section):

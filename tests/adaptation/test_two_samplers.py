@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from metaxcr.adaptation.two_samplers import SourcesAndLanguages
-from metaxcr.sampling import Reinforce, Uniform
+from metaxcr.sampling import Feedback, Reinforce, Uniform
 
 
 def is_cross_task(step: int) -> bool:
@@ -22,7 +22,8 @@ def test_each_acts_in_its_own_episodes(both: SourcesAndLanguages) -> None:
         asked, idle = (p[:2], p[2:]) if is_cross_task(step) else (p[2:], p[:2])
         assert asked.sum() == pytest.approx(1)
         assert not idle.any()
-        state = both.update(state, int(np.argmax(p)), 0.1)
+        arm = int(np.argmax(p))
+        state = both.update(state, Feedback(arm, p, {arm: 0.1}))
 
 
 def test_each_is_what_it_would_be_alone(both: SourcesAndLanguages) -> None:
@@ -38,8 +39,9 @@ def test_each_is_what_it_would_be_alone(both: SourcesAndLanguages) -> None:
         expected = sampler.probabilities(alone[prefix])
         assert np.allclose(p[first : first + len(expected)], expected)
         arm, reward = int(draw.choice(len(p), p=p)), float(draw.normal())
-        state = both.update(state, arm, reward)
-        alone[prefix] = sampler.update(alone[prefix], arm - first, reward)
+        state = both.update(state, Feedback(arm, p, {arm: reward}, 0.8))
+        told = Feedback(arm - first, expected, {arm - first: reward}, 0.8)
+        alone[prefix] = sampler.update(alone[prefix], told)
     for prefix, part in alone.items():
         assert all(torch.equal(state[prefix + name], tensor) for name, tensor in part.items())
 
@@ -51,7 +53,8 @@ def test_the_better_language_is_found(both: SourcesAndLanguages) -> None:
     for _ in range(900):
         p = sampler.probabilities(state)
         arm = int(draw.choice(5, p=p))
-        state = sampler.update(state, arm, 0.1 * (arm == 3) + 0.05 * float(draw.normal()))
+        reward = 0.1 * (arm == 3) + 0.05 * float(draw.normal())
+        state = sampler.update(state, Feedback(arm, p, {arm: reward}))
     state["episodes"] = torch.tensor(2)
     assert sampler.probabilities(state)[3] > 0.6
 
@@ -59,7 +62,7 @@ def test_the_better_language_is_found(both: SourcesAndLanguages) -> None:
 def test_ctml_state_is_taken_over(both: SourcesAndLanguages) -> None:
     trained = both.sources.init(3)
     for _ in range(8):
-        trained = both.sources.update(trained, 1, 1.0)
+        trained = both.sources.update(trained, Feedback(1, np.full(2, 0.5), {1: 1.0}))
     state = both.join(trained, 0)
-    assert torch.equal(state["source/reward_mean"], trained["reward_mean"])
+    assert torch.equal(state["source/scale.mean"], trained["scale.mean"])
     assert not SourcesAndLanguages(Uniform(2), Uniform(2), is_cross_task).wants_reward

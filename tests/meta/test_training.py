@@ -26,7 +26,7 @@ from metaxcr.meta.training import (
     outer_update,
     start,
 )
-from metaxcr.sampling import Reinforce, Sampler, Uniform
+from metaxcr.sampling import Feedback, Reinforce, Sampler, Uniform
 from metaxcr.scoring.batch import Batch, TaskData
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks.seeding import rng
@@ -145,7 +145,10 @@ def test_the_outer_update_and_the_sampler_use_the_episode(make_world: Callable[.
     after, event = next(world.steps(state=begin))
 
     source = world.curriculum(SETTINGS, 0).sources.index(event["source"])
-    assert same_bytes(after.sampler, world.sampler.update(begin.sampler, source, event["reward"]))
+    told = Feedback(
+        source, world.sampler.probabilities(begin.sampler), {source: event["reward"]}, event["support_loss"]
+    )
+    assert same_bytes(after.sampler, world.sampler.update(begin.sampler, told))
     moved = [n for n, p in begin.phi.items() if not torch.equal(p, after.phi[n])]
     # Adam's first step is the learning rate in every coordinate that has a gradient; warm-up ends at once
     furthest = max(float((after.phi[n] - begin.phi[n]).abs().max()) for n in moved)

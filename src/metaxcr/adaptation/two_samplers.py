@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from metaxcr.sampling.base import Probabilities, Sampler, State
+from metaxcr.sampling.base import Feedback, Probabilities, Sampler, State
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,20 @@ class SourcesAndLanguages:
         asked = self.is_cross_task(int(state["episodes"]))
         return np.concatenate([one * asked, other * (not asked)])
 
-    def update(self, state: State, source: int, reward: float) -> State:
+    def update(self, state: State, feedback: Feedback) -> State:
         """Pay the one that chose."""
         arms = len(self.sources.probabilities(_part(state, "source/")))
-        if source < arms:
-            paid = _prefixed("source/", self.sources.update(_part(state, "source/"), source, reward))
-        else:
-            part = self.languages.update(_part(state, "language/"), source - arms, reward)
-            paid = _prefixed("language/", part)
+        prefix, sampler, first, drawn_from = "source/", self.sources, 0, feedback.probabilities[:arms]
+        if feedback.source >= arms:
+            prefix, sampler, first = "language/", self.languages, arms
+            drawn_from = feedback.probabilities[arms:]
+        told = Feedback(
+            feedback.source - first,
+            drawn_from,
+            {arm - first: reward for arm, reward in feedback.rewards.items()},
+            feedback.loss,
+        )
+        paid = _prefixed(prefix, sampler.update(_part(state, prefix), told))
         return state | paid | {"episodes": state["episodes"] + 1}
 
 

@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -87,9 +87,33 @@ class Costs:
             entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begun, 2)
             entry["peak_rss_mb"] = max(entry["peak_rss_mb"], peak_rss_mb())
 
-    def add_passes(self, name: str, tokens: int) -> None:
-        """Add token-passes (a token's forward pass counts 1, its backward pass 2)."""
+    def clock(self, name: str) -> Callable[[str], None]:
+        """A clock for the parts of a stage: told which part begins, it books the time of the one before.
+
+        What is not between two calls is booked under no part. The time of ``query`` holds that of the
+        alignment term: they share their backward pass.
+        """
+        running: list[tuple[str, float]] = []
+
+        def begin(part: str) -> None:
+            now = time.perf_counter()
+            if running:
+                before, since = running.pop()
+                entry = self._part(name, before)
+                entry["seconds"] = round(entry["seconds"] + now - since, 6)
+            running.append((part, now))
+
+        return begin
+
+    def add_passes(self, name: str, tokens: int, parts: Mapping[str, int] | None = None) -> None:
+        """Add token-passes (a token's forward pass counts 1, its backward pass 2), and those of each part."""
         self._entry(name)["token_passes"] += tokens
+        for part, share in (parts or {}).items():
+            self._part(name, part)["token_passes"] += share
+
+    def _part(self, name: str, part: str) -> dict[str, Any]:
+        parts: dict[str, dict[str, Any]] = self._entry(name).setdefault("parts", {})
+        return parts.setdefault(part, {"seconds": 0.0, "token_passes": 0})
 
     def add_trunk(self, stats: TrunkStats) -> None:
         """Add what the trunk store did in this process; sizes are those of the last process."""

@@ -12,12 +12,14 @@ from metaxcr.meta.diverged import require_finite
 from metaxcr.meta.inner import Objective, Params
 from metaxcr.meta.learners import Adapted, Losses, make_learner
 from metaxcr.meta.optim import Adam, Averager, schedule
-from metaxcr.sampling.base import Sampler
+from metaxcr.sampling.base import Feedback, Sampler
+from metaxcr.sampling.rewards import Pay
 from metaxcr.scoring.batch import Batch, Parallel
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks.seeding import rng
 
 State = dict[str, Tensor]
+Clock = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ def meta_train(
     state: MetaState,
     seed: int,
     purpose: str,
+    pay: Pay = Pay(),  # noqa: B008  (immutable)
+    clock: Clock = lambda part: None,
 ) -> Iterator[tuple[MetaState, dict[str, Any]]]:
     """Run the loop from ``state`` to ``settings.steps``.
 
@@ -127,6 +131,8 @@ def meta_train(
         state: From :func:`start` or a checkpoint.
         seed: Of the run.
         purpose: Keeps the random numbers of stages apart.
+        pay: What the sampler is paid for.
+        clock: Told the part of a step that begins, for accounts of time.
 
     Yields:
         After every episode the new state and a dict of what happened, with the token-passes it took.
@@ -138,7 +144,7 @@ def meta_train(
         MetaXCR (arXiv 2503.06531); reward as in Meta-RTL (arXiv 2409.19075).
     """
     for _ in range(state.step, settings.steps):
-        state, event = meta_step(model, curriculum, sampler, settings, state, seed, purpose)
+        state, event = meta_step(model, curriculum, sampler, settings, state, seed, purpose, pay, clock)
         yield state, event
 
 
@@ -150,11 +156,14 @@ def meta_step(
     state: MetaState,
     seed: int,
     purpose: str,
+    pay: Pay = Pay(),  # noqa: B008  (immutable)
+    clock: Clock = lambda part: None,
 ) -> tuple[MetaState, dict[str, Any]]:
     """One episode, its payment to the sampler, and its outer update; arguments as for :func:`meta_train`."""
     t, phi, psi, learner = state.step, state.phi, state.sampler, make_learner(settings)
 
     # i ~ pi_psi(. | state_t), unless the method has an order of its own
+    clock("sampler")
     probabilities = sampler.probabilities(psi)
     i = learner.source(t, settings.steps, len(probabilities)) if curriculum.uses_source(t) else -1
     sampled = i is None
@@ -162,25 +171,32 @@ def meta_step(
         i = int(rng(seed, f"{purpose}/source", t).choice(len(probabilities), p=probabilities))
 
     # phi' = phi - alpha * grad L(B_s; phi), K times; direction from L(B_q; phi')
+    clock("batches")
     episode = curriculum.episode(t, i)
-    losses = losses_of(model, episode, settings.alignment)
+    losses = losses_of(model, episode, settings.alignment, clock)
     adapted = learner.adapt(losses, phi, state.own)
     passes, inner_losses = token_passes(episode, adapted), list(adapted.inner_losses)
     if t % settings.health_every == 0:  # one look at where the last inner step led to
+        clock("health")
         inner_losses.append(float(evaluate(losses.support, adapted.phi)))
         passes["health"] = episode.support.tokens
     require_finite(t, {"support loss": inner_losses, "query loss": adapted.query_loss})
 
     # r = L(B_T; phi) - L(B_T; phi'), the same B_T, float32, before the outer update
-    reward = None
-    if sampled and sampler.wants_reward:
-        target = curriculum.reward_batch(t)
-        before, after = (model.question_loss(p, target, torch.float32) for p in (phi, adapted.phi))
-        reward, passes["reward"] = before - after, 2 * target.tokens
-        require_finite(t, {"reward": reward})
-    psi = sampler.update(psi, i, reward or 0.0) if sampled else psi
+    rewards: dict[int, float] = {}
+    if sampled and sampler.wants_reward and pay.due(t):
+        clock("reward")
+        # an arm of probability 0 is not on offer in this episode
+        others = [j for j, p in enumerate(probabilities) if p > 0 and j != i] if pay.of_all else []
+        rewards, paid = measure_rewards(model, curriculum, settings, state, pay, {i: adapted.phi}, others)
+        passes |= paid
+        require_finite(t, {"reward": list(rewards.values())})
+    if sampled:
+        clock("sampler")
+        psi = sampler.update(psi, Feedback(i, probabilities, rewards, adapted.support_loss))
 
     # phi <- outer optimiser along the mean direction of the last M episodes
+    clock("outer")
     state = outer_update(replace(state, sampler=psi), adapted, settings)
     event = {
         **episode.about,
@@ -189,11 +205,35 @@ def meta_step(
         "inner_losses": inner_losses,
         "query_loss": adapted.query_loss,
         **adapted.notes,
-        "reward": reward,
+        "reward": rewards.get(i),
+        **({"rewards": {curriculum.sources[j]: r for j, r in sorted(rewards.items())}} if pay.of_all else {}),
         "passes": passes,
         "token_passes": sum(passes.values()),
     }
     return state, event
+
+
+def measure_rewards(
+    model: ChoiceModel,
+    curriculum: Curriculum,
+    settings: Meta,
+    state: MetaState,
+    pay: Pay,
+    drawn: dict[int, Params],
+    others: list[int],
+) -> tuple[dict[int, float], dict[str, int]]:
+    """Rewards by source and their token-passes by part; other sources first adapt as the drawn one did.
+
+    An episode of each of them is adapted to as a whole, because only the learner knows its inner loop.
+    """
+    candidates, passes, learner = dict(drawn), 0, make_learner(settings)
+    for j in others:
+        episode = replace(curriculum.episode(state.step, j), parallel=None)
+        result = learner.adapt(losses_of(model, episode, 0.0), state.phi, state.own)
+        candidates[j] = result.phi
+        passes += sum(token_passes(episode, result).values())
+    rewards, scored = pay.measure(model, curriculum.reward_batch(state.step), state.phi, candidates)
+    return rewards, {"reward": scored} | ({"reward_support": passes} if passes else {})
 
 
 def outer_update(state: MetaState, adapted: Adapted, settings: Meta) -> MetaState:
@@ -216,13 +256,20 @@ def outer_update(state: MetaState, adapted: Adapted, settings: Meta) -> MetaStat
     return MetaState(t + 1, phi, moments, average, state.sampler, own, own_moments, gathered)
 
 
-def losses_of(model: ChoiceModel, episode: Episode, weight: float) -> Losses:
+def losses_of(
+    model: ChoiceModel, episode: Episode, weight: float, clock: Clock = lambda part: None
+) -> Losses:
     """An episode's losses as functions of phi.
 
     L(B_q; .): where the episode has parallel sentences, its weighted mean with the alignment term.
     """
 
+    def support(phi: Params) -> Tensor:
+        clock("support")
+        return model.loss(phi, episode.support)
+
     def query(phi: Params) -> Tensor:
+        clock("query")
         loss = model.loss(phi, episode.query)
         if episode.parallel is None or not weight:
             return loss
@@ -232,7 +279,7 @@ def losses_of(model: ChoiceModel, episode: Episode, weight: float) -> Losses:
     if episode.target is not None:
         one, other = episode.target
         target = lambda phi: model.loss(phi, one), lambda phi: model.loss(phi, other)
-    return Losses(lambda phi: model.loss(phi, episode.support), query, target)
+    return Losses(support, query, target)
 
 
 @torch.no_grad()

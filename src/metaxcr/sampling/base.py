@@ -34,11 +34,6 @@ class Sampler(Protocol):
     """Picks source tasks. Methods are pure: they return a new state and leave the old one alone."""
 
     @property
-    def sources(self) -> int:
-        """Number of sources, n."""
-        ...
-
-    @property
     def wants_reward(self) -> bool:
         """Whether rewards have to be computed at all: they cost passes over target data."""
         ...

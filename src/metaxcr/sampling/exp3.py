@@ -10,11 +10,11 @@ from metaxcr.sampling.base import Feedback, Probabilities, State, softmax
 
 @dataclass(frozen=True)
 class Exp3:
-    """w_j <- w_j * exp(rate * rhat_j), rhat_j = r_j / q_j for the source drawn, 0 for the others; pi = w / sum(w).
+    """Draw by weights: w_j <- w_j * exp(rate * r_j / q_j) for the source drawn, pi = w / sum(w).
 
     r is brought into [0, 1] as (z + 3) / 6, with the standardised reward z. The mixing with the uniform
     distribution (gamma) is that of :class:`metaxcr.sampling.explore.Explore`. With the rewards of all sources
-    rhat_j = r_j, which is Hedge.
+    every weight moves and nothing is divided by q, which is Hedge.
 
     Args:
         sources: Number of sources.
@@ -42,7 +42,7 @@ class Exp3:
         return scale.init_scale() | {"log_w": torch.zeros(self.sources, dtype=torch.float64)}
 
     def probabilities(self, state: State) -> Probabilities:
-        """w / sum(w)."""
+        """Weights over their sum."""
         return softmax(state["log_w"])
 
     def update(self, state: State, feedback: Feedback) -> State:

@@ -27,11 +27,6 @@ class Explore:
     warmup: int
 
     @property
-    def sources(self) -> int:
-        """Number of sources."""
-        return self.inner.sources
-
-    @property
     def wants_reward(self) -> bool:
         """As the sampler inside."""
         return self.inner.wants_reward
@@ -42,10 +37,10 @@ class Explore:
 
     def probabilities(self, state: State) -> Probabilities:
         """What sources are really drawn from."""
-        n = self.inner.sources
+        pi = self.inner.probabilities(state)
         if int(state[EPISODES]) < self.warmup:
-            return np.full(n, 1 / n)
-        p: Probabilities = (1 - self.floor) * self.inner.probabilities(state) + self.floor / n
+            return np.full(len(pi), 1 / len(pi))
+        p: Probabilities = (1 - self.floor) * pi + self.floor / len(pi)
         normalised: Probabilities = p / p.sum()
         return normalised
 

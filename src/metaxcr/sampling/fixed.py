@@ -20,11 +20,6 @@ class Fixed:
     weights: tuple[float, ...]
 
     @property
-    def sources(self) -> int:
-        """Number of sources."""
-        return len(self.weights)
-
-    @property
     def wants_reward(self) -> bool:
         """No."""
         return False
@@ -44,9 +39,15 @@ class Fixed:
         return {"episodes": state["episodes"] + 1}
 
 
-def uniform(sources: int) -> Fixed:
-    """Every source with the same probability."""
-    return Fixed((1.0,) * sources)
+class Uniform(Fixed):
+    """Every source with the same probability.
+
+    Args:
+        sources: Number of sources.
+    """
+
+    def __init__(self, sources: int) -> None:
+        super().__init__((1.0,) * sources)
 
 
 def temperature(sizes: Sequence[int], t: float) -> Fixed:

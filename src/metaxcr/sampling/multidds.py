@@ -12,8 +12,7 @@ class MultiDDS:
     """psi <- psi + rate * sum_j w_j r_j grad log pi(j), pi = softmax(psi), r_j = cos(grad_j, grad_target).
 
     Meant for the reward ``gradient-cosine`` of all sources, w_j = 1 / n; with the drawn source alone
-    w_i = 1 / (n q_i) makes the same step on average. There is no baseline, as in the paper: with the rewards of
-    all sources psi moves by rate / n * (r_j - pi_j sum r).
+    w_i = 1 / (n q_i) makes the same step on average. There is no baseline, as in the paper.
 
     Args:
         sources: Number of sources.

@@ -13,10 +13,10 @@ from metaxcr.sampling.base import Feedback, Probabilities, State, softmax
 
 @dataclass(frozen=True)
 class Reinforce:
-    """psi <- psi + eta * grad sum_t [ w_t A_t log pi(i_t) + entropy * H(pi_t) + barrier * mean_j log pi_t(j) ].
+    """psi <- psi + eta grad sum_t [ w_t A_t log pi(i_t) + entropy H(pi_t) + barrier mean_j log pi_t(j) ].
 
-    Every ``window`` rewards, with the gradient truncated at the window's start, by plain gradient ascent: Adam
-    would divide the gradient by its own size and so make noise as strong as evidence. With
+    Every ``window`` rewards, with the gradient truncated at the window's start, by plain gradient ascent:
+    Adam would divide the gradient by its own size and so make noise as strong as evidence. With
 
     - z_t the standardised reward, from mean and deviation of earlier rewards, clipped to +-3;
     - A_t = trust_t * (z_t - V_t): V the learned baseline (the value head, fitted to z) or 0 (the running mean

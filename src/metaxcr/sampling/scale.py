@@ -17,7 +17,7 @@ def init_scale() -> State:
 
 
 def standardise(state: State, reward: float, s_min: float, clip: float = 3.0) -> float:
-    """z = clip((r - b) / max(s, s_min), +-clip), with mean b and deviation s of *earlier* rewards; 0 if none."""
+    """Clip((r - b) / max(s, s_min), +-clip), mean b and deviation s of *earlier* rewards; 0 without any."""
     if int(state[f"{PREFIX}count"]) == 0:
         return 0.0
     deviation = max(math.sqrt(float(state[f"{PREFIX}var"])), s_min)

@@ -10,9 +10,10 @@ from metaxcr.sampling.base import Feedback, Probabilities, State
 
 @dataclass(frozen=True)
 class Thompson:
-    """pi(j) = P(mu_j is the largest), mu_j ~ N(N_j mean_j / (N_j + 1), 1 / (N_j + 1)), on standardised rewards.
+    """pi(j) = P(mu_j is the largest), where mu_j ~ N(N_j mean_j / (N_j + 1), 1 / (N_j + 1)).
 
-    The posterior of a mean with prior N(0, 1) and rewards of variance 1. To draw a sample of every mu and
+    That is the posterior of a mean with prior N(0, 1) and rewards of variance 1, which standardised rewards
+    have. To draw a sample of every mu and
     take the largest is to draw from pi; pi is computed by quadrature, so that events.jsonl can show it.
 
     Args:

@@ -19,7 +19,8 @@ from metaxcr.experiments.progress import Progress
 from metaxcr.files import disk_error
 from metaxcr.meta.inner import Params
 from metaxcr.meta.training import Curriculum, MetaState, meta_train, start
-from metaxcr.sampling import Reinforce, Sampler, State, Uniform
+from metaxcr.sampling import Sampler, State, make_sampler
+from metaxcr.sampling.rewards import Pay
 from metaxcr.scoring.batch import TaskData
 from metaxcr.scoring.build import load_phi, save_phi
 from metaxcr.scoring.model import ChoiceModel
@@ -41,15 +42,18 @@ class RunContext:
     @property
     def sampler(self) -> Sampler:
         """The sampler over the run's sources."""
-        n = len(self.material.english.sources)
-        return Uniform(n) if self.config.sampler.kind == "uniform" else self.reinforce(n)
+        sizes = [len(data) for data in self.material.english.sources.values()]
+        return make_sampler(self.config.sampler, sizes)
 
     def reinforce(self, arms: int) -> Sampler:
         """A policy over so many arms, with the settings of the section ``sampler``."""
-        settings = self.config.sampler
-        return Reinforce(
-            arms, settings.hidden, settings.rate, settings.entropy, settings.window, settings.s_min
-        )
+        return make_sampler(self.config.sampler.model_copy(update={"kind": "reinforce"}), [1] * arms)
+
+    @property
+    def pay(self) -> Pay:
+        """What the sampler is paid for."""
+        settings = self.config.sampler.reward
+        return Pay(settings.kind, settings.sources == "all", settings.every)
 
     def meta(
         self,
@@ -81,9 +85,13 @@ class RunContext:
             begin = MetaState.from_tensors(journal.step, self.folder.state)
         state, sampler = begin, sampler or self.sampler
         with self.costs.stage(stage):
-            steps = meta_train(self.model, curriculum, sampler, settings, begin, seed, purpose)
+            clock = self.costs.clock(stage)
+            steps = meta_train(
+                self.model, curriculum, sampler, settings, begin, seed, purpose, self.pay, clock
+            )
             for state, event in steps:
-                self.costs.add_passes(stage, event.pop("token_passes"))
+                clock("files")
+                self.costs.add_passes(stage, event.pop("token_passes"), event["passes"])
                 event = {k: _round(v) for k, v in _by_kind(event).items()}
                 self.folder.log(
                     {"stage": stage, "seed": seed, "step": state.step - 1, **(about or {}), **event}
