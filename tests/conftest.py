@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
+from metaxcr.adapters.base import Shape
 from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText, truncate
 from metaxcr.encoders.load import wrap
@@ -75,7 +76,7 @@ def toy_model(toy_encoder: FrozenEncoder) -> Callable[..., ChoiceModel]:
     """Build a choice model on the toy encoder, adapters in its upper two layers."""
 
     def build(kind: str = "dual", dtype: torch.dtype = torch.float32, negatives: float = 0.5) -> ChoiceModel:
-        adapted = AdaptedEncoder(toy_encoder, [1, 2], 8, "relu", torch.Generator().manual_seed(0))
+        adapted = AdaptedEncoder(toy_encoder, [1, 2], Shape("pfeiffer", 8), torch.Generator().manual_seed(0))
         return ChoiceModel(adapted, kind, 0.2, negatives, dtype)
 
     return build

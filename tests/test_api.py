@@ -9,6 +9,8 @@ import torch
 import yaml
 
 import metaxcr
+from metaxcr.adapters.language import LanguageAdapter
+from metaxcr.adapters.store import save_language
 from metaxcr.config import Config
 from metaxcr.config_io import load_config
 from metaxcr.evaluation.predict import predict
@@ -193,14 +195,43 @@ def test_a_saved_model_answers_the_same_elsewhere(model, folder, tmp_path):
     assert yaml.safe_load(card.split("---")[1])["language"] == ["en", "es", "sw"]
 
 
-def test_language_adapters_travel_with_a_model(folder, tmp_path):
+def save_random_language(folder, encoder, seed):
+    """Write a language adapter with random weights; return its place."""
+    generator = torch.Generator().manual_seed(seed)
+    adapter = LanguageAdapter.create(encoder, generator)
+    for parameter in adapter.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+    save_language(folder, "any", adapter, encoder)
+    return str(folder)
+
+
+def test_the_language_adapter_is_swapped_by_one_argument(folder, tmp_path, toy_encoder):
     settings = yaml.safe_load((folder / "config.yaml").read_text())
-    shutil.copytree(folder / "adapters" / "meta", tmp_path / "lang")
-    settings["adapters"]["language"] = {"sw": str(tmp_path / "lang")}
+    for seed, language in enumerate(("es", "sw")):
+        place = save_random_language(tmp_path / language, toy_encoder, seed)
+        settings["adapters"]["language"][language] = place
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    model, question = metaxcr.MetaXCR.from_pretrained(folder), {"language": "es"}
+    right, none, wrong = (
+        model.rank(CONTEXT, CHOICES, **question, language_adapter=name) for name in ("es", None, "sw")
+    )
+    assert model.rank(CONTEXT, CHOICES, **question) == right
+    assert len({tuple(answer) for answer in (right, none, wrong)}) == 3
+    assert model.stack("es") == ["invertible.es", "lang.es", "task"]
+    assert model.stack("es", "sw") == ["invertible.sw", "lang.sw", "task"]
+    assert model.stack("es", None) == model.stack("it") == ["task"]
+    with pytest.raises(metaxcr.UserError, match="no language adapter 'fr': the model has those of es, sw"):
+        model.rank(CONTEXT, CHOICES, **question, language_adapter="fr")
+
+
+def test_language_adapters_travel_with_a_model(folder, tmp_path, toy_encoder):
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    settings["adapters"]["language"] = {"sw": save_random_language(tmp_path / "lang", toy_encoder, 1)}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     model = metaxcr.MetaXCR.from_pretrained(folder)
     with pytest.warns(metaxcr.MetaXCRWarning):
         before = model.rank(CONTEXT, CHOICES, language="sw")
+        assert model.rank(CONTEXT, CHOICES, language="sw", language_adapter=None) != before
     model.save_pretrained(tmp_path / "saved")
     shutil.rmtree(tmp_path / "lang")
     again = metaxcr.MetaXCR.from_pretrained(tmp_path / "saved")

@@ -269,7 +269,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def changed(config: Config, path: tuple[Any, ...]) -> Config:
     """The same settings with another valid value in one place."""
-    names = ["float32", "cross", "reptile", "uniform", "all", "gelu", "target", "x"]
+    names = ["float32", "cross", "houlsby", "reptile", "uniform", "all", "gelu", "target", "x"]
     names += ["shots", "english", "reinforce", "flipped", "accuracy-gain", "learned"]
     candidates = [2, 3, 0.25, 0.5, True, *names, ["x"], [7], ["few-shot"], ["digits"], {"sw": "folder"}]
     for candidate in candidates:

@@ -20,6 +20,8 @@ from metaxcr.scoring.build import DTYPES, build_model, load_phi
 from metaxcr.scoring.model import ChoiceModel, Params
 from metaxcr.tasks import Example, LoadedSplit, Phrased, phrase
 
+OWN = "own"  # in the place of a language adapter's name: that of the texts' own language
+
 
 class MetaXCRWarning(UserWarning):
     """Something works less well than the user may think: no adapter for a language, a text that was cut."""
@@ -39,7 +41,7 @@ class MetaXCR:
     def __init__(self, config: Config, encoder: FrozenEncoder, folder: Path) -> None:
         self.config, self.folder = config, folder
         self._encoder = encoder
-        self._model = build_model(config, encoder, config.run.seeds[0])
+        self._model = build_model(config, encoder, config.run.seeds[0], inference=True)
         self._phi = {META: load_phi(folder / ADAPTERS / META, self._model)}
         prefix = f"target.{config.target.task}."
         for path in sorted((folder / ADAPTERS).glob(f"{prefix}*")):
@@ -92,7 +94,13 @@ class MetaXCR:
         return f"target.{self.config.target.task}.{language}" if language in self._phi else META
 
     def rank(
-        self, context: str, choices: Sequence[str], *, question: str | None = None, language: str
+        self,
+        context: str,
+        choices: Sequence[str],
+        *,
+        question: str | None = None,
+        language: str,
+        language_adapter: str | None = OWN,
     ) -> list[float]:
         """Tell how plausible each choice is, given the context.
 
@@ -102,21 +110,27 @@ class MetaXCR:
             question: ``"effect"``: what happened as a result; ``"cause"``: what brought it about; None: which
                 one goes with it; anything else is taken as a question in words.
             language: ISO 639-1 code of context and choices.
+            language_adapter: Language whose language adapter acts in the encoder: ``"own"`` is that of the
+                texts, if there is one; None is none; another code is another language's.
 
         Returns:
             Probabilities in the order of the choices; they sum to 1.
 
         Raises:
-            UserError: Fewer than two choices, an empty text, or a language that the model does not know.
+            UserError: Fewer than two choices, an empty text, a language that the model does not know, or one
+                without a language adapter.
         """
         asked = {"context": context, "choices": choices, "question": question, "language": language}
-        return self.rank_many([asked])[0]
+        return self.rank_many([asked], language_adapter=language_adapter)[0]
 
-    def rank_many(self, examples: Sequence[Mapping[str, Any]]) -> list[list[float]]:
+    def rank_many(
+        self, examples: Sequence[Mapping[str, Any]], *, language_adapter: str | None = OWN
+    ) -> list[list[float]]:
         """Rank the choices of many questions, encoding them together: much faster than one by one.
 
         Args:
             examples: Mappings with the arguments of :meth:`rank`; languages may be mixed.
+            language_adapter: As for :meth:`rank`.
 
         Returns:
             Probabilities for each example, in order.
@@ -128,17 +142,25 @@ class MetaXCR:
         ranked: list[list[float]] = [[] for _ in checked]
         for language in dict.fromkeys(e.language for e in checked):
             rows = [i for i, e in enumerate(checked) if e.language == language]
-            answers = self._probabilities([checked[i] for i in rows], in_words, self._trained(language))
+            answers = self._probabilities(
+                [checked[i] for i in rows],
+                in_words,
+                self._trained(language),
+                self.acting(language, language_adapter),
+            )
             for i, answer in zip(rows, answers, strict=True):
                 ranked[i] = answer
         return ranked
 
-    def score(self, split: LoadedSplit, *, untrained: bool = False) -> list[list[float]]:
+    def score(
+        self, split: LoadedSplit, *, untrained: bool = False, language_adapter: str | None = OWN
+    ) -> list[list[float]]:
         """Answer the questions of a task's split, put into words as the task declares.
 
         Args:
             split: From :func:`metaxcr.tasks.load`.
             untrained: Answer by the similarity of the encoder's sentence vectors instead: the baseline.
+            language_adapter: As for :meth:`rank`.
 
         Returns:
             For every example the probability that each choice is the *plausible* one.
@@ -146,7 +168,32 @@ class MetaXCR:
         trained = self._trained(split.language, warn=not untrained, unseen=True)  # the task has the language
         model = build_model(self.config, self._encoder, 0, kind="dual") if untrained else self._model
         phi = model.params() if untrained else trained
-        return self._probabilities(split.examples, lambda e: phrase(e, split.spec), phi, model)
+        acting = self.acting(split.language, language_adapter)
+        return self._probabilities(split.examples, lambda e: phrase(e, split.spec), phi, acting, model)
+
+    def acting(self, language: str, language_adapter: str | None = OWN) -> str:
+        """The language whose language adapter acts on texts; empty where none does.
+
+        Args:
+            language: Of the texts.
+            language_adapter: As for :meth:`rank`.
+
+        Raises:
+            UserError: There is no language adapter of that name.
+        """
+        have = self._model.adapted.languages
+        if language_adapter == OWN:
+            return language if language in have else ""
+        if language_adapter is not None and language_adapter not in have:
+            known = ", ".join(sorted(have)) or "no language"
+            raise UserError(
+                f"no language adapter {language_adapter!r}", None, f"the model has those of {known}"
+            )
+        return language_adapter or ""
+
+    def stack(self, language: str, language_adapter: str | None = OWN) -> list[str]:
+        """Names of the adapters that act on texts in a language, from below."""
+        return self._model.adapted.stack(self.acting(language, language_adapter))
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the model with a model card (README.md) into a folder that :meth:`from_pretrained` reads.
@@ -200,13 +247,19 @@ class MetaXCR:
         examples: Sequence[Example],
         words: Callable[[Example], Phrased],
         phi: Mapping[str, Tensor],
+        acting: str,
         model: ChoiceModel | None = None,
     ) -> list[list[float]]:
         model, settings = model or self._model, self.config.encoder
         store = _Memory(
-            self._encoder, model.adapted.start, DTYPES[settings.dtype], Path(), max_tokens=settings.max_tokens
+            self._encoder,
+            model.adapted.start,
+            DTYPES[settings.dtype],
+            Path(),
+            max_tokens=settings.max_tokens,
+            languages=model.adapted.languages,
         )
-        data = encode_task(examples, words, store, kind=model.kind)
+        data = encode_task(examples, words, store, kind=model.kind, language=acting)
         if store.stats.cut_texts:
             cut = f"{store.stats.cut_texts} of {store.stats.texts} texts were cut"
             _warn(f"{cut} at {settings.max_tokens} tokens")

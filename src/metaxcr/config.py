@@ -1,7 +1,7 @@
 """Every setting of a run, typed, with its unit. Unknown keys are errors."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -65,10 +65,21 @@ class Encoder(Section):
 class Adapters(Section):
     """The stack."""
 
+    # pfeiffer: after the feed-forward part; houlsby: after attention, too; parallel: beside the feed-forward
+    # part; lora: on the query and value projections
+    kind: Literal["pfeiffer", "houlsby", "parallel", "lora"] = "pfeiffer"
     layers: Literal["top-third", "all"] | list[int] = "top-third"  # that carry a task adapter, counted from 0
-    bottleneck: Count = 192  # width
-    nonlinearity: Literal["relu", "gelu", "swish"] = "relu"
+    bottleneck: Count = 192  # width; LoRA's rank r
+    nonlinearity: Literal["relu", "gelu", "swish"] = "relu"  # LoRA has none
+    scaling: Rate | None = None  # factor on what is added, LoRA's alpha / r; None: 4 for parallel, else 1
+    mixture: bool = False  # one task adapter a source, and a learned mixture of them
     language: dict[str, str] = {}  # language -> folder of a frozen language adapter
+
+    @model_validator(mode="after")
+    def _lora_has_no_nonlinearity(self) -> Self:
+        if self.kind == "lora" and self.nonlinearity != "relu":
+            raise ValueError("nonlinearity has no effect with kind lora")
+        return self
 
 
 class Scoring(Section):

@@ -91,6 +91,7 @@ def config_hash(config: Config, data_checksums: dict[str, str]) -> str:
     if settings["target"].pop("shots_file"):  # the ids are among the checksums, and their number is k
         settings["target"].pop("k")
     settings["encoder"].pop("cache_gb")
+    settings["adapters"]["language"] = sorted(config.adapters.language)  # checksums: among the data's
     text = json.dumps([ALGORITHM_VERSION, settings, data_checksums], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -25,7 +25,12 @@ def test_down_nonlinearity_up(name: str) -> None:
     adapter, x = build(name), torch.randn(7, 12)
     for parameter in adapter.parameters():
         torch.nn.init.normal_(parameter)
-    function = {"relu": F.relu, "gelu": F.gelu, "swish": lambda v: v * torch.sigmoid(v)}[name]
+    function = {
+        "relu": F.relu,
+        "gelu": F.gelu,
+        "gelu_new": lambda v: 0.5 * v * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (v + 0.044715 * v**3))),
+        "swish": lambda v: v * torch.sigmoid(v),
+    }[name]
     inner = function(x @ adapter.down.weight.T + adapter.down.bias)
     assert torch.allclose(adapter(x), inner @ adapter.up.weight.T + adapter.up.bias, atol=1e-5)
 

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from metaxcr.adapters.bottleneck import Bottleneck
+from metaxcr.adapters.base import LayerAdapter, Shape, build_layer
+from metaxcr.adapters.language import LanguageAdapter
 from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.encoders.base import FrozenEncoder, Ragged, Text
 from metaxcr.errors import UserError
@@ -14,19 +15,25 @@ from metaxcr.errors import UserError
 TEXTS = [Text("one two three four"), Text("five"), Text("six seven")]
 
 
-def adapter(seed: int, width: int = 16) -> Bottleneck:
+def adapter(seed: int, width: int = 16) -> LayerAdapter:
     """A bottleneck with random weights everywhere."""
     generator = torch.Generator().manual_seed(seed)
-    built = Bottleneck(width, 4, "gelu", generator)
+    built = build_layer(width, Shape("pfeiffer", 4, "gelu"), generator)
     for parameter in built.parameters():
         torch.nn.init.normal_(parameter, std=0.5, generator=generator)
     return built
 
 
 def build(
-    encoder: FrozenEncoder, layers: list[int], languages: dict[str, dict[int, Bottleneck]] | None = None
+    encoder: FrozenEncoder,
+    layers: list[int],
+    languages: dict[str, dict[int, LayerAdapter]] | None = None,
+    kind: str = "pfeiffer",
+    sources: int = 0,
 ) -> AdaptedEncoder:
-    return AdaptedEncoder(encoder, layers, 4, "gelu", torch.Generator().manual_seed(0), languages)
+    modules = {name: LanguageAdapter(adapters) for name, adapters in (languages or {}).items()}
+    shape, generator = Shape(kind, 4, "gelu"), torch.Generator().manual_seed(0)
+    return AdaptedEncoder(encoder, layers, shape, generator, modules, sources)
 
 
 def randomise(adapted: AdaptedEncoder) -> None:
@@ -39,7 +46,9 @@ def trunk_of(encoder: FrozenEncoder, layer: int) -> Ragged:
     return Ragged(encoder.run(start, 0, layer, torch.float32), start.lengths)
 
 
-def naive(encoder: FrozenEncoder, ragged: Ragged, start: int, stacks: dict[int, list[Bottleneck]]) -> Tensor:
+def naive(
+    encoder: FrozenEncoder, ragged: Ragged, start: int, stacks: dict[int, list[LayerAdapter]]
+) -> Tensor:
     """The upper layers written down anew, one text, one head and one query at a time."""
     outputs = []
     for x in torch.split(ragged.hidden, ragged.lengths.tolist()):
@@ -134,9 +143,51 @@ def test_layers_that_do_not_fit_are_refused(toy_encoder: FrozenEncoder, layers: 
         build(toy_encoder, layers)
 
 
-def test_an_inactive_language_adapter_is_refused(toy_encoder: FrozenEncoder) -> None:
-    with pytest.raises(UserError, match=r"'sw' has weights in layers \[0, 1\], below the first task adapter"):
-        build(toy_encoder, [2], {"sw": {0: adapter(1), 1: adapter(2), 2: adapter(3)}})
+@pytest.mark.parametrize(
+    ("adapters", "message"),
+    [
+        ({3: adapter(1)}, r"layers \[3\], width 16\) does not fit toy \(3 layers, width 16\)"),
+        ({0: adapter(1, width=12)}, r"layers \[0\], width 12\) does not fit toy"),
+        ({}, r"layers \[\]"),
+    ],
+)
+def test_a_language_adapter_of_another_size_is_refused(
+    toy_encoder: FrozenEncoder, adapters: dict[int, LayerAdapter], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        build(toy_encoder, [2], {"sw": adapters})
+
+
+@pytest.mark.parametrize("kind", ["pfeiffer", "houlsby", "parallel", "lora"])
+@pytest.mark.parametrize("sources", [0, 3])
+def test_every_kind_starts_at_zero_and_is_seen_by_functional_call(
+    toy_encoder: FrozenEncoder, kind: str, sources: int
+) -> None:
+    adapted, trunk = build(toy_encoder, [1, 2], kind=kind, sources=sources), trunk_of(toy_encoder, 1)
+    expected = toy_encoder.run(trunk, 1, 3, torch.float32)
+    assert torch.allclose(adapted(trunk, torch.float32, "en"), expected, atol=1e-6)
+    randomise(adapted)
+    params = {name: p.detach() for name, p in adapted.named_parameters()}
+    before = adapted(trunk, torch.float32, "en").detach()
+    for name in params:
+        step = torch.randn(params[name].shape, generator=torch.Generator().manual_seed(1))
+        out = functional_call(adapted, params | {name: params[name] + step}, (trunk, torch.float32, "en"))
+        assert (out - before).abs().max() > 1e-5, name
+
+
+def test_a_source_uses_its_own_adapter_and_teaches_it_alone(toy_encoder: FrozenEncoder) -> None:
+    mixed, trunk = build(toy_encoder, [1, 2], sources=3), trunk_of(toy_encoder, 1)
+    randomise(mixed)
+    single = build(toy_encoder, [1, 2])
+    for i in (1, 2):
+        single.task[str(i)].load_state_dict(mixed.task[str(i)].source(2).state_dict())
+    assert torch.equal(mixed(trunk, torch.float32, "en", 2), single(trunk, torch.float32, "en"))
+    mixed(trunk, torch.float32, "en", 2).sum().backward()
+    taught = {name for name, p in mixed.named_parameters() if p.grad is not None}
+    assert taught == {n for n, _ in mixed.named_parameters() if ".sources.2." in n}
+    mixed(trunk, torch.float32, "en").sum().backward()
+    assert all(p.grad is not None for p in mixed.parameters())
+    assert mixed.stack("en") == ["mixture of 3 tasks"]
 
 
 def test_the_seed_draws_the_weights(toy_encoder: FrozenEncoder) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from metaxcr.adapters.language import LanguageAdapter
 from metaxcr.encoders import chunks as chunks_module
 from metaxcr.encoders import trunk as trunk_module
 from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText, Tokenizer, WholeText
@@ -420,3 +421,54 @@ def test_a_store_in_memory_caches_no_token_ids(
     monkeypatch.setattr(store, "_write", lambda *chunk: None)  # as the API's own store does
     store.ensure(TEXTS)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def language_adapter(encoder: FrozenEncoder, seed: int) -> LanguageAdapter:
+    adapter = LanguageAdapter.create(encoder, torch.Generator().manual_seed(seed)).requires_grad_(False)
+    for n, parameter in enumerate(adapter.parameters()):
+        torch.nn.init.normal_(parameter, std=0.5, generator=torch.Generator().manual_seed(100 * seed + n))
+    return adapter
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2, 3])
+def test_language_adapters_act_in_the_trunk(make: Callable[..., TrunkStore], layer: int) -> None:
+    encoder = make().encoder
+    languages = {"sw": language_adapter(encoder, 1), "it": language_adapter(encoder, 2)}
+    embedded = encoder.embed(encoder.tokenize(TEXTS, 32))
+    for warm in (False, True):
+        store = make(layer=layer, languages=languages)
+        numbers = {name: store.ensure(TEXTS, language=name) for name in ("sw", "it", "es", "")}
+        assert numbers["es"] == numbers[""]
+        assert not set(numbers["sw"]) & set(numbers["it"])
+        assert (store.stats.computed_chunks == 0) == warm
+        assert torch.allclose(
+            store.gather(numbers["es"]).hidden,
+            encoder.run(embedded, 0, layer, torch.float32),
+            atol=1e-5,
+        )
+        for name, adapter in languages.items():
+            hidden = adapter(encoder, embedded, torch.float32, layer)
+            assert torch.allclose(store.gather(numbers[name]).hidden, hidden, atol=1e-5)
+
+
+def test_the_cache_key_knows_the_language_adapters_weights_and_is_unchanged_without(
+    make: Callable[..., TrunkStore],
+) -> None:
+    store = make()
+    store.ensure(TEXTS)
+    plain = set(files(store.folder))
+    adapter = language_adapter(store.encoder, 1)
+    above = LanguageAdapter.create(
+        store.encoder, torch.Generator(), layers=[2], invertible_reduction=None
+    )  # nothing of it is in the trunk of two layers
+    with_languages = make(languages={"sw": adapter, "it": above})
+    with_languages.ensure(TEXTS, language="it")
+    assert with_languages.stats.computed_chunks == 0
+    with_languages.ensure(TEXTS, language="sw")
+    assert with_languages.stats.computed_chunks == len(plain)
+    changed = language_adapter(store.encoder, 1)
+    changed.at(1).up.bias.data[0] += 1
+    other = make(languages={"sw": changed})
+    other.ensure(TEXTS, language="sw")
+    assert other.stats.computed_chunks == len(plain)
+    assert len(files(store.folder)) == 3 * len(plain)

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -61,9 +62,9 @@ def test_raw_and_repaired_files_share_the_encoding(
     raw, phi, forwarded = turned(repaired), trained(model), []
     forward = AdaptedEncoder.forward
 
-    def counting(self: AdaptedEncoder, trunk: Ragged, dtype: torch.dtype, language: str) -> torch.Tensor:
+    def counting(self: AdaptedEncoder, trunk: Ragged, *rest: Any) -> torch.Tensor:
         forwarded.append(len(trunk.hidden))
-        return forward(self, trunk, dtype, language)
+        return forward(self, trunk, *rest)
 
     monkeypatch.setattr(AdaptedEncoder, "forward", counting)
     both, tokens = predict(model, phi, [repaired, raw], toy_store)

@@ -9,11 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from metaxcr.adapters.store import save_adapter
+from metaxcr.adapters.base import Shape, build_layer
+from metaxcr.adapters.language import LanguageAdapter
+from metaxcr.adapters.store import pack, save_language, write_adapter
 from metaxcr.config import Config
-from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.encoders.base import FrozenEncoder, Ragged, Text
 from metaxcr.errors import UserError
-from metaxcr.scoring.build import HEAD, adapter_layers, build_model, load_phi, save_phi
+from metaxcr.scoring.build import HEAD, adapter_layers, build_model, load_phi, save_phi, task_shape
 
 
 def config(**changes: Any) -> Config:
@@ -76,14 +78,50 @@ def test_settings_reach_the_model(toy_encoder: FrozenEncoder) -> None:
 
 
 def test_language_adapters_come_from_their_folders(toy_encoder: FrozenEncoder, tmp_path: Path) -> None:
-    shapes = {"down.weight": (4, 16), "down.bias": (4,), "up.weight": (16, 4), "up.bias": (16,)}
-    layers = {2: {part: torch.randn(shape) for part, shape in shapes.items()}}
-    save_adapter(tmp_path / "sw", "sw", layers, width=16, nonlinearity="relu", encoder="toy")
+    language = LanguageAdapter.create(toy_encoder, torch.Generator().manual_seed(0))
+    save_language(tmp_path / "sw", "sw", language, toy_encoder)
     adapters = {"bottleneck": 6, "language": {"sw": str(tmp_path / "sw")}}
     model = build_model(config(adapters=adapters), toy_encoder, seed=0)
-    assert model.adapted.stack("sw") == ["lang.sw", "task"]
+    assert model.adapted.stack("sw") == ["invertible.sw", "lang.sw", "task"]
     assert model.adapted.stack("it") == ["task"]
     assert not any("language" in name for name in model.params())
+
+
+def test_a_task_adapter_is_no_language_adapter(toy_encoder: FrozenEncoder, tmp_path: Path) -> None:
+    task = {2: build_layer(16, Shape("pfeiffer", 4), torch.Generator())}
+    write_adapter(tmp_path / "sw", pack("copa", "task", task, toy_encoder))
+    with pytest.raises(UserError, match="a task adapter was given as a language adapter"):
+        build_model(config(adapters={"language": {"sw": str(tmp_path / "sw")}}), toy_encoder, seed=0)
+
+
+@pytest.mark.parametrize("kind", ["pfeiffer", "houlsby", "parallel", "lora"])
+def test_a_mixture_is_saved_as_the_one_adapter_that_computes_the_same(
+    toy_encoder: FrozenEncoder, tmp_path: Path, kind: str
+) -> None:
+    settings = config(adapters={"layers": [1, 2], "bottleneck": 6, "mixture": True, "kind": kind})
+    model = build_model(settings, toy_encoder, seed=0)
+    phi = random_phi(model.params())
+    assert model.adapted.stack("es") == ["mixture of 2 tasks"]
+    save_phi(tmp_path, "meta", phi, settings, toy_encoder)
+    one = build_model(settings, toy_encoder, seed=0, inference=True)
+    again = load_phi(tmp_path, one)
+    assert {n: p.shape for n, p in again.items()} == {n: p.shape for n, p in one.params().items()}
+    assert {n: p.shape for n, p in load_phi(tmp_path, model).items()} == {
+        n: p.shape for n, p in again.items()
+    }
+    start = toy_encoder.embed(toy_encoder.tokenize([Text("one two three"), Text("four")], 32))
+    trunk = Ragged(toy_encoder.run(start, 0, 1, torch.float32), start.lengths)
+    mixed, reduced = model.vectors(phi, trunk, "es"), one.vectors(again, trunk, "es")
+    assert torch.allclose(mixed, reduced, atol=1e-4)
+    assert not torch.allclose(mixed, model.vectors(phi, trunk, "es", source=0), atol=1e-2)
+
+
+def test_scaling_is_the_kinds_own_unless_given() -> None:
+    scalings = [
+        task_shape(config(adapters={"kind": kind, "scaling": given})).scaling
+        for kind, given in (("pfeiffer", None), ("parallel", None), ("parallel", 1.5), ("lora", 2.0))
+    ]
+    assert scalings == [1.0, 4.0, 1.5, 2.0]
 
 
 def test_phi_of_another_shape_is_refused(toy_encoder: FrozenEncoder, tmp_path: Path) -> None:
@@ -93,6 +131,8 @@ def test_phi_of_another_shape_is_refused(toy_encoder: FrozenEncoder, tmp_path: P
         {"adapters": {"bottleneck": 5}},
         {"scoring": {"kind": "cross"}},
         {"adapters": {"layers": "all"}},
+        {"adapters": {"bottleneck": 6, "nonlinearity": "gelu"}},
+        {"adapters": {"bottleneck": 6, "kind": "parallel"}},
     ):
         with pytest.raises(UserError, match=r"not of this model's shape.*config\.yaml"):
             load_phi(tmp_path, build_model(config(**changes), toy_encoder, 0))

@@ -1,12 +1,21 @@
-"""The bottleneck adapter: down, non-linearity, up."""
+"""Bottleneck adapters (down, non-linearity, up) and their three placements in a layer."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu}
+from metaxcr.adapters.base import LayerAdapter, Shape, register
+from metaxcr.encoders.layer import Norm
+
+NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_new": partial(F.gelu, approximate="tanh"),  # what AdapterHub's files of 2020 mean by "gelu"
+    "swish": F.silu,
+}
 
 
 class Bottleneck(nn.Module):
@@ -18,24 +27,99 @@ class Bottleneck(nn.Module):
     Args:
         width: Width of the token vectors.
         bottleneck: Width of the bottleneck.
-        nonlinearity: ``"relu"``, ``"gelu"`` or ``"swish"``.
+        nonlinearity: A name in :data:`NONLINEARITIES`.
         generator: Draws the initial down-projection.
+        out: Width of the result; default: as the input's.
 
     Source:
         Houlsby et al. 2019 (ICML), section 2; Pfeiffer et al. 2020 (MAD-X), section 3.
     """
 
-    def __init__(self, width: int, bottleneck: int, nonlinearity: str, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        width: int,
+        bottleneck: int,
+        nonlinearity: str,
+        generator: torch.Generator,
+        out: int | None = None,
+    ) -> None:
         super().__init__()
         self.down = nn.Linear(width, bottleneck)
-        self.up = nn.Linear(bottleneck, width)
+        self.up = nn.Linear(bottleneck, width if out is None else out)
         self.nonlinearity = nonlinearity
         nn.init.normal_(self.down.weight, std=width**-0.5, generator=generator)
         for zero in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(zero)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (tokens, width) to (tokens, width) in the dtype of ``x``."""
+        """Map (tokens, width) to (tokens, out) in the dtype of ``x``."""
         inner = F.linear(x, self.down.weight.to(x.dtype), self.down.bias.to(x.dtype))
         inner = NONLINEARITIES[self.nonlinearity](inner)
         return F.linear(inner, self.up.weight.to(x.dtype), self.up.bias.to(x.dtype))
+
+
+class Scaled(Bottleneck):
+    """A bottleneck of a given shape: scaling * A(x)."""
+
+    def __init__(self, width: int, shape: Shape, generator: torch.Generator) -> None:
+        super().__init__(width, shape.bottleneck, shape.nonlinearity, generator)
+        self.scaling = shape.scaling
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (tokens, width) to (tokens, width) in the dtype of ``x``."""
+        added = super().forward(x)
+        return added if self.scaling == 1 else added * self.scaling
+
+
+@register("pfeiffer")
+class Pfeiffer(Scaled, LayerAdapter):
+    """One bottleneck after the feed-forward part: it adds A(LN(z)), LN being the layer's own last LayerNorm.
+
+    Source:
+        Pfeiffer et al. 2020 (MAD-X), section 3; ``seq_bn`` in the ``adapters`` library.
+    """
+
+    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        added: Tensor = self(norm(z))
+        return added
+
+
+@register("houlsby")
+class Houlsby(LayerAdapter):
+    """Two bottlenecks, after attention and after the feed-forward part: each adds A(output).
+
+    They act on a sub-layer's output before its residual is added and see no LayerNorm.
+
+    Source:
+        Houlsby et al. 2019 (ICML), figure 2; ``double_seq_bn`` in the ``adapters`` library.
+    """
+
+    def __init__(self, width: int, shape: Shape, generator: torch.Generator) -> None:
+        super().__init__()
+        self.after_attention = Scaled(width, shape, generator)
+        self.after_feed_forward = Scaled(width, shape, generator)
+
+    def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        added: Tensor = self.after_attention(output)
+        return added
+
+    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        added: Tensor = self.after_feed_forward(output)
+        return added
+
+
+@register("parallel")
+class Parallel(Scaled, LayerAdapter):
+    """One bottleneck beside the feed-forward part: it adds scaling * A(x), x being that part's input.
+
+    Source:
+        He et al. 2022 (ICLR), section 4.6; ``par_bn`` in the ``adapters`` library.
+    """
+
+    def feed_forward(self, hidden: Tensor) -> Tensor:
+        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        added: Tensor = self(hidden)
+        return added

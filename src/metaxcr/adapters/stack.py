@@ -1,57 +1,45 @@
-"""The encoder's upper layers with a stack of adapters: an optional language adapter below the task adapter.
-
-Placement (Pfeiffer, as AdapterHub's files expect): with z the sum before a layer's last LayerNorm LN,
-z_k = z_(k-1) + A_k(LN(z_(k-1))) for the adapters of the stack in order, and the layer's output is LN(z_K).
-"""
+"""The encoder's upper layers with a stack of adapters: perhaps a language adapter, the task adapter above."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from metaxcr.adapters.bottleneck import Bottleneck
+from metaxcr.adapters.base import LayerAdapter, Shape, Stacked, build_layer
+from metaxcr.adapters.language import LanguageAdapter
+from metaxcr.adapters.mixture import MIXED, Mixture
 from metaxcr.encoders.base import FrozenEncoder, Hooks, Ragged
-from metaxcr.encoders.layer import Norm
 from metaxcr.errors import UserError
-
-
-class Pfeiffer(Hooks):
-    """Adapters one upon the other after the feed-forward part: z_k = z_(k-1) + A_k(LN(z_(k-1)))."""
-
-    def __init__(self, adapters: Sequence[nn.Module]) -> None:
-        self._adapters = adapters
-
-    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
-        """See :class:`metaxcr.encoders.layer.Hooks`."""
-        for adapter in self._adapters:
-            z = z + adapter(norm(z))
-        return z
 
 
 class AdaptedEncoder(nn.Module):
     """Layers ``layers[0]`` to the top, with a task adapter in each of ``layers``.
 
+    What of a language adapter lies below ``layers[0]`` is frozen and belongs to the trunk, so it acts where
+    the trunk is computed (:class:`metaxcr.encoders.trunk.TrunkStore`), not here.
+
     Args:
         encoder: The frozen encoder.
         layers: Layers that carry a task adapter, ascending.
-        bottleneck: Width of the task adapter's bottleneck.
-        nonlinearity: Of the task adapter.
+        shape: Kind and size of the task adapter.
         generator: Draws the initial weights.
-        languages: Frozen language adapters: language -> layer -> adapter. A language without one uses the
-            task adapter alone.
+        languages: Language -> its adapter, which is frozen here. A language without one uses the task
+            adapter alone.
+        sources: Number of task adapters that are mixed, one a source; 0: one task adapter for all.
 
     Raises:
-        UserError: The layers do not fit the encoder, or some language adapter would stay inactive.
+        UserError: The layers or a language adapter do not fit the encoder.
     """
 
     def __init__(
         self,
         encoder: FrozenEncoder,
         layers: Sequence[int],
-        bottleneck: int,
-        nonlinearity: str,
+        shape: Shape,
         generator: torch.Generator,
-        languages: Mapping[str, Mapping[int, Bottleneck]] | None = None,
+        languages: Mapping[str, LanguageAdapter] | None = None,
+        sources: int = 0,
     ) -> None:
         super().__init__()
         if not layers or sorted(set(layers)) != list(layers) or layers[-1] >= encoder.depth or layers[0] < 0:
@@ -60,54 +48,85 @@ class AdaptedEncoder(nn.Module):
                 "adapters.layers",
                 "list distinct layers in ascending order, counted from 0",
             )
-        self.encoder, self.layers = encoder, list(layers)
-        self.task = nn.ModuleDict(
-            {str(i): Bottleneck(encoder.width, bottleneck, nonlinearity, generator) for i in layers}
-        )
+        self.encoder, self.layers, self.shape = encoder, list(layers), shape
+        self.task = nn.ModuleDict()
+        for index in layers:
+            self.task[str(index)] = (
+                Mixture(encoder.width, shape, generator, sources)
+                if sources
+                else build_layer(encoder.width, shape, generator)
+            )
         self.language = nn.ModuleDict()
-        for language, adapters in (languages or {}).items():
-            below = [i for i in adapters if i < self.start]
-            if below:
-                raise UserError(
-                    f"adapter {language!r} has weights in layers {below}, below the first task adapter",
-                    "adapters.language",
-                    "put task adapters in every layer (adapters.layers: all), so that all of it is active",
-                )
-            module = nn.ModuleDict({str(i): a for i, a in adapters.items()})
-            self.language[language] = module.requires_grad_(False)
+        for language, adapter in (languages or {}).items():
+            check_language(language, adapter, encoder)
+            self.language[language] = adapter.requires_grad_(False)
 
     @property
     def start(self) -> int:
-        """First layer with an adapter: where the trunk ends."""
+        """First layer with a trainable adapter: where the trunk ends."""
         return self.layers[0]
+
+    def is_of(self, shape: Shape) -> bool:
+        """Whether an adapter of a shape computes as the task adapter does, whatever its width."""
+        return replace(shape, bottleneck=0) == replace(self.shape, bottleneck=0)
+
+    @property
+    def languages(self) -> dict[str, LanguageAdapter]:
+        """Language -> its adapter."""
+        return {name: a for name, a in self.language.items() if isinstance(a, LanguageAdapter)}
 
     def stack(self, language: str) -> list[str]:
         """Names of the active adapters for a language, from below: for records and messages."""
-        return [f"lang.{language}"] * (language in self.language) + ["task"]
+        task = self.task[str(self.start)]
+        sources = len(task.sources) if isinstance(task, Mixture) else 0
+        own = [f"lang.{language}"] if language in self.language else []
+        if own and self.languages[language].invertible is not None:
+            own.insert(0, f"invertible.{language}")
+        return [*own, f"mixture of {sources} tasks" if sources else "task"]
 
-    def forward(self, trunk: Ragged, dtype: torch.dtype, language: str) -> Tensor:
+    def forward(self, trunk: Ragged, dtype: torch.dtype, language: str, source: int = MIXED) -> Tensor:
         """Run the upper layers on the trunk's output.
 
         Args:
             trunk: Activations after layer ``start - 1``.
             dtype: Of the arithmetic.
             language: Of the texts; picks the language adapter.
+            source: Number of the source whose task adapter acts alone, where there is one a source.
 
         Returns:
             (tokens, width) in ``dtype``.
         """
         hidden, context = self.encoder.enter(trunk, dtype)
         for index in range(self.start, self.encoder.depth):
-            hidden = self.encoder.layer(index, dtype)(hidden, context, self._hooks(index, language))
+            hidden = self.encoder.layer(index, dtype)(hidden, context, self._hooks(index, language, source))
         return hidden[: len(trunk.hidden)]
 
-    def _hooks(self, index: int, language: str) -> Hooks:
-        key = str(index)
-        stack: list[nn.Module] = []
+    def _hooks(self, index: int, language: str, source: int) -> Hooks:
+        stack: list[LayerAdapter] = []
         if language in self.language:
-            module = self.language[language]
-            assert isinstance(module, nn.ModuleDict)
-            stack += [module[key]] if key in module else []
-        if key in self.task:
-            stack.append(self.task[key])
-        return Pfeiffer(stack)
+            own = self.language[language]
+            assert isinstance(own, LanguageAdapter)
+            below = own.at(index)
+            stack += [below] if below is not None else []
+        if str(index) in self.task:
+            task = self.task[str(index)]
+            assert isinstance(task, LayerAdapter)
+            stack.append(task.source(source) if isinstance(task, Mixture) else task)
+        return Stacked(stack)
+
+
+def check_language(language: str, adapter: LanguageAdapter, encoder: FrozenEncoder) -> None:
+    """Refuse a language adapter of another width or depth than the encoder's.
+
+    Raises:
+        UserError: It does not fit.
+    """
+    indices = adapter.indices
+    width = adapter.width if indices else 0
+    if not indices or indices[-1] >= encoder.depth or width != encoder.width:
+        raise UserError(
+            f"the language adapter {language!r} (layers {indices}, width {width}) "
+            f"does not fit {encoder.name} ({encoder.depth} layers, width {encoder.width})",
+            "adapters.language",
+            "it was made for another encoder",
+        )

@@ -1,6 +1,10 @@
-"""Adapters on disk in AdapterHub's layout, and the account of trained parameters."""
+"""Adapters on disk in AdapterHub's layout."""
 
 import json
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,142 +13,260 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from metaxcr.adapters.bottleneck import NONLINEARITIES, Bottleneck
+from metaxcr.adapters.base import LayerAdapter, build_layer
+from metaxcr.adapters.hub_config import HubConfig, read_config, write_config
+from metaxcr.adapters.hub_tensors import from_hub, legacy_role, to_hub
+from metaxcr.adapters.invertible import Nice
+from metaxcr.adapters.language import LanguageAdapter
 from metaxcr.encoders.base import FrozenEncoder
 from metaxcr.errors import UserError
+from metaxcr.files import write_atomically
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter.safetensors"
-_HUB_NAMES = {  # ours -> AdapterHub's
-    "down.weight": "adapter_down.0.weight",
-    "down.bias": "adapter_down.0.bias",
-    "up.weight": "adapter_up.weight",
-    "up.bias": "adapter_up.bias",
-}
+CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"
 
 
-def save_adapter(
-    folder: Path,
-    name: str,
-    layers: dict[int, dict[str, Tensor]],
-    *,
-    width: int,
-    nonlinearity: str,
-    encoder: str,
-) -> None:
-    """Write one adapter: ``adapter_config.json`` and ``adapter.safetensors`` with AdapterHub's tensor names.
+@dataclass(frozen=True)
+class AdapterFile:
+    """An adapter as it is on disk, not yet in an encoder.
+
+    Attributes:
+        config: What its configuration says.
+        layers: Layer -> parameters under our names.
+        invertible: The invertible part's parameters, or None.
+    """
+
+    config: HubConfig
+    layers: dict[int, dict[str, Tensor]]
+    invertible: dict[str, Tensor] | None = None
+
+
+def read_adapter(folder: Path) -> AdapterFile:
+    """Read an adapter folder: ours, or one that the ``adapters`` library wrote since 2020.
+
+    Nothing is unpickled but tensors.
+
+    Raises:
+        UserError: A file is missing, damaged, malformed, or holds what has no place.
+    """
+    raw = _read_json(folder / CONFIG)
+    config = read_config(raw, str(folder / CONFIG))
+    tensors = _read_tensors(folder)
+    layers, invertible = from_hub(config.shape.kind, config.name, tensors, str(folder))
+    role = config.role or legacy_role(tensors)
+    if role == "task" and not invertible:
+        config = replace(config, invertible=None)  # task adapters of 2020 name one that they never had
+    if (config.invertible is None) != (not invertible):
+        told = "has" if invertible else "lacks"
+        raise UserError(
+            f"the adapter {told} an invertible part, other than its configuration says", str(folder)
+        )
+    return AdapterFile(replace(config, role=role), layers, invertible or None)
+
+
+def write_adapter(folder: Path, adapter: AdapterFile, *, pickled: bool = False) -> None:
+    """Write an adapter folder that this package and the ``adapters`` library read.
 
     Args:
         folder: Created if missing.
-        name: Of the adapter.
-        layers: Layer -> {"down.weight", "down.bias", "up.weight", "up.bias"}.
-        width: Width of the token vectors.
-        nonlinearity: Of the bottleneck.
-        encoder: Name of the encoder that the adapter belongs to.
+        adapter: Its content; points in its name become underscores, which the library needs.
+        pickled: Also write ``pytorch_adapter.bin``, which the library reads unless told otherwise.
     """
+    name = adapter.config.name.replace(".", "_")
+    config = replace(adapter.config, name=name)
+    tensors = to_hub(config.shape.kind, name, adapter.layers, adapter.invertible)
     folder.mkdir(parents=True, exist_ok=True)
-    bottleneck = next(iter(layers.values()))["down.bias"].shape[0]
-    tensors = {
-        f"encoder.layer.{layer}.output.adapters.{name}.{_HUB_NAMES[part]}": tensor.contiguous()
-        for layer, parts in layers.items()
-        for part, tensor in parts.items()
-    }
-    config = {
-        "name": name,
-        "model_name": encoder,
-        "hidden_size": width,
-        "config": {
-            "architecture": None, "mh_adapter": False, "output_adapter": True, "original_ln_before": True,
-            "original_ln_after": True, "ln_before": False, "ln_after": False, "residual_before_ln": True,
-            "adapter_residual_before_ln": False, "inv_adapter": None, "non_linearity": nonlinearity,
-            "reduction_factor": width / bottleneck, "scaling": 1.0, "layers": sorted(layers),
-        },
-    }  # fmt: skip
-    save_file(tensors, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    temporary = folder / f".{WEIGHTS}.tmp"
+    save_file(tensors, temporary)
+    temporary.replace(folder / WEIGHTS)
+    if pickled:
+        torch.save(tensors, folder / f".{PICKLED}.tmp")
+        (folder / f".{PICKLED}.tmp").replace(folder / PICKLED)
+    write_atomically(folder / CONFIG, json.dumps(write_config(config), indent=2) + "\n")
 
 
-def load_adapter(folder: Path, encoder: FrozenEncoder) -> dict[int, Bottleneck]:
-    """Read one adapter for an encoder.
+def pack(
+    name: str,
+    role: str,
+    layers: Mapping[int, LayerAdapter],
+    encoder: FrozenEncoder,
+    invertible: Nice | None = None,
+) -> AdapterFile:
+    """Gather modules for :func:`write_adapter`.
 
     Args:
-        folder: Written by :func:`save_adapter`.
-        encoder: The encoder that it goes into.
+        name: Of the adapter.
+        role: ``"language"`` or ``"task"``.
+        layers: Layer -> adapter.
+        encoder: The encoder that it belongs to.
+        invertible: On the embeddings, or None.
+    """
+    shapes = {i: adapter.shape for i, adapter in sorted(layers.items())}
+    first = next(iter(shapes.values()))
+    config = HubConfig(
+        name=name,
+        role=role,
+        encoder=encoder.name,
+        family=str(getattr(encoder, "family", "")),
+        width=encoder.width,
+        shape=first,
+        bottlenecks={i: s.bottleneck for i, s in shapes.items() if s.bottleneck != first.bottleneck},
+        invertible=None if invertible is None else invertible.reduction,
+        leave_out=[i for i in range(encoder.depth) if i not in layers],
+        layers=None,
+    )
+    parts = {i: _parameters(adapter) for i, adapter in sorted(layers.items())}
+    return AdapterFile(config, parts, None if invertible is None else _parameters(invertible))
 
-    Returns:
-        Layer -> adapter.
+
+def _parameters(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in module.named_parameters()}
+
+
+def save_language(folder: Path, name: str, adapter: LanguageAdapter, encoder: FrozenEncoder) -> None:
+    """Write a language adapter.
+
+    Args:
+        folder: Created if missing.
+        name: Of the adapter: the language's ISO 639-1 code.
+        adapter: Trained for ``encoder``.
+        encoder: The encoder that it belongs to.
+    """
+    layers = {i: layer for i in adapter.indices if (layer := adapter.at(i)) is not None}
+    write_adapter(folder, pack(name, "language", layers, encoder, adapter.invertible))
+
+
+def load_language(folder: Path, encoder: FrozenEncoder) -> LanguageAdapter:
+    """Read a language adapter for an encoder.
 
     Raises:
-        UserError: Something is missing or does not fit, so that part of the adapter would stay inactive.
+        UserError: It is a task adapter, is incomplete, or does not fit the encoder.
     """
-    config, tensors = _read(folder)
-    settings: dict[str, Any] = config["config"]
-    if settings.get("inv_adapter"):
-        raise UserError("the adapter has an invertible part, which would stay inactive", str(folder))
-    width, nonlinearity = config["hidden_size"], settings["non_linearity"]
-    if width != encoder.width or nonlinearity not in NONLINEARITIES:
+    file = read_adapter(folder)
+    if file.config.role == "task":
         raise UserError(
-            f"the adapter (width {width}, {nonlinearity}) does not fit {encoder.name}", str(folder)
+            "a task adapter was given as a language adapter", str(folder), "give one of type text_lang"
         )
-    layers = _by_layer(config["name"], tensors, encoder, folder)
-    listed = settings.get("layers")
-    if not layers or (listed is not None and sorted(listed) != sorted(layers)):
-        raise UserError(f"the adapter has weights in layers {sorted(layers)}, not in {listed}", str(folder))
+    layers = fit(file, encoder, folder)
+    if file.invertible is None:
+        return LanguageAdapter(layers)
+    shape, reduction = file.config.shape, file.config.invertible
+    assert reduction is not None
+    invertible = Nice(encoder.width, reduction, shape.nonlinearity, torch.Generator())
+    _fill(invertible, file.invertible, "the invertible part", folder)
+    return LanguageAdapter(layers, invertible)
+
+
+def load_task(folder: Path, encoder: FrozenEncoder) -> dict[int, LayerAdapter]:
+    """Read a task adapter for an encoder: layer -> adapter.
+
+    Raises:
+        UserError: It is a language adapter, is incomplete, or does not fit the encoder.
+    """
+    file = read_adapter(folder)
+    if file.config.role == "language" or file.invertible is not None:
+        raise UserError(
+            "a language adapter was given as a task adapter", str(folder), "give one of type text_task"
+        )
+    return fit(file, encoder, folder)
+
+
+def fit(file: AdapterFile, encoder: FrozenEncoder, folder: Path) -> dict[int, LayerAdapter]:
+    """Turn an adapter's tensors into modules of an encoder: layer -> adapter.
+
+    Args:
+        file: From :func:`read_adapter`.
+        encoder: The encoder that it goes into.
+        folder: For messages.
+
+    Raises:
+        UserError: It was made for another encoder, or part of it would stay inactive.
+    """
+    config = file.config
+    if config.width != encoder.width:
+        raise UserError(
+            f"the adapter (width {config.width}) does not fit {encoder.name} (width {encoder.width})",
+            str(folder),
+            f"it was made for {config.encoder or 'another encoder'}",
+        )
+    _check_encoder(config, encoder, folder)
+    wanted = config.layers
+    if wanted is None:
+        wanted = [i for i in range(encoder.depth) if i not in config.leave_out]
+    if sorted(file.layers) != sorted(wanted):
+        raise UserError(
+            f"the adapter has weights in layers {sorted(file.layers)}, not in {sorted(wanted)}",
+            str(folder),
+            f"it is incomplete, or not made for the {encoder.depth} layers of {encoder.name}",
+        )
     adapters = {}
-    for layer, parts in sorted(layers.items()):
-        bottleneck = round(width / settings["reduction_factor"])
-        adapter = Bottleneck(width, bottleneck, nonlinearity, torch.Generator())
-        expected = {name: p.shape for name, p in adapter.named_parameters()}
-        if {name: tensor.shape for name, tensor in parts.items()} != expected:
-            raise UserError(
-                f"the adapter's weights in layer {layer} are incomplete or misshapen", str(folder)
-            )
-        adapter.load_state_dict(parts)
-        adapters[layer] = adapter
+    for layer, parts in sorted(file.layers.items()):
+        shape = replace(config.shape, bottleneck=config.bottleneck(layer))
+        adapters[layer] = build_layer(encoder.width, shape, torch.Generator())
+        _fill(adapters[layer], parts, f"layer {layer}", folder)
     return adapters
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        for needed in ("name", "hidden_size", "config"):
-            config[needed]
-        for needed in ("non_linearity", "reduction_factor"):
-            config["config"][needed]
-        return config, load_file(folder / WEIGHTS)
-    except KeyError as error:
-        raise UserError(f"the adapter's configuration lacks {error}", str(folder / CONFIG)) from error
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
+def _fill(module: torch.nn.Module, parts: dict[str, Tensor], place: str, folder: Path) -> None:
+    expected = {name: p.shape for name, p in module.named_parameters()}
+    if {name: tensor.shape for name, tensor in parts.items()} != expected:
+        raise UserError(f"the adapter's weights in {place} are incomplete or misshapen", str(folder))
+    module.load_state_dict({name: tensor.float() for name, tensor in parts.items()})
+
+
+def _check_encoder(config: HubConfig, encoder: FrozenEncoder, folder: Path) -> None:
+    """Refuse an adapter that names another encoder: of two encoders of one size, it fits only its own."""
+    family = str(getattr(encoder, "family", ""))
+    names = [config.encoder, encoder.name]
+    others = all(_hub_like(name) for name in names) and len({n.rpartition("/")[2] for n in names}) > 1
+    if others or (family and config.family and family != config.family):
         raise UserError(
-            f"cannot read an adapter: {error}", str(folder), f"it needs {CONFIG} and {WEIGHTS}"
+            f"the adapter was made for {config.encoder or config.family}, the encoder is {encoder.name}",
+            str(folder),
+            "give an adapter of this encoder",
+        )
+
+
+def _hub_like(name: str) -> bool:
+    """Whether an encoder's name identifies it, as a folder's does not."""
+    return (
+        bool(name)
+        and name.count("/") < 2
+        and not name.startswith((".", "/", "~"))
+        and not Path(name).is_dir()
+    )
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(error, path.parent) from error
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    try:
+        if (folder / WEIGHTS).exists() or not (folder / PICKLED).exists():
+            return load_file(folder / WEIGHTS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about protocols of pickles that are refused anyway
+            loaded = torch.load(folder / PICKLED, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" not in str(error).lower():
+            raise _unreadable(error, folder) from error
+        raise UserError(
+            "the adapter's file holds more than tensors, such as code, which is not run",
+            str(folder / PICKLED),
+            "do not use it, or ask its author for a safetensors file",
         ) from error
+    except (OSError, ValueError, TypeError, RuntimeError, EOFError, SafetensorError) as error:
+        raise _unreadable(error, folder) from error
+    if not isinstance(loaded, dict) or not all(isinstance(t, Tensor) for t in loaded.values()):
+        raise UserError("the adapter's file is no dictionary of tensors", str(folder / PICKLED))
+    return loaded
 
 
-def _by_layer(
-    name: str, tensors: dict[str, Tensor], encoder: FrozenEncoder, folder: Path
-) -> dict[int, dict[str, Tensor]]:
-    """Sort AdapterHub's tensors by layer, under our names."""
-    ours = {theirs: mine for mine, theirs in _HUB_NAMES.items()}
-    layers: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        head, _, part = key.partition(f".output.adapters.{name}.")
-        layer = head.rpartition(".")[2]
-        if part not in ours or not layer.isdecimal() or int(layer) >= encoder.depth:
-            raise UserError(f"the tensor {key!r} has no place in {encoder.name}", str(folder))
-        layers.setdefault(int(layer), {})[ours[part]] = tensor
-    return layers
-
-
-def parameter_account(trained: int, encoder: FrozenEncoder) -> dict[str, float]:
-    """Share of trained parameters, with and without the encoder's embeddings in the denominator.
-
-    Args:
-        trained: Number of parameters trained in a stage.
-        encoder: The frozen encoder.
-    """
-    body = encoder.parameters - encoder.embedding_parameters
-    return {
-        "trained": trained,
-        "encoder": encoder.parameters,
-        "share": round(trained / encoder.parameters, 6),
-        "share_without_embeddings": round(trained / body, 6),
-    }
+def _unreadable(error: Exception, folder: Path) -> UserError:
+    reason = str(error).strip().split("\n")[0]
+    return UserError(
+        f"cannot read an adapter: {reason}", str(folder), f"it needs {CONFIG} and {WEIGHTS} or {PICKLED}"
+    )

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from metaxcr.config import Config
     from metaxcr.tasks import LoadedSplit
 
+AdapterOption = Annotated[
+    str,
+    typer.Option(
+        "--language-adapter",
+        metavar="CODE",
+        help="Language whose language adapter acts: own (the texts'), none, or any that the model has.",
+    ),
+]
+
 
 @examples(
     "metaxcr evaluate runs/mine", "metaxcr evaluate runs/mine --task xstorycloze --language sw --split test"
@@ -26,6 +35,7 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option("--split", metavar="NAME", help="With --task.", show_default="test")
     ] = None,
+    language_adapter: AdapterOption = "own",
     data: DataOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -38,10 +48,11 @@ def evaluate(
     settings = folder_settings(folder)
     if task is not None:
         with warnings_as_notes():
-            _evaluate_task(settings, folder, _load(task, language, split, data), as_json=as_json)
+            loaded = _load(task, language, split, data)
+            _evaluate_task(settings, folder, loaded, _adapter(language_adapter), as_json=as_json)
         return
-    if language or split:
-        raise UserError("--language and --split belong to --task", None, "add --task ID")
+    if language or split or language_adapter != "own":
+        raise UserError("--language, --split and --language-adapter belong to --task", None, "add --task ID")
     carry_out(settings, folder, data=data, resume=True, quiet=quiet)
     show_results(folder, as_json=as_json)
 
@@ -61,6 +72,7 @@ def predict(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write.", show_default="standard output"),
     ] = None,
+    language_adapter: AdapterOption = "own",
 ) -> None:
     """Rank the choices of your own questions; no labels needed.
 
@@ -76,7 +88,10 @@ def predict(
     from metaxcr.files import write_atomically
 
     with warnings_as_notes():
-        answers = MetaXCR.from_pretrained(folder).rank_many([question for _, question in questions])
+        model = MetaXCR.from_pretrained(folder)
+        acting = _adapter(language_adapter)
+        note(f"stack: {' > '.join(model.stack(language, acting))}")
+        answers = model.rank_many([question for _, question in questions], language_adapter=acting)
     lines = [_answer(name, answer) for (name, _), answer in zip(questions, answers, strict=True)]
     if out is None:
         sys.stdout.write("".join(lines))
@@ -100,16 +115,23 @@ def _load(task: str, language: str | None, split: str | None, data: Path | None)
     return loaded
 
 
-def _evaluate_task(settings: "Config", folder: Path, loaded: "LoadedSplit", *, as_json: bool) -> None:
+def _adapter(name: str) -> str | None:
+    return None if name == "none" else name
+
+
+def _evaluate_task(
+    settings: "Config", folder: Path, loaded: "LoadedSplit", acting: str | None, *, as_json: bool
+) -> None:
     from metaxcr.api import MetaXCR
 
     model = MetaXCR.from_pretrained(folder)
-    adapter = model.adapter(loaded.language, unseen=True)
+    adapter, stack = model.adapter(loaded.language, unseen=True), model.stack(loaded.language, acting)
+    note(f"stack: {' > '.join(stack)}")
     trained, untrained = (
-        _correct(loaded, model.score(loaded)),
-        _correct(loaded, model.score(loaded, untrained=True)),
+        _correct(loaded, model.score(loaded, untrained=untrained, language_adapter=acting))
+        for untrained in (False, True)
     )
-    found = _summary(loaded, adapter, trained, untrained)
+    found = _summary(loaded, adapter, trained, untrained) | {"stack": stack}
     found["trained_on"] = (loaded.spec.id, loaded.split) in _trained_on(settings)
     if found["trained_on"]:
         note(f"note: the model may have learned from {loaded.spec.id} {loaded.split}; this is no test")

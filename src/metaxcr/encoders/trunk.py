@@ -1,16 +1,18 @@
 """The trunk's activation cache: what lies below the first trainable adapter, computed once per text.
 
 Texts are filled in fixed *chunks*. A chunk's key is a checksum of everything that its values depend on, the
-texts of the chunk included, so a value never depends on what happened to be cached before. Chunks are written
-to a temporary name and renamed, carry a checksum, and are memory-mapped; a damaged chunk is computed again.
+texts of the chunk included, so a value never depends on what happened to be cached before; where a language
+has an adapter, the part of it that lies in the trunk is among that. Chunks are written to a temporary name
+and renamed, carry a checksum, and are memory-mapped; a damaged chunk is computed again.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -39,6 +41,18 @@ class TrunkStats:
     cut_texts: int = 0
 
 
+class LanguagePart(Protocol):
+    """What the trunk needs of a language adapter (:class:`metaxcr.adapters.language.LanguageAdapter`)."""
+
+    def checksum(self, stop: int) -> str:
+        """Identity of what acts below layer ``stop``; empty where nothing does."""
+        ...
+
+    def __call__(self, encoder: FrozenEncoder, embedded: Ragged, dtype: torch.dtype, stop: int) -> Tensor:
+        """Run layers 0 to ``stop - 1`` with the adapter in them."""
+        ...
+
+
 class TrunkStore:
     """Activations after the trunk for a growing set of texts.
 
@@ -52,6 +66,7 @@ class TrunkStore:
         log: Called with a line when something noteworthy happens.
         tokens: Where token ids are cached; by default in a folder ``tokens`` beside ``folder``, or nowhere if
             ``folder`` is ``Path()``.
+        languages: Language -> its frozen adapter; texts in other languages pass the encoder alone.
     """
 
     def __init__(
@@ -65,6 +80,7 @@ class TrunkStore:
         limit_bytes: int = 20 * 10**9,
         log: Callable[[str], None] = lambda line: None,
         tokens: TokenStore | None = None,
+        languages: Mapping[str, LanguagePart] | None = None,
     ) -> None:
         self.encoder, self.layer, self.dtype = encoder, layer, dtype
         self.folder, self.max_tokens, self.limit_bytes = folder, max_tokens, limit_bytes
@@ -73,20 +89,29 @@ class TrunkStore:
             beside = folder.parent / "tokens" if folder.name else None
             tokens = TokenStore(encoder, beside, limit_bytes=int(limit_bytes * TOKENS_SHARE), log=log)
         self._tokens = tokens
+        self._languages: dict[str, tuple[str, LanguagePart]] = {}
+        for language, part in (languages or {}).items():
+            if checksum := part.checksum(layer):
+                self._languages[language] = checksum, part
         self.stats = TrunkStats()
-        self._index: dict[Text, int] = {}
+        self._index: dict[tuple[str, Text], int] = {}  # by the language adapter's checksum and the text
         self._slices: list[Tensor] = []  # one (tokens, width) view a text
         self._lengths: list[int] = []
         self._mine: set[Path] = set()
 
     def ensure(
-        self, texts: Iterable[Text], progress: Callable[[int, int], None] = lambda done, total: None
+        self,
+        texts: Iterable[Text],
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        language: str = "",
     ) -> list[int]:
         """Make texts available and return their numbers.
 
         Args:
             texts: Any texts, repeated ones allowed. Give the same set in one call to hit the same chunks.
             progress: Called with (chunks done, chunks in all).
+            language: Whose language adapter acts on them, if there is one.
 
         Returns:
             The number of each text, for :meth:`gather`.
@@ -95,14 +120,15 @@ class TrunkStore:
             UserError: The disk is full or the cache folder cannot be written.
         """
         texts = list(texts)
-        new = sorted({t for t in texts if t not in self._index}, key=_order)
+        checksum, part = self._languages.get(language, ("", None))
+        new = sorted({t for t in texts if (checksum, t) not in self._index}, key=_order)
         chunks = [new[i : i + CHUNK_TEXTS] for i in range(0, len(new), CHUNK_TEXTS)]
         for done, chunk in enumerate(chunks):
-            self._add(chunk)
+            self._add(chunk, checksum, part)
             progress(done + 1, len(chunks))
         if self.stats.computed_chunks:
             self._evict()
-        return [self._index[t] for t in texts]
+        return [self._index[checksum, t] for t in texts]
 
     def gather(self, numbers: Sequence[int]) -> Ragged:
         """Return the activations of texts by number: a :class:`Ragged` batch in the store's dtype."""
@@ -118,12 +144,12 @@ class TrunkStore:
         """Sort text numbers by length in tokens, ties by number."""
         return numbers[torch.argsort(torch.tensor(self.lengths(numbers)), stable=True)]
 
-    def _add(self, texts: list[Text]) -> None:
-        path = self._chunks.path(self._key(texts))
+    def _add(self, texts: list[Text], checksum: str, part: LanguagePart | None) -> None:
+        path = self._chunks.path(self._key(texts, checksum))
         begun = time.perf_counter()
         loaded = self._read(path)
         if loaded is None:
-            hidden, lengths, cut = self._compute(texts)
+            hidden, lengths, cut = self._compute(texts, part)
             self._write(path, hidden, lengths, cut)
             hidden, lengths, cut = self._read(path) or (hidden, lengths, cut)  # mapped, not held in memory
             self.stats.cold_seconds += time.perf_counter() - begun
@@ -138,27 +164,32 @@ class TrunkStore:
         self.stats.bytes += hidden.nbytes
         self.stats.cut_texts += cut
         sizes: list[int] = lengths.tolist()
-        for text, part, size in zip(texts, torch.split(hidden, sizes), sizes, strict=True):
-            self._index[text] = len(self._slices)
-            self._slices.append(part)
+        for text, piece, size in zip(texts, torch.split(hidden, sizes), sizes, strict=True):
+            self._index[checksum, text] = len(self._slices)
+            self._slices.append(piece)
             self._lengths.append(size)
 
-    def _key(self, texts: list[Text]) -> str:
+    def _key(self, texts: list[Text], checksum: str) -> str:
         """Checksum of all that the chunk's values depend on."""
         parts = [
             CODE_VERSION, self.encoder.fingerprint, self.encoder.prefix, self.layer, str(self.dtype),
             self.max_tokens, torch.__version__, FORWARD_TOKENS, texts,
         ]  # fmt: skip
+        parts += [checksum] if checksum else []  # without an adapter in the trunk the key is as it always was
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:40]
 
-    def _compute(self, texts: list[Text]) -> tuple[Tensor, Tensor, int]:
+    @torch.no_grad()
+    def _compute(self, texts: list[Text], part: LanguagePart | None) -> tuple[Tensor, Tensor, int]:
         tokenized = self._tokens.tokenize(texts, self.max_tokens)
         pieces, begin, tokens = [], 0, 0
         for end, text in enumerate(tokenized, start=1):
             tokens += len(text.ids)
             if tokens >= FORWARD_TOKENS or end == len(tokenized):
                 embedded = self.encoder.embed(tokenized[begin:end])
-                pieces.append(self.encoder.run(embedded, 0, self.layer, self.dtype))
+                if part is None:
+                    pieces.append(self.encoder.run(embedded, 0, self.layer, self.dtype))
+                else:
+                    pieces.append(part(self.encoder, embedded, self.dtype, self.layer))
                 begin, tokens = end, 0
         lengths = torch.tensor([len(t.ids) for t in tokenized])
         return torch.cat(pieces), lengths, sum(t.full_length > self.max_tokens for t in tokenized)

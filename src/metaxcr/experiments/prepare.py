@@ -279,6 +279,8 @@ def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progres
     }
     parts = {name: encode(loaded.english, examples) for name, examples in loaded.parts.items()}
     sources[loaded.english.spec.id] = parts["source"]
+    if config.adapters.mixture:
+        sources = {name: replace(data, source=i) for i, (name, data) in enumerate(sources.items())}
     material = Material(English(sources, parts.get("query"), parts["reward"], loaded.english.spec.id))
     material.adaptations = _adaptations(config, loaded, store)
     used = {language for one in material.adaptations for language in one.auxiliary}
@@ -291,7 +293,7 @@ def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progres
     aligned = config.target.parallel.languages if config.target.parallel else []
     for language, lines in loaded.corpus.sentences.items():
         if language in ("en", *aligned):
-            material.parallel[language] = store.ensure([Text(line) for line in lines])
+            material.parallel[language] = store.ensure([Text(line) for line in lines], language=language)
     material.shots = loaded.shots
     material.checksums = {name: data_fingerprint(files) for name, files in sorted(loaded.files.items())}
     if config.target.shots_file is not None and loaded.shots:

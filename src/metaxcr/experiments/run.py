@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from metaxcr.adapters.store import parameter_account
+from metaxcr.adapters.account import parameter_account
 from metaxcr.config import Config
 from metaxcr.config_io import config_hash
 from metaxcr.encoders import TrunkStore, load_encoder
@@ -89,8 +89,11 @@ def carry_out(
             max_tokens=config.encoder.max_tokens,
             limit_bytes=int(config.encoder.cache_gb * 10**9),
             log=progress.say,
+            languages=model.adapted.languages,
         )
         material = prepare(config, loaded, store, progress)
+        for language, adapter in model.adapted.languages.items():
+            material.checksums[f"lang.{language}"] = adapter.checksum(encoder.depth)
     costs.add_trunk(store.stats)
     folder.write_json("costs.json", costs.summary())
     shares = announce(config, model, material, store, progress)
@@ -126,12 +129,13 @@ def announce(
     """Print what is active, and stop where nothing would be trained or a choice would be cut silently."""
     encoder, phi = model.adapted.encoder, model.params()
     account = parameter_account(sum(p.numel() for p in phi.values()), encoder)
-    stacks = {" > ".join(model.adapted.stack(lang)) for lang in ["en", *config.target.languages]}
-    if not any(name.startswith("adapted.task") for name in phi) or any("task" not in s for s in stacks):
+    stacks = {language: model.adapted.stack(language) for language in _languages(config)}
+    if not any(name.startswith("adapted.task") for name in phi):
         raise UserError("no task adapter is active", "adapters.layers", "give at least one layer")
+    shown = sorted({" > ".join(stack) for stack in stacks.values()})
     progress.say(
-        f"encoder {encoder.name}: {encoder.depth} layers, width {encoder.width}; adapters in layers "
-        f"{model.adapted.layers}; stack {', '.join(sorted(stacks))}; scoring {config.scoring.kind}"
+        f"encoder {encoder.name}: {encoder.depth} layers, width {encoder.width}; {config.adapters.kind} "
+        f"adapters in layers {model.adapted.layers}; stack {', '.join(shown)}; scoring {config.scoring.kind}"
     )
     progress.say(
         f"trained {account['trained']:,} parameters: {account['share']:.2%} of the encoder's "
@@ -150,6 +154,7 @@ def announce(
     text = config.target.parallel
     shares = {
         "parameters": account,
+        "stack": stacks,
         "repaired": material.repaired,
         "cut_texts": store.stats.cut_texts,
         "parallel_text": f"{text.corpus}/{text.split}" if text else None,
@@ -161,6 +166,13 @@ def announce(
     if material.leaks:
         shares["leaks"] = leak_summary(material.leaks)
     return shares
+
+
+def _languages(config: Config) -> list[str]:
+    """All languages of a run's texts: English first, then in the order of the configuration."""
+    target = config.target
+    others = [group.languages for group in (target.auxiliary, target.parallel) if group]
+    return list(dict.fromkeys(["en", *target.languages, *(code for codes in others for code in codes)]))
 
 
 def announce_data(config: Config, material: Material, progress: Progress) -> None:

@@ -270,7 +270,7 @@ def losses_of(
 
     def query(phi: Params) -> Tensor:
         clock("query")
-        loss = model.loss(phi, episode.query)
+        loss = model.loss(phi, episode.query.mixed)  # with one adapter a source, queries teach their mixture
         if episode.parallel is None or not weight:
             return loss
         return (loss + weight * model.alignment(phi, episode.parallel)) / (1 + weight)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from metaxcr.adapters.mixture import MIXED
 from metaxcr.encoders.base import Ragged, Text
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
@@ -83,15 +84,17 @@ class TaskData:
 
     Attributes:
         task: Task id.
-        language: Of the texts.
+        language: Of the texts; its language adapter, if there is one, acts on them.
         ids: (examples,) example ids.
         questions: With positions in the trunk store.
+        source: Number of the source whose own task adapter learns from it, where there is one a source.
     """
 
     task: str
     language: str
     ids: list[str]
     questions: Questions
+    source: int = MIXED
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -111,16 +114,23 @@ class Batch:
         trunk: Activations of the distinct texts, short ones first.
         language: Of the texts.
         questions: With positions in ``trunk``.
+        source: Number of the source whose own task adapter acts; by default the mixture of all does.
     """
 
     trunk: Ragged
     language: str
     questions: Questions
+    source: int = MIXED
 
     @property
     def tokens(self) -> int:
         """Number of tokens: the unit of compute accounting."""
         return len(self.trunk.hidden)
+
+    @property
+    def mixed(self) -> "Batch":
+        """The same questions for the mixture of all sources' task adapters, as queries are."""
+        return self if self.source == MIXED else replace(self, source=MIXED)
 
 
 def texts_of(phrased: Phrased, kind: str) -> tuple[Text | None, list[Text]]:
@@ -145,6 +155,7 @@ def encode_task(
     *,
     kind: str,
     implausible: bool = False,
+    language: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TaskData:
     """Encode examples of one task and language up to the trunk.
@@ -155,6 +166,7 @@ def encode_task(
         store: Computes or reads the activations.
         kind: ``"dual"`` or ``"cross"``.
         implausible: The labels name the implausible choice.
+        language: Whose language adapter acts; empty: none; default: the examples' own.
         progress: See :meth:`TrunkStore.ensure`.
 
     Raises:
@@ -165,7 +177,8 @@ def encode_task(
     phrased = [phrase(e) for e in examples]
     texts = [texts_of(p, kind) for p in phrased]
     flat = [t for context, choices in texts for t in ([context] if context else []) + choices]
-    number = dict(zip(flat, store.ensure(flat, progress), strict=True))
+    language = examples[0].language if language is None else language
+    number = dict(zip(flat, store.ensure(flat, progress, language=language), strict=True))
     most = max(len(choices) for _, choices in texts)
     questions = Questions(
         context=torch.tensor([number[c] if c else -1 for c, _ in texts]),
@@ -174,11 +187,12 @@ def encode_task(
         labels=torch.tensor([-1 if e.label is None else e.label for e in examples]),
         sign=-1.0 if implausible else 1.0,
     )
-    return TaskData(examples[0].task, examples[0].language, [e.id for e in examples], questions)
+    return TaskData(examples[0].task, language, [e.id for e in examples], questions)
 
 
 def make_batch(data: TaskData, rows: Sequence[int], store: TrunkStore) -> Batch:
     """Gather the trunk activations of the questions at ``rows``; a text that occurs twice is carried once."""
     questions = data.questions.select(rows)
     positions = store.by_length(questions.texts)
-    return Batch(store.gather(positions.tolist()), data.language, questions.renumber(positions))
+    trunk = store.gather(positions.tolist())
+    return Batch(trunk, data.language, questions.renumber(positions), data.source)

@@ -6,8 +6,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from metaxcr.adapters.base import Shape, build_layer
+from metaxcr.adapters.mixture import reduce_mixture
 from metaxcr.adapters.stack import AdaptedEncoder
-from metaxcr.adapters.store import load_adapter, save_adapter
+from metaxcr.adapters.store import load_language, load_task, pack, write_adapter
 from metaxcr.config import Config
 from metaxcr.encoders.base import FrozenEncoder
 from metaxcr.errors import UserError
@@ -15,7 +17,8 @@ from metaxcr.scoring.model import SCORER, ChoiceModel, Params
 from metaxcr.tasks.seeding import derive
 
 HEAD = "scorer.safetensors"
-PARTS = ("down.weight", "down.bias", "up.weight", "up.bias")
+SCALING = {"parallel": 4.0}  # of kinds whose default is not 1, from their papers
+TASK = "adapted.task"
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -28,7 +31,27 @@ def adapter_layers(config: Config, encoder: FrozenEncoder) -> list[int]:
     return list(range(first, encoder.depth))
 
 
-def build_model(config: Config, encoder: FrozenEncoder, seed: int, *, kind: str | None = None) -> ChoiceModel:
+def task_shape(config: Config, *, inference: bool = False) -> Shape:
+    """Kind and size of the task adapter.
+
+    Args:
+        config: The settings.
+        inference: Of the one adapter that a mixture is reduced to.
+    """
+    settings = config.adapters
+    sources = source_adapters(config) if inference else 0
+    scaling = settings.scaling or SCALING.get(settings.kind, 1.0)
+    return Shape(settings.kind, settings.bottleneck * max(1, sources), settings.nonlinearity, scaling)
+
+
+def source_adapters(config: Config) -> int:
+    """Number of task adapters that are mixed: one a source, the English target data among them; or 0."""
+    return len(config.sources) + 1 if config.adapters.mixture else 0
+
+
+def build_model(
+    config: Config, encoder: FrozenEncoder, seed: int, *, kind: str | None = None, inference: bool = False
+) -> ChoiceModel:
     """Build the trainable system around an encoder.
 
     Args:
@@ -36,17 +59,19 @@ def build_model(config: Config, encoder: FrozenEncoder, seed: int, *, kind: str 
         encoder: The frozen encoder.
         seed: Draws the adapters' initial weights.
         kind: Of scoring, where it is not the configuration's own (the similarity baseline is always dual).
+        inference: Build what :func:`load_phi` fills: a mixture is reduced to one adapter.
     """
     languages = {
-        language: load_adapter(Path(folder), encoder) for language, folder in config.adapters.language.items()
+        language: load_language(Path(folder), encoder)
+        for language, folder in config.adapters.language.items()
     }
     adapted = AdaptedEncoder(
         encoder,
         adapter_layers(config, encoder),
-        config.adapters.bottleneck,
-        config.adapters.nonlinearity,
+        task_shape(config, inference=inference),
         torch.Generator().manual_seed(derive(seed, "adapters")),
         languages,
+        0 if inference else source_adapters(config),
     )
     scoring = config.scoring
     dtype = DTYPES[config.encoder.dtype]
@@ -56,6 +81,8 @@ def build_model(config: Config, encoder: FrozenEncoder, seed: int, *, kind: str 
 def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: FrozenEncoder) -> None:
     """Write phi: the task adapter in AdapterHub's layout, the scorer beside it.
 
+    A mixture is written as the one adapter that computes the same.
+
     Args:
         folder: Created if missing.
         name: Of the adapter.
@@ -63,39 +90,40 @@ def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: Froz
         config: The settings that the model was built from.
         encoder: The frozen encoder.
     """
-    layers = {
-        layer: {part: phi[f"adapted.task.{layer}.{part}"] for part in PARTS}
-        for layer in adapter_layers(config, encoder)
-    }
-    save_adapter(
-        folder,
-        name,
-        layers,
-        width=encoder.width,
-        nonlinearity=config.adapters.nonlinearity,
-        encoder=encoder.name,
-    )
+    phi, shape = reduce_mixture(phi), task_shape(config, inference=True)
+    layers = {}
+    for layer in adapter_layers(config, encoder):
+        layers[layer] = build_layer(encoder.width, shape, torch.Generator())
+        prefix = f"{TASK}.{layer}."
+        layers[layer].load_state_dict(
+            {n.removeprefix(prefix): p for n, p in phi.items() if n.startswith(prefix)}
+        )
+    write_adapter(folder, pack(name, "task", layers, encoder))
     save_file({SCORER: phi[SCORER].contiguous()}, folder / HEAD)
 
 
 def load_phi(folder: Path, model: ChoiceModel) -> Params:
-    """Read phi for a model.
+    """Read phi for inference.
+
+    Args:
+        folder: Written by :func:`save_phi`.
+        model: The model; if it has a mixture, the result is for the one that it reduces to.
 
     Raises:
         UserError: A file is missing, or the tensors are not exactly the model's.
     """
-    adapters = load_adapter(folder, model.adapted.encoder)
+    adapters = load_task(folder, model.adapted.encoder)
     phi = {
-        f"adapted.task.{i}.{n}": p.detach().clone()
-        for i, a in adapters.items()
-        for n, p in a.named_parameters()
+        f"{TASK}.{i}.{n}": p.detach().clone() for i, a in adapters.items() for n, p in a.named_parameters()
     }
     try:
         phi |= load_file(folder / HEAD)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot read the scorer: {error}", str(folder)) from error
-    expected = model.params()
-    if {n: p.shape for n, p in phi.items()} != {n: p.shape for n, p in expected.items()}:
+    expected = reduce_mixture(model.params())
+    shapes = {i: a.shape for i, a in adapters.items()}
+    same = {n: p.shape for n, p in phi.items()} == {n: p.shape for n, p in expected.items()}
+    if not same or any(not model.adapted.is_of(shape) for shape in shapes.values()):
         raise UserError(
             "the saved adapter is not of this model's shape", str(folder), "use its own config.yaml"
         )

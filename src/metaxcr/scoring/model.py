@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metaxcr.adapters.mixture import MIXED
 from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.encoders.base import Ragged
 from metaxcr.scoring.batch import Batch, Parallel, Questions
@@ -63,15 +64,22 @@ class ChoiceModel(nn.Module):
         """A detached copy of phi: the trainable parameters by name."""
         return {n: p.detach().clone() for n, p in self.named_parameters() if p.requires_grad}
 
-    def forward(self, trunk: Ragged, language: str, dtype: torch.dtype | None = None) -> Tensor:
-        """Mean vectors of texts, float32: (texts, width)."""
-        return mean_pool(self.adapted(trunk, dtype or self.dtype, language), trunk.lengths)
+    def forward(
+        self, trunk: Ragged, language: str, dtype: torch.dtype | None = None, source: int = MIXED
+    ) -> Tensor:
+        """Mean vectors of texts, float32: (texts, width); see :meth:`AdaptedEncoder.forward`."""
+        return mean_pool(self.adapted(trunk, dtype or self.dtype, language, source), trunk.lengths)
 
     def vectors(
-        self, phi: Mapping[str, Tensor], trunk: Ragged, language: str, dtype: torch.dtype | None = None
+        self,
+        phi: Mapping[str, Tensor],
+        trunk: Ragged,
+        language: str,
+        dtype: torch.dtype | None = None,
+        source: int = MIXED,
     ) -> Tensor:
         """:meth:`forward` as a pure function of phi."""
-        pooled: Tensor = functional_call(self, dict(phi), (trunk, language, dtype))
+        pooled: Tensor = functional_call(self, dict(phi), (trunk, language, dtype, source))
         return pooled
 
     def plausibility(
@@ -101,12 +109,12 @@ class ChoiceModel(nn.Module):
 
     def score(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
         """f(x, c; theta, lambda, phi): (questions, most choices), -inf where a question has fewer choices."""
-        pooled = self.vectors(phi, batch.trunk, batch.language, dtype)
+        pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
         return self.plausibility(phi[SCORER], pooled, batch.questions)[0]
 
     def loss(self, phi: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """L(B; phi) and the in-batch term in their weighted mean (1.0 is chance): what training minimises."""
-        pooled = self.vectors(phi, batch.trunk, batch.language)
+        pooled = self.vectors(phi, batch.trunk, batch.language, source=batch.source)
         scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
         loss = choice_loss(scores, batch.questions)
         if across is None or not self.negatives or batch.questions.sign < 0:  # -1: labels name no answer

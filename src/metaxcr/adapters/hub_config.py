@@ -1,0 +1,252 @@
+"""AdapterHub's ``adapter_config.json``: read in its old and new spellings, written in the new one."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from metaxcr.adapters.base import Shape
+from metaxcr.adapters.bottleneck import NONLINEARITIES
+from metaxcr.errors import UserError
+
+VERSION = "adapters.1.3.0"  # whose format is written; a file without a version counts as one of 2020 or 2021
+TYPES = {"text_lang": "language", "text_task": "task"}
+_RENAMED = {  # spelling of 2020 -> now
+    "LN_after": "ln_after", "LN_before": "ln_before", "MH_Adapter": "mh_adapter",
+    "Output_Adapter": "output_adapter",
+}  # fmt: skip
+_PFEIFFER = {
+    "mh_adapter": False, "output_adapter": True, "original_ln_before": True, "original_ln_after": True,
+    "ln_before": False, "ln_after": False, "residual_before_ln": True, "adapter_residual_before_ln": False,
+    "is_parallel": False, "use_gating": False, "cross_adapter": False, "phm_layer": False,
+}  # fmt: skip
+_PLACEMENTS: dict[str, dict[str, Any]] = {
+    "pfeiffer": _PFEIFFER,
+    "houlsby": {**_PFEIFFER, "mh_adapter": True, "original_ln_before": False},
+    "parallel": {**_PFEIFFER, "is_parallel": True, "original_ln_before": False},
+}
+_LORA = {
+    "selfattn_lora": True, "intermediate_lora": False, "output_lora": False, "attn_matrices": ["q", "v"],
+    "composition_mode": "add", "use_gating": False, "use_dora": False, "vera_d": None, "vera_b": None,
+}  # fmt: skip
+_NAMED: dict[str, dict[str, Any]] = {  # what a string in the place of a configuration stands for
+    "pfeiffer": {**_PFEIFFER, "non_linearity": "relu", "reduction_factor": 16},
+    "houlsby": {**_PLACEMENTS["houlsby"], "non_linearity": "swish", "reduction_factor": 16},
+    "parallel": {
+        **_PLACEMENTS["parallel"], "non_linearity": "relu", "reduction_factor": 2, "scaling": 4.0,
+    },
+    "lora": {"architecture": "lora", **_LORA, "r": 8, "alpha": 8},
+}  # fmt: skip
+_NAMED |= {"seq_bn": _NAMED["pfeiffer"], "double_seq_bn": _NAMED["houlsby"], "par_bn": _NAMED["parallel"]}
+for _name in ("pfeiffer", "houlsby", "seq_bn", "double_seq_bn"):
+    _inverse = {**_NAMED[_name], "inv_adapter": "nice", "inv_adapter_reduction_factor": 2}
+    _NAMED[f"{_name}+inv"] = _NAMED[f"{_name}_inv"] = _inverse
+# Keys that decide nothing here: about training, defaults of what is switched off, or read elsewhere.
+_IDLE = {
+    "architecture", "attention_type", "new_attention_norm", "init_weights", "init_weights_seed", "dropout",
+    "stochastic_depth", "phm_dim", "factorized_phm_W", "shared_W_phm", "shared_phm_rule",
+    "factorized_phm_rule", "phm_c_init", "phm_init_range", "learn_phm", "hypercomplex_nonlinearity",
+    "phm_rank", "phm_bias", "dtype",
+}  # fmt: skip
+_READ = {
+    "non_linearity", "reduction_factor", "scaling", "inv_adapter", "inv_adapter_reduction_factor",
+    "invertible_adapter", "leave_out", "layers", "r", "alpha",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class HubConfig:
+    """What an adapter's configuration says.
+
+    Attributes:
+        name: Of the adapter.
+        role: ``"language"``, ``"task"``, or empty where the file does not say.
+        encoder: Name of the encoder that it was made for; may be empty.
+        family: ``model_type`` of that encoder; may be empty.
+        width: Width of its token vectors.
+        shape: Kind and size; the bottleneck is that of most layers.
+        bottlenecks: Layer -> width of its bottleneck, where they differ.
+        invertible: Reduction of the invertible part, or None.
+        leave_out: Layers without an adapter.
+        layers: Layers with an adapter, in files of this package's first version; else None.
+    """
+
+    name: str
+    role: str
+    encoder: str
+    family: str
+    width: int
+    shape: Shape
+    bottlenecks: dict[int, int]
+    invertible: float | None
+    leave_out: list[int]
+    layers: list[int] | None
+
+    def bottleneck(self, layer: int) -> int:
+        """Width of the bottleneck in a layer."""
+        return self.bottlenecks.get(layer, self.shape.bottleneck)
+
+
+def read_config(raw: Any, where: str) -> HubConfig:
+    """Understand the content of an ``adapter_config.json``.
+
+    Args:
+        raw: The parsed JSON.
+        where: Its place, for messages.
+
+    Raises:
+        UserError: A key is missing or unknown, or the adapter is of a kind that this package has not.
+    """
+    try:
+        name, width, inner = str(raw["name"]), int(raw["hidden_size"]), raw["config"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"the adapter's configuration lacks {error}", where) from error
+    if isinstance(inner, str):
+        if inner not in _NAMED:
+            raise UserError(f"unknown adapter configuration {inner!r}", where)
+        inner = _NAMED[inner]
+    if not isinstance(inner, dict):
+        raise UserError("the adapter's configuration is no mapping", where)
+    config = {_RENAMED.get(str(key), str(key)): value for key, value in inner.items()}
+    old = "version" not in raw and "layers" not in config
+    try:
+        if config.get("architecture") == "lora":
+            shape, bottlenecks = _lora(config, raw, where)
+        else:
+            shape, bottlenecks = _bottleneck(config, width, old=old, where=where)
+        return HubConfig(
+            name=name,
+            role=TYPES.get(raw.get("type") or "", ""),
+            encoder=raw.get("model_name") or "",
+            family=raw.get("model_type") or "",
+            width=width,
+            shape=shape,
+            bottlenecks=bottlenecks,
+            invertible=_invertible(config, where),
+            leave_out=[int(i) for i in config.get("leave_out") or []],
+            layers=config.get("layers"),
+        )
+    except KeyError as error:
+        raise UserError(f"the adapter's configuration lacks {error}", where) from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"the adapter's configuration is malformed: {error}", where) from error
+
+
+def _bottleneck(config: dict[str, Any], width: int, *, old: bool, where: str) -> tuple[Shape, dict[int, int]]:
+    """The shape of a bottleneck adapter, and the layers whose bottleneck is of another width."""
+    _known(config, set(_PFEIFFER) | _READ | _IDLE | {"architecture"}, where)
+    if config.get("architecture"):
+        kind = config["architecture"]
+        raise UserError(f"adapters of the kind {kind!r} are not supported", where)
+    placed = {key: config.get(key, default) for key, default in _PFEIFFER.items()}
+    if not placed["ln_after"]:
+        placed["adapter_residual_before_ln"] = False  # says where ln_after stands, which is not there
+    if not placed["original_ln_before"]:
+        placed["residual_before_ln"] = True  # the same either way
+    kinds = [kind for kind, placement in _PLACEMENTS.items() if placement == placed]
+    if not kinds:
+        odd = ", ".join(f"{k} {v}" for k, v in placed.items() if v != _PFEIFFER[k])
+        raise UserError(f"this placement of adapters is not supported: {odd}", where)
+    name = str(config["non_linearity"]).lower()
+    name = {"gelu": "gelu_new", "gelu_orig": "gelu"}.get(name, name) if old else name
+    name = {"silu": "swish"}.get(name, name)
+    if name not in NONLINEARITIES:
+        raise UserError(f"the adapter's non-linearity {name!r} is not supported", where)
+    scaling = config.get("scaling", 1.0)
+    if not isinstance(scaling, int | float):
+        raise UserError(f"an adapter with {scaling} scaling is not supported", where)
+    factor = config["reduction_factor"]
+    widths = {}
+    if isinstance(factor, Mapping):
+        listed = {key: _width(width, value) for key, value in factor.items()}
+        default = listed.pop("default", 0)
+        widths = {int(key): value for key, value in listed.items()}
+    else:
+        default = _width(width, factor)
+    return Shape(kinds[0], default, name, float(scaling)), widths
+
+
+def _width(width: int, factor: float) -> int:
+    """The library's own rounding; a quotient that misses a whole number by rounding counts as that number."""
+    exact = width / factor
+    return round(exact) if math.isclose(exact, round(exact), rel_tol=1e-9) else int(width // factor)
+
+
+def _lora(config: dict[str, Any], raw: dict[str, Any], where: str) -> tuple[Shape, dict[int, int]]:
+    _known(config, set(_LORA) | _READ | _IDLE, where)
+    odd = [f"{k} {config[k]}" for k, v in _LORA.items() if config.get(k, v) != v]
+    if odd:
+        raise UserError(f"this kind of LoRA is not supported: {', '.join(odd)}", where)
+    rank, alpha = int(config["r"]), float(config["alpha"])
+    version = str(raw.get("version", ""))
+    if version.startswith("adapters.") and _before_1_1(version.removeprefix("adapters.")):
+        alpha = float(rank)  # versions before 1.1.0 scaled by 1, whatever the configuration said
+    return Shape("lora", rank, "relu", alpha / rank), {}
+
+
+def _before_1_1(version: str) -> bool:
+    major, minor = (int(part) for part in version.split(".")[:2])
+    return (major, minor) < (1, 1)
+
+
+def _invertible(config: dict[str, Any], where: str) -> float | None:
+    """Reduction of the invertible part; its spelling of 2020 is a mapping of its own."""
+    nested = config.get("invertible_adapter")
+    kind = nested["block_type"] if nested else config.get("inv_adapter")
+    if not kind:
+        return None
+    if kind != "nice":
+        raise UserError(f"invertible adapters of the kind {kind!r} are not supported", where)
+    return float(nested["reduction_factor"] if nested else config["inv_adapter_reduction_factor"])
+
+
+def _known(config: dict[str, Any], known: set[str], where: str) -> None:
+    unknown = sorted(set(config) - known)
+    if unknown:
+        raise UserError(
+            f"unknown key {unknown[0]!r} in the adapter's configuration", where, "it may change the adapter"
+        )
+
+
+def write_config(config: HubConfig) -> dict[str, Any]:
+    """The content of an ``adapter_config.json`` that the ``adapters`` library reads."""
+    shape = config.shape
+    inner: dict[str, Any]
+    if shape.kind == "lora":
+        inner = {
+            "architecture": "lora", **_LORA, "r": shape.bottleneck,
+            "alpha": shape.scaling * shape.bottleneck, "dropout": 0.0, "init_weights": "lora",
+        }  # fmt: skip
+    else:
+        factors: Any = reduction_factor(config.width, shape.bottleneck)
+        if config.bottlenecks:
+            factors = {"default": factors} | {
+                str(i): reduction_factor(config.width, b) for i, b in sorted(config.bottlenecks.items())
+            }
+        inner = {
+            "architecture": None, **_PLACEMENTS[shape.kind], "non_linearity": shape.nonlinearity,
+            "reduction_factor": factors, "scaling": shape.scaling,
+            "inv_adapter": None if config.invertible is None else "nice",
+            "inv_adapter_reduction_factor": config.invertible,
+        }  # fmt: skip
+    names = {role: theirs for theirs, role in TYPES.items()}
+    return {
+        "config": inner | {"leave_out": config.leave_out},
+        "hidden_size": config.width,
+        "model_name": config.encoder,
+        "model_type": config.family,
+        "name": config.name,
+        "type": names.get(config.role),
+        "version": VERSION,
+    }
+
+
+def reduction_factor(width: int, bottleneck: int) -> float:
+    """The reduction from which the library's floor division gives this bottleneck.
+
+    ``width / bottleneck`` alone may give one less: 768 // 3.2 is 239.
+    """
+    factor = width / bottleneck
+    while int(width // factor) < bottleneck:
+        factor = math.nextafter(factor, 0)
+    return factor

@@ -1,0 +1,57 @@
+"""LoRA: a low-rank change of the query and value projections."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metaxcr.adapters.base import LayerAdapter, Shape, register
+
+
+class LowRank(nn.Module):
+    """x A' B' with A (r, width) and B (width, r); zero at the start because B is.
+
+    Args:
+        width: Width of the token vectors.
+        rank: r.
+        generator: Draws A.
+    """
+
+    def __init__(self, width: int, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, rank, bias=False)
+        self.up = nn.Linear(rank, width, bias=False)
+        nn.init.normal_(self.down.weight, std=width**-0.5, generator=generator)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (tokens, width) to (tokens, width) in the dtype of ``x``."""
+        return F.linear(F.linear(x, self.down.weight.to(x.dtype)), self.up.weight.to(x.dtype))
+
+
+@register("lora")
+class LoRA(LayerAdapter):
+    """Query and value projections get W + (alpha / r) B A; nothing is added to the key's.
+
+    ``shape.bottleneck`` is r, ``shape.scaling`` is alpha / r.
+
+    Source:
+        Hu et al. 2022 (ICLR), section 4.1.
+    """
+
+    def __init__(self, width: int, shape: Shape, generator: torch.Generator) -> None:
+        super().__init__()
+        self.query = LowRank(width, shape.bottleneck, generator)
+        self.value = LowRank(width, shape.bottleneck, generator)
+
+    def projections(self, hidden: Tensor) -> Tensor:
+        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        query, value = self.query(hidden), self.value(hidden)
+        return torch.cat([query, torch.zeros_like(query), value], dim=1) * self.shape.scaling
+
+    def delta(self) -> Tensor:
+        """The change of the stacked query, key and value matrices, (3 * width, width).
+
+        Added to a frozen layer's ``qkv`` it merges the adapter: the same outputs at the encoder's own cost.
+        """
+        query, value = (part.up.weight @ part.down.weight for part in (self.query, self.value))
+        return torch.cat([query, torch.zeros_like(query), value]) * self.shape.scaling
