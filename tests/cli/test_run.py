@@ -211,7 +211,7 @@ def test_an_interrupt_is_130_and_resumes_to_the_same_bytes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("metaxcr.experiments.stages.finetune", interrupt)
+        patch.setattr("metaxcr.experiments.stages.context.finetune", interrupt)
         done = call(*words)
     assert done.status == 130
     assert "interrupted" in done.line
