@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 from torch import Tensor
 
+from metaxcr.encoders.families import families, family_of
 from metaxcr.errors import UserError
 
 _ADAPTER = {  # ours -> AdapterHub's
@@ -20,31 +22,39 @@ _LEGACY = {
     "layer_text_task_adapters": "adapters", "layer_text_lang_adapters": "adapters",
     "invertible_lang_adapters": "invertible_adapters", "invertible_task_adapters": "invertible_adapters",
 }  # fmt: skip
-_LAYER = re.compile(r"(?:^|.*\.)(?:layer|layers)\.(\d+)\.(.+)$")
 _INVERTIBLE = re.compile(r"(?:^|.*\.)invertible_adapters\.(.+)$")
+_HOOKS = {"after_attention": "attended", "after_feed_forward": "output"}  # of Houlsby's two
 
 
-def layer_names(kind: str, name: str) -> dict[str, str]:
-    """Our parameter names of one layer's adapter -> AdapterHub's names below that layer.
+def locations(model_type: str) -> dict[str, str]:
+    """Hook -> where AdapterHub keeps its adapters in encoders of a ``model_type``; BERT's if unknown."""
+    known = model_type if model_type in families() else "bert"
+    family = family_of(SimpleNamespace(model_type=known))
+    assert family is not None
+    return dict(family.adapters_at)
+
+
+def layer_names(kind: str, name: str, at: Mapping[str, str]) -> dict[str, str]:
+    """Our parameter names of one layer's adapter -> AdapterHub's, with ``{layer}`` for the layer's number.
 
     Args:
         kind: Of the adapter.
         name: Of the adapter.
+        at: From :func:`locations`. The library's names of LoRA are those of BERT and RoBERTa.
     """
     if kind == "lora":
         return {
-            f"{part}.{ours}": f"attention.self.{part}.loras.{name}.{theirs}"
+            f"{part}.{ours}": f"encoder.layer.{{layer}}.attention.self.{part}.loras.{name}.{theirs}"
             for part in ("query", "value")
             for ours, theirs in _LOW_RANK.items()
         }
     if kind == "houlsby":
-        places = {"after_attention": "attention.output", "after_feed_forward": "output"}
         return {
-            f"{part}.{ours}": f"{place}.adapters.{name}.{theirs}"
-            for part, place in places.items()
+            f"{part}.{ours}": f"{at[hook]}.adapters.{name}.{theirs}"
+            for part, hook in _HOOKS.items()
             for ours, theirs in _ADAPTER.items()
         }
-    return {ours: f"output.adapters.{name}.{theirs}" for ours, theirs in _ADAPTER.items()}
+    return {ours: f"{at['output']}.adapters.{name}.{theirs}" for ours, theirs in _ADAPTER.items()}
 
 
 def invertible_names(name: str) -> dict[str, str]:
@@ -53,19 +63,24 @@ def invertible_names(name: str) -> dict[str, str]:
 
 
 def to_hub(
-    kind: str, name: str, layers: Mapping[int, Mapping[str, Tensor]], invertible: Mapping[str, Tensor] | None
+    kind: str,
+    name: str,
+    layers: Mapping[int, Mapping[str, Tensor]],
+    invertible: Mapping[str, Tensor] | None,
+    at: Mapping[str, str],
 ) -> dict[str, Tensor]:
-    """Name tensors as the ``adapters`` library does for BERT and (XLM-)RoBERTa.
+    """Name tensors as the ``adapters`` library does.
 
     Args:
         kind: Of the adapter.
         name: Of the adapter.
         layers: Layer -> parameters under our names.
         invertible: The invertible part's parameters under our names, or None.
+        at: From :func:`locations`.
     """
-    names = layer_names(kind, name)
+    names = layer_names(kind, name, at)
     tensors = {
-        f"encoder.layer.{layer}.{names[part]}": tensor.contiguous()
+        names[part].format(layer=layer): tensor.contiguous()
         for layer, parts in layers.items()
         for part, tensor in parts.items()
     }
@@ -76,7 +91,7 @@ def to_hub(
 
 
 def from_hub(
-    kind: str, name: str, tensors: Mapping[str, Tensor], where: str
+    kind: str, name: str, tensors: Mapping[str, Tensor], where: str, at: Mapping[str, str]
 ) -> tuple[dict[int, dict[str, Tensor]], dict[str, Tensor]]:
     """Sort AdapterHub's tensors, whatever the prefix, by layer under our names.
 
@@ -86,7 +101,10 @@ def from_hub(
     Raises:
         UserError: A tensor belongs nowhere, so that part of the adapter would stay inactive.
     """
-    places = {theirs: ours for ours, theirs in layer_names(kind, name).items()}
+    places = {
+        re.compile(r"(?:^|.*\.)" + re.escape(theirs).replace(r"\{layer\}", r"(\d+)") + "$"): ours
+        for ours, theirs in layer_names(kind, name, at).items()
+    }
     inverse = {theirs: ours for ours, theirs in invertible_names(name).items()}
     layers: dict[int, dict[str, Tensor]] = {}
     invertible: dict[str, Tensor] = {}
@@ -94,9 +112,10 @@ def from_hub(
         modern = key
         for old, new in _LEGACY.items():
             modern = modern.replace(old, new)
-        in_layer, in_front = _LAYER.match(modern), _INVERTIBLE.match(modern)
-        if in_layer and in_layer[2] in places:
-            layers.setdefault(int(in_layer[1]), {})[places[in_layer[2]]] = tensor
+        found = next(((m, ours) for place, ours in places.items() if (m := place.match(modern))), None)
+        in_front = _INVERTIBLE.match(modern)
+        if found:
+            layers.setdefault(int(found[0][1]), {})[found[1]] = tensor
         elif in_front and in_front[1] in inverse:
             invertible[inverse[in_front[1]]] = tensor
         else:

@@ -4,7 +4,7 @@ import json
 import pickle
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from torch import Tensor
 
 from metaxcr.adapters.base import LayerAdapter, build_layer
 from metaxcr.adapters.hub_config import HubConfig, read_config, write_config
-from metaxcr.adapters.hub_tensors import from_hub, legacy_role, to_hub
+from metaxcr.adapters.hub_tensors import from_hub, legacy_role, locations, to_hub
 from metaxcr.adapters.invertible import Nice
 from metaxcr.adapters.language import LanguageAdapter
 from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.encoders.families import Family
+from metaxcr.encoders.shapes import published
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
 
@@ -33,11 +35,13 @@ class AdapterFile:
         config: What its configuration says.
         layers: Layer -> parameters under our names.
         invertible: The invertible part's parameters, or None.
+        at: Hook -> where AdapterHub keeps the adapters of that hook for this family of encoders.
     """
 
     config: HubConfig
     layers: dict[int, dict[str, Tensor]]
     invertible: dict[str, Tensor] | None = None
+    at: dict[str, str] = field(default_factory=lambda: dict(Family.adapters_at))
 
 
 def read_adapter(folder: Path) -> AdapterFile:
@@ -51,7 +55,8 @@ def read_adapter(folder: Path) -> AdapterFile:
     raw = _read_json(folder / CONFIG)
     config = read_config(raw, str(folder / CONFIG))
     tensors = _read_tensors(folder)
-    layers, invertible = from_hub(config.shape.kind, config.name, tensors, str(folder))
+    at = locations(config.family)
+    layers, invertible = from_hub(config.shape.kind, config.name, tensors, str(folder), at)
     role = config.role or legacy_role(tensors)
     if role == "task" and not invertible:
         config = replace(config, invertible=None)  # task adapters of 2020 name one that they never had
@@ -60,7 +65,7 @@ def read_adapter(folder: Path) -> AdapterFile:
         raise UserError(
             f"the adapter {told} an invertible part, other than its configuration says", str(folder)
         )
-    return AdapterFile(replace(config, role=role), layers, invertible or None)
+    return AdapterFile(replace(config, role=role), layers, invertible or None, at)
 
 
 def write_adapter(folder: Path, adapter: AdapterFile, *, pickled: bool = False) -> None:
@@ -73,7 +78,7 @@ def write_adapter(folder: Path, adapter: AdapterFile, *, pickled: bool = False) 
     """
     name = adapter.config.name.replace(".", "_")
     config = replace(adapter.config, name=name)
-    tensors = to_hub(config.shape.kind, name, adapter.layers, adapter.invertible)
+    tensors = to_hub(config.shape.kind, name, adapter.layers, adapter.invertible, adapter.at)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{WEIGHTS}.tmp"
     save_file(tensors, temporary)
@@ -106,7 +111,7 @@ def pack(
         name=name,
         role=role,
         encoder=encoder.name,
-        family=str(getattr(encoder, "family", "")),
+        family=_model_type(encoder),
         width=encoder.width,
         shape=first,
         bottlenecks={i: s.bottleneck for i, s in shapes.items() if s.bottleneck != first.bottleneck},
@@ -115,7 +120,8 @@ def pack(
         layers=None,
     )
     parts = {i: _parameters(adapter) for i, adapter in sorted(layers.items())}
-    return AdapterFile(config, parts, None if invertible is None else _parameters(invertible))
+    front = None if invertible is None else _parameters(invertible)
+    return AdapterFile(config, parts, front, dict(encoder.family.adapters_at))
 
 
 def _parameters(module: torch.nn.Module) -> dict[str, Tensor]:
@@ -215,15 +221,25 @@ def _fill(module: torch.nn.Module, parts: dict[str, Tensor], place: str, folder:
 
 def _check_encoder(config: HubConfig, encoder: FrozenEncoder, folder: Path) -> None:
     """Refuse an adapter that names another encoder: of two encoders of one size, it fits only its own."""
-    family = str(getattr(encoder, "family", ""))
+    families = encoder.family.model_types
     names = [config.encoder, encoder.name]
     others = all(_hub_like(name) for name in names) and len({n.rpartition("/")[2] for n in names}) > 1
-    if others or (family and config.family and family != config.family):
+    if others or (config.family and config.family not in families):
         raise UserError(
-            f"the adapter was made for {config.encoder or config.family}, the encoder is {encoder.name}",
+            f"the adapter was made for {config.encoder or config.family}, "
+            f"the encoder is {encoder.name} ({families[0]})",
             str(folder),
             "give an adapter of this encoder",
         )
+
+
+def _model_type(encoder: FrozenEncoder) -> str:
+    """The ``model_type`` of an encoder; empty where its family has several and its name does not tell."""
+    known = published(encoder.name)
+    if known is not None:
+        return str(known.config["model_type"])
+    types = encoder.family.model_types
+    return types[0] if len(types) == 1 else ""
 
 
 def _hub_like(name: str) -> bool:
