@@ -7,11 +7,11 @@ The library needs an older `transformers` than this package, so this runs in an 
     reference/bin/python tests/adapters/reference/make_reference.py --check DIR   # DIR: an exported adapter
 
 For each case a folder gets the adapters as the library saves them, and `reference.safetensors` with the
-model's weights, the inputs, the output of the embeddings and of every layer, and the gradients of a fixed linear
-function of the last one.
+model's weights, the inputs, the output of the embeddings and of every layer, and the gradients of a fixed
+linear function of the last one.
 
-With `--check` adapters are loaded that `metaxcr adapters export` wrote from those of a case, as DIR/CASE/NAME, and
-everything must equal what the library's own gave.
+With `--check` adapters are loaded that `metaxcr adapters export` wrote from those of a case, as DIR/CASE/NAME,
+and everything must equal what the library's own gave.
 """
 
 import argparse
