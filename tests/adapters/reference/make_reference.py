@@ -10,8 +10,8 @@ For each case a folder gets the adapters as the library saves them, and `referen
 model's weights, the inputs, the output of the embeddings and of every layer, and the gradients of a fixed
 linear function of the last one.
 
-With `--check` adapters are loaded that `metaxcr adapters export` wrote from a case's (as DIR/CASE/NAME), and all
-must equal what the library's own gave.
+With `--check`, adapters that `metaxcr adapters export` wrote to DIR/CASE/NAME are loaded, and everything must
+equal what the library's own gave.
 """
 
 import argparse
