@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from metaxcr.config import Clml, Config, Ctml, Meta, Section
-from metaxcr.meta.learners import LEARNERS
+from metaxcr.config import ONLY_FOR, Clml, Config, Ctml, Meta, Section
+from metaxcr.meta.learners import LEARNERS, make_learner
 
 SMALL: dict[str, Any] = {
     "sources": [{"task": "a"}],
@@ -54,7 +54,36 @@ def test_the_english_parts_fill_the_data() -> None:
 @pytest.mark.parametrize("name", sorted(LEARNERS))
 @pytest.mark.parametrize("stage", [Ctml, Clml])
 def test_every_learner_can_be_chosen(stage: type[Meta], name: str) -> None:
-    assert stage.model_validate({"learner": name}).learner == name
+    assert stage.model_validate({"learner": name, "tasks_per_step": 8}).learner == name
+
+
+@pytest.mark.parametrize("name", sorted(LEARNERS))
+@pytest.mark.parametrize("stage", [Ctml, Clml])
+@pytest.mark.parametrize(
+    "setting", [{"first_order": True}, {"own_rate": 0.5}, {"imaml": {"strength": 2.0}}, {"inner_steps": 3}]
+)
+def test_what_a_learner_would_ignore_is_refused(
+    stage: type[Meta], name: str, setting: dict[str, Any]
+) -> None:
+    settings = {"learner": name, "tasks_per_step": 2, **setting}
+    (key,) = setting
+    if name in ONLY_FOR[key]:
+        learner, plain = (
+            make_learner(stage.model_validate(s)) for s in (settings, {**settings, key: unset(key)})
+        )
+        assert key == "own_rate" or learner != plain, "the setting reaches the learner"
+    else:
+        with pytest.raises(ValidationError, match=f"{key!r} has no effect on the learner {name!r}"):
+            stage.model_validate(settings)
+
+
+def unset(key: str) -> Any:
+    return Meta.model_fields[key].default
+
+
+def test_mmt_needs_a_batch_of_sources() -> None:
+    with pytest.raises(ValidationError, match="set tasks_per_step"):
+        Ctml.model_validate({"learner": "mmt"})
 
 
 def test_a_seed_is_named_once() -> None:

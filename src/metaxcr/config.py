@@ -24,7 +24,9 @@ RepairStep = Literal[
 ]
 
 
-LearnerName = Literal["fomaml", "maml", "multi-task", "reptile", "sequential"]
+LearnerName = Literal[
+    "anil", "fomaml", "imaml", "maml", "meta-sgd", "mmt", "multi-task", "reptile", "sequential", "x-metra-ada"
+]
 
 
 class Section(BaseModel):
@@ -147,27 +149,55 @@ class Target(Section):
     parallel: ParallelText | None = None
 
 
+class Imaml(Section):
+    """The inner problem of iMAML, and the linear system of its meta-gradient."""
+
+    strength: Rate = 1.0  # lambda: phi' pays lambda / 2 times its squared distance from phi
+    cg_steps: Count = 5  # conjugate gradient iterations, a Hessian product each
+    damping: Weight = 0.0  # added to the diagonal of I + H / lambda
+
+
+# settings that only some learners have a use for
+ONLY_FOR: dict[str, tuple[str, ...]] = {
+    "first_order": ("anil", "maml", "meta-sgd"),
+    "own_rate": ("meta-sgd",),
+    "imaml": ("imaml",),
+    "inner_steps": ("anil", "fomaml", "imaml", "maml", "meta-sgd", "mmt", "reptile", "x-metra-ada"),
+}
+
+
 class Meta(Section):
     """What CTML and CLML have in common."""
 
     steps: Annotated[int, Field(ge=0)] = 400  # episodes
     support: Count = 16  # questions a support batch
     query: Count = 16  # questions a query batch
-    learner: Literal["fomaml", "maml", "multi-task", "reptile", "sequential"] = (
-        "fomaml"  # see docs/learners.md
-    )
-    first_order: bool = False  # leave out second derivatives (maml)
+    learner: LearnerName = "fomaml"  # docs/learners.md describes each
+    first_order: bool = False  # leave out second derivatives (anil, maml, meta-sgd)
     inner_steps: Count = 1  # K
     inner_rate: Rate = 0.05  # alpha
     tasks_per_step: Count = 1  # episodes whose mean direction makes one outer step
     outer_rate: Rate = 1e-3  # peak; linear warm-up, then linear decay to a tenth
-    own_rate: Rate = 0.01  # the same for what a learner learns beside the parameters
+    own_rate: Rate = 0.01  # the same for Meta-SGD's learned inner rates, which count in units of inner_rate
     warmup: Share = 0.1  # share of the steps
     average: Share = 0.25  # last share of the steps whose parameters are averaged
     reward: Count = 16  # questions a reward batch
     alignment: Weight = 0.0  # weight of the contrastive term on parallel text in the outer objective
     pairs: Annotated[int, Field(ge=2)] = 32  # sentence pairs an episode
     health_every: Count = 10  # episodes between two looks at the support loss after the inner loop
+    imaml: Imaml = Imaml()
+
+    @model_validator(mode="after")
+    def _fits_the_learner(self) -> "Meta":
+        """Refuse what the learner would ignore."""
+        for key, learners in ONLY_FOR.items():
+            if getattr(self, key) != type(self).model_fields[key].default and self.learner not in learners:
+                raise ValueError(
+                    f"{key!r} has no effect on the learner {self.learner!r}; it is for {', '.join(learners)}"
+                )
+        if self.learner == "mmt" and self.tasks_per_step == 1:
+            raise ValueError("learner mmt needs a batch of sources: set tasks_per_step to their number")
+        return self
 
 
 class Ctml(Meta):
@@ -199,8 +229,8 @@ class Clml(Meta):
         """Refuse what would have no effect."""
         if self.languages != "uniform" and self.cross_task == 1:
             raise ValueError("with cross_task: 1 no language is chosen; languages has to be uniform")
-        if self.languages != "uniform" and self.learner == "sequential":
-            raise ValueError("the learner sequential has an order of its own; languages has to be uniform")
+        if self.languages != "uniform" and self.learner in ("mmt", "sequential"):
+            raise ValueError(f"learner {self.learner} has an order of its own; languages has to be uniform")
         return self
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metaxcr.meta.inner import Objective, Params, inner_loop, value_and_grad
+from metaxcr.meta.inner import Objective, Params, descend, inner_loop, inner_path, value_and_grad
 
 
 def quadratic(centre: Tensor, curvature: float) -> Objective:
@@ -78,3 +78,37 @@ def test_arguments_stay_as_they_were(phi: Params) -> None:
 
     assert all(torch.equal(phi[name], before[name]) and not phi[name].requires_grad for name in phi)
     assert not any(p.requires_grad for p in adapted.values())
+
+
+def test_the_path_holds_every_point_gradient_and_loss(phi: Params) -> None:
+    objectives = [quadratic(torch.tensor([2.0, 2.0, -1.0]), c) for c in (0.8, 0.4, 0.2)]
+
+    path = inner_path(objectives, phi, 0.25)
+
+    end, losses = inner_loop(objectives, phi, 0.25)
+    assert torch.equal(path.end["w"], end["w"])
+    assert path.losses == losses
+    assert len(path.points) == len(path.gradients) + 1 == 4
+    for objective, start, gradient, after in zip(
+        objectives, path.points, path.gradients, path.points[1:], strict=False
+    ):
+        assert torch.equal(gradient["w"], value_and_grad(objective, start)[1]["w"])
+        assert torch.equal(after["w"], start["w"] - 0.25 * gradient["w"])
+
+
+def test_only_the_named_parameters_move_and_have_a_gradient() -> None:
+    phi = {"a": torch.ones(2), "b": torch.ones(2)}
+
+    def objective(p: Params) -> Tensor:
+        return (p["a"] * p["b"]).sum()
+
+    assert value_and_grad(objective, phi, ["b"])[1].keys() == {"b"}
+    end = inner_path([objective] * 2, phi, 0.1, ["b"]).end
+    assert torch.equal(end["a"], phi["a"])
+    assert torch.allclose(end["b"], torch.full((2,), 0.8))
+
+
+def test_rates_may_differ_from_element_to_element() -> None:
+    phi, slope = {"w": torch.tensor([1.0, 1.0])}, {"w": torch.tensor([2.0, 2.0])}
+    moved = descend(phi, slope, {"w": torch.tensor([0.5, -0.25])})
+    assert torch.equal(moved["w"], torch.tensor([0.0, 1.5]))

@@ -31,6 +31,7 @@ from metaxcr.scoring.batch import Batch, TaskData
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks.seeding import rng
 
+FIXED_ORDER = {"mmt", "sequential"}  # learners that do not ask the sampler
 SETTINGS = Ctml(steps=10, support=4, query=4, reward=6, outer_rate=0.01)
 
 
@@ -104,7 +105,7 @@ def test_the_loss_falls(make_world: Callable[..., World]) -> None:
     assert sum(losses[-15:]) < 0.8 * sum(losses[:15])
 
 
-@pytest.mark.parametrize("learner", sorted(set(LEARNERS) - {"sequential"}))
+@pytest.mark.parametrize("learner", sorted(set(LEARNERS) - FIXED_ORDER))
 def test_the_reward_is_what_the_episode_saved_on_one_batch_in_float32_before_the_outer_update(
     make_world: Callable[..., World], toy_model: Callable[..., ChoiceModel], learner: str
 ) -> None:
@@ -165,6 +166,33 @@ def test_a_step_leaves_the_state_alone(make_world: Callable[..., World]) -> None
     meta_step(world.model, world.curriculum(SETTINGS, 0), world.sampler, SETTINGS, state, 0, "ctml")
 
     assert same_bytes(state.tensors(), before)
+
+
+@pytest.mark.parametrize("learner", sorted(LEARNERS))
+def test_every_learner_resumes_to_the_byte_also_between_two_outer_steps(
+    make_world: Callable[..., World], tmp_path: Path, learner: str
+) -> None:
+    world = make_world()
+    update = {"learner": learner, "tasks_per_step": 3, "steps": 7, "average": 0.5}
+    settings = SETTINGS.model_copy(update=update)
+    whole = [(state.tensors(), event) for state, event in world.steps(settings)]
+    for done in (1, 3, 5):
+        path = tmp_path / f"{done}.safetensors"
+        save_file(whole[done - 1][0], path)
+        rest = list(world.steps(settings, state=MetaState.from_tensors(done, load_file(path))))
+        assert same_bytes(rest[-1][0].tensors(), whole[-1][0])
+        assert [event for _, event in rest] == [event for _, event in whole[done:]]
+
+
+def test_meta_sgd_s_rates_are_learned_saved_and_no_part_of_phi(make_world: Callable[..., World]) -> None:
+    settings = SETTINGS.model_copy(update={"learner": "meta-sgd", "own_rate": 0.05})
+    world = make_world()
+    begin, end = world.begin(0, settings), world.run(settings)
+    assert end.phi.keys() == begin.phi.keys() == begin.own.keys()
+    assert all(torch.equal(c, torch.ones_like(c)) for c in begin.own.values())
+    moved = torch.cat([(end.own[n] - 1).abs().reshape(-1) for n in end.own])
+    assert 0.05 < float(moved.max()) < 0.5, "a few of Adam's steps of at most 0.05"
+    assert any(key.startswith("own/") for key in end.tensors())
 
 
 @pytest.mark.parametrize("kind", ["reinforce", "uniform"])
@@ -233,11 +261,14 @@ def test_token_passes_are_counted(
     for step, (_, event) in enumerate(world.steps(settings)):
         source = curriculum.sources.index(event["source"])
         episode, per_token = curriculum.episode(step, source), world.adapt(settings, step, source).passes
-        expected = {part: n * getattr(episode, part).tokens for part, n in per_token.items()}
+        batches = {"support": episode.support, "query": episode.query}
+        if episode.target:
+            batches |= dict(zip(("target_support", "target_query"), episode.target, strict=True))
+        expected = {part: n * batches[part].tokens for part, n in per_token.items()}
         if alignment:
             assert episode.parallel is not None
             expected["alignment"] = 3 * sum(int(trunk.lengths.sum()) for trunk, _ in episode.parallel)
-        if rewarded and learner != "sequential":
+        if rewarded and learner not in FIXED_ORDER:
             expected["reward"] = 2 * curriculum.reward_batch(step).tokens
         if step == 0:
             expected["health"] = episode.support.tokens

@@ -1,6 +1,7 @@
 """The inner loop: gradient descent on the support loss."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,9 +36,29 @@ def descend(phi: Params, gradient: Params, alpha: Rates) -> Params:
     return {n: p - rate[n] * gradient[n] if n in gradient else p for n, p in phi.items()}
 
 
+@dataclass(frozen=True)
+class InnerPath:
+    """Where the inner loop went.
+
+    Attributes:
+        points: phi'_0 to phi'_K.
+        gradients: g_1 to g_K, that of every step at its starting point.
+        losses: The loss before every step.
+    """
+
+    points: list[Params]
+    gradients: list[Params]
+    losses: list[float]
+
+    @property
+    def end(self) -> Params:
+        """phi'_K."""
+        return self.points[-1]
+
+
 def inner_path(
     objectives: Sequence[Objective], phi: Params, alpha: Rates, moved: Collection[str] | None = None
-) -> tuple[list[Params], list[float]]:
+) -> InnerPath:
     """phi'_k = phi'_(k-1) - alpha * grad L_k(phi'_(k-1)), phi'_0 = phi, with every point on the way.
 
     No graph is kept: what second-order learners need of a step is computed again from its starting point
@@ -49,23 +70,26 @@ def inner_path(
         alpha: The inner learning rate.
         moved: Names of the parameters that the inner loop moves; None: all.
 
-    Returns:
-        phi'_0 to phi'_K, and the loss before each step.
-
     Source:
         Finn et al. 2017 (MAML), equation 1.
     """
-    path, losses = [phi], []
+    path = InnerPath([phi], [], [])
     for objective in objectives:
-        loss, gradient = value_and_grad(objective, path[-1], moved)
-        path.append(descend(path[-1], gradient, alpha))
+        loss, gradient = value_and_grad(objective, path.end, moved)
+        path.points.append(descend(path.end, gradient, alpha))
+        path.gradients.append(gradient)
+        path.losses.append(loss)
+    return path
+
+
+def inner_loop(objectives: Sequence[Objective], phi: Params, alpha: Rates) -> tuple[Params, list[float]]:
+    """The inner loop where its end is all that counts: phi'_K, and the loss before each step.
+
+    Arguments are those of :func:`inner_path`; memory is that of one step.
+    """
+    losses = []
+    for objective in objectives:
+        loss, gradient = value_and_grad(objective, phi)
+        phi = descend(phi, gradient, alpha)
         losses.append(loss)
-    return path, losses
-
-
-def inner_loop(
-    objectives: Sequence[Objective], phi: Params, alpha: Rates, moved: Collection[str] | None = None
-) -> tuple[Params, list[float]]:
-    """The end of :func:`inner_path`, phi'_K, and the loss before each step; same arguments."""
-    path, losses = inner_path(objectives, phi, alpha, moved)
-    return path[-1], losses
+    return phi, losses

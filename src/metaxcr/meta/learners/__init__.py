@@ -3,29 +3,46 @@
 from collections.abc import Callable
 
 from metaxcr.config import Meta
+from metaxcr.meta.learners.anil import Anil
 from metaxcr.meta.learners.base import Adapted, Learner, Losses
+from metaxcr.meta.learners.imaml import Imaml
 from metaxcr.meta.learners.maml import Maml
+from metaxcr.meta.learners.meta_sgd import MetaSgd
+from metaxcr.meta.learners.mmt import Mmt
 from metaxcr.meta.learners.multi_task import MultiTask, Sequential
 from metaxcr.meta.learners.reptile import Reptile
+from metaxcr.meta.learners.x_metra_ada import XMetraAda
 
 __all__ = [
     "LEARNERS",
     "Adapted",
+    "Anil",
+    "Imaml",
     "Learner",
     "Losses",
     "Maml",
+    "MetaSgd",
+    "Mmt",
     "MultiTask",
     "Reptile",
     "Sequential",
+    "XMetraAda",
     "make_learner",
 ]
 
 LEARNERS: dict[str, Callable[[Meta], Learner]] = {
+    "anil": lambda s: Anil(s.inner_steps, s.inner_rate, s.first_order),
     "fomaml": lambda s: Maml(s.inner_steps, s.inner_rate, first_order=True),
+    "imaml": lambda s: Imaml(
+        s.inner_steps, s.inner_rate, s.imaml.strength, s.imaml.cg_steps, s.imaml.damping
+    ),
     "maml": lambda s: Maml(s.inner_steps, s.inner_rate, s.first_order),
+    "meta-sgd": lambda s: MetaSgd(s.inner_steps, s.inner_rate, s.first_order),
+    "mmt": lambda s: Mmt(s.inner_steps, s.inner_rate),
     "multi-task": lambda s: MultiTask(s.inner_rate),
     "reptile": lambda s: Reptile(s.inner_steps, s.inner_rate),
     "sequential": lambda s: Sequential(s.inner_rate),
+    "x-metra-ada": lambda s: XMetraAda(s.inner_steps, s.inner_rate),
 }
 
 

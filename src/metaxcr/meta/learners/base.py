@@ -79,6 +79,17 @@ class Learner(Protocol):
         ...
 
 
+def target_losses(losses: Losses) -> tuple[Objective, Objective]:
+    """The target-task losses of an episode.
+
+    Raises:
+        ValueError: The curriculum drew none, although the learner wants them.
+    """
+    if losses.target is None:
+        raise ValueError("the episode has no target-task batches, which this learner needs")
+    return losses.target
+
+
 class Plain:
     """What most learners have in common: nothing of their own, the sampler chooses, no target batches."""
 

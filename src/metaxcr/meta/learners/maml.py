@@ -30,11 +30,11 @@ class Maml(Plain):
     def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         inner = [losses.support] * self.steps
-        path, inner_losses = inner_path(inner, phi, self.alpha)
-        query_loss, direction = value_and_grad(losses.query, path[-1])
+        path = inner_path(inner, phi, self.alpha)
+        query_loss, direction = value_and_grad(losses.query, path.end)
         support_passes = GRADIENT * self.steps
         if not self.first_order:
             direction, _ = pull_back(inner, path, self.alpha, direction)
             support_passes += HESSIAN * self.steps
         passes = {"support": support_passes, "query": GRADIENT}
-        return Adapted(direction, path[-1], inner_losses, query_loss, passes)
+        return Adapted(direction, path.end, path.losses, query_loss, passes)

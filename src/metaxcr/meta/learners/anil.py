@@ -1,0 +1,44 @@
+"""ANIL: almost no inner loop."""
+
+from dataclasses import dataclass
+
+from metaxcr.errors import UserError
+from metaxcr.meta.inner import Params, inner_path, value_and_grad
+from metaxcr.meta.learners.base import FORWARD, GRADIENT, Adapted, Losses, Plain
+from metaxcr.meta.second_order import pull_back
+from metaxcr.scoring.model import SCORER
+
+
+@dataclass(frozen=True)
+class Anil(Plain):
+    """ANIL: MAML whose inner loop moves the scorer only; the outer step moves all of phi.
+
+    An inner step runs forward alone: the gradient stops at the scorer. Its part in the meta-gradient is
+    d <grad_scorer L(B_s; .), alpha v_scorer> / d phi, one backward pass through the adapters.
+
+    Args:
+        steps: Inner steps K.
+        alpha: Inner learning rate.
+        first_order: Leave the second derivatives out.
+
+    Source:
+        Raghu et al. 2020 (ICLR, "Rapid learning or feature reuse?"), section 4.
+    """
+
+    steps: int
+    alpha: float
+    first_order: bool = False
+
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        if SCORER not in phi:
+            raise UserError("the model has no scorer for ANIL's inner loop", "learner", "choose maml")
+        inner = [losses.support] * self.steps
+        path = inner_path(inner, phi, self.alpha, [SCORER])
+        query_loss, direction = value_and_grad(losses.query, path.end)
+        support_passes = FORWARD * self.steps
+        if not self.first_order:
+            direction, _ = pull_back(inner, path, self.alpha, direction, [SCORER])
+            support_passes += GRADIENT * self.steps
+        passes = {"support": support_passes, "query": GRADIENT}
+        return Adapted(direction, path.end, path.losses, query_loss, passes)

@@ -1,0 +1,102 @@
+"""iMAML: the meta-gradient by the implicit function theorem."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metaxcr.meta.inner import Params, descend, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Plain
+from metaxcr.meta.second_order import hessian_product
+
+
+@dataclass(frozen=True)
+class Imaml(Plain):
+    """iMAML: phi' minimises L(B_s; phi') + lambda / 2 |phi' - phi|^2, whatever path led there.
+
+    K gradient steps solve the inner problem. The direction x solves (I + H / lambda) x = grad L(B_q; phi'),
+    with H the Hessian of the support loss at phi', by conjugate gradients. Memory is that of one Hessian
+    product and does not depend on K at all.
+
+    Args:
+        steps: Gradient steps K on the inner problem; the direction is exact where they reach its solution.
+        alpha: Their learning rate.
+        strength: lambda, how strongly phi' is held near phi.
+        cg_steps: Conjugate gradient iterations at most.
+        damping: Added to the diagonal of I + H / lambda, for where H is not positive.
+
+    Source:
+        Rajeswaran et al. 2019 (NeurIPS, "Meta-learning with implicit gradients"), equations 3 and 6 and
+        algorithm 2.
+    """
+
+    steps: int
+    alpha: float
+    strength: float
+    cg_steps: int
+    damping: float = 0.0
+
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        adapted, inner_losses = phi, []
+        for _ in range(self.steps):
+            loss, gradient = value_and_grad(losses.support, adapted)
+            pull = {n: g + self.strength * (adapted[n] - phi[n]) for n, g in gradient.items()}
+            adapted = descend(adapted, pull, self.alpha)
+            inner_losses.append(loss)
+        query_loss, gradient = value_and_grad(losses.query, adapted)
+
+        def matrix(x: Params) -> Params:
+            product = hessian_product(losses.support, adapted, x)
+            return {n: (1 + self.damping) * p + product[n] / self.strength for n, p in x.items()}
+
+        direction, products, residual = conjugate_gradients(matrix, gradient, self.cg_steps)
+        passes = {"support": GRADIENT * self.steps + HESSIAN * products, "query": GRADIENT}
+        notes = {"cg_steps": products, "cg_residual": residual}
+        return Adapted(direction, adapted, inner_losses, query_loss, passes, notes=notes)
+
+
+def conjugate_gradients(
+    matrix: Callable[[Params], Params], b: Params, steps: int, tolerance: float = 1e-6
+) -> tuple[Params, int, float]:
+    """Solve matrix(x) = b, from x = b on.
+
+    Stops early at the tolerance, and where the matrix is not positive along the search direction: what there
+    is by then is still a direction along which the quadratic model falls.
+
+    Args:
+        matrix: A symmetric linear map.
+        b: The right-hand side.
+        steps: Iterations at most, at one application of ``matrix`` each, plus one for the start.
+        tolerance: Of |matrix(x) - b| / |b|.
+
+    Returns:
+        x, the number of applications of ``matrix``, and |matrix(x) - b| / |b|.
+
+    Source:
+        Hestenes and Stiefel 1952; the rule for negative curvature is Steihaug's (1983).
+    """
+    x = b
+    image = matrix(x)
+    r = {n: b[n] - image[n] for n in b}
+    p, rr, size, products = r, _dot(r, r), max(float(_dot(b, b)) ** 0.5, 1e-300), 1
+    for _ in range(steps):
+        if float(rr) ** 0.5 <= tolerance * size:
+            break
+        image = matrix(p)
+        products += 1
+        curvature = _dot(p, image)
+        if float(curvature) <= 0:
+            break
+        step = rr / curvature
+        x = {n: v + step * p[n] for n, v in x.items()}
+        r = {n: v - step * image[n] for n, v in r.items()}
+        new = _dot(r, r)
+        p, rr = {n: v + new / rr * p[n] for n, v in r.items()}, new
+    return x, products, float(rr) ** 0.5 / size
+
+
+def _dot(one: Params, other: Params) -> Tensor:
+    """Inner product, in the order of the names (see :class:`metaxcr.meta.optim.Adam`)."""
+    return torch.stack([(one[n] * other[n]).sum() for n in sorted(one)]).sum()

@@ -1,0 +1,53 @@
+"""Meta-SGD: the inner learning rates are learned, one for every element of phi."""
+
+from dataclasses import dataclass
+
+import torch
+
+from metaxcr.meta.inner import Params, inner_path, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Plain
+from metaxcr.meta.second_order import pull_back
+
+
+@dataclass(frozen=True)
+class MetaSgd(Plain):
+    """MAML with phi'_k = phi'_(k-1) - a * g_k elementwise, and a learned beside phi.
+
+    The learner's own parameters are c, with a = alpha c and c = 1 at the start, so that the outer optimiser's
+    rate for them does not depend on alpha's size. Their direction is dL(B_q; phi'_K)/dc
+    = - alpha * sum over k of g_k * v_k, with v_k the gradient with respect to phi'_k. A rate may change its
+    sign, as in the paper.
+
+    Args:
+        steps: Inner steps K; one rate an element for all of them.
+        alpha: Inner learning rate at the start.
+        first_order: Leave the second derivatives out: v_k = grad L(B_q; phi'_K) for every k. The rates are
+            learned all the same.
+
+    Source:
+        Li et al. 2017 (arXiv 1707.09835), equation 3 and algorithm 1 (there with one inner step).
+    """
+
+    steps: int
+    alpha: float
+    first_order: bool = False
+
+    def init(self, phi: Params) -> Params:
+        """Multipliers of alpha, all 1."""
+        return {name: torch.ones_like(p) for name, p in phi.items()}
+
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        rates = {name: self.alpha * own[name] for name in phi}
+        inner = [losses.support] * self.steps
+        path = inner_path(inner, phi, rates)
+        query_loss, direction = value_and_grad(losses.query, path.end)
+        support_passes = GRADIENT * self.steps
+        if self.first_order:
+            slope = {n: -sum(g[n] for g in path.gradients) * v for n, v in direction.items()}
+        else:
+            direction, slope = pull_back(inner, path, rates, direction)
+            support_passes += HESSIAN * self.steps
+        passes = {"support": support_passes, "query": GRADIENT}
+        multipliers = {name: self.alpha * slope[name] for name in phi}
+        return Adapted(direction, path.end, path.losses, query_loss, passes, multipliers)

@@ -1,0 +1,50 @@
+"""Meta-adaptation in the style of X-METRA-ADA."""
+
+from dataclasses import dataclass
+
+from metaxcr.meta.inner import Params, inner_loop, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Plain, target_losses
+
+
+@dataclass(frozen=True)
+class XMetraAda(Plain):
+    """X-METRA-ADA: meta-train towards the query, then meta-adapt on the target, within one episode.
+
+    *Meta-train*: phi' = K inner steps on the support batch (another language or task), gradient of the query
+    loss (target language) at phi'. *Meta-adapt*: the inner loop goes on from phi' with K steps on a support
+    batch of the target, to phi'', where the gradient of a query batch of the target is taken. First order.
+    The direction is the mean of the two gradients.
+
+    Our reading of the authors' code (first-order MAML; the copy that was adapted in meta-training is adapted
+    further). Their choice of similar support examples is left out.
+
+    Args:
+        steps: Inner steps K in both parts.
+        alpha: Inner learning rate.
+
+    Source:
+        M'hamdi et al. 2021 (NAACL, arXiv 2104.09696).
+    """
+
+    steps: int
+    alpha: float
+
+    @property
+    def wants_target(self) -> bool:
+        """Yes: support and query of the second part."""
+        return True
+
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        target_support, target_query = target_losses(losses)
+        adapted, inner_losses = inner_loop([losses.support] * self.steps, phi, self.alpha)
+        query_loss, train = value_and_grad(losses.query, adapted)
+        further, _ = inner_loop([target_support] * self.steps, adapted, self.alpha)
+        target_loss, adapt = value_and_grad(target_query, further)
+        direction = {n: (g + adapt[n]) / 2 for n, g in train.items()}
+        inner = GRADIENT * self.steps
+        passes = {
+            "support": inner, "query": GRADIENT, "target_support": inner, "target_query": GRADIENT
+        }  # fmt: skip
+        notes = {"target_loss": target_loss}
+        return Adapted(direction, adapted, inner_losses, query_loss, passes, notes=notes)
