@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaxcr.encoders import embedded
-from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText
+from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText, WordTokenizer
 from metaxcr.encoders.load import load_encoder
 from metaxcr.errors import UserError
 from metaxcr.tasks.parallel import load_parallel
@@ -184,3 +184,16 @@ def test_dequantisation_by_hand() -> None:
     assert values.tolist() == [0.5 * (i - 8) for i in range(16)] + [0.5 * (7 - i) for i in range(16)]
     floats = struct.pack("<3f", 1.5, -2.0, 3.25)
     assert embedded._tensor(floats, False, 2, 4).tolist() == [-2.0, 3.25]
+
+
+def test_words_are_those_between_blanks_and_the_tokens_are_the_usual_ones(
+    embedded_encoder: FrozenEncoder,
+) -> None:
+    tokenizer = embedded_encoder.tokenizer
+    assert isinstance(tokenizer, WordTokenizer)
+    texts = [Text("Habari za  asubuhi, rafiki."), Text("")]
+    worded, whole = tokenizer.words(texts), tokenizer(texts, 99)
+    assert [w.ids for w in worded] == [w.ids for w in whole]
+    assert worded[0].words[0] is None and worded[0].words[-1] is None
+    assert len({w for w in worded[0].words if w is not None}) == 4
+    assert tokenizer.mask_id == 250001

@@ -19,7 +19,7 @@ from transformers import (
     GPT2Model,
 )
 
-from metaxcr.encoders.base import Text, TokenizedText
+from metaxcr.encoders.base import Text, TokenizedText, WordTokenizer
 from metaxcr.encoders.load import HubTokenizer, load_encoder, wrap
 from metaxcr.encoders.shapes import build_config, published, shape
 from metaxcr.errors import UserError
@@ -198,3 +198,14 @@ def test_unknown_names_are_not_looked_for_in_vain(monkeypatch: pytest.MonkeyPatc
         UserError, match=r"'no/such-encoder' cannot be loaded: We couldn't connect.*'embedded'"
     ):
         load_encoder("no/such-encoder")
+
+
+def test_words_and_the_mask_token(family: Any) -> None:
+    tokenizer = family.encoder.tokenizer
+    assert isinstance(tokenizer, WordTokenizer)
+    text = Text("the man lost his keys")
+    worded = tokenizer.words([text])[0]
+    assert worded.ids == tokenizer([text], 40)[0].ids
+    own = [word for word in worded.words if word is not None]
+    assert own == list(range(5)) and worded.words[0] is None and worded.words[-1] is None
+    assert tokenizer.mask_id == family.tokenizer.mask_token_id

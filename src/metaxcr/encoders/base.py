@@ -32,6 +32,8 @@ __all__ = [
     "Tokenizer",
     "WholeText",
     "WholeTokenizer",
+    "WordTokenizer",
+    "Worded",
 ]
 
 
@@ -106,6 +108,32 @@ class WholeTokenizer(Tokenizer, Protocol):
 
     def whole(self, texts: Sequence[Text]) -> list[WholeText]:
         """Tokenise texts and cut nothing."""
+        ...
+
+
+class Worded(NamedTuple):
+    """A text's tokens and their words.
+
+    Attributes:
+        ids: Token ids, special tokens included.
+        words: The word of each token, counted from 0; None for special tokens.
+    """
+
+    ids: list[int]
+    words: list[int | None]
+
+
+@runtime_checkable
+class WordTokenizer(Tokenizer, Protocol):
+    """A tokenizer that knows where words begin, and has a mask token."""
+
+    @property
+    def mask_id(self) -> int | None:
+        """Id of the mask token, if there is one."""
+        ...
+
+    def words(self, texts: Sequence[Text]) -> list[Worded]:
+        """Tokenise single texts, without the encoder's prefix, and cut nothing."""
         ...
 
 

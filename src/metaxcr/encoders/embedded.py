@@ -20,7 +20,7 @@ from tokenizers import Encoding, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import BertConfig, BertModel
 
-from metaxcr.encoders.base import Text, TokenizedText, WholeText, truncate
+from metaxcr.encoders.base import Text, TokenizedText, WholeText, Worded, truncate
 from metaxcr.errors import UserError
 
 FILE = "e5-small-q4.bin"
@@ -216,6 +216,16 @@ class EmbeddedTokenizer:
     def whole(self, texts: Sequence[Text]) -> list[WholeText]:
         """See :class:`metaxcr.encoders.base.WholeTokenizer`."""
         return [WholeText(e.ids, [0] * len(e), e.sequence_ids) for e in self._encode(texts)]
+
+    @property
+    def mask_id(self) -> int | None:
+        """Id of the mask token: XLM-R's, the last of its vocabulary."""
+        return len(self._pieces) - 1 if self._pieces[-1][0] == "<mask>" else None
+
+    def words(self, texts: Sequence[Text]) -> list[Worded]:
+        """See :class:`metaxcr.encoders.base.WordTokenizer`."""
+        encodings = self._fast.encode_batch([self.normalise(text.first) for text in texts])
+        return [Worded(e.ids, e.word_ids) for e in encodings]
 
     def _encode(self, texts: Sequence[Text]) -> list[Encoding]:
         """Encode on all cores, without the places of tokens in the text, which nobody asks for."""

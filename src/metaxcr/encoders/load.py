@@ -19,6 +19,7 @@ from metaxcr.encoders.base import (
     TokenizedText,
     Tokenizer,
     WholeText,
+    Worded,
     truncate,
 )
 from metaxcr.encoders.families import check_family
@@ -74,6 +75,17 @@ class HubTokenizer:
             ):
                 tokenized[row] = WholeText(ids, segments, full.sequence_ids(n))
         return [tokenized[row] for row in range(len(texts))]
+
+    @property
+    def mask_id(self) -> int | None:
+        """Id of the mask token, if the tokenizer has one."""
+        found: int | None = self._tokenizer.mask_token_id
+        return found
+
+    def words(self, texts: Sequence[Text]) -> list[Worded]:
+        """See :class:`metaxcr.encoders.base.WordTokenizer`."""
+        full = self._tokenizer([text.first for text in texts], truncation=False, padding=False, verbose=False)
+        return [Worded(ids, full.word_ids(n)) for n, ids in enumerate(full["input_ids"])]
 
     def _encode(self, texts: Sequence[Text]) -> Iterator[tuple[list[int], Any]]:
         """Encode single texts, then pairs; a tokenizer call takes either. Yields their places with them."""

@@ -1,0 +1,170 @@
+"""``adapters train``: a language adapter from plain text."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metaxcr.cli.console import console, note, print_json, print_table, say
+from metaxcr.cli.options import DataOption, JsonOption, QuietOption, examples
+from metaxcr.errors import UserError
+
+if TYPE_CHECKING:
+    from metaxcr.language.corpus import Document
+    from metaxcr.language.settings import LanguageTraining
+
+OWN = "the user's own"  # licence of a text that has no declaration
+
+
+@examples(
+    "metaxcr adapters train --language sw --text news.txt --text stories.txt",
+    "metaxcr adapters train --language sw --corpus flores200 --corpus udhr --set layers=top-third \\\n"
+    "    --set invertible=false --out adapters/lang.sw",
+)
+def train(
+    language: Annotated[str, typer.Option("--language", metavar="CODE", help="Of the text, such as sw.")],
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--text", metavar="FILE", help="UTF-8 text, a sentence or paragraph a line; repeatable."
+        ),
+    ] = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option("--corpus", metavar="NAME", help="A known text, such as flores200 or udhr; repeatable."),
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option("--encoder", metavar="NAME", help="'embedded', a folder, or a hub name.")
+    ] = "embedded",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where to.", show_default="adapters/lang.<language>"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a folder that was interrupted.")] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A setting of the training, such as steps=500; repeatable."
+        ),
+    ] = None,
+    data: DataOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a language adapter by masked-language modelling, the encoder frozen.
+
+    Two parts of the text are held out: one decides when to stop, the other measures the loss before and
+    after. The folder it writes is what the setting adapters.language takes: {sw: DIR}.
+    """
+    from metaxcr.encoders.load import load_encoder
+    from metaxcr.experiments.progress import Progress
+    from metaxcr.language.train import train_language_adapter
+    from metaxcr.language.work import Request
+    from metaxcr.tasks.languages import language_tag, script_warning
+
+    tag = language_tag(language)
+    if tag.note:
+        note(tag.note)
+    settings = parse_settings(overrides or [])
+    documents, sources = read_text(text or [], corpus or [], tag.code, data)
+    warning = script_warning((line for document in documents for line in document.lines), tag.code)
+    if warning:
+        note(f"note: {warning}")
+    request = Request(tag.code, documents, sources, shlex.join(["metaxcr", *sys.argv[1:]]), settings)
+    folder = out or Path("adapters") / f"lang.{tag.code}"
+    shown = Progress(console(stderr=True), quiet=quiet)
+    try:
+        result = train_language_adapter(
+            load_encoder(encoder), request, folder, resume=resume, progress=shown.update
+        )
+    finally:
+        shown.finish()
+    if as_json:
+        print_json(result)
+    else:
+        show(result, folder)
+
+
+def show(result: dict[str, Any], folder: Path) -> None:
+    """Print the losses before and after."""
+    rows = [
+        (r["what"], f"{r['loss']:.3f}", f"{r['perplexity']:.1f}", r["best_step"], r["steps"])
+        for r in result["losses"]
+    ]
+    sizes, gain = result["sizes"], result["gain"]
+    title = (
+        f"Loss on {sizes['test']['lines']} held-out lines, {result['targets']:,} masked tokens "
+        f"(vocabulary of {result['vocabulary']:,})"
+    )
+    print_table(("", ">loss", ">perplexity", ">best step", ">steps"), rows, title=title)
+    say(f"gain of the adapter: {gain['mean']:.3f} nats [{gain['low']:.3f}, {gain['high']:.3f}]")
+    say(f"{folder}: use it with --set 'adapters.language={{{result['language']}: {folder}}}'")
+
+
+def read_text(
+    files: list[Path], corpora: list[str], language: str, root: Path | None
+) -> tuple[list["Document"], list[dict[str, Any]]]:
+    """Read all texts, with what the card says about each.
+
+    Raises:
+        UserError: No text is named, one is named twice, or one cannot be read.
+    """
+    from metaxcr.language.corpus import read_corpus, read_file
+
+    named = [*map(str, files), *corpora]
+    if not named:
+        raise UserError("no text to train on", "--text, --corpus", "name a file or a corpus")
+    repeated = next((name for name in named if named.count(name) > 1), None)
+    if repeated is not None:
+        raise UserError(f"'{repeated}' is named twice", "--text, --corpus", "keep one of them")
+    documents, sources = [], []
+    for path in files:
+        found = read_file(path)
+        documents += found
+        sources.append({"name": path.name, "lines": _lines(found), "licence": OWN, "citation": ""})
+    for name in corpora:
+        declared, found = read_corpus(name, language, root)
+        documents += found
+        sources.append(
+            {
+                "name": declared.title,
+                "lines": _lines(found),
+                "licence": declared.licence,
+                "citation": declared.citation,
+            }
+        )
+    return documents, sources
+
+
+def parse_settings(overrides: list[str]) -> "LanguageTraining":
+    """Read ``--set`` settings of a training.
+
+    Raises:
+        UserError: There is no such setting, or its value is wrong.
+    """
+    import yaml
+    from pydantic import ValidationError
+
+    from metaxcr.language.settings import LanguageTraining
+
+    values: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or key not in LanguageTraining.model_fields:
+            known = ", ".join(LanguageTraining.model_fields)
+            raise UserError(f"unknown setting '{override}'", "--set", f"KEY=VALUE with one of {known}")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"'{value}' is no value", f"--set {key}") from error
+    try:
+        return LanguageTraining.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(first["msg"], f"--set {first['loc'][0]}", f"it was {first['input']!r}") from error
+
+
+def _lines(documents: list["Document"]) -> int:
+    return sum(len(document.lines) for document in documents)

@@ -1,0 +1,195 @@
+"""The training loop of a language adapter: stages, early stop, and a control for the head.
+
+Where the encoder has no head of its own, one is trained along, and "before" needs care: a fresh head knows
+nothing, so almost any training would look like a gain. So the head is trained *alone* first, until it stops
+improving; the adapter starts from there; and as a control the head alone goes on from the same point for as
+many steps on the same batches. What the adapter gains over that control is its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaxcr.language.batches import Batches
+from metaxcr.language.mlm import ADAPTER, HEAD, MaskedLanguageModel, Params
+from metaxcr.language.settings import LanguageTraining
+from metaxcr.meta.inner import value_and_grad
+from metaxcr.meta.optim import Adam, State, schedule
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training.
+
+    Attributes:
+        name: ``head``, ``adapter`` or ``control``.
+        trains: How the names of the trained parameters begin.
+        steps: At most.
+        stops: Whether it stops early.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    steps: int
+    stops: bool = True
+
+    @property
+    def with_adapter(self) -> bool:
+        """Whether the adapter is active."""
+        return ADAPTER in self.trains
+
+
+@dataclass(frozen=True)
+class StageState:
+    """Everything a stage remembers between two steps.
+
+    Attributes:
+        step: Steps done.
+        params: All parameters, trained or not.
+        adam: Moments of the trained ones.
+        best: The parameters at the best look.
+        looks: (step, loss on the part that stops training) so far.
+    """
+
+    step: int
+    params: Params
+    adam: State
+    best: Params
+    looks: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def best_loss(self) -> float:
+        """The lowest loss seen."""
+        return min(loss for _, loss in self.looks)
+
+    @property
+    def stale(self) -> int:
+        """Looks since the best one."""
+        losses = [loss for _, loss in self.looks]
+        return len(losses) - 1 - losses.index(min(losses))
+
+
+def stages(settings: LanguageTraining, *, own_head: bool) -> list[Stage]:
+    """The stages in order; an encoder with a head of its own needs one only.
+
+    Args:
+        settings: Steps.
+        own_head: The encoder's own head is used, frozen.
+    """
+    if own_head:
+        return [Stage("adapter", (ADAPTER,), settings.steps)]
+    return [
+        Stage("head", (HEAD,), settings.head_steps),
+        Stage("adapter", (ADAPTER, HEAD), settings.steps),
+        Stage("control", (HEAD,), settings.steps, stops=False),
+    ]
+
+
+def begin(params: Params, stage: Stage) -> StageState:
+    """The state before a stage's first step."""
+    return StageState(0, params, Adam().init(_trained(params, stage)), params)
+
+
+def train_stage(
+    model: MaskedLanguageModel,
+    stage: Stage,
+    train: Batches,
+    stop: Batches,
+    settings: LanguageTraining,
+    state: StageState,
+) -> Iterator[StageState]:
+    """Run a stage from ``state`` to its end.
+
+    Args:
+        model: Gives the losses as a pure function of the parameters.
+        stage: What is trained.
+        train: What is trained on.
+        stop: The part that decides when to stop.
+        settings: Rates, batch size, looks.
+        state: From :func:`begin` or a checkpoint.
+
+    Yields:
+        The state after every step; a look at the part that stops training is in it where one was due. The
+        last state's ``best`` is the result.
+    """
+    if not state.looks:
+        state = look(model, stage, stop, state)
+        yield state
+    while not finished(stage, settings, state):
+        state = _step(model, stage, train, settings, state)
+        if state.step % settings.evaluate_every == 0 or state.step == stage.steps:
+            state = look(model, stage, stop, state)
+        yield state
+
+
+def finished(stage: Stage, settings: LanguageTraining, state: StageState) -> bool:
+    """Whether a stage is over."""
+    return state.step >= stage.steps or (stage.stops and state.stale >= settings.patience)
+
+
+def look(model: MaskedLanguageModel, stage: Stage, stop: Batches, state: StageState) -> StageState:
+    """Measure the loss on the part that stops training, and remember the parameters if it is the lowest."""
+    loss = float(target_losses(model, state.params, stop, with_adapter=stage.with_adapter).mean())
+    best = state.params if not state.looks or loss < state.best_loss else state.best
+    return replace(state, best=best, looks=(*state.looks, (state.step, loss)))
+
+
+@torch.no_grad()
+def target_losses(model: MaskedLanguageModel, params: Params, part: Batches, *, with_adapter: bool) -> Tensor:
+    """Loss of every target of a held-out part in nats, on its fixed masks: (targets,) float64."""
+    return torch.cat([model.losses(params, b, with_adapter=with_adapter).double() for b in part.all()])
+
+
+def _step(
+    model: MaskedLanguageModel, stage: Stage, train: Batches, settings: LanguageTraining, state: StageState
+) -> StageState:
+    batch = train.at(state.step)
+    fixed = state.params
+
+    def objective(trained: Params) -> Tensor:
+        return model.losses({**fixed, **trained}, batch, with_adapter=stage.with_adapter).mean()
+
+    trained = _trained(state.params, stage)
+    _, gradient = value_and_grad(objective, trained)
+    rate = settings.rate * schedule(state.step, stage.steps, settings.warmup)
+    trained, moments = Adam().update(gradient, state.adam, trained, rate)
+    return replace(state, step=state.step + 1, params={**state.params, **trained}, adam=moments)
+
+
+def _trained(params: Params, stage: Stage) -> Params:
+    return {name: p for name, p in params.items() if name.startswith(stage.trains)}
+
+
+def flatten(states: dict[str, StageState]) -> tuple[State, dict[str, Any]]:
+    """Tensors and notes of a checkpoint from the states of the stages so far."""
+    tensors = {
+        f"{name}/{part}/{key}": tensor
+        for name, state in states.items()
+        for part, group in (("params", state.params), ("adam", state.adam), ("best", state.best))
+        for key, tensor in group.items()
+    }
+    # a file must not hold one tensor under two names
+    return {key: tensor.clone() for key, tensor in tensors.items()}, {
+        name: {"step": state.step, "looks": state.looks} for name, state in states.items()
+    }
+
+
+def unflatten(tensors: State, notes: dict[str, Any]) -> dict[str, StageState]:
+    """The inverse of :func:`flatten`."""
+    groups: dict[tuple[str, str], State] = {}
+    for key, tensor in tensors.items():
+        name, part, rest = key.split("/", 2)
+        groups.setdefault((name, part), {})[rest] = tensor
+    return {
+        name: StageState(
+            note["step"],
+            groups[name, "params"],
+            groups[name, "adam"],
+            groups[name, "best"],
+            tuple((step, loss) for step, loss in note["looks"]),
+        )
+        for name, note in notes.items()
+    }

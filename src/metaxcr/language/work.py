@@ -1,0 +1,133 @@
+"""What a training works with: the request, the packed and masked text, the model."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from metaxcr.adapters.base import Shape
+from metaxcr.adapters.language import LanguageAdapter
+from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.language.batches import Batches
+from metaxcr.language.corpus import Document, cut
+from metaxcr.language.head import OwnHead, TiedHead
+from metaxcr.language.mlm import MaskedLanguageModel
+from metaxcr.language.packing import NO_UNIT, Packed, pack
+from metaxcr.language.pieces import frame, pieces, spaced
+from metaxcr.language.settings import LanguageTraining
+from metaxcr.tasks.seeding import derive
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be trained on what.
+
+    Attributes:
+        language: ISO 639 code.
+        documents: The text.
+        sources: For the card: {"name", "licence", "citation", "lines"} of each file or corpus.
+        command: That does it, for the card.
+        settings: How.
+    """
+
+    language: str
+    documents: Sequence[Document]
+    sources: Sequence[dict[str, Any]]
+    command: str
+    settings: LanguageTraining = field(default_factory=LanguageTraining)
+
+    def identity(self, encoder: FrozenEncoder) -> dict[str, Any]:
+        """Everything that decides the result."""
+        digest = hashlib.sha256("\n".join("\n".join(d.lines) + "\n" for d in self.documents).encode())
+        return {
+            "language": self.language,
+            "encoder": encoder.name,
+            "encoder_checksum": encoder.fingerprint,
+            "text": digest.hexdigest(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            **self.settings.model_dump(mode="json"),
+        }
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the stages work with."""
+
+    encoder: FrozenEncoder
+    model: MaskedLanguageModel
+    settings: LanguageTraining
+    batches: dict[str, Batches]
+    sizes: dict[str, dict[str, int]]
+    rows: list[int]
+    dropped: int
+    own_head: bool
+
+
+def prepare(encoder: FrozenEncoder, request: Request, own: nn.Module | None = None) -> Work:
+    """Cut, tokenise and pack the text, and build the model.
+
+    Args:
+        encoder: The frozen encoder.
+        request: Text and settings.
+        own: The encoder's own head, (tokens, width) to (tokens, vocabulary), if it has one.
+
+    Raises:
+        UserError: There is too little text, or the encoder cannot be used.
+    """
+    settings, around = request.settings, frame(encoder)
+    parts = cut(request.documents, settings.held_out, settings.seed)
+    encoder.check_limit(settings.length)
+    lines = {"train": parts.train, "stop": parts.stop, "test": parts.test}
+    packed: dict[str, list[Packed]] = {}
+    for name, text in lines.items():
+        worded = pieces(encoder, text, whole_words=spaced(request.language))
+        packed[name] = pack(worded, around, settings.length)
+    rows = sorted(
+        {
+            i
+            for part in packed.values()
+            for s in part
+            for i, u in zip(s.ids, s.units, strict=True)
+            if u != NO_UNIT
+        }
+    )
+    generator = torch.Generator().manual_seed(derive(settings.seed, "language/adapter"))
+    shape = Shape("pfeiffer", int(encoder.width // settings.reduction), settings.nonlinearity)
+    adapter = LanguageAdapter.create(
+        encoder,
+        generator,
+        layers=settings.chosen_layers(encoder.depth),
+        shape=shape,
+        invertible_reduction=settings.reduction if settings.invertible else None,
+    )
+    known = torch.tensor(rows)
+    head = TiedHead(encoder.word_embeddings, known) if own is None else OwnHead(own, known)
+    model = MaskedLanguageModel(encoder, adapter, head, DTYPES[settings.dtype])
+    batches = {
+        name: Batches(
+            model,
+            sequences,
+            name,
+            seed=settings.seed,
+            size=settings.batch,
+            rounds=settings.rounds if name == "train" else settings.held_out_rounds,
+            mask_id=around.mask,
+            rows=rows,
+        )
+        for name, sequences in packed.items()
+    }
+    sizes = {
+        name: {
+            "lines": len(lines[name]),
+            "tokens": sum(len(s.ids) for s in sequences),
+            "sequences": len(sequences),
+        }
+        for name, sequences in packed.items()
+    }
+    return Work(encoder, model, settings, batches, sizes, rows, parts.dropped, own is not None)
