@@ -2,6 +2,7 @@
 
 from metaxcr.encoders.base import Context, FrozenEncoder, Ragged, Text
 from metaxcr.encoders.load import load_encoder
+from metaxcr.encoders.pretrained import load_mlm_head
 from metaxcr.encoders.trunk import TrunkStore
 
-__all__ = ["Context", "FrozenEncoder", "Ragged", "Text", "TrunkStore", "load_encoder"]
+__all__ = ["Context", "FrozenEncoder", "Ragged", "Text", "TrunkStore", "load_encoder", "load_mlm_head"]

@@ -188,6 +188,7 @@ class FrozenEncoder:
         max_positions: Longest text in tokens that the position embeddings allow.
         parameters: Number of parameters, embeddings included.
         embedding_parameters: Those of the embeddings alone.
+        revision: Commit on the hub that it was loaded from; None for other encoders.
     """
 
     name: str
@@ -202,6 +203,7 @@ class FrozenEncoder:
     max_positions: int
     parameters: int
     embedding_parameters: int
+    revision: str | None = None
     _cast: dict[tuple[int, torch.dtype], FrozenLayer] = field(default_factory=dict, repr=False)
 
     @property

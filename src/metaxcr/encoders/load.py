@@ -6,11 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
-from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from metaxcr.encoders import embedded
 from metaxcr.encoders.base import (
@@ -23,9 +20,9 @@ from metaxcr.encoders.base import (
     truncate,
 )
 from metaxcr.encoders.families import check_family
+from metaxcr.encoders.pretrained import find_commit, read_encoder
 from metaxcr.encoders.random_weights import random_model
 from metaxcr.encoders.shapes import random_name
-from metaxcr.errors import UserError
 
 EMBEDDED = "embedded"
 
@@ -150,7 +147,7 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
         name: ``"embedded"``, a folder written by ``save_pretrained``, a name on the Hugging Face hub, or
             ``random:NAME`` for random weights (see :mod:`metaxcr.encoders.random_weights`).
         prefix: Written before every text. Default: ``"query: "`` for the E5 family, otherwise nothing.
-        revision: Commit or tag on the hub.
+        revision: Commit, tag or branch on the hub; what it stands for now is in the encoder's ``revision``.
 
     Returns:
         The frozen encoder, float32, in evaluation mode. No remote code is run, nothing is unpickled.
@@ -169,55 +166,12 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
     if random is not None:
         model, hashing, fingerprint = random_model(random)
         return wrap(name, model, hashing, prefix=prefix, fingerprint=fingerprint)
-    model, tokenizer = _pretrained(name, revision)
+    commit = find_commit(name, revision)
+    model, tokenizer = read_encoder(name, commit)
     fingerprint = _checksum(model, tokenizer)
-    return wrap(name, model, HubTokenizer(tokenizer), prefix=prefix, fingerprint=fingerprint)
-
-
-def read_config(name: str, revision: str | None = None) -> Any:
-    """Read the configuration of an encoder from a folder or the hub.
-
-    Raises:
-        UserError: There is none, or it is of an unsupported family.
-    """
-    try:
-        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, ImportError) as error:
-        raise _cannot_load(name, error) from error
-    check_family(name, config)
-    return config
-
-
-def _cannot_load(name: str, error: Exception) -> UserError:
-    reason = str(error).strip().split("\n")[0]
-    return UserError(
-        f"encoder {name!r} cannot be loaded: {reason}",
-        "encoder.name",
-        f"give a folder, a hub name that is reachable from here, or {EMBEDDED!r}",
-    )
-
-
-def _pretrained(name: str, revision: str | None) -> tuple[Any, Any]:
-    """Load model and tokenizer with ``transformers``; the model must be complete, the tokenizer fast."""
-    where: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
-    config = read_config(name, revision)  # refuses a family before hundreds of megabytes are fetched
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, **where)
-        model, report = AutoModel.from_pretrained(
-            name, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **where
-        )
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise _cannot_load(name, error) from error
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
-    if missing:  # transformers fills them with random numbers and only warns
-        raise UserError(
-            f"encoder {name!r} lacks {len(missing)} weights, the first {missing[0]}", "encoder.name"
-        )
-    if not tokenizer.is_fast:
-        raise UserError(
-            f"encoder {name!r} has no fast tokenizer", "encoder.name", "it needs a tokenizer.json"
-        )
-    return model, tokenizer
+    encoder = wrap(name, model, HubTokenizer(tokenizer), prefix=prefix, fingerprint=fingerprint)
+    encoder.revision = commit
+    return encoder
 
 
 def _checksum(model: Any, tokenizer: Any) -> str:

@@ -156,7 +156,7 @@ def shape(name: str, revision: str | None = None) -> Shape:
     elif encoder is not None and not Path(name).is_dir():
         config, pooler = build_config(encoder.config), encoder.pooler
     else:
-        from metaxcr.encoders.load import read_config
+        from metaxcr.encoders.pretrained import read_config
 
         config, pooler = read_config(name, revision), True
     with torch.device("meta"):

@@ -1,0 +1,200 @@
+"""Encoders as others publish them, from a folder or the hub: configuration, weights, tokenizer, output head.
+
+Weights are read from safetensors files only, no code of a repository is run, and whatever is incomplete or
+does not fit is one clear message. ``transformers`` fills missing weights with random numbers and a missing
+vocabulary with an empty one; here both are errors.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
+from transformers.utils import logging
+from transformers.utils.hub import cached_file
+
+from metaxcr.encoders.families import check_family
+from metaxcr.errors import UserError
+
+WHERE = "encoder.name"
+FIX = "give a folder, a hub name that is reachable from here, or 'embedded'"
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
+NO_SAFETENSORS = (
+    "save it as safetensors once where its pickle is trusted; of some hub repositories there is a converted "
+    "copy under a revision such as refs/pr/1 (encoder.revision)"
+)
+
+
+def find_commit(name: str, revision: str | None = None) -> str | None:
+    """Find the commit of the hub that a name stands for now, or offline the one that is at hand.
+
+    Args:
+        name: A folder or a name on the hub.
+        revision: Commit, tag or branch; None: the main branch.
+
+    Returns:
+        40 hexadecimal digits; None for a folder.
+
+    Raises:
+        UserError: There is no such encoder.
+    """
+    if Path(name).is_dir():
+        return None
+    with _reading(name):
+        path = str(cached_file(name, "config.json", revision=revision))
+    found = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", path)
+    return found[1] if found else None
+
+
+def read_config(name: str, revision: str | None = None) -> Any:
+    """Read the configuration of an encoder.
+
+    Raises:
+        UserError: There is none, it is damaged, or it is of an unsupported family.
+    """
+    with _reading(name):
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    check_family(name, config)
+    return config
+
+
+def read_model(name: str, revision: str | None, config: Any, kind: Any = AutoModel) -> tuple[Any, list[str]]:
+    """Read a model in float32.
+
+    Args:
+        name: A folder or a name on the hub.
+        revision: Commit or tag on the hub.
+        config: From :func:`read_config`.
+        kind: The ``transformers`` class of models.
+
+    Returns:
+        The model, and the names of the weights that the file lacks.
+
+    Raises:
+        UserError: There is no safetensors file, it is damaged, or does not fit the configuration.
+    """
+    with _reading(name):
+        model, report = kind.from_pretrained(
+            name,
+            config=config,
+            revision=revision,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are reported below, by name
+            output_loading_info=True,
+        )
+    if report["mismatched_keys"]:
+        key, found, wanted = min(report["mismatched_keys"])
+        raise UserError(
+            f"the weights of encoder {name!r} do not fit its configuration: "
+            f"{key} has the shape {tuple(found)}, {tuple(wanted)} is expected",
+            WHERE,
+            "config.json and the weights must be of the same encoder",
+        )
+    return model.eval(), sorted(report["missing_keys"])
+
+
+def read_encoder(name: str, revision: str | None) -> tuple[Any, Any]:
+    """Read model and tokenizer; the model must be complete but for its pooling layer, the tokenizer fast.
+
+    Raises:
+        UserError: Something is missing, damaged or does not fit.
+    """
+    config = read_config(name, revision)  # refuses a family before hundreds of megabytes are fetched
+    tokenizer = read_tokenizer(name, revision)
+    model, missing = read_model(name, revision, config)
+    missing = [key for key in missing if not key.startswith("pooler.")]
+    if missing:
+        raise UserError(f"encoder {name!r} lacks {len(missing)} weights, the first {missing[0]}", WHERE)
+    if len(tokenizer) > config.vocab_size:
+        raise UserError(
+            f"the tokenizer of encoder {name!r} has {len(tokenizer)} ids, "
+            f"its embeddings have {config.vocab_size} rows",
+            WHERE,
+            "tokenizer and weights must be of the same encoder",
+        )
+    return model, tokenizer
+
+
+def read_tokenizer(name: str, revision: str | None) -> Any:
+    """Read a fast tokenizer.
+
+    Raises:
+        UserError: There is none, or it is damaged or not a fast one.
+    """
+    if not any(_has(name, file, revision) for file in VOCABULARIES):
+        raise UserError(f"encoder {name!r} has no tokenizer", WHERE, f"it needs {' or '.join(VOCABULARIES)}")
+    with _reading(name):
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, use_fast=True, revision=revision, trust_remote_code=False
+        )
+    if not tokenizer.is_fast:
+        raise UserError(f"encoder {name!r} has no fast tokenizer", WHERE, "it needs a tokenizer.json")
+    return tokenizer
+
+
+def load_mlm_head(name: str, revision: str | None = None) -> nn.Module | None:
+    """Load an encoder's own masked-language-modelling head.
+
+    Args:
+        name: As for :func:`metaxcr.encoders.load_encoder`.
+        revision: Commit or tag on the hub; give that of the loaded encoder.
+
+    Returns:
+        A frozen module that maps (tokens, width) to logits (tokens, vocabulary), the top layer's output being
+        what it takes; None where the encoder has no trained head, as the embedded and the random ones.
+
+    Raises:
+        UserError: The encoder cannot be read.
+    """
+    if name == "embedded" or name.startswith("random"):
+        return None
+    config = read_config(name, revision)
+    model, missing = read_model(name, revision, config, AutoModelForMaskedLM)
+    if any(not key.startswith(f"{model.base_model_prefix}.") for key in missing):
+        return None
+    head = check_family(name, config).mlm_head(model)
+    return None if head is None else head.requires_grad_(False).eval()
+
+
+def _has(name: str, file: str, revision: str | None) -> bool:
+    """Whether a folder or repository has a file; a hub that does not answer has nothing."""
+    return (
+        cached_file(
+            name,
+            file,
+            revision=revision,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        is not None
+    )
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong with somebody's files into one line; no table of ``transformers`` besides."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of half a dozen packages, `tokenizers` raises plain Exception
+        lines = str(error).strip().split("\n")
+        reason = " ".join(line.strip() for line in lines[: 1 + lines[0].rstrip().endswith(":")])
+        if "safetensors" in reason and ("no file named" in reason or "not appear to have" in reason):
+            reason, fix = "it has no weights in a safetensors file", NO_SAFETENSORS
+        else:
+            fix = FIX
+        raise UserError(
+            f"encoder {name!r} cannot be loaded: {reason or type(error).__name__}", WHERE, fix
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
