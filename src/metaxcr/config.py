@@ -57,7 +57,9 @@ class Encoder(Section):
     # "embedded", a folder, a name on the Hugging Face hub, or "random:NAME": the shape of a known encoder
     # ("random-tiny:NAME": a small one of its family) with random weights, for trying things out offline
     name: str = "embedded"
-    revision: str | None = None  # commit or tag on the hub
+    revision: str | None = (
+        None  # commit, tag or branch on the hub; None: the newest, whose commit is recorded
+    )
     prefix: str | None = None  # None: "query: " for the E5 family, nothing otherwise
     max_tokens: Count = 128  # a text; longer contexts are cut and counted, longer choices are an error
     dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of the layers' arithmetic and of the cache

@@ -10,6 +10,7 @@ import yaml
 from metaxcr.config import Config
 from metaxcr.config_io import load_config
 from metaxcr.errors import UserError
+from metaxcr.experiments.pinned import recorded_revision
 
 SETTINGS, RESULTS, CARD, ADAPTERS = "config.yaml", "results.json", "README.md", "adapters"
 META = "meta"
@@ -39,8 +40,15 @@ def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
 
 
 def read_settings(folder: Path) -> Config:
-    """Read the settings of a model; language adapters that were saved with it are found beside it."""
+    """Read the settings of a model.
+
+    Language adapters that were saved with it are found beside it. An encoder from the hub stays at the commit
+    that the run was carried out with.
+    """
     config = load_config(str(folder / SETTINGS))
+    if config.encoder.revision is None:
+        pinned = config.encoder.model_copy(update={"revision": recorded_revision(folder)})
+        config = config.model_copy(update={"encoder": pinned})
     languages = {
         language: str(folder / path) if (folder / path).is_dir() else path
         for language, path in config.adapters.language.items()

@@ -5,6 +5,7 @@ means nothing: they are for tests, for trying a configuration out, and for measu
 ``random:`` or ``random-tiny:``, wherever they are printed or recorded.
 """
 
+import hashlib
 import json
 import re
 import zlib
@@ -85,4 +86,5 @@ def random_model(name: RandomName) -> tuple[Any, HashTokenizer, str]:
         model = AutoModel.from_config(config, dtype=torch.float32, **pooling)
     tokenizer = HashTokenizer(config.vocab_size, getattr(config, "type_vocab_size", 0) > 1)
     made = ["random 1", name.config, name.seed, torch.__version__, transformers.__version__]
-    return model.eval(), tokenizer, f"{json.dumps(made, sort_keys=True)} {tokenizer.fingerprint}"
+    text = f"{json.dumps(made, sort_keys=True)} {tokenizer.fingerprint}"
+    return model.eval(), tokenizer, hashlib.sha256(text.encode()).hexdigest()

@@ -19,6 +19,7 @@ from metaxcr.evaluation.predictions import Predictions
 from metaxcr.evaluation.results import build_results, validate_results
 from metaxcr.experiments.environment import Costs, describe_environment
 from metaxcr.experiments.folder import RunFolder, open_folder
+from metaxcr.experiments.pinned import load_pinned
 from metaxcr.experiments.prepare import Loaded, Material, prepare, read_data
 from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.stages import RunContext
@@ -77,9 +78,7 @@ def carry_out(
     """Prepare the material, do the units of work that are not done yet, and gather the results."""
     costs = Costs(folder.read_json("costs.json", {}))
     with costs.stage("trunk"):
-        encoder = load_encoder(
-            config.encoder.name, prefix=config.encoder.prefix, revision=config.encoder.revision
-        )
+        encoder = load_pinned(config.encoder, folder, load_encoder)
         model = build_model(config, encoder, config.run.seeds[0])
         store = TrunkStore(
             encoder,

@@ -1,0 +1,73 @@
+"""A run keeps its encoder, whatever happens to the hub's main branch or to a folder."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaxcr.config import Encoder
+from metaxcr.config_io import load_config
+from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.errors import UserError
+from metaxcr.experiments.folder import RunFolder, open_folder
+from metaxcr.experiments.pinned import load_pinned, recorded_revision
+from metaxcr.hub import read_settings
+
+NEWEST = {"commit": "a" * 40}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[RunFolder]:
+    opened = open_folder(tmp_path / "run", load_config("starter"), {"threads": 1}, resume=False)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def load(toy_encoder: FrozenEncoder) -> Any:
+    """A hub with one encoder, whose main branch moves on."""
+
+    def load(name: str, *, prefix: str | None, revision: str | None) -> FrozenEncoder:
+        commit = revision or NEWEST["commit"]
+        return replace(toy_encoder, name=name, revision=commit, fingerprint=f"weights of {commit}")
+
+    NEWEST["commit"] = "a" * 40
+    return load
+
+
+def test_a_resumed_run_stays_at_its_commit(folder: RunFolder, load: Any) -> None:
+    settings = Encoder(name="own/tiny")
+    first = load_pinned(settings, folder, load)
+    NEWEST["commit"] = "b" * 40
+    again = load_pinned(settings, folder, load)
+    assert (first.revision, again.revision) == ("a" * 40, "a" * 40)
+    record = json.loads((folder.path / "environment.json").read_text(encoding="utf-8"))
+    assert record["threads"] == 1
+    assert record["encoder"] == {
+        "name": "own/tiny",
+        "revision": "a" * 40,
+        "fingerprint": f"weights of {'a' * 40}",
+    }
+
+
+def test_a_model_is_loaded_and_saved_with_the_commit_of_its_run(folder: RunFolder, load: Any) -> None:
+    assert read_settings(folder.path).encoder.revision is None
+    load_pinned(Encoder(name="own/tiny"), folder, load)
+    assert recorded_revision(folder.path) == "a" * 40
+    assert read_settings(folder.path).encoder.revision == "a" * 40
+
+
+def test_another_encoder_under_the_same_name_stops_the_run(
+    folder: RunFolder, toy_encoder: FrozenEncoder
+) -> None:
+    def load(name: str, **options: Any) -> FrozenEncoder:
+        return replace(toy_encoder, name=name)
+
+    load_pinned(Encoder(name="folder"), folder, load)
+    with pytest.raises(UserError, match=r"'folder' has changed since the run was begun .*another --out"):
+        load_pinned(
+            Encoder(name="folder"), folder, lambda *a, **k: replace(load(*a, **k), fingerprint="other")
+        )
