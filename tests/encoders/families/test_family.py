@@ -84,7 +84,7 @@ def test_what_a_hook_returns_is_used(family: Any, name: str) -> None:
 def _adapted(family: Any) -> tuple[AdaptedEncoder, dict[str, Tensor], Any]:
     """An adapter that does something in every layer, in float64."""
     generator = torch.Generator().manual_seed(0)
-    adapted = AdaptedEncoder(family.encoder, [0, 1, 2], Shape(4, "swish"), generator)
+    adapted = AdaptedEncoder(family.encoder, [0, 1, 2], Shape("pfeiffer", 4, "swish"), generator)
     for parameter in adapted.parameters():
         nn.init.normal_(parameter, std=0.3, generator=generator)
     params = {name: p.detach().double() for name, p in adapted.named_parameters()}
