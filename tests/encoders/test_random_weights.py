@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from metaxcr.encoders.base import Text, WholeTokenizer
+from metaxcr.encoders.base import Text, WholeTokenizer, WordTokenizer
 from metaxcr.encoders.load import load_encoder
 from metaxcr.encoders.random_weights import HashTokenizer
 from metaxcr.encoders.shapes import shape
@@ -40,6 +40,10 @@ def test_pieces() -> None:
     assert whole.parts == [None, *[0] * 5, None, 1, None]  # Wedn esda y , sun
     assert whole.ids[5] == whole.ids[7]
     assert all(8 <= i < 2048 for i, part in zip(whole.ids, whole.parts, strict=True) if part is not None)
+    assert isinstance(tokenizer, WordTokenizer)
+    worded = tokenizer.words([Text("Wednesday, sun")])[0]
+    assert worded.ids == whole.ids[:7]
+    assert worded.words == [None, 0, 0, 0, 1, 2, None]
     assert len(tokenizer([Text("word " * 90, "kept")], 32)[0].ids) == 32
 
 

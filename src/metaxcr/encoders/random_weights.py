@@ -10,19 +10,24 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
 from transformers import AutoModel
 
-from metaxcr.encoders.base import Text, TokenizedText, WholeText, truncate
+from metaxcr.encoders.base import Text, TokenizedText, WholeText, Worded, truncate
 from metaxcr.encoders.shapes import RandomName, build_config
 
 CLS, SEP, MASK = 2, 3, 4
 RESERVED = 8  # ids below are special or unused
 PIECE_CHARACTERS = 4
 _WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+class _Piece(NamedTuple):
+    id: int
+    word: int
 
 
 class HashTokenizer:
@@ -53,23 +58,38 @@ class HashTokenizer:
         """See :class:`metaxcr.encoders.base.WholeTokenizer`."""
         return [self._text(text) for text in texts]
 
+    @property
+    def mask_id(self) -> int | None:
+        """See :class:`metaxcr.encoders.base.WordTokenizer`."""
+        return MASK
+
+    def words(self, texts: Sequence[Text]) -> list[Worded]:
+        """See :class:`metaxcr.encoders.base.WordTokenizer`."""
+        worded = []
+        for text in texts:
+            pieces = self._pieces(text.first)
+            ids, words = [piece.id for piece in pieces], [piece.word for piece in pieces]
+            worded.append(Worded([CLS, *ids, SEP], [None, *words, None]))
+        return worded
+
     def _text(self, text: Text) -> WholeText:
-        first = self._pieces(text.first)
+        first = [piece.id for piece in self._pieces(text.first)]
         ids, parts = [CLS, *first, SEP], [None, *([0] * len(first)), None]
         segments = [0] * len(ids)
         if text.second is not None:
-            second = self._pieces(text.second)
+            second = [piece.id for piece in self._pieces(text.second)]
             ids += [*second, SEP]
             parts += [*([1] * len(second)), None]
             segments += [int(self._segments)] * (len(second) + 1)
         return WholeText(ids, segments, parts)
 
-    def _pieces(self, text: str) -> list[int]:
+    def _pieces(self, text: str) -> list[_Piece]:
         pieces = []
-        for word in _WORDS.findall(text):
+        for number, word in enumerate(_WORDS.findall(text)):
             for begin in range(0, len(word), PIECE_CHARACTERS):
                 piece = ("##" if begin else "") + word[begin : begin + PIECE_CHARACTERS]
-                pieces.append(RESERVED + zlib.crc32(piece.encode()) % (self._vocabulary - RESERVED))
+                row = RESERVED + zlib.crc32(piece.encode()) % (self._vocabulary - RESERVED)
+                pieces.append(_Piece(row, number))
         return pieces
 
 
