@@ -28,7 +28,7 @@ def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
     """
     folder = Path(path_or_hub_id)
     if not folder.is_dir():
-        folder = _download(str(path_or_hub_id), revision)
+        folder = download(str(path_or_hub_id), revision, [SETTINGS, RESULTS, CARD, f"{ADAPTERS}/*"])
     if not (folder / SETTINGS).is_file():
         raise UserError(
             f"not a run folder: there is no {SETTINGS}", str(folder), "make one with 'metaxcr run'"
@@ -37,6 +37,11 @@ def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
         fix = "train it with 'metaxcr run' or 'metaxcr train'"
         raise UserError("nothing is trained yet: there is no adapters/meta", str(folder), fix)
     return folder
+
+
+def language_folder(folder: Path, language: str) -> Path:
+    """Where a run or a saved model keeps its copy of a language adapter."""
+    return folder / ADAPTERS / f"lang.{language}"
 
 
 def read_settings(folder: Path) -> Config:
@@ -49,10 +54,10 @@ def read_settings(folder: Path) -> Config:
     if config.encoder.revision is None:
         pinned = config.encoder.model_copy(update={"revision": recorded_revision(folder)})
         config = config.model_copy(update={"encoder": pinned})
-    languages = {
-        language: str(folder / path) if (folder / path).is_dir() else path
-        for language, path in config.adapters.language.items()
-    }
+    languages = {}
+    for language, path in config.adapters.language.items():
+        own = language_folder(folder, language)
+        languages[language] = str(own) if own.is_dir() else path
     return config.model_copy(update={"adapters": config.adapters.model_copy(update={"language": languages})})
 
 
@@ -74,10 +79,10 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
                 shutil.copytree(adapter, goal / ADAPTERS / adapter.name, dirs_exist_ok=True)
         settings = config.model_dump(mode="json")
         for language, path in config.adapters.language.items():
-            own = f"{ADAPTERS}/lang.{language}"
-            if not (goal / own).exists():
-                shutil.copytree(path, goal / own)
-            settings["adapters"]["language"][language] = own
+            own = language_folder(goal, language)
+            if not own.exists():
+                shutil.copytree(path, own)
+            settings["adapters"]["language"][language] = str(own.relative_to(goal))
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         (goal / SETTINGS).write_text(text, encoding="utf-8")
         if (source / RESULTS).is_file():
@@ -100,14 +105,23 @@ def upload(folder: Path, repo_id: str, *, private: bool | None, token: str | Non
     return str(commit.commit_url)
 
 
-def _download(name: str, revision: str | None) -> Path:
+def download(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
+    """Fetch files of a repository on the hub; return their folder.
+
+    Args:
+        name: ``owner/name``.
+        revision: Commit, tag or branch.
+        wanted: Names or patterns of the files.
+
+    Raises:
+        UserError: It is no such name, or the hub does not give it.
+    """
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise UserError(f"there is no folder {name!r}", None, "give a run folder, or owner/name on the hub")
+        raise UserError(f"there is no folder {name!r}", None, "give a folder, or owner/name on the hub")
     from huggingface_hub import snapshot_download
 
-    wanted = [SETTINGS, RESULTS, CARD, f"{ADAPTERS}/*"]
     with _hub_errors(f"there is no folder {name!r}, and the hub did not give it", "check name and network"):
-        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -152,14 +152,7 @@ def load_language(folder: Path, encoder: FrozenEncoder) -> LanguageAdapter:
         raise UserError(
             "a task adapter was given as a language adapter", str(folder), "give one of type text_lang"
         )
-    layers = fit(file, encoder, folder)
-    if file.invertible is None:
-        return LanguageAdapter(layers)
-    shape, reduction = file.config.shape, file.config.invertible
-    assert reduction is not None
-    invertible = Nice(encoder.width, reduction, shape.nonlinearity, torch.Generator())
-    _fill(invertible, file.invertible, "the invertible part", folder)
-    return LanguageAdapter(layers, invertible)
+    return LanguageAdapter(fit(file, encoder, folder), front(file, folder))
 
 
 def load_task(folder: Path, encoder: FrozenEncoder) -> dict[int, LayerAdapter]:
@@ -187,29 +180,36 @@ def fit(file: AdapterFile, encoder: FrozenEncoder, folder: Path) -> dict[int, La
     Raises:
         UserError: It was made for another encoder, or part of it would stay inactive.
     """
-    config = file.config
-    if config.width != encoder.width:
-        raise UserError(
-            f"the adapter (width {config.width}) does not fit {encoder.name} (width {encoder.width})",
-            str(folder),
-            f"it was made for {config.encoder or 'another encoder'}",
-        )
-    _check_encoder(config, encoder, folder)
-    wanted = config.layers
-    if wanted is None:
-        wanted = [i for i in range(encoder.depth) if i not in config.leave_out]
-    if sorted(file.layers) != sorted(wanted):
-        raise UserError(
-            f"the adapter has weights in layers {sorted(file.layers)}, not in {sorted(wanted)}",
-            str(folder),
-            f"it is incomplete, or not made for the {encoder.depth} layers of {encoder.name}",
-        )
+    check_encoder(file, encoder.name, encoder.family.model_types, encoder.width, encoder.depth, folder)
+    return modules(file, folder)
+
+
+def modules(file: AdapterFile, folder: Path) -> dict[int, LayerAdapter]:
+    """Turn an adapter's tensors into modules: layer -> adapter.
+
+    Raises:
+        UserError: A tensor is missing or of another shape than the configuration says.
+    """
     adapters = {}
     for layer, parts in sorted(file.layers.items()):
-        shape = replace(config.shape, bottleneck=config.bottleneck(layer))
-        adapters[layer] = build_layer(encoder.width, shape, torch.Generator())
+        shape = replace(file.config.shape, bottleneck=file.config.bottleneck(layer))
+        adapters[layer] = build_layer(file.config.width, shape, torch.Generator())
         _fill(adapters[layer], parts, f"layer {layer}", folder)
     return adapters
+
+
+def front(file: AdapterFile, folder: Path) -> Nice | None:
+    """Turn the tensors of the invertible part into a module; None without one.
+
+    Raises:
+        UserError: As for :func:`modules`.
+    """
+    config, reduction = file.config, file.config.invertible
+    if file.invertible is None or reduction is None:
+        return None
+    invertible = Nice(config.width, reduction, config.shape.nonlinearity, torch.Generator())
+    _fill(invertible, file.invertible, "the invertible part", folder)
+    return invertible
 
 
 def _fill(module: torch.nn.Module, parts: dict[str, Tensor], place: str, folder: Path) -> None:
@@ -219,17 +219,46 @@ def _fill(module: torch.nn.Module, parts: dict[str, Tensor], place: str, folder:
     module.load_state_dict({name: tensor.float() for name, tensor in parts.items()})
 
 
-def _check_encoder(config: HubConfig, encoder: FrozenEncoder, folder: Path) -> None:
-    """Refuse an adapter that names another encoder: of two encoders of one size, it fits only its own."""
-    families = encoder.family.model_types
-    names = [config.encoder, encoder.name]
+def check_encoder(
+    file: AdapterFile, name: str, model_types: Sequence[str], width: int, depth: int, folder: Path
+) -> None:
+    """Refuse an adapter of another encoder, also where it would fit: of two of one size, it belongs to one.
+
+    Args:
+        file: From :func:`read_adapter`.
+        name: Of the encoder.
+        model_types: What ``model_type`` may be in its family.
+        width: Of its token vectors.
+        depth: Number of its layers.
+        folder: For messages.
+
+    Raises:
+        UserError: It was made for another encoder, or lacks layers that it should have.
+    """
+    config = file.config
+    if config.width != width:
+        raise UserError(
+            f"the adapter (width {config.width}) does not fit {name} (width {width})",
+            str(folder),
+            f"it was made for {config.encoder or 'another encoder'}",
+        )
+    names = [config.encoder, name]
     others = all(_hub_like(name) for name in names) and len({n.rpartition("/")[2] for n in names}) > 1
-    if others or (config.family and config.family not in families):
+    if others or (config.family and config.family not in model_types):
         raise UserError(
             f"the adapter was made for {config.encoder or config.family}, "
-            f"the encoder is {encoder.name} ({families[0]})",
+            f"the encoder is {name} ({model_types[0]})",
             str(folder),
             "give an adapter of this encoder",
+        )
+    wanted = config.layers
+    if wanted is None:
+        wanted = [i for i in range(depth) if i not in config.leave_out]
+    if sorted(file.layers) != sorted(wanted):
+        raise UserError(
+            f"the adapter has weights in layers {sorted(file.layers)}, not in {sorted(wanted)}",
+            str(folder),
+            f"it is incomplete, or not made for the {depth} layers of {name}",
         )
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from metaxcr.cli import add, check, configs, fetch, model, run, tasks
+from metaxcr.cli import adapters, add, check, configs, fetch, model, run, tasks
 from metaxcr.cli.options import examples
 
 app = typer.Typer(
@@ -50,3 +50,4 @@ tasks.app.command()(fetch.fetch)
 tasks.app.command()(add.add)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(configs.app, name="configs")
+app.add_typer(adapters.app, name="adapters")

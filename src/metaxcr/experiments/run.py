@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from metaxcr.adapters.account import parameter_account
+from metaxcr.adapters.store import save_language
 from metaxcr.config import Config
 from metaxcr.config_io import config_hash
 from metaxcr.encoders import TrunkStore, load_encoder
@@ -25,6 +26,7 @@ from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.stages import RunContext
 from metaxcr.experiments.units import check_regimes, units
 from metaxcr.files import user_cache
+from metaxcr.hub import language_folder
 from metaxcr.scoring.build import DTYPES, build_model
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks import task_spec
@@ -93,6 +95,7 @@ def carry_out(
         material = prepare(config, loaded, store, progress)
         for language, adapter in model.adapted.languages.items():
             material.checksums[f"lang.{language}"] = adapter.checksum(encoder.depth)
+            save_language(language_folder(folder.path, language), language, adapter, encoder)
     costs.add_trunk(store.stats)
     folder.write_json("costs.json", costs.summary())
     shares = announce(config, model, material, store, progress)
