@@ -14,7 +14,7 @@ from metaxcr.cli import explain
 def test_help_lists_the_commands_and_an_example(call):
     done = call("--help")
     assert done.status == 0
-    for name in ("run", "train", "adapt", "evaluate", "predict", "report", "tasks", "configs"):
+    for name in ("run", "train", "adapt", "evaluate", "predict", "report", "diagnose", "tasks", "configs"):
         assert f"\n  {name} " in done.out
     assert "metaxcr run starter" in done.out
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from metaxcr.adaptation.draw import Draw
 from metaxcr.config import Finetune
+from metaxcr.meta.diverged import require_finite
 from metaxcr.meta.inner import Params, value_and_grad
 from metaxcr.meta.optim import Adam, Averager, schedule
 from metaxcr.scoring.batch import TaskData
@@ -25,6 +26,9 @@ def finetune(
         settings: Steps a language, batch size, rate.
         draw: Draws batches.
 
+    Raises:
+        Diverged: The loss or its gradient is not finite.
+
     Yields:
         After every step the averaged parameters so far, the loss before the step, and its token-passes.
     """
@@ -34,6 +38,7 @@ def finetune(
     for step in range(total):
         batch = draw.batch(shots[step % len(shots)], settings.batch, "rows", step)
         loss, gradient = value_and_grad(lambda p: model.loss(p, batch), phi)  # noqa: B023  (used within this step)
+        require_finite(step, {"loss": loss, "gradient": list(gradient.values())})
         rate = settings.rate * schedule(step, total, settings.warmup)
         phi, moments = adam.update(gradient, moments, phi, rate)
         mean = averager.update(mean, phi, step)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from metaxcr.cli import adapters, add, check, configs, fetch, model, run, tasks
+from metaxcr.cli import adapters, add, check, configs, diagnose, fetch, model, run, tasks
 from metaxcr.cli.options import examples
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ app.command()(run.adapt)
 app.command()(model.evaluate)
 app.command()(model.predict)
 app.command()(run.report)
+app.command()(diagnose.diagnose)
 tasks.app.command()(check.check)
 tasks.app.command()(fetch.fetch)
 tasks.app.command()(add.add)

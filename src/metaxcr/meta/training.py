@@ -173,7 +173,8 @@ def meta_step(
     # phi' = phi - alpha * grad L(B_s; phi), K times; direction from L(B_q; phi')
     clock("batches")
     episode = curriculum.episode(t, i)
-    losses = losses_of(model, episode, settings.alignment, clock)
+    aligned: dict[str, float | str] = {}
+    losses = losses_of(model, episode, settings.alignment, clock, aligned)
     adapted = learner.adapt(losses, phi, state.own)
     passes, inner_losses = token_passes(episode, adapted), list(adapted.inner_losses)
     if t % settings.health_every == 0:  # one look at where the last inner step led to
@@ -204,6 +205,7 @@ def meta_step(
         "support_loss": adapted.support_loss,
         "inner_losses": inner_losses,
         "query_loss": adapted.query_loss,
+        **aligned,
         **adapted.notes,
         "reward": rewards.get(i),
         **({"rewards": {curriculum.sources[j]: r for j, r in sorted(rewards.items())}} if pay.of_all else {}),
@@ -257,11 +259,22 @@ def outer_update(state: MetaState, adapted: Adapted, settings: Meta) -> MetaStat
 
 
 def losses_of(
-    model: ChoiceModel, episode: Episode, weight: float, clock: Clock = lambda part: None
+    model: ChoiceModel,
+    episode: Episode,
+    weight: float,
+    clock: Clock = lambda part: None,
+    aligned: dict[str, float | str] | None = None,
 ) -> Losses:
     """An episode's losses as functions of phi.
 
     L(B_q; .): where the episode has parallel sentences, its weighted mean with the alignment term.
+
+    Args:
+        model: Scores batches.
+        episode: Its batches.
+        weight: Of the alignment term.
+        clock: As for :func:`meta_train`.
+        aligned: Takes the alignment term alone, as last computed, and its language, for the events file.
     """
 
     def support(phi: Params) -> Tensor:
@@ -273,7 +286,11 @@ def losses_of(
         loss = model.loss(phi, episode.query.mixed)  # with one adapter a source, queries teach their mixture
         if episode.parallel is None or not weight:
             return loss
-        return (loss + weight * model.alignment(phi, episode.parallel)) / (1 + weight)
+        term = model.alignment(phi, episode.parallel)
+        if aligned is not None:
+            aligned["alignment_loss"] = float(term.detach())
+            aligned["alignment_language"] = episode.parallel[1][1]
+        return (loss + weight * term) / (1 + weight)
 
     target: tuple[Objective, Objective] | None = None
     if episode.target is not None:

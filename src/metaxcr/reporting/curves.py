@@ -44,8 +44,8 @@ def panels(run: RunFolder) -> list[Panel]:
 
 
 def _clml_kind(event: Record) -> tuple[str, bool]:
-    """Type of episode, and whether it belongs to one language's few-shot adaptation."""
-    return str(event.get("kind", "")), "language" in event
+    """Type of episode, and whether it learns from shots, of one language or of several."""
+    return str(event.get("kind", "")), "language" in event or event.get("regime") == "pooled-shots"
 
 
 def learning(found: Sequence[Panel], width: int) -> Figure | None:

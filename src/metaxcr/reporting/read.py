@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from metaxcr.diagnosis import Evidence
 from metaxcr.errors import UserError
 
 Record = dict[str, Any]
@@ -55,6 +56,11 @@ class RunFolder:
     def stage(self, *names: str) -> list[Record]:
         """Return the events of the given stages."""
         return [event for event in self.events if event["stage"] in names]
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the rules of the diagnosis look at."""
+        return Evidence(self.events, self.config, self.results)
 
     @property
     def target(self) -> str:
@@ -153,7 +159,7 @@ def _with_shots(config: Record) -> bool:
     """Whether the run used shots, as far as its settings say."""
     section = config.get("run")
     regimes = section.get("regimes") if isinstance(section, dict) else None
-    return regimes is None or "few-shot" in regimes
+    return regimes is None or bool({"few-shot", "pooled-shots"} & set(regimes))
 
 
 def _events(text: str, missing: list[str]) -> list[Record]:

@@ -4,6 +4,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from metaxcr.diagnosis import Finding, diagnose
 from metaxcr.reporting import curves, figures, tables
 from metaxcr.reporting.accuracies import (
     Average,
@@ -65,6 +66,7 @@ def _context(run: RunFolder) -> dict[str, object]:
         "accuracy": _accuracy(run, means),
         "sampler": _sampler(run),
         "learning": _learning(run),
+        "diagnosis": _diagnosis(run),
         "costs_figure": _costs(run),
         "costs": tables.costs_table(run.costs),
         "trunk": tables.trunk_sentence(run.costs),
@@ -156,6 +158,11 @@ def _sampler(run: RunFolder) -> Picture | None:
         "probability. Bars have the order and colours of the areas.",
         lambda width: curves.sampler(events, width),
     )
+
+
+def _diagnosis(run: RunFolder) -> list[Finding] | None:
+    """What the rules of ``metaxcr diagnose`` find; None without events to look at."""
+    return diagnose(run.evidence) if run.events else None
 
 
 def _learning(run: RunFolder) -> Picture | None:

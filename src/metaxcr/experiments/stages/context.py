@@ -11,12 +11,15 @@ from metaxcr.adaptation.curricula import LANGUAGE, is_cross_task
 from metaxcr.adaptation.draw import Draw
 from metaxcr.adaptation.two_samplers import SourcesAndLanguages
 from metaxcr.config import Clml, Config, Meta
+from metaxcr.diagnosis.health import require_bounded, stopped
 from metaxcr.encoders.trunk import TrunkStore
+from metaxcr.errors import UserError
 from metaxcr.experiments.environment import Costs
 from metaxcr.experiments.folder import RunFolder
 from metaxcr.experiments.prepare import Material
 from metaxcr.experiments.progress import Progress
 from metaxcr.files import disk_error
+from metaxcr.meta.diverged import Diverged
 from metaxcr.meta.inner import Params
 from metaxcr.meta.training import Curriculum, MetaState, meta_train, start
 from metaxcr.sampling import Sampler, State, make_sampler
@@ -25,6 +28,8 @@ from metaxcr.scoring.batch import TaskData
 from metaxcr.scoring.build import load_phi, save_phi
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks.seeding import derive
+
+SHOTS = ("few-shot", "pooled")  # how units of work begin whose CLML learns from shots
 
 
 @dataclass
@@ -80,28 +85,37 @@ class RunContext:
             about: What every event says besides.
             sampler: Where it is not the one over the sources alone.
         """
-        journal = self.folder.journal
+        journal, about = self.folder.journal, about or {}
         if journal.unit == unit:
             begin = MetaState.from_tensors(journal.step, self.folder.state)
         state, sampler = begin, sampler or self.sampler
-        with self.costs.stage(stage):
-            clock = self.costs.clock(stage)
-            steps = meta_train(
-                self.model, curriculum, sampler, settings, begin, seed, purpose, self.pay, clock
-            )
-            for state, event in steps:
-                clock("files")
-                self.costs.add_passes(stage, event.pop("token_passes"), event["passes"])
-                event = {k: _round(v) for k, v in _by_kind(event).items()}
-                self.folder.log(
-                    {"stage": stage, "seed": seed, "step": state.step - 1, **(about or {}), **event}
+        try:
+            with self.costs.stage(stage):
+                clock = self.costs.clock(stage)
+                steps = meta_train(
+                    self.model, curriculum, sampler, settings, begin, seed, purpose, self.pay, clock
                 )
-                self.progress.update(
-                    unit, state.step, settings.steps, f"query loss {event['query_loss']:.3f}"
-                )
-                if state.step % self.config.run.checkpoint_every == 0 and state.step < settings.steps:
-                    self.folder.checkpoint(unit, state.step, state.tensors())
-                    self.folder.write_json("costs.json", self.costs.summary())
+                for after, event in steps:
+                    clock("files")
+                    require_bounded(state.step, event)
+                    state = after
+                    self.costs.add_passes(stage, event.pop("token_passes"), event["passes"])
+                    event = {k: _round(v) for k, v in _by_kind(event).items()}
+                    self.folder.log({"stage": stage, "seed": seed, "step": state.step - 1, **about, **event})
+                    self.progress.update(
+                        unit, state.step, settings.steps, f"query loss {event['query_loss']:.3f}"
+                    )
+                    if state.step % self.config.run.checkpoint_every == 0 and state.step < settings.steps:
+                        self.folder.checkpoint(unit, state.step, state.tensors())
+                        self.folder.write_json("costs.json", self.costs.summary())
+        except Diverged as error:
+            rates = {
+                f"{stage}.inner_rate": settings.inner_rate,
+                "clml.few_shot_rate"
+                if unit.startswith(SHOTS)
+                else f"{stage}.outer_rate": settings.outer_rate,
+            }
+            raise self.diverged(unit, error, rates, {"stage": stage, "seed": seed, **about}, state) from error
         return state
 
     def adapt(
@@ -136,16 +150,45 @@ class RunContext:
         begin = start(phi, sampler_state, settings)
         return self.meta(unit, "clml", seed, curriculum, settings, begin, draw.purpose, about, sampler)
 
-    def finetune(self, phi: Params, shots: Sequence[TaskData], draw: Draw, about: dict[str, Any]) -> Params:
+    def finetune(
+        self, unit: str, phi: Params, shots: Sequence[TaskData], draw: Draw, about: dict[str, Any]
+    ) -> Params:
         """Fine-tune on all shots, of several languages in turn, with events and costs."""
-        about = {"stage": "finetune", "seed": draw.seed, **about, "k": len(shots[0])}
+        about = {"stage": "finetune", "seed": draw.seed, **about}
         with self.costs.stage("finetune"):
             steps = finetune(self.model, phi, shots, self.config.finetune, draw)
-            for step, (tuned, loss, passes) in enumerate(steps):
-                phi = tuned
-                self.costs.add_passes("finetune", passes)
-                self.folder.log({**about, "step": step, "loss": _round(loss)})
+            try:
+                for step, (tuned, loss, passes) in enumerate(steps):
+                    phi = tuned
+                    self.costs.add_passes("finetune", passes)
+                    self.folder.log({**about, "k": len(shots[0]), "step": step, "loss": _round(loss)})
+            except Diverged as error:
+                rates = {"finetune.rate": self.config.finetune.rate}
+                raise self.diverged(unit, error, rates, about) from error
         return phi
+
+    def diverged(
+        self,
+        unit: str,
+        error: Diverged,
+        rates: dict[str, float],
+        about: dict[str, Any],
+        state: MetaState | None = None,
+    ) -> UserError:
+        """Keep the last good state, record why the run stops, and return the line that it stops with.
+
+        Args:
+            unit: The unit of work.
+            error: What was not finite.
+            rates: Settings that may be too high, with their values.
+            about: Stage, seed and more, for the events file.
+            state: Before the bad step; None: the unit has no checkpoints and would begin anew.
+        """
+        if state is not None:
+            self.folder.checkpoint(unit, state.step, state.tensors())
+        self.folder.log({**about, "step": error.step, "diverged": error.term, "change": list(rates)})
+        self.folder.write_json("costs.json", self.costs.summary())
+        return stopped(unit, error, rates, self.folder.path / "checkpoints")
 
     def publish(self, name: str, phi: Params) -> None:
         """Write an adapter where users and ``MetaXCR.from_pretrained`` look for it, and read it back."""

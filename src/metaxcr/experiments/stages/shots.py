@@ -29,7 +29,9 @@ def few_shot(run: RunContext, unit: str, seed: int, language: str) -> None:
     phi, sampler_state = ctml_result(run, seed, own)
     state = run.adapt(unit, seed, curriculum, settings, phi, sampler_state, draw, {"language": language})
     tuned = Draw(run.store, seed, f"finetune/{language}")
-    phi = run.finetune(Averager.result(state.average, state.phi), [shots], tuned, {"language": language})
+    phi = run.finetune(
+        unit, Averager.result(state.average, state.phi), [shots], tuned, {"language": language}
+    )
     run.folder.save_state(f"few-shot.{language}.seed{seed}", phi)
     if seed == run.config.run.seeds[0]:
         run.publish(f"target.{run.config.target.task}.{language}", phi)
@@ -57,7 +59,7 @@ def pooled(run: RunContext, unit: str, seed: int, language: str | None = None) -
     phi, sampler_state = ctml_result(run, seed)
     state = run.adapt(unit, seed, curriculum, settings, phi, sampler_state, draw, about)
     tuned = Draw(run.store, seed, f"finetune/{name}")
-    phi = run.finetune(Averager.result(state.average, state.phi), list(target.values()), tuned, about)
+    phi = run.finetune(unit, Averager.result(state.average, state.phi), list(target.values()), tuned, about)
     run.folder.save_state(f"{name}.seed{seed}", phi)
 
 
@@ -66,7 +68,7 @@ def pooled_baseline(run: RunContext, unit: str, seed: int) -> None:
     shots = [run.material.shots_of(name, seed) for name in run.material.shot_pool]
     draw, about = Draw(run.store, seed, "finetune/pooled-alone"), {"regime": "pooled-shots", "clml": False}
     run.folder.save_state(
-        f"pooled-alone.seed{seed}", run.finetune(ctml_result(run, seed)[0], shots, draw, about)
+        f"pooled-alone.seed{seed}", run.finetune(unit, ctml_result(run, seed)[0], shots, draw, about)
     )
 
 
