@@ -9,7 +9,7 @@ from metaxcr.adapters.language import LanguageAdapter
 from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.encoders.base import FrozenEncoder, Text
 from metaxcr.evaluation import representations
-from metaxcr.evaluation.representations import sentence_vectors, unit
+from metaxcr.evaluation.representations import layer_vectors, unit
 from metaxcr.scoring.model import mean_pool
 
 SENTENCES = ["one two three four five six", "seven", "eight nine ten", "one eight"]
@@ -26,7 +26,7 @@ def stack(encoder: FrozenEncoder) -> tuple[LanguageAdapter, AdaptedEncoder]:
 
 
 def test_without_adapters_it_is_the_encoder_in_the_order_given(toy_encoder: FrozenEncoder) -> None:
-    found = sentence_vectors(toy_encoder, SENTENCES, dtype=torch.float32)
+    found = layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32)
     assert found.shape == (1, 4, 4, 16)
     embedded = toy_encoder.embed(toy_encoder.tokenize([Text(s) for s in SENTENCES], 64))
     for stop in range(4):
@@ -38,7 +38,7 @@ def test_levels_of_a_stack(toy_encoder: FrozenEncoder) -> None:
     language, adapted = stack(toy_encoder)
     levels = [language.at, lambda i: {2: adapted.task["2"]}.get(i)]  # type: ignore
     seen: list[int] = []
-    found = sentence_vectors(
+    found = layer_vectors(
         toy_encoder,
         SENTENCES,
         levels,
@@ -62,9 +62,9 @@ def test_levels_of_a_stack(toy_encoder: FrozenEncoder) -> None:
 
 
 def test_batches_are_put_back_in_order(toy_encoder: FrozenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sentence_vectors(toy_encoder, SENTENCES, dtype=torch.float32)
+    whole = layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32)
     monkeypatch.setattr(representations, "FORWARD_TOKENS", 3)
-    assert_close(sentence_vectors(toy_encoder, SENTENCES, dtype=torch.float32), whole)
+    assert_close(layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32), whole)
 
 
 def test_unit() -> None:

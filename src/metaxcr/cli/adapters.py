@@ -11,7 +11,7 @@ from metaxcr.cli.options import JsonOption, examples
 if TYPE_CHECKING:
     from metaxcr.adapters.store import AdapterFile
 
-app = typer.Typer(help="List, import and export adapters ('metaxcr adapters ls').")
+app = typer.Typer(help="List, import, export and train adapters ('metaxcr adapters ls').")
 
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder.")]
 EncoderOption = Annotated[

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from metaxcr.cli import adapters, add, check, configs, diagnose, fetch, model, run, tasks
+from metaxcr.cli import adapters, add, align, check, configs, diagnose, fetch, language, model, run, tasks
 from metaxcr.cli.options import examples
 
 app = typer.Typer(
@@ -51,4 +51,6 @@ tasks.app.command()(fetch.fetch)
 tasks.app.command()(add.add)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(configs.app, name="configs")
+adapters.app.command()(language.train)
+adapters.app.command()(align.align)
 app.add_typer(adapters.app, name="adapters")

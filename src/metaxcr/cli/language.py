@@ -58,6 +58,7 @@ def train(
     Two parts of the text are held out: one decides when to stop, the other measures the loss before and
     after. The folder it writes is what the setting adapters.language takes: {sw: DIR}.
     """
+    from metaxcr.encoders import load_mlm_head
     from metaxcr.encoders.load import load_encoder
     from metaxcr.experiments.progress import Progress
     from metaxcr.language.train import train_language_adapter
@@ -76,8 +77,14 @@ def train(
     folder = out or Path("adapters") / f"lang.{tag.code}"
     shown = Progress(console(stderr=True), quiet=quiet)
     try:
+        loaded = load_encoder(encoder)
         result = train_language_adapter(
-            load_encoder(encoder), request, folder, resume=resume, progress=shown.update
+            loaded,
+            request,
+            folder,
+            head=load_mlm_head(encoder, loaded.revision),
+            resume=resume,
+            progress=shown.update,
         )
     finally:
         shown.finish()

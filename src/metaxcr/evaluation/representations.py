@@ -16,7 +16,7 @@ FORWARD_TOKENS = 4096  # bounds the memory of one forward pass
 
 
 @torch.no_grad()
-def sentence_vectors(
+def layer_vectors(
     encoder: FrozenEncoder,
     sentences: Sequence[str],
     levels: Sequence[Level] = (),

@@ -12,7 +12,7 @@ class LanguageTraining(Section):
 
     seed: Annotated[int, Field(ge=0)] = 0  # draws weights, the held-out parts, order and masks
     held_out: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # share of the lines in each of the two parts
-    length: Annotated[int, Field(ge=8)] = 128  # tokens a sequence, special tokens included
+    length: Count = 128  # tokens a sequence, special tokens included
     batch: Count = 8  # sequences a step
     layers: Literal["all", "top-third"] | list[int] = "all"  # that carry the adapter, counted from 0
     reduction: Rate = 2.0  # the encoder's width over the bottleneck's

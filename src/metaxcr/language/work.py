@@ -11,6 +11,7 @@ from torch import nn
 from metaxcr.adapters.base import Shape
 from metaxcr.adapters.language import LanguageAdapter
 from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.errors import UserError
 from metaxcr.language.batches import Batches
 from metaxcr.language.corpus import Document, cut
 from metaxcr.language.head import OwnHead, TiedHead
@@ -82,12 +83,19 @@ def prepare(encoder: FrozenEncoder, request: Request, own: nn.Module | None = No
     """
     settings, around = request.settings, frame(encoder)
     parts = cut(request.documents, settings.held_out, settings.seed)
-    encoder.check_limit(settings.length)
+    _check(encoder, settings, len(around.before) + len(around.after))
     lines = {"train": parts.train, "stop": parts.stop, "test": parts.test}
     packed: dict[str, list[Packed]] = {}
     for name, text in lines.items():
         worded = pieces(encoder, text, whole_words=spaced(request.language))
         packed[name] = pack(worded, around, settings.length)
+    if len(packed["test"]) < 2:  # an interval over held-out sequences needs two
+        raise UserError(
+            f"too little text: a held-out part of {len(parts.test)} lines fills one sequence of "
+            f"{settings.length} tokens",
+            "--text, --corpus",
+            "give more text, or a smaller --set length, or a larger --set held_out",
+        )
     rows = sorted(
         {
             i
@@ -131,3 +139,24 @@ def prepare(encoder: FrozenEncoder, request: Request, own: nn.Module | None = No
         for name, sequences in packed.items()
     }
     return Work(encoder, model, settings, batches, sizes, rows, parts.dropped, own is not None)
+
+
+def _check(encoder: FrozenEncoder, settings: LanguageTraining, frame_tokens: int) -> None:
+    """Refuse lengths and layers that do not fit the encoder.
+
+    Raises:
+        UserError: They do not.
+    """
+    if not frame_tokens < settings.length <= encoder.max_positions:
+        raise UserError(
+            f"sequences of {settings.length} tokens do not fit {encoder.name}",
+            "--set length",
+            f"use {frame_tokens + 1} to {encoder.max_positions}",
+        )
+    layers = settings.chosen_layers(encoder.depth)
+    if not layers or layers != sorted(set(layers)) or layers[0] < 0 or layers[-1] >= encoder.depth:
+        raise UserError(
+            f"layers {layers} do not fit an encoder of {encoder.depth} layers",
+            "--set layers",
+            "list distinct layers in ascending order, counted from 0",
+        )

@@ -1,0 +1,154 @@
+"""``adapters align``: are the languages aligned with English, with and without the adapters?"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metaxcr.cli.console import console, note, print_json, print_table, say
+from metaxcr.cli.options import DataOption, JsonOption, QuietOption, examples
+from metaxcr.errors import UserError
+
+if TYPE_CHECKING:
+    from metaxcr.adapters.base import LayerAdapter
+    from metaxcr.adapters.language import LanguageAdapter
+    from metaxcr.encoders.base import FrozenEncoder
+
+TABLE, FIGURE = "alignment.json", "alignment.png"
+
+
+@examples(
+    "metaxcr adapters align --languages sw,qu --adapter sw=adapters/lang.sw",
+    "metaxcr adapters align runs/xcopa",
+)
+def align(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN]", help="A trained run: its encoder, language adapters, task adapter."),
+    ] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option("--languages", metavar="CODES", help="With commas.", show_default="the 11 of XCOPA"),
+    ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option("--adapter", metavar="CODE=DIR", help="A language adapter, such as sw=DIR; repeatable."),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", metavar="NAME", help="Without RUN; default: embedded.")
+    ] = None,
+    sentences: Annotated[
+        int | None, typer.Option("--sentences", metavar="N", help="Only the first N; default: all 1,012.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help=f"Write {TABLE} and {FIGURE} there; default: into RUN."),
+    ] = None,
+    data: DataOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check how well languages are aligned with English, layer by layer.
+
+    Parallel sentences (FLORES-200 devtest): how many find their translation among all, and how much nearer
+    it is than other sentences. Names the languages that are too weakly aligned for English training to reach.
+    'metaxcr diagnose RUN' reads the table that it leaves in the run folder.
+    """
+    from metaxcr.evaluation.align import XCOPA, check_alignment
+    from metaxcr.evaluation.alignment import WEAK, weak_languages
+    from metaxcr.experiments.progress import Progress
+    from metaxcr.reporting.alignment import alignment_png
+
+    if run is not None and (encoder is not None or adapter):
+        raise UserError("RUN brings its own encoder and adapters", "--encoder, --adapter", "leave them out")
+    chosen, adapters, task = _from_run(run) if run else _from_words(encoder, adapter or [])
+    shown = Progress(console(stderr=True), quiet=quiet)
+    try:
+        rows = check_alignment(
+            chosen,
+            languages.replace(",", " ").split() if languages else XCOPA,
+            adapters=adapters,
+            task=task,
+            sentences=sentences,
+            root=data,
+            progress=shown.update,
+        )
+    finally:
+        shown.finish()
+    weak = weak_languages(rows)
+    found = {"encoder": chosen.name, "limit": WEAK, "rows": rows, "weak": weak}
+    folder = out or run
+    if folder is not None:
+        from metaxcr.files import write_atomically
+
+        write_atomically(folder / TABLE, json.dumps(found, indent=1) + "\n")
+        alignment_png(rows, WEAK, folder / FIGURE)
+        note(f"{folder / TABLE}, {folder / FIGURE}")
+    if as_json:
+        print_json(found)
+    else:
+        show(rows, weak, WEAK)
+
+
+def show(rows: list[dict[str, Any]], weak: list[dict[str, Any]], limit: float) -> None:
+    """Print what is after the last layer, and the best layer beside it."""
+    last = max(row["layer"] for row in rows)
+    cells = []
+    for row in rows:
+        if row["layer"] == last:
+            own = [r for r in rows if (r["language"], r["stack"]) == (row["language"], row["stack"])]
+            best = max(own, key=lambda r: r["retrieval"])
+            low, high = (100 * x for x in row["ci95"])
+            cells.append(
+                (
+                    row["language"],
+                    row["stack"],
+                    f"{100 * row['forward']:.1f}",
+                    f"{100 * row['backward']:.1f}",
+                    f"{100 * row['retrieval']:.1f} [{low:.1f}, {high:.1f}]",
+                    f"{row['distance']:.3f}",
+                    f"{100 * best['retrieval']:.1f} ({best['layer']})",
+                )
+            )
+    heads = ("language", "stack", ">from English", ">to English", ">both [95 %]", ">distance", ">best layer")
+    print_table(heads, cells, title=f"Translations found among {rows[0]['n']} sentences, last layer, %")
+    if not weak:
+        say(f"No language is surely below {100 * limit:.0f} %.")
+    for row in weak:
+        say(
+            f"{row['language']} ({row['stack']}): too weak to transfer: only {100 * row['retrieval']:.0f} % "
+            f"of its sentences find their translation (limit {100 * limit:.0f} %)"
+        )
+
+
+def _from_words(
+    encoder: str | None, pairs: list[str]
+) -> tuple["FrozenEncoder", dict[str, "LanguageAdapter"], None]:
+    from metaxcr.adapters.store import load_language
+    from metaxcr.encoders.load import load_encoder
+
+    chosen = load_encoder(encoder or "embedded")
+    adapters = {}
+    for pair in pairs:
+        code, equals, folder = pair.partition("=")
+        if not equals or not code or not folder:
+            raise UserError(f"'{pair}' is no CODE=DIR", "--adapter", "write it as sw=adapters/lang.sw")
+        adapters[code] = load_language(Path(folder), chosen)
+    return chosen, adapters, None
+
+
+def _from_run(
+    run: Path,
+) -> tuple["FrozenEncoder", dict[str, "LanguageAdapter"], dict[int, "LayerAdapter"]]:
+    from metaxcr.adapters.store import load_language, load_task
+    from metaxcr.encoders.load import load_encoder
+    from metaxcr.hub import ADAPTERS, META, read_settings
+
+    config = read_settings(run)
+    settings = config.encoder
+    chosen = load_encoder(settings.name, prefix=settings.prefix, revision=settings.revision)
+    adapters = {
+        code: load_language(Path(folder), chosen) for code, folder in config.adapters.language.items()
+    }
+    return chosen, adapters, load_task(run / ADAPTERS / META, chosen)
