@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from metaxcr.config import SHIPPED, Config
 from metaxcr.errors import UserError
 
+Model = TypeVar("Model", bound=BaseModel)
 ALGORITHM_VERSION = 2  # raised whenever the same settings and data may give other results
 
 
@@ -51,28 +52,42 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: A file, key or value is wrong.
     """
-    path = find(name)
-    settings = _read(path, ())
+    return validate(read_settings(name, overrides), str(find(name)))
+
+
+def read_settings(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read and merge a configuration without checking its keys; arguments and errors as for load_config."""
+    settings = _read(find(name), ())
     for override in overrides:
-        _override(settings, override)
-    return validate(settings, str(path))
+        override_setting(settings, override)
+    return settings
 
 
 def validate(settings: dict[str, Any], where: str) -> Config:
-    """Check settings against the schema.
+    """Check settings against the schema; see :func:`validate_as`."""
+    return validate_as(Config, settings, where)
+
+
+def validate_as(model: type[Model], settings: dict[str, Any], where: str) -> Model:
+    """Check settings against a schema.
+
+    Args:
+        model: The schema.
+        settings: What a file says.
+        where: The file.
 
     Raises:
         UserError: The first mistake, with the key and, for an unknown key, the nearest right one.
     """
     try:
-        return Config.model_validate(settings)
+        return model.model_validate(settings)
     except ValidationError as error:
         # a misspelt required key is both missing and unknown: the latter says more
         first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
         *section, last = first["loc"]
         key = _dotted(first["loc"])
         if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(last), _keys(section), 1, cutoff=0.5)
+            near = difflib.get_close_matches(str(last), _keys(model, section), 1, cutoff=0.5)
             fix = f"did you mean {_dotted([*section, near[0]])!r}?" if near else "remove it"
             raise UserError(f"unknown setting {key!r}", where, fix) from error
         fix = "see 'metaxcr configs ls' for examples"
@@ -144,13 +159,24 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _override(settings: dict[str, Any], override: str) -> None:
+def override_setting(settings: dict[str, Any], override: str) -> None:
+    """Change one of nested settings, as ``--set`` does.
+
+    Args:
+        settings: Changed in place.
+        override: ``"a.b=value"``; the value is YAML.
+
+    Raises:
+        UserError: It cannot be read, or goes into a value that is no section.
+    """
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UserError(f"cannot read the override {override!r}", "--set", "write --set section.key=value")
     *sections, last = key.split(".")
     for section in sections:
-        inner = settings.setdefault(section, {})
+        inner = settings.get(section)
+        if inner is None:  # absent, or switched off in what is extended
+            inner = settings[section] = {}
         if not isinstance(inner, dict):
             raise UserError(f"{section!r} is a value, not a section", f"--set {override}")
         settings = inner
@@ -160,11 +186,11 @@ def _override(settings: dict[str, Any], override: str) -> None:
         raise UserError(f"cannot read the value of {key!r}", f"--set {override}") from error
 
 
-def _keys(location: Sequence[str | int]) -> list[str]:
+def _keys(schema: type[BaseModel], location: Sequence[str | int]) -> list[str]:
     """The known keys of the section at a location of the schema."""
-    model: Any = Config
+    model: Any = schema
     for part in location:
-        if isinstance(part, int):
+        if part not in model.model_fields:  # the place in a list, or a name in a mapping
             continue
         annotation = model.model_fields[part].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]

@@ -33,7 +33,7 @@ def describe_environment(config: Config, command: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": config.run.threads or os.cpu_count() or 1,
         "dtype": config.encoder.dtype,
-        "commit": _commit(),
+        "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -53,7 +53,7 @@ def _cpu() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Commit of the checkout that the package runs from; None for an installed copy."""
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,19 @@ from metaxcr.tasks.leaks import leak_summary
 PHASES = ("train", "adapt", "evaluate")
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What a run gets from the larger experiment that it is a part of.
+
+    Attributes:
+        loaded: The data, read already.
+        begin: Called with the open folder before any unit of work, to put finished ones into it.
+    """
+
+    loaded: Loaded
+    begin: Callable[[RunFolder], None]
+
+
 def run(
     config: Config,
     out: Path,
@@ -44,6 +58,7 @@ def run(
     resume: bool = False,
     phases: Sequence[str] = PHASES,
     command: str = "",
+    shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Carry out a run, or continue one.
 
@@ -55,6 +70,7 @@ def run(
         resume: Whether an existing folder may be continued.
         phases: ``train`` = CTML, ``adapt`` = CLML and fine-tuning, ``evaluate`` = predictions and results.
         command: What the user typed, for the record.
+        shared: For a part of a larger experiment, which keeps the list of looks at test splits itself.
 
     Returns:
         The content of results.json; empty where ``evaluate`` is not among the phases.
@@ -65,10 +81,16 @@ def run(
     torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
     torch.use_deterministic_algorithms(True)
     check_regimes(config)
-    loaded = read_data(config, root)  # first, because mistakes in the data show within seconds
+    # first, because mistakes in the data show within seconds
+    loaded = shared.loaded if shared else read_data(config, root)
     folder = open_folder(out, config, describe_environment(config, command), resume=resume)
     try:
-        return carry_out(config, loaded, folder, phases, progress)
+        if shared:
+            shared.begin(folder)
+        results = carry_out(config, loaded, folder, phases, progress)
+        if results and not shared:
+            record_opening(config, results["config_hash"], folder.read_json("environment.json", {}))
+        return results
     finally:
         progress.finish()
         folder.close()
@@ -214,8 +236,8 @@ def finish(config: Config, folder: RunFolder, material: Material, shares: dict[s
         shares=shares,
     )
     validate_results(results)
+    folder.write_json("checksums.json", material.checksums)
     folder.write_json("results.json", results)
-    record_opening(config, results["config_hash"], folder.read_json("environment.json", {}))
     return results
 
 

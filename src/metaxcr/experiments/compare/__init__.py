@@ -1,0 +1,1 @@
+"""Comparisons: grids of methods, languages, shots and seeds, cell by cell."""

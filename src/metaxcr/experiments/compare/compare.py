@@ -1,0 +1,187 @@
+"""A comparison: which cells are missing, carrying them out, and what became of them."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from metaxcr.errors import UserError
+from metaxcr.experiments.compare.engines import ENGINES, Ended, Step, default_workers
+from metaxcr.experiments.compare.estimate import START, job_passes
+from metaxcr.experiments.compare.grid import Grid
+from metaxcr.experiments.compare.jobs import Job, group
+from metaxcr.experiments.compare.plan import Cell, expand
+from metaxcr.experiments.compare.record import Record
+from metaxcr.experiments.compare.store import CellStore, stale
+from metaxcr.experiments.compare.workshop import Workshop
+from metaxcr.experiments.environment import commit
+from metaxcr.experiments.progress import Progress
+from metaxcr.files import write_atomically
+from metaxcr.tasks import task_spec
+
+LEDGER = Path("docs/results/test-openings.jsonl")
+
+
+@dataclass
+class Comparison:
+    """The cells of a grid, and those that are finished.
+
+    Attributes:
+        grid: The grid.
+        cells: All of them.
+        records: Key -> finished cell.
+        failed: Label of a failed cell -> the line that says why.
+        outdated: Labels of finished cells whose data have changed since: they are run again.
+    """
+
+    grid: Grid
+    cells: list[Cell]
+    records: dict[str, Record] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    outdated: list[str] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> list[Cell]:
+        """Cells whose method needs something that the user has not given."""
+        return [cell for cell in self.cells if cell.waits and cell.key not in self.records]
+
+    @property
+    def missing(self) -> list[Cell]:
+        """Cells that have to be run, each key once."""
+        todo = {c.key: c for c in reversed(self.cells) if not c.waits and c.key not in self.records}
+        return list(reversed(todo.values()))
+
+
+def look(grid: Grid, store: CellStore, root: Path | None) -> Comparison:
+    """Find out which cells of a grid are finished.
+
+    Args:
+        grid: The grid.
+        store: Of finished cells.
+        root: Data root given by the user.
+
+    Raises:
+        UserError: The grid asks for something that does not exist, or a finished cell is damaged.
+    """
+    found = Comparison(grid, expand(grid))
+    for key, cell in {cell.key: cell for cell in found.cells}.items():
+        record = store.get(key)
+        if record is not None and stale(record, root):
+            found.outdated.append(cell.label)
+        elif record is not None:
+            found.records[key] = record
+    return found
+
+
+def compare(
+    found: Comparison,
+    store: CellStore,
+    out: Path,
+    *,
+    progress: Progress,
+    root: Path | None = None,
+    engine: str = "serial",
+    workers: int | None = None,
+    keep: bool = False,
+    command: str = "",
+) -> None:
+    """Run the missing cells of a grid; what is finished is kept at every moment.
+
+    Args:
+        found: From :func:`look`; finished and failed cells are added.
+        store: Takes finished cells.
+        out: Folder of the comparison.
+        progress: Where to report.
+        root: Data root given by the user.
+        engine: Name of an engine.
+        workers: Processes, for engines that have several.
+        keep: Leave the run folders there.
+        command: What the user typed, for the record.
+
+    Raises:
+        UserError: There is no such engine.
+    """
+    if engine not in ENGINES:
+        raise UserError(f"unknown engine {engine!r}", "--engine", f"there are {', '.join(sorted(ENGINES))}")
+    text = yaml.safe_dump(found.grid.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_atomically(out / "grid.yaml", text)
+    chains = group(found.missing)
+    number = (workers or default_workers()) if engine == "processes" else 1
+    number = max(1, min(number, len(chains)))
+    threads = max(1, (os.cpu_count() or 1) // number) if number > 1 else None
+    workshop = Workshop(out.absolute() / "work", store, root, keep, threads)
+    _record_opening(found, chains, command)
+    watch = _Watch(chains, progress, found, store)
+    try:
+        ENGINES[engine](chains, workshop.carry_out, watch.hear, number)
+    finally:
+        progress.finish()
+
+
+class _Watch:
+    """Hears the engine: what is finished, what has failed, how long it will take."""
+
+    def __init__(
+        self, chains: Sequence[Sequence[Job]], progress: Progress, found: Comparison, store: CellStore
+    ) -> None:
+        self._progress, self._found, self._store = progress, found, store
+        self._weights = {
+            job.name: START + job_passes(job, with_ctml=place == 0)
+            for chain in chains
+            for place, job in enumerate(chain)
+        }
+        self._cells = sum(len(job.cells) for chain in chains for job in chain)
+        self._ended, self._weight, self._begun = 0, 0, time.monotonic()
+
+    def hear(self, message: Step | Ended) -> None:
+        job = message.job
+        if isinstance(message, Step):
+            note = f"{job.label}: {message.label} {message.done}/{message.total}{self._left()}"
+            self._progress.update("cells", self._ended, self._cells, note)
+            return
+        self._ended, self._weight = self._ended + len(job.cells), self._weight + self._weights[job.name]
+        for cell in job.cells:
+            record = self._store.get(cell.key) if not message.line else None
+            if record is not None:
+                self._found.records[cell.key] = record
+            else:
+                self._found.failed[cell.label] = message.line
+        said = f"FAILED, {message.line}" if message.line else "done"
+        self._progress.say(f"{self._ended}/{self._cells} {job.label}: {said}{self._left()}")
+
+    def _left(self) -> str:
+        """The time left, from the token-passes that are left."""
+        whole, elapsed = sum(self._weights.values()), time.monotonic() - self._begun
+        if not self._weight or self._weight == whole:
+            return ""
+        seconds = elapsed / self._weight * (whole - self._weight)
+        return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
+
+
+def _record_opening(found: Comparison, chains: Sequence[Sequence[Job]], command: str) -> None:
+    """Append a line to the list of looks at test splits, where the working folder keeps one."""
+    opened = sorted(
+        {
+            job.config.target.task
+            for chain in chains
+            for job in chain
+            if job.config.evaluate.split == "test" and not task_spec(job.config.target.task).package
+        }
+    )
+    if not opened or not LEDGER.parent.is_dir():
+        return
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "grid": found.grid.title,
+        "cells": [cell.key for chain in chains for job in chain for cell in job.cells],
+        "task": ", ".join(opened),
+        "command": command,
+    }
+    with LEDGER.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry, ensure_ascii=False) + "\n")

@@ -1,0 +1,61 @@
+"""What a cell will cost, from its settings alone: rough, for planning and for the time left."""
+
+from metaxcr.config import Config, Meta
+from metaxcr.experiments.compare.jobs import Job
+
+# Tokens of a question with its choices, and of a sentence, measured with the embedded encoder's tokenizer on
+# the sources of xcopa-embedded and on XCOPA; other tokenizers and sets are within a factor of two.
+SOURCE, TARGET, SENTENCE = 60, 40, 30
+CROSS = 1.6  # cross scoring repeats the context with each choice
+ITEMS = 500  # of a test set
+START = 1_000_000  # token-passes that fit into the time in which a run reads its data and the warm trunk
+
+
+def stage_passes(settings: Meta, steps: int, *, parallel: bool, pays: bool) -> int:
+    """Token-passes of so many steps of CTML or CLML."""
+    support = 3 * (1 if settings.learner in ("multi-task", "sequential") else settings.inner_steps)
+    if settings.learner == "maml" and not settings.first_order:
+        support += 6 * settings.inner_steps
+    step = SOURCE * (support * settings.support + 3 * settings.query)
+    step += 2 * SOURCE * settings.reward if pays else 0
+    step += 6 * SENTENCE * settings.pairs if parallel and settings.alignment else 0
+    return steps * step
+
+
+def ctml_passes(config: Config) -> int:
+    """Token-passes of CTML."""
+    pays = config.sampler.kind not in ("uniform", "proportional", "temperature")
+    return round(_factor(config) * stage_passes(
+        config.ctml, config.ctml.steps, parallel=config.target.parallel is not None, pays=pays
+    ))  # fmt: skip
+
+
+def job_passes(job: Job, *, with_ctml: bool) -> int:
+    """Token-passes of a job.
+
+    Args:
+        job: One run.
+        with_ctml: Whether it trains what it starts from; the jobs after it in a chain do not.
+    """
+    cell, config, languages = job.cells[0], job.config, len(job.cells)
+    if cell.kind == "majority":
+        return 0
+    passes = languages * ITEMS * TARGET
+    if cell.kind == "trained":
+        passes *= 2  # the untrained similarity is answered, too
+        pays = config.sampler.kind not in ("uniform", "proportional", "temperature")
+        if cell.regime == "few-shot":
+            clml = stage_passes(config.clml, config.clml.few_shot_steps, parallel=False, pays=pays)
+            tuning = 3 * TARGET * config.finetune.steps * min(config.finetune.batch, max(cell.k, 1))
+            passes += languages * (clml + tuning)
+        if cell.regime == "zero-shot-aux":
+            passes += stage_passes(
+                config.clml, config.clml.steps, parallel=config.target.parallel is not None, pays=pays
+            )
+    return round(_factor(config) * passes) + (
+        ctml_passes(config) if with_ctml and cell.kind == "trained" else 0
+    )
+
+
+def _factor(config: Config) -> float:
+    return CROSS if config.scoring.kind == "cross" else 1.0

@@ -1,0 +1,191 @@
+"""Grids: methods x languages x shots x seeds in one file."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, model_validator
+
+from metaxcr.config import SHIPPED, Section, _distinct
+from metaxcr.config_io import override_setting, validate_as
+from metaxcr.errors import UserError
+
+GRIDS = SHIPPED / "grids"
+Shots = Annotated[int, Field(ge=0)]
+
+
+def _usable(shots: list[int]) -> list[int]:
+    """Refuse numbers of shots that no run can have."""
+    if 1 in shots:
+        raise ValueError("one shot cannot be cut into halves; use 0, or 2 and more")
+    return sorted(set(shots))
+
+
+ShotsAxis = Annotated[list[Shots], AfterValidator(_usable)]
+
+
+class Method(Section):
+    """One method: what it changes in the base configuration, and where it is run."""
+
+    # trained: a whole run; similarity: the untrained encoder; majority: the most frequent label;
+    # ensemble: the mean probabilities of another method's seeds
+    kind: Literal["trained", "similarity", "majority", "ensemble"] = "trained"
+    about: str = ""  # a line for readers
+    settings: dict[str, Any] = Field({})  # overrides of the base configuration
+    only: list[str] = Field([])  # source tasks that are kept; empty: all
+    without: list[str] = Field([])  # source tasks that are left out
+    regime: Literal["zero-shot-aux"] | None = None  # None: zero-shot at 0 shots, else few-shot
+    shots: ShotsAxis | None = None  # None: those of the grid
+    languages: list[str] | None = None  # None: those of the target
+    of: str | None = None  # the method that an ensemble is made of
+    vary: dict[str, list[str]] = Field(
+        {}
+    )  # a method for each value, which replaces "{name}" everywhere in this one
+    needs: str | None = (
+        None  # a setting that the user has to give, such as adapters.language; until then it waits
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Method":
+        """Refuse what would have no effect."""
+        if (self.kind == "ensemble") != (self.of is not None):
+            raise ValueError("'of' names the method that an ensemble is made of, and only an ensemble has it")
+        if self.kind == "ensemble" and (self.settings or self.only or self.without or self.regime):
+            raise ValueError("an ensemble has the settings of the method that it is made of")
+        if self.regime == "zero-shot-aux" and any(self.shots or ()):
+            raise ValueError("zero-shot-aux uses no shots; set 'shots: [0]'")
+        if len(self.vary) > 1:
+            raise ValueError("only one thing can be varied in a method")
+        return self
+
+
+class Target(Section):
+    """A target task with its languages, where a grid has several."""
+
+    settings: dict[str, Any] = Field({})  # overrides of the base configuration, before those of the methods
+    languages: list[str] = Field(min_length=1)
+
+
+class Grid(Section):
+    """A grid file."""
+
+    title: str
+    about: str = ""  # what is asked, for readers
+    base: str  # a configuration: a shipped name, or a path, seen from the grid's folder too
+    settings: dict[str, Any] = Field({})  # overrides of it for all methods
+    methods: dict[str, Method] = Field(min_length=1)
+    baseline: str | None = None  # the method that all others are compared with; None: no differences
+    languages: list[str] = Field([])  # empty: those of the base configuration
+    shots: ShotsAxis = Field(default=[0], min_length=1)
+    seeds: Annotated[list[int], AfterValidator(_distinct)] = Field(default=[0, 1, 2], min_length=1)
+    targets: dict[str, Target] = Field({})  # empty: the target of the base configuration
+    matrix: str | None = None  # the varied name whose values are languages of the labels: drawn as a matrix
+    shots_file: Path | None = None  # take these ids as shots (--shots); every number of shots is then theirs
+
+    @model_validator(mode="after")
+    def _known_names(self) -> "Grid":
+        """Expand what varies, and refuse names that do not exist."""
+        methods = {name: one for key, method in self.methods.items() for name, one in vary(key, method)}
+        for name, method in methods.items():
+            if method.of is not None and (method.of not in methods or methods[method.of].kind != "trained"):
+                raise ValueError(f"methods.{name}.of: {method.of!r} is no trained method of this grid")
+        if self.baseline is not None and self.baseline not in methods:
+            raise ValueError(f"baseline: {self.baseline!r} is no method of this grid")
+        if self.targets and self.languages:
+            raise ValueError("languages: with 'targets' each of them has its own")
+        if self.matrix and not any(self.matrix in m.vary for m in self.methods.values()):
+            raise ValueError(f"matrix: no method varies {self.matrix!r}")
+        return self
+
+    @property
+    def expanded(self) -> dict[str, Method]:
+        """The methods by name, one for each value of what varies."""
+        return {name: one for key, method in self.methods.items() for name, one in vary(key, method)}
+
+
+def vary(name: str, method: Method) -> list[tuple[str, Method]]:
+    """Make one method of each value of what varies.
+
+    Args:
+        name: Of the method; where it does not say ``{x}``, the value is put behind it.
+        method: With or without ``vary``.
+    """
+    if not method.vary:
+        return [(name, method)]
+    ((variable, values),) = method.vary.items()
+    mark = "{" + variable + "}"
+    pattern = name if mark in name else f"{name} {mark}"
+    found = []
+    for value in values:
+        plain = _replaced(method.model_dump(exclude={"vary"}), mark, value)
+        found.append((pattern.replace(mark, value), Method.model_validate(plain)))
+    return found
+
+
+def varied(grid: Grid, variable: str) -> dict[str, str]:
+    """Name of each method that comes from varying ``variable``, with its value."""
+    return {
+        name: value
+        for key, method in grid.methods.items()
+        for (name, _), value in zip(vary(key, method), method.vary.get(variable, ()), strict=False)
+    }
+
+
+def shipped_grids() -> list[str]:
+    """Names of the grids that come with the package."""
+    return sorted(path.stem for path in GRIDS.glob("*.yaml"))
+
+
+def find_grid(name: str) -> Path:
+    """Return the file of a grid given by path or by shipped name.
+
+    Raises:
+        UserError: Neither exists; the message names the nearest shipped one.
+    """
+    path, ours = Path(name), GRIDS / f"{name}.yaml"
+    if path.is_file():
+        return path
+    if "/" not in name and ours.is_file():
+        return ours
+    near = difflib.get_close_matches(path.stem, shipped_grids(), 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UserError(f"no grid {name!r}", None, f"{hint}shipped are {', '.join(shipped_grids())}")
+
+
+def load_grid(name: str, overrides: list[str] | None = None) -> Grid:
+    """Load and validate a grid.
+
+    Args:
+        name: Path of a YAML file, or the name of a shipped one.
+        overrides: ``"key.inner=value"`` each, in the grid; values are YAML.
+
+    Raises:
+        UserError: A file, key or value is wrong.
+    """
+    path = find_grid(name)
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError("not valid YAML", f"{path}{line}", str(getattr(error, "problem", error))) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the grid: {error}", str(path)) from error
+    if not isinstance(settings, dict):
+        raise UserError("a grid is a mapping with 'title', 'base' and 'methods'", str(path))
+    for override in overrides or ():
+        override_setting(settings, override)
+    if isinstance(settings.get("methods"), dict):  # "uniform:" with nothing behind it is a method, too
+        settings["methods"] = {str(k): v or {} for k, v in settings["methods"].items()}
+    grid = validate_as(Grid, settings, str(path))
+    neighbour = path.parent / grid.base
+    return grid.model_copy(update={"base": str(neighbour)}) if neighbour.is_file() else grid
+
+
+def _replaced(value: Any, mark: str, word: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(mark, word)
+    if isinstance(value, dict):
+        return {_replaced(k, mark, word): _replaced(v, mark, word) for k, v in value.items()}
+    return [_replaced(item, mark, word) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,141 @@
+"""The record of a finished cell: a few kilobytes, made to be committed."""
+
+import base64
+import hashlib
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metaxcr.errors import UserError
+from metaxcr.evaluation.predictions import Predictions
+
+SCHEMA = 1
+AGAIN = "remove the file: the cell is then run again"
+STEPS = 65535  # probabilities are kept in 16 bits: to five digits
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of a cell.
+
+    Attributes:
+        key: Identity of the cell, and its file's name.
+        config_hash: Identity of the run that gives the cell alone: settings, data and algorithms.
+        task: That was tested.
+        split: Of it.
+        language: Tested.
+        kind: Of the method.
+        regime: Which labels were allowed.
+        k: Shots.
+        seed: None where there is no chance.
+        total_labels: Labelled target examples in all languages together.
+        n: Items.
+        items: Digest of their ids, which lie in a file of their own.
+        correct: One bit an item: packed, base64.
+        probabilities: Of the choices, 16 bits each, zlib, base64.
+        choices: Most choices an item has.
+        costs: Stage -> seconds, token-passes, peak memory; ``shared`` where other cells share the stage.
+        parameters: Trained and total parameters and their shares; empty for an untrained method.
+        checksums: File group -> SHA-256 of the data.
+        command: That gives this cell alone.
+        environment: Versions, hardware, threads, dtype, commit, date.
+        schema: Version of this form.
+    """
+
+    key: str
+    config_hash: str
+    task: str
+    split: str
+    language: str
+    kind: str
+    regime: str
+    k: int
+    seed: int | None
+    total_labels: int
+    n: int
+    items: str
+    correct: str
+    probabilities: str
+    choices: int
+    costs: dict[str, dict[str, Any]]
+    parameters: dict[str, Any]
+    checksums: dict[str, str]
+    command: str
+    environment: dict[str, Any]
+    schema: int = SCHEMA
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, with the accuracy for readers."""
+        return {"schema": self.schema, "accuracy": round(float(self.marks.mean()), 6), **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, value: Any, where: str) -> "Record":
+        """Read back what :meth:`as_dict` gave.
+
+        Raises:
+            UserError: Something is missing, or does not fit together.
+        """
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+            raise UserError(
+                "not a cell of this version", where, "remove the file: the cell is then run again"
+            )
+        try:
+            record = cls(**{name: value[name] for name in cls.__dataclass_fields__})
+            whole = len(record.marks) == record.n and record.probability.shape == (record.n, record.choices)
+        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            raise UserError(
+                f"damaged cell: {error}", where, "remove it: the cell is then run again"
+            ) from error
+        if not whole or round(float(record.marks.mean()), 6) != value.get("accuracy"):
+            raise UserError("damaged cell: its parts do not fit together", where, AGAIN)
+        return record
+
+    @property
+    def marks(self) -> NDArray[np.bool_]:
+        """Shape (items,): whether the answer was right."""
+        bits = np.frombuffer(base64.b64decode(self.correct), np.uint8)
+        return np.unpackbits(bits)[: self.n].astype(bool)
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """Shape (items, choices): rounded probabilities; 0 where an item has fewer choices."""
+        data = np.frombuffer(zlib.decompress(base64.b64decode(self.probabilities)), "<u2")
+        return data.reshape(self.n, self.choices) / STEPS
+
+    @property
+    def token_passes(self) -> int:
+        """Of all stages, those that are shared included; the trunk, which is cached, apart."""
+        return sum(stage["token_passes"] for name, stage in self.costs.items() if name != "trunk")
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages, those that are shared included."""
+        return float(sum(stage["seconds"] for stage in self.costs.values()))
+
+
+def digest(ids: list[str]) -> str:
+    """Digest of item ids in their order: the name of the file that keeps them."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+
+
+def pack(found: Predictions) -> dict[str, Any]:
+    """The fields of a record that come from predictions."""
+    width = max(len(row) for row in found.probabilities)
+    table = np.zeros((len(found.ids), width))
+    for place, row in enumerate(found.probabilities):
+        table[place, : len(row)] = row
+    rounded = np.rint(table * STEPS).astype("<u2")
+    return {
+        "task": found.task,
+        "split": found.split,
+        "language": found.lang,
+        "n": len(found.ids),
+        "items": digest(found.ids),
+        "correct": base64.b64encode(np.packbits(found.correct).tobytes()).decode(),
+        "probabilities": base64.b64encode(zlib.compress(rounded.tobytes(), 9)).decode(),
+        "choices": width,
+        "total_labels": found.total_labels,
+    }

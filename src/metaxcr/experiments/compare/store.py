@@ -1,0 +1,106 @@
+"""Where finished cells lie: a folder that is written to, and others (committed ones) that are read."""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from metaxcr.errors import UserError
+from metaxcr.experiments.compare.record import AGAIN, Record, digest
+from metaxcr.files import write_atomically
+from metaxcr.tasks import task_ids, task_spec
+from metaxcr.tasks.roots import data_fingerprint, split_files
+
+COMMITTED = Path("docs/results/cells")  # read wherever the working folder has it
+
+
+class CellStore:
+    """Finished cells by key: ``<key>.json``, and the ids of their items in ``items/<digest>.txt``.
+
+    Args:
+        folder: Where cells are written.
+        others: Folders that are read besides.
+    """
+
+    def __init__(self, folder: Path, others: Sequence[Path] = ()) -> None:
+        self.folder = folder
+        self.folders = [folder, *(other for other in others if other.resolve() != folder.resolve())]
+
+    def get(self, key: str) -> Record | None:
+        """A finished cell; None where there is none.
+
+        Raises:
+            UserError: Its file is damaged.
+        """
+        path = next((p for f in self.folders if (p := f / f"{key}.json").is_file()), None)
+        if path is None:
+            return None
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"damaged cell: {error}", str(path), AGAIN) from error
+        record = Record.from_dict(value, str(path))
+        if record.key != key:
+            raise UserError("a cell under another's name", str(path), AGAIN)
+        return record
+
+    def ids(self, record: Record) -> list[str]:
+        """The ids of a cell's items, in their order.
+
+        Raises:
+            UserError: The file that keeps them is missing or damaged.
+        """
+        name = f"items/{record.items}.txt"
+        for folder in self.folders:
+            if (folder / name).is_file():
+                ids = _lines(folder / name)
+                if digest(ids) == record.items and len(ids) == record.n:
+                    return ids
+                raise UserError("the item ids of a cell are damaged", str(folder / name), "restore the file")
+        raise UserError("the item ids of a cell are missing", str(self.folder / name),
+                        "copy the folder 'items' beside its cells")  # fmt: skip
+
+    def put(self, record: Record, ids: Sequence[str]) -> None:
+        """Write a cell; the ids first, so that whoever sees a cell finds them."""
+        items = self.folder / "items" / f"{record.items}.txt"
+        if not items.is_file():
+            write_atomically(items, "\n".join(ids) + "\n")
+        text = json.dumps(record.as_dict(), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(self.folder / f"{record.key}.json", text)
+
+
+def stale(record: Record, root: Path | None) -> list[str]:
+    """Name the data files that are no longer those that a cell was made from; missing ones do not count.
+
+    Args:
+        record: The cell.
+        root: Data root given by the user.
+    """
+    return [place for place, before in record.checksums.items() if _now(place, root) not in (None, before)]
+
+
+def _now(place: str, root: Path | None) -> str | None:
+    task, _, rest = place.partition("/")
+    split, _, language = rest.partition("/")
+    if not language or task not in _task_ids():
+        return None  # parallel text and shots: no task's files
+    try:
+        files = split_files(task_spec(task), split, language, root).all()
+    except UserError:
+        return None
+    return _fingerprint(tuple((file, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache
+def _task_ids() -> list[str]:
+    return task_ids()
+
+
+@lru_cache(maxsize=1024)
+def _fingerprint(files: tuple[tuple[Path, int], ...]) -> str:
+    return data_fingerprint(file for file, _ in files)
+
+
+@lru_cache(maxsize=256)
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")

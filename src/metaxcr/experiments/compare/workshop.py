@@ -1,0 +1,201 @@
+"""The workshop: carries a job out in a run folder and makes the records of its cells."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from metaxcr.config import Config
+from metaxcr.config_io import config_hash
+from metaxcr.evaluation.predictions import Predictions
+from metaxcr.experiments.compare.jobs import Job, Listen
+from metaxcr.experiments.compare.majority import majority
+from metaxcr.experiments.compare.plan import Cell
+from metaxcr.experiments.compare.record import Record, pack
+from metaxcr.experiments.compare.store import CellStore
+from metaxcr.experiments.environment import describe_environment
+from metaxcr.experiments.folder import RunFolder
+from metaxcr.experiments.prepare import Loaded, read_data
+from metaxcr.experiments.progress import Progress
+from metaxcr.experiments.run import PHASES, Shared, run
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Carries out jobs.
+
+    Args:
+        folder: Run folders and shared CTML results are made in it.
+        store: Takes finished cells.
+        root: Data root given by the user.
+        keep: Leave the run folders of finished jobs there.
+        threads: Of each run; None: as many as there are cores.
+    """
+
+    folder: Path
+    store: CellStore
+    root: Path | None = None
+    keep: bool = False
+    threads: int | None = None
+
+    def carry_out(self, job: Job, listen: Listen) -> None:
+        """Run a job, or continue it, and put its cells into the store.
+
+        Raises:
+            UserError: Something that the user can mend.
+        """
+        cell = job.cells[0]
+        if cell.kind == "majority":
+            self._majority(job)
+            return
+        config = job.config
+        if self.threads is not None:
+            config = config.model_copy(
+                update={"run": config.run.model_copy(update={"threads": self.threads})}
+            )
+        folder = self.folder / f"{job.name}-t{config.run.threads or 0}"
+        progress = Told(listen)
+        phases = ("evaluate",) if cell.kind == "similarity" else PHASES
+        shared = Shared(_loaded(config.model_dump_json(), self.root), partial(self._begin, job))
+        try:
+            run(
+                config, folder, progress=progress, root=self.root, resume=folder.exists(), phases=phases,
+                command=cell.command, shared=shared,
+            )  # fmt: skip
+        finally:
+            self._keep_ctml(job, folder)
+        self._collect(job, folder)
+        if not self.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _ctml(self, job: Job) -> Path:
+        return self.folder / "ctml" / f"{job.ctml}-t{self.threads or job.config.run.threads or 0}.safetensors"
+
+    def _begin(self, job: Job, folder: RunFolder) -> None:
+        """Put the CTML result of an earlier job into a run folder that has none yet."""
+        unit, name = f"ctml seed {job.cells[0].seed}", _ctml_name(job)
+        source = self._ctml(job)
+        if job.ctml and source.is_file() and unit not in folder.journal.done and not folder.journal.unit:
+            goal = folder.path / name
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, goal)
+            folder.finish(unit)
+
+    def _keep_ctml(self, job: Job, folder: Path) -> None:
+        """Keep a CTML result with its costs for the jobs after this one."""
+        made, kept = folder / _ctml_name(job), self._ctml(job)
+        if not job.ctml or not made.is_file() or kept.is_file():
+            return
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        stages = _stages(folder)
+        kept.with_suffix(".json").write_text(json.dumps(stages.get("ctml", {})), encoding="utf-8")
+        temporary = kept.with_suffix(".tmp")
+        shutil.copyfile(made, temporary)
+        temporary.replace(kept)
+
+    def _collect(self, job: Job, folder: Path) -> None:
+        """Make a record of each cell."""
+        costs = _stages(folder)
+        if job.ctml:
+            costs["ctml"] = _json(self._ctml(job).with_suffix(".json"))
+        results = _json(folder / "results.json")
+        environment = _json(folder / "environment.json")
+        environment.pop("command", None)
+        checksums = _json(folder / "checksums.json")
+        found = {p.lang: p for p in map(Predictions.read, (folder / "predictions").glob("*.jsonl"))
+                 if p.regime == job.cells[0].regime}  # fmt: skip
+        parameters = results["shares"]["parameters"] if job.cells[0].kind == "trained" else {}
+        for cell in job.cells:
+            own = own_checksums(cell, checksums)
+            record = Record(
+                key=cell.key, config_hash=config_hash(cell.config, own), kind=cell.kind, regime=cell.regime,
+                k=found[cell.language].k, seed=cell.seed, costs=_own_costs(cell, costs, len(job.cells)),
+                parameters=parameters, checksums=own, command=cell.command, environment=environment,
+                **pack(found[cell.language]),
+            )  # fmt: skip
+            self.store.put(record, found[cell.language].ids)
+
+    def _majority(self, job: Job) -> None:
+        loaded = _loaded(job.config.model_dump_json(), self.root)
+        environment = describe_environment(job.config, "")
+        environment.pop("command")
+        for cell in job.cells:
+            found = majority(cell, loaded)
+            record = Record(
+                key=cell.key, config_hash=cell.key, kind=cell.kind, regime=cell.regime, k=cell.k,
+                seed=cell.seed, costs={}, parameters={}, checksums={}, command="", environment=environment,
+                **pack(found),
+            )  # fmt: skip
+            self.store.put(record, found.ids)
+
+
+class Told(Progress):
+    """Progress of a run, told to whoever carries the jobs out."""
+
+    def __init__(self, listen: Listen) -> None:
+        super().__init__(Console(quiet=True))
+        self._listen = listen
+
+    def update(self, label: str, done: int, total: int, note: str = "") -> None:
+        """Tell it."""
+        self._listen(label, done, total)
+
+
+def own_checksums(cell: Cell, checksums: dict[str, str]) -> dict[str, str]:
+    """Those of the files that a run of the cell alone reads."""
+    target, auxiliary = cell.config.target, cell.config.target.auxiliary
+    splits = [f"{target.task}/{split}/" for split in (cell.config.evaluate.split, target.shots_split)]
+    needed = {f"{split}{cell.language}" for split in splits}
+    if auxiliary is not None and cell.regime == "zero-shot-aux":
+        needed |= {f"{auxiliary.task}/{auxiliary.split}/{language}" for language in auxiliary.languages}
+    return {
+        place: value
+        for place, value in checksums.items()
+        if place in needed or not place.startswith(tuple(splits))
+    }
+
+
+def _ctml_name(job: Job) -> str:
+    return f"checkpoints/ctml.seed{job.cells[0].seed}.safetensors"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+def _stages(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / "costs.json"
+    if not path.is_file():
+        return {}
+    return {stage.pop("stage"): stage for stage in _json(path).get("stages", [])}
+
+
+def _own_costs(cell: Cell, costs: dict[str, dict[str, Any]], cells: int) -> dict[str, dict[str, Any]]:
+    """Costs of one cell: what serves all languages counts whole and is marked, the rest is shared out."""
+    own = {}
+    for name, stage in costs.items():
+        whole = name in ("trunk", "ctml") or (name == "clml" and cell.regime == "zero-shot-aux")
+        own[name] = {k: v for k, v in stage.items() if k in ("peak_rss_mb", "parts")}
+        own[name]["seconds"] = round(stage["seconds"] if whole else stage["seconds"] / cells, 2)
+        own[name]["token_passes"] = stage["token_passes"] if whole else round(stage["token_passes"] / cells)
+        own[name]["shared"] = whole
+    return own
+
+
+@lru_cache(maxsize=4)
+def _read(settings: str, root: Path | None) -> Loaded:
+    return read_data(Config.model_validate_json(settings), root)
+
+
+def _loaded(settings: str, root: Path | None) -> Loaded:
+    """The data of a run, read once in a process for all runs that differ in training only."""
+    config = json.loads(settings)
+    for idle in ("ctml", "clml", "finetune", "sampler", "scoring", "adapters", "encoder"):
+        config.pop(idle)
+    config["run"]["threads"] = None
+    return _read(json.dumps(config, sort_keys=True), root)
