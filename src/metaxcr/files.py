@@ -1,8 +1,10 @@
 """Files that are either whole or absent, and failed writes as messages."""
 
 import errno
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from metaxcr.errors import UserError
 
@@ -37,3 +39,8 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise disk_error(error, path) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file through a temporary name; see :func:`write_atomically`."""
+    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

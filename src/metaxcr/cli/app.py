@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from metaxcr.cli import adapters, add, align, check, configs, diagnose, fetch, language, model, run, tasks
+from metaxcr.cli import adapters, add, align, check, compare, configs, diagnose, fetch, language, model, run, tasks
 from metaxcr.cli.options import examples
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ app.command()(run.train)
 app.command()(run.adapt)
 app.command()(model.evaluate)
 app.command()(model.predict)
+app.command()(compare.compare)
 app.command()(run.report)
 app.command()(diagnose.diagnose)
 tasks.app.command()(check.check)

@@ -91,9 +91,9 @@ def build_results(
         ],
         "shares": dict(shares),
     }
-    rounded: dict[str, Any] = _rounded(results)
-    validate_results(rounded)
-    return rounded
+    final: dict[str, Any] = rounded(results)
+    validate_results(final)
+    return final
 
 
 def validate_results(results: Mapping[str, Any]) -> None:
@@ -221,11 +221,12 @@ def _clipped(low: float, high: float, least: int) -> list[float]:
     return [max(low, float(least)), min(high, 1.0)]
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Round every float of nested values to :data:`DIGITS` digits."""
     if isinstance(value, float):
         return round(value, DIGITS) + 0.0  # + 0.0 turns -0.0 into 0.0
     if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return value

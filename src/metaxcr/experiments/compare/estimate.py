@@ -1,7 +1,12 @@
 """What a cell will cost, from its settings alone: rough, for planning and for the time left."""
 
+from typing import TYPE_CHECKING, Any
+
 from metaxcr.config import Config, Meta
-from metaxcr.experiments.compare.jobs import Job
+from metaxcr.experiments.compare.jobs import Job, group
+
+if TYPE_CHECKING:
+    from metaxcr.experiments.compare.compare import Comparison
 
 # Tokens of a question with its choices, and of a sentence, measured with the embedded encoder's tokenizer on
 # the sources of xcopa-embedded and on XCOPA; other tokenizers and sets are within a factor of two.
@@ -59,3 +64,24 @@ def job_passes(job: Job, *, with_ctml: bool) -> int:
 
 def _factor(config: Config) -> float:
     return CROSS if config.scoring.kind == "cross" else 1.0
+
+
+def cell_estimates(found: "Comparison") -> list[dict[str, Any]]:
+    """List the cells of a grid with their state and their share of what is left to do.
+
+    Args:
+        found: The grid with its finished cells.
+    """
+    left: dict[str, float] = {}
+    for chain in group(found.missing):
+        for place, job in enumerate(chain):
+            passes = job_passes(job, with_ctml=place == 0)
+            left |= dict.fromkeys((cell.key for cell in job.cells), passes / len(job.cells))
+    rows = []
+    for cell in found.cells:
+        state = "finished" if cell.key in found.records else "waits" if cell.waits else "to run"
+        passes = round(left.pop(cell.key, 0.0)) if state == "to run" else 0
+        state = "shared" if state == "to run" and not passes and cell.kind != "majority" else state
+        row = {"cell": cell.label, "state": state, "token_passes": passes, "key": cell.key}
+        rows.append(row | {"command": cell.command})
+    return rows

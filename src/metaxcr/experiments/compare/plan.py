@@ -100,7 +100,7 @@ def _cells(
     if method.languages is not None:
         languages = [language for language in method.languages if language in languages]
     waits = f"needs {method.needs}: {method.about}" if _lacks(settings, method.needs) else ""
-    for k in _shots_axis(grid, method):
+    for k in _shots_axis(grid, method, settings["target"]["task"]):
         chance = method.kind == "trained" or (method.kind == "majority" and k)
         for seed in grid.seeds if chance else [None]:
             for language in languages:
@@ -126,9 +126,14 @@ def _own(grid: Grid, language: str, k: int, seed: int | None, regime: str) -> di
     return own | ({"target.k": k} if k else {})
 
 
-def _shots_axis(grid: Grid, method: Method) -> list[int]:
+def _shots_axis(grid: Grid, method: Method, task: str) -> list[int]:
+    if method.kind == "similarity" or method.regime is not None:
+        return [0]
     axis = grid.shots if method.shots is None else [k for k in method.shots if k in grid.shots]
-    return [0] if method.kind == "similarity" else axis
+    if grid.shots_file is None or not any(axis):
+        return axis
+    given = len(next(iter(read_shots(grid.shots_file, task, grid.seeds).values())))
+    return [k for k in axis if not k] + [given]
 
 
 def _sources(settings: dict[str, Any], method: Method) -> dict[str, Any]:

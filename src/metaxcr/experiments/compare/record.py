@@ -37,6 +37,8 @@ class Record:
         correct: One bit an item: packed, base64.
         probabilities: Of the choices, 16 bits each, zlib, base64.
         choices: Most choices an item has.
+        labels: Index of the right choice of each item, 8 bits, zlib, base64: an ensemble and another
+            system's answers are judged by them.
         costs: Stage -> seconds, token-passes, peak memory; ``shared`` where other cells share the stage.
         parameters: Trained and total parameters and their shares; empty for an untrained method.
         checksums: File group -> SHA-256 of the data.
@@ -60,6 +62,7 @@ class Record:
     correct: str
     probabilities: str
     choices: int
+    labels: str
     costs: dict[str, dict[str, Any]]
     parameters: dict[str, Any]
     checksums: dict[str, str]
@@ -84,7 +87,8 @@ class Record:
             )
         try:
             record = cls(**{name: value[name] for name in cls.__dataclass_fields__})
-            whole = len(record.marks) == record.n and record.probability.shape == (record.n, record.choices)
+            whole = len(record.marks) == len(record.label) == record.n
+            whole = whole and record.probability.shape == (record.n, record.choices)
         except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise UserError(
                 f"damaged cell: {error}", where, "remove it: the cell is then run again"
@@ -104,6 +108,11 @@ class Record:
         """Shape (items, choices): rounded probabilities; 0 where an item has fewer choices."""
         data = np.frombuffer(zlib.decompress(base64.b64decode(self.probabilities)), "<u2")
         return data.reshape(self.n, self.choices) / STEPS
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """Shape (items,): index of the right choice."""
+        return np.frombuffer(zlib.decompress(base64.b64decode(self.labels)), np.uint8).astype(np.int64)
 
     @property
     def token_passes(self) -> int:
@@ -137,5 +146,6 @@ def pack(found: Predictions) -> dict[str, Any]:
         "correct": base64.b64encode(np.packbits(found.correct).tobytes()).decode(),
         "probabilities": base64.b64encode(zlib.compress(rounded.tobytes(), 9)).decode(),
         "choices": width,
+        "labels": base64.b64encode(zlib.compress(bytes(found.labels), 9)).decode(),
         "total_labels": found.total_labels,
     }

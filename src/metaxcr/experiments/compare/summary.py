@@ -1,0 +1,268 @@
+"""What a comparison found: averages, paired differences, curves, matrices, costs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from metaxcr.evaluation.equivalent import cost_equivalent
+from metaxcr.evaluation.intervals import crossed_interval, minimum_detectable_difference, paired_difference
+from metaxcr.evaluation.language_groups import groups
+from metaxcr.evaluation.multiplicity import benjamini_hochberg, holm
+from metaxcr.evaluation.permutation import sign_flip_test
+from metaxcr.evaluation.results import rounded
+from metaxcr.experiments.compare.compare import Comparison
+from metaxcr.experiments.compare.grid import varied
+from metaxcr.experiments.compare.marks import Answers, Line, collect, seeds_of, tables, targets
+from metaxcr.experiments.compare.store import CellStore
+from metaxcr.tasks import task_spec
+
+SCHEMA = 1
+Row = dict[str, Any]
+
+
+def summarise(found: Comparison, store: CellStore, outside: Sequence[Row] = (), command: str = "") -> Row:
+    """Return everything that the tables and the report of a comparison say, as JSON.
+
+    Args:
+        found: The grid with its finished cells.
+        store: Has the ids of their items.
+        outside: Comparisons with other systems, see :mod:`metaxcr.experiments.compare.against`.
+        command: That made it.
+    """
+    grid, lines = found.grid, collect(found, store)
+    differences = [row for line in lines if (row := against_baseline(line, lines, grid.baseline)) is not None]
+    adjust(differences)
+    languages = [row for line, answers in lines.items() for row in by_language(line, answers)]
+    encoder = next((cell.config.encoder.name for cell in found.cells), "")
+    summary: Row = rounded(
+        {
+            "schema": SCHEMA,
+            "title": grid.title,
+            "about": grid.about,
+            "baseline": grid.baseline,
+            "seeds": grid.seeds,
+            "shots": grid.shots,
+            "command": command,
+            "methods": [_method(found, name) for name in grid.expanded],
+            "averages": [average(line, answers, found) for line, answers in lines.items()],
+            "differences": differences,
+            "outside": list(outside),
+            "languages": languages,
+            "groups": by_group(languages, encoder),
+            "curve": curve(lines, grid.baseline),
+            "matrix": matrix(found, languages),
+            "failed": found.failed,
+            "waiting": {cell.label: cell.waits for cell in found.waiting},
+            "outdated": found.outdated,
+            "cells": [
+                _cell(found, cell.key, cell.label) for cell in found.cells if cell.key in found.records
+            ],
+            "data": _data(found),
+            "environments": _environments(found),
+        }
+    )
+    return summary
+
+
+def average(line: Line, answers: Answers, found: Comparison) -> Row:
+    """One line of the headline table: accuracy over languages and seeds, and what it cost."""
+    languages = targets(answers)
+    seeds = seeds_of([answers], languages)
+    (table,) = tables([answers], languages, seeds)
+    row: Row = {**line._asdict(), "languages": languages, "seeds": _named(seeds), "n": len(table)}
+    row |= {"mean": float(table.mean()), "complete": _complete(line, languages, seeds, found)}
+    interval = crossed_interval(table) if len(table) > 1 else None
+    row["ci95"] = [max(0.0, interval.low), min(1.0, interval.high)] if interval else None
+    row["ci_kind"] = interval.kind if interval else None
+    row["mdd"] = minimum_detectable_difference(interval.se, interval.dof) if interval else None
+    return row | costs(answers, is_ensemble=found.grid.expanded[line.method].kind == "ensemble", found=found)
+
+
+def costs(answers: Answers, *, is_ensemble: bool, found: Comparison) -> Row:
+    """Token-passes and seconds of a cell, mean over cells; an ensemble pays for all its members."""
+    records = [marks.record for seeds in answers.values() for marks in seeds.values()]
+    times = len(found.grid.seeds) if is_ensemble else 1
+    stages = sorted({name for record in records for name in record.costs})
+    passes = {
+        name: times * float(np.mean([r.costs.get(name, {}).get("token_passes", 0) for r in records]))
+        for name in stages
+    }
+    first = records[0]
+    return {
+        "regime": first.regime,
+        "total_labels": max(record.total_labels for record in records),
+        "token_passes": times * float(np.mean([record.token_passes for record in records])),
+        "seconds": times * float(np.mean([record.seconds for record in records])),
+        "stages": passes,
+        "parts": _parts(records),
+        "peak_rss_mb": max((s.get("peak_rss_mb", 0) for r in records for s in r.costs.values()), default=0),
+        **{key: first.parameters.get(key) for key in ("trained", "share", "share_without_embeddings")},
+    }
+
+
+def _parts(records: Sequence[Any]) -> Row:
+    """Token-passes of the parts of CTML, where they are recorded: support, query, reward and so on."""
+    sums: dict[str, list[float]] = {}
+    for record in records:
+        for part, spent in record.costs.get("ctml", {}).get("parts", {}).items():
+            sums.setdefault(part, []).append(spent["token_passes"])
+    return {part: float(np.mean(values)) for part, values in sums.items()}
+
+
+def against_baseline(line: Line, lines: Mapping[Line, Answers], baseline: str | None) -> Row | None:
+    """The paired difference from the baseline with as many shots, or without shots where it has no more."""
+    if baseline is None or line.method == baseline:
+        return None
+    same = Line(line.target, baseline, line.k)
+    other = same if same in lines else Line(line.target, baseline, 0)
+    if other not in lines:
+        return None
+    return {**line._asdict(), "baseline": baseline, "baseline_k": other.k} | difference(
+        lines[line], lines[other]
+    )
+
+
+def difference(a: Answers, b: Answers) -> Row:
+    """The paired difference of two methods' averages over the languages that both have."""
+    languages = [language for language in targets(a) if language in b]
+    seeds = seeds_of([a, b], languages) if languages else []
+    if not languages or not seeds:
+        return {"languages": languages, "mean": None, "why": "no language or seed in common"}
+    first, second = tables([a, b], languages, seeds)
+    found = paired_difference(first, second)
+    row: Row = {"languages": languages, "seeds": _named(seeds), "n": len(first), "mean": found.mean}
+    row |= {"ci95": [max(-1.0, found.low), min(1.0, found.high)], "ci_kind": found.kind, "p": found.p}
+    row["p_permutation"] = sign_flip_test(first.mean(axis=1) - second.mean(axis=1))
+    row["mdd"] = minimum_detectable_difference(found.se, found.dof)
+    verdict = "better" if found.low > 0 else "worse" if found.high < 0 else "no difference shown"
+    return row | {"verdict": verdict}
+
+
+def adjust(rows: Sequence[Row]) -> None:
+    """Add p values that are corrected for the number of comparisons of the grid, in place."""
+    tested = [row for row in rows if row["mean"] is not None]
+    p = [row["p"] for row in tested]
+    for row, strict, loose in zip(tested, holm(p), benjamini_hochberg(p), strict=True):
+        row |= {"p_holm": strict, "p_bh": loose}
+
+
+def by_language(line: Line, answers: Answers) -> list[Row]:
+    """Accuracy in each language, over items and seeds."""
+    rows = []
+    for language in sorted(answers):
+        seeds = seeds_of([answers], [language])
+        (table,) = tables([answers], [language], seeds)
+        interval = crossed_interval(table) if len(table) > 1 else None
+        row: Row = {**line._asdict(), "language": language, "n": len(table), "mean": float(table.mean())}
+        row["ci95"] = [max(0.0, interval.low), min(1.0, interval.high)] if interval else None
+        rows.append(row | {"seeds": len(_named(seeds)) or 1})
+    return rows
+
+
+def by_group(languages: Sequence[Row], encoder: str) -> list[Row]:
+    """Mean accuracy over the languages of a family, a script, and those that the encoder has seen or not."""
+    members: dict[tuple[str, str, Line], list[Row]] = {}
+    for row in languages:
+        line = Line(row["target"], row["method"], row["k"])
+        for by, group in groups(row["language"], encoder).items():
+            members.setdefault((by, group, line), []).append(row)
+    return [
+        {**line._asdict(), "by": by, "group": group, "languages": [row["language"] for row in rows],
+         "mean": float(np.mean([row["mean"] for row in rows]))}
+        for (by, group, line), rows in members.items()
+    ]  # fmt: skip
+
+
+def curve(lines: Mapping[Line, Answers], baseline: str | None) -> list[Row]:
+    """How many shots the baseline needs for what each method reaches with k; empty without its curve."""
+    rows = []
+    for line, answers in lines.items():
+        points = {o.k: a for o, a in lines.items() if (o.target, o.method) == (line.target, baseline)}
+        if line.method == baseline or len(points) < 2:
+            continue
+        sides = [answers, *points.values()]
+        languages = [lang for lang in targets(answers) if all(lang in side for side in sides)]
+        seeds = seeds_of(sides, languages) if languages else []
+        if not seeds:
+            continue
+        own, *theirs = tables(sides, languages, seeds)
+        found = cost_equivalent(own, dict(zip(points, theirs, strict=True)))
+        rows.append({**line._asdict(), **vars(found), "most": max(points)})
+    return rows
+
+
+def matrix(found: Comparison, languages: Sequence[Row]) -> Row | None:
+    """Accuracy by language of the labels (rows) and tested language (columns)."""
+    if found.grid.matrix is None:
+        return None
+    support = varied(found.grid, found.grid.matrix)
+    cells = [
+        {
+            "support": support[row["method"]],
+            "language": row["language"],
+            "mean": row["mean"],
+            "ci95": row["ci95"],
+        }
+        for row in languages
+        if row["method"] in support
+    ]
+    base = {row["language"]: row["mean"] for row in languages if row["method"] == found.grid.baseline}
+    return {"by": found.grid.matrix, "cells": cells, "baseline": base}
+
+
+def _method(found: Comparison, name: str) -> Row:
+    method = found.grid.expanded[name]
+    command = next((cell.command for cell in found.cells if cell.method == name), "")
+    return {"name": name, "kind": method.kind, "about": method.about, "command": command}
+
+
+def _cell(found: Comparison, key: str, label: str) -> Row:
+    record = found.records[key]
+    return {
+        "label": label,
+        "key": key,
+        "config_hash": record.config_hash,
+        "accuracy": float(record.marks.mean()),
+        "n": record.n,
+        "command": record.command,
+    }
+
+
+def _complete(line: Line, languages: Sequence[str], seeds: Sequence[int | None], found: Comparison) -> bool:
+    name = found.grid.expanded[line.method].of or line.method
+    wanted = [c for c in found.cells if (c.target, c.method, c.k) == (line.target, name, line.k)]
+    return all(cell.key in found.records for cell in wanted)
+
+
+def _named(seeds: Sequence[int | None]) -> list[int]:
+    return [seed for seed in seeds if seed is not None]
+
+
+def _data(found: Comparison) -> list[Row]:
+    """The data sets with their licences and what a paper has to cite."""
+    names: dict[str, None] = {}
+    for cell in found.cells:
+        target = cell.config.target
+        names |= dict.fromkeys([target.task, target.english.task, *(s.task for s in cell.config.sources)])
+        names |= dict.fromkeys([target.auxiliary.task] if target.auxiliary else [])
+    return [
+        {
+            "task": spec.id,
+            "title": spec.title,
+            "licence": spec.licence,
+            "citation": " ".join(spec.citation.split()),
+            "url": spec.url,
+        }
+        for spec in map(task_spec, names)
+    ]
+
+
+def _environments(found: Comparison) -> list[Row]:
+    """What the cells were run with, without the dates, each combination once."""
+    unlike: list[Row] = []
+    for record in found.records.values():
+        environment = {k: v for k, v in record.environment.items() if k != "date"}
+        if environment not in unlike:
+            unlike.append(environment)
+    return unlike

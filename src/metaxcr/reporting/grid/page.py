@@ -1,0 +1,107 @@
+"""The page of a comparison, ``report.html``: self-contained, made from ``compare.json`` alone."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from metaxcr.errors import UserError
+from metaxcr.files import write_atomically
+from metaxcr.reporting.grid import figures
+from metaxcr.reporting.grid.tables import grid_tables
+from metaxcr.reporting.html import picture, render
+from metaxcr.reporting.tables import pairs_table
+from metaxcr.reporting.words import GLOSSARY
+
+Row = dict[str, Any]
+Draw = Callable[[Row, int], Figure | None]
+
+# Figure, what it shows for those who cannot see it, caption, and the table that has its numbers.
+FIGURES: dict[str, tuple[Draw, str, str, str]] = {
+    "forest": (
+        figures.forest,
+        "Forest plot of the paired differences from the baseline",
+        "Paired differences with 95 % intervals over items x seeds; p values, corrected for their number, "
+        "are in the table.",
+        "differences",
+    ),
+    "languages": (
+        figures.by_language,
+        "Accuracy of each method by language",
+        "Whiskers: 95 % intervals. Many methods are tinted by their gain on the baseline instead: blue "
+        "above, orange below. Whether two methods differ is said by the paired differences.",
+        "languages",
+    ),
+    "shots": (
+        figures.shots,
+        "Accuracy over the number of labelled examples in the tested language",
+        "Average over languages; whiskers: 95 % intervals.",
+        "equivalents",
+    ),
+    "matrix": (
+        figures.matrix,
+        "Accuracy by language of the labels, down, and tested language, across",
+        "Accuracy, %; tinted by the gain on the baseline of the same tested language.",
+        "matrix",
+    ),
+    "costs": (
+        figures.costs,
+        "Token-passes of a cell of each method, stage by stage",
+        "Token-passes do not depend on the machine (forward 1, backward 2).",
+        "costs",
+    ),
+}
+
+
+def read_summary(folder: Path) -> Row:
+    """Read ``compare.json`` of a comparison.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    path = folder / "compare.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the comparison: {error}", str(path), "run 'metaxcr compare'") from error
+    if not isinstance(value, dict) or value.get("schema") != 1:
+        raise UserError("not a comparison of this version", str(path), "run 'metaxcr compare' again")
+    return value
+
+
+def write_grid_report(folder: Path) -> Path:
+    """Write ``report.html`` into the folder of a comparison.
+
+    Args:
+        folder: That ``metaxcr compare`` wrote.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: The folder is not one of a comparison.
+    """
+    path = folder / "report.html"
+    write_atomically(path, render(_context(read_summary(folder)), "grid.html.j2"))
+    return path
+
+
+def _context(summary: Row) -> dict[str, object]:
+    tables = {table.key: table for table in grid_tables(summary)}
+    sections = []
+    for key, (draw, alt, caption, numbers) in FIGURES.items():
+        drawn = picture(key, alt, caption, partial(draw, summary))
+        sections.append((key, drawn, tables.pop(numbers, None)))
+    first = tables.pop("averages", None)
+    return {
+        "summary": summary,
+        "averages": first,
+        "sections": [section for section in sections if section[1] or section[2]],
+        "tables": list(tables.values()),
+        "demonstration": any(row["task"].startswith("starter") for row in summary["data"]),
+        "environments": [pairs_table(environment) for environment in summary["environments"]],
+        "glossary": GLOSSARY,
+    }
