@@ -84,6 +84,8 @@ def validate_as(model: type[Model], settings: dict[str, Any], where: str) -> Mod
     except ValidationError as error:
         # a misspelt required key is both missing and unknown: the latter says more
         first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
+        if not first["loc"]:  # the settings do not fit together
+            raise UserError(first["msg"].removeprefix("Value error, "), where) from error
         *section, last = first["loc"]
         key = _dotted(first["loc"])
         if first["type"] == "extra_forbidden":

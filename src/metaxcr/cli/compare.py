@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from metaxcr.experiments.compare.compare import Comparison
     from metaxcr.experiments.compare.store import CellStore
 
+SHOWN = ("averages", "differences", "outside", "costs", "equivalents")  # the report has the other tables, too
 GridArgument = Annotated[
     str, typer.Argument(metavar="GRID", help="A grid file, or a shipped name (see 'docs/comparing.md').")
 ]
@@ -155,7 +156,7 @@ def _finish(
         print_json(summary)
         note(f"report: {page}")
         return
-    for table in grid_tables(summary):
+    for table in (table for table in grid_tables(summary) if table.key in SHOWN):
         heads = [(">" if i in table.numeric else "") + head for i, head in enumerate(table.head)]
         print_table(heads, table.rows, title=table.title)
         say("")

@@ -2,10 +2,10 @@
 
 import multiprocessing
 import os
-import queue
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import Any, Protocol
 
 from metaxcr.errors import UserError
@@ -63,32 +63,51 @@ def processes(chains: Sequence[Chain], task: Task, hear: Hear, workers: int = 2)
     A process that dies (killed for its memory, say) fails the jobs it had, and another takes its place.
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
-    outbox: Any = context.Queue()
-    waiting = list(range(len(chains)))
-    running: dict[int, Any] = {}
-    left = {index: list(range(len(chain))) for index, chain in enumerate(chains)}
+    waiting = list(chains)
+    running: dict[Any, _Worker] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                index = waiting.pop(0)
-                process = context.Process(
-                    target=_worker, args=(index, chains[index], task, outbox), daemon=True
-                )
-                process.start()
-                running[index] = process
-            ended = _drain(outbox, chains, left, hear)
-            for index, process in list(running.items()):
-                if ended or process.is_alive():
-                    continue  # what it has sent is heard first
-                process.join()
-                _drain(outbox, chains, left, hear)
-                for place in left.pop(index):
-                    hear(Ended(chains[index][place], f"the process died (exit status {process.exitcode})"))
-                running.pop(index)
+                worker = _Worker(context, waiting.pop(0), task)
+                running[worker.reader] = worker
+            for reader in wait(list(running)):
+                if not running[reader].hear(hear):
+                    running.pop(reader).end(hear)
     finally:
-        for process in running.values():
-            process.terminate()
-            process.join()
+        for worker in running.values():
+            worker.process.terminate()
+            worker.process.join()
+
+
+class _Worker:
+    """A process that works on one chain, and what it has left to do."""
+
+    def __init__(self, context: Any, chain: Chain, task: Task) -> None:
+        self._chain, self._left = chain, list(range(len(chain)))
+        self.reader, writer = context.Pipe(duplex=False)  # one each: a process that dies cannot block others
+        self.process = context.Process(target=_body, args=(chain, task, writer), daemon=True)
+        self.process.start()
+        writer.close()
+
+    def hear(self, hear: Hear) -> bool:
+        """Pass a message on; False where the process has closed its end."""
+        try:
+            place, step, line = self.reader.recv()
+        except (EOFError, OSError):
+            return False
+        if step is None:
+            self._left.remove(place)
+            hear(Ended(self._chain[place], line))
+        else:
+            hear(Step(self._chain[place], *step))
+        return True
+
+    def end(self, hear: Hear) -> None:
+        """Fail what is left."""
+        self.process.join()
+        for place in self._left:
+            line = f"the process died (exit status {self.process.exitcode})"
+            hear(Ended(self._chain[place], line))
 
 
 ENGINES: dict[str, Engine] = {"serial": serial, "processes": processes}
@@ -111,33 +130,15 @@ def _do(chain: Chain, task: Task, hear: Hear) -> None:
             hear(Ended(job))
 
 
-def _worker(index: int, chain: Chain, task: Task, outbox: Any) -> None:
-    """Body of a process: sends (chain, place, step or None, line)."""
+def _body(chain: Chain, task: Task, writer: Any) -> None:
+    """Of a process: sends (place in the chain, step or None, line)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent ends this one
     places = {id(job): place for place, job in enumerate(chain)}
 
     def send(message: Step | Ended) -> None:
         if isinstance(message, Step):
-            outbox.put((index, places[id(message.job)], (message.label, message.done, message.total), ""))
+            writer.send((places[id(message.job)], (message.label, message.done, message.total), ""))
         else:
-            outbox.put((index, places[id(message.job)], None, message.line))
+            writer.send((places[id(message.job)], None, message.line))
 
     _do(chain, task, send)
-    outbox.close()
-    outbox.join_thread()
-
-
-def _drain(outbox: Any, chains: Sequence[Chain], left: dict[int, list[int]], hear: Hear) -> bool:
-    """Hear what processes have sent; whether there was anything."""
-    heard = False
-    while True:
-        try:
-            index, place, step, line = outbox.get(timeout=0.0 if heard else 0.2)
-        except queue.Empty:
-            return heard
-        heard, job = True, chains[index][place]
-        if step is None:
-            left[index].remove(place)
-            hear(Ended(job, line))
-        else:
-            hear(Step(job, *step))

@@ -90,9 +90,7 @@ class Record:
             whole = len(record.marks) == len(record.label) == record.n
             whole = whole and record.probability.shape == (record.n, record.choices)
         except (KeyError, TypeError, ValueError, zlib.error) as error:
-            raise UserError(
-                f"damaged cell: {error}", where, "remove it: the cell is then run again"
-            ) from error
+            raise UserError(f"damaged cell: {error}", where, AGAIN) from error
         if not whole or round(float(record.marks.mean()), 6) != value.get("accuracy"):
             raise UserError("damaged cell: its parts do not fit together", where, AGAIN)
         return record

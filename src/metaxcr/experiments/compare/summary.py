@@ -1,6 +1,6 @@
 """What a comparison found: averages, paired differences, curves, matrices, costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def summarise(found: Comparison, store: CellStore, outside: Sequence[Row] = (), 
             "shots": grid.shots,
             "command": command,
             "methods": [_method(found, name) for name in grid.expanded],
-            "averages": [average(line, answers, found) for line, answers in lines.items()],
+            "averages": [average(line, lines, found) for line in lines],
             "differences": differences,
             "outside": list(outside),
             "languages": languages,
@@ -65,37 +65,45 @@ def summarise(found: Comparison, store: CellStore, outside: Sequence[Row] = (), 
     return summary
 
 
-def average(line: Line, answers: Answers, found: Comparison) -> Row:
+def average(line: Line, lines: Mapping[Line, Answers], found: Comparison) -> Row:
     """One line of the headline table: accuracy over languages and seeds, and what it cost."""
+    answers, member = lines[line], found.grid.expanded[line.method].of
     languages = targets(answers)
     seeds = seeds_of([answers], languages)
     (table,) = tables([answers], languages, seeds)
     row: Row = {**line._asdict(), "languages": languages, "seeds": _named(seeds), "n": len(table)}
-    row |= {"mean": float(table.mean()), "complete": _complete(line, languages, seeds, found)}
+    row |= {"mean": float(table.mean()), "complete": _complete(line, found)}
     interval = crossed_interval(table) if len(table) > 1 else None
     row["ci95"] = [max(0.0, interval.low), min(1.0, interval.high)] if interval else None
     row["ci_kind"] = interval.kind if interval else None
     row["mdd"] = minimum_detectable_difference(interval.se, interval.dof) if interval else None
-    return row | costs(answers, is_ensemble=found.grid.expanded[line.method].kind == "ensemble", found=found)
+    if member is None:
+        return row | costs(answers)
+    members = lines[line._replace(method=member)]
+    return row | costs(members, times=max(len(seeds) for seeds in members.values()))
 
 
-def costs(answers: Answers, *, is_ensemble: bool, found: Comparison) -> Row:
-    """Token-passes and seconds of a cell, mean over cells; an ensemble pays for all its members."""
+def costs(answers: Answers, times: int = 1) -> Row:
+    """Token-passes and seconds of a cell, mean over cells.
+
+    Args:
+        answers: The cells.
+        times: How many of them one answer takes: the seeds of an ensemble.
+    """
     records = [marks.record for seeds in answers.values() for marks in seeds.values()]
-    times = len(found.grid.seeds) if is_ensemble else 1
+
+    def mean(values: Iterable[float]) -> float:
+        return times * float(np.mean(list(values)))
+
     stages = sorted({name for record in records for name in record.costs})
-    passes = {
-        name: times * float(np.mean([r.costs.get(name, {}).get("token_passes", 0) for r in records]))
-        for name in stages
-    }
     first = records[0]
     return {
         "regime": first.regime,
         "total_labels": max(record.total_labels for record in records),
-        "token_passes": times * float(np.mean([record.token_passes for record in records])),
-        "seconds": times * float(np.mean([record.seconds for record in records])),
-        "stages": passes,
-        "parts": _parts(records),
+        "token_passes": mean(record.token_passes for record in records),
+        "seconds": mean(record.seconds for record in records),
+        "stages": {n: mean(r.costs.get(n, {}).get("token_passes", 0) for r in records) for n in stages},
+        "parts": _parts(records) if times == 1 else {},
         "peak_rss_mb": max((s.get("peak_rss_mb", 0) for r in records for s in r.costs.values()), default=0),
         **{key: first.parameters.get(key) for key in ("trained", "share", "share_without_embeddings")},
     }
@@ -229,7 +237,7 @@ def _cell(found: Comparison, key: str, label: str) -> Row:
     }
 
 
-def _complete(line: Line, languages: Sequence[str], seeds: Sequence[int | None], found: Comparison) -> bool:
+def _complete(line: Line, found: Comparison) -> bool:
     name = found.grid.expanded[line.method].of or line.method
     wanted = [c for c in found.cells if (c.target, c.method, c.k) == (line.target, name, line.k)]
     return all(cell.key in found.records for cell in wanted)
