@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from metaxcr.cli import adapters, add, align, check, compare, configs, diagnose, fetch, language, model, run, tasks
+from metaxcr.cli import (
+    adapters,
+    add,
+    align,
+    check,
+    compare,
+    configs,
+    diagnose,
+    fetch,
+    language,
+    model,
+    run,
+    tasks,
+)
 from metaxcr.cli.options import examples
 
 app = typer.Typer(
