@@ -75,6 +75,13 @@ def test_rows_and_folder(whole: Path) -> None:
     stages = {s["stage"]: s for s in json.loads((whole / "costs.json").read_text())["stages"]}
     assert all(stages[name]["token_passes"] > 0 for name in ("trunk", "ctml", "clml", "finetune", "evaluate"))
     events = [json.loads(line) for line in (whole / "events.jsonl").read_text().splitlines()]
+    for name in ("ctml", "clml"):
+        parts, mine = stages[name]["parts"], [e for e in events if e["stage"] == name]
+        for part in ("support", "query", "reward"):
+            assert parts[part]["token_passes"] == sum(e["passes"].get(part, 0) for e in mine) > 0
+            assert 0 < parts[part]["seconds"] < stages[name]["seconds"]
+        assert sum(p["token_passes"] for p in parts.values()) == stages[name]["token_passes"]
+        assert parts["sampler"]["seconds"] > 0 and parts["sampler"]["token_passes"] == 0
     assert [e["step"] for e in events if e["stage"] == "ctml"] == [0, 1, 2, 3]
     assert all(abs(sum(e["probabilities"].values()) - 1) < 1e-5 for e in events if e["stage"] == "ctml")
     assert all(e["reward"] is not None for e in events if e["stage"] == "ctml")
@@ -278,3 +285,19 @@ def test_permuted_labels_change_nothing_but_accuracy(
         lines = [[json.loads(x) for x in side[name].splitlines()] for side in (one, two)]
         assert [x["probabilities"] for x in lines[0]] == [x["probabilities"] for x in lines[1]]
     assert one["results.json"] != two["results.json"]
+
+
+def test_sources_that_are_wrong_on_purpose_are_named_everywhere(tmp_path: Path) -> None:
+    sources = "sources=[{task: starter_social}, {task: starter_social, labels: flipped}]"
+    out, said = tmp_path / "run", io.StringIO()
+    config = load_config("starter", [*SMALL, sources, "run.regimes=[zero-shot]"])
+
+    results = run(config, out, progress=Progress(Console(file=said, width=200), quiet=False))
+
+    assert results["shares"]["mislabelled"] == {"starter_social:flipped": "flipped"}
+    assert "LABELS WRONG ON PURPOSE: starter_social:flipped" in said.getvalue()
+    events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    assert {name for e in events for name in e["probabilities"]} >= {
+        "starter_social:flipped",
+        "starter_social",
+    }

@@ -187,6 +187,8 @@ def announce(
         shares["skipped"] = material.skipped
     if material.adaptations:
         shares["auxiliary"] = {one.name: list(one.auxiliary) for one in material.adaptations}
+    if wrong := _mislabelled(config):
+        shares["mislabelled"] = wrong
     if material.leaks:
         shares["leaks"] = leak_summary(material.leaks)
     return shares
@@ -199,6 +201,11 @@ def _languages(config: Config) -> list[str]:
     return list(dict.fromkeys(["en", *target.languages, *(code for codes in others for code in codes)]))
 
 
+def _mislabelled(config: Config) -> dict[str, str]:
+    """Sources with labels that are wrong on purpose: name -> how."""
+    return {source.name: source.labels for source in config.sources if source.labels != "true"}
+
+
 def announce_data(config: Config, material: Material, progress: Progress) -> None:
     """Print what a reader of the results has to know about the data: leaks, shots, repairs, gaps."""
     if material.leaks:
@@ -208,6 +215,8 @@ def announce_data(config: Config, material: Material, progress: Progress) -> Non
             f"LEAKS ALLOWED: {found['count']} training examples are also held out ({kinds}), first "
             f"{found['pairs'][0]}; the results are no evidence"
         )
+    if wrong := _mislabelled(config):
+        progress.say(f"LABELS WRONG ON PURPOSE: {', '.join(wrong)}; the results say nothing about the method")
     target = config.target
     if target.shots_file is not None:
         k = len(next(iter(material.shots.values()), []))
