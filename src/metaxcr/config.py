@@ -280,9 +280,8 @@ class SamplerSettings(Section):
     hidden: Count = 16  # width of the policy's LSTM
     window: Count = 8  # rewards between two updates of the policy
     entropy: Weight = 0.05  # weight of the entropy bonus, nats
-    barrier: Weight = (
-        0.2  # weight of the log barrier, which pulls towards uniform also where a source is rare
-    )
+    # weight of the log barrier, which pulls towards uniform even where a source is rare
+    barrier: Weight = 0.15
     balance: Share = 0.5  # rare draws weigh (1 / (n q)) ** balance
     baseline: Literal["running", "learned"] = "running"  # mean of earlier rewards, or the policy's value head
     horizon: Annotated[float, Field(gt=1)] = 250.0  # rewards until evidence about a source fades to 1 / e

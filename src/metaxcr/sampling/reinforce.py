@@ -50,7 +50,7 @@ class Reinforce:
     hidden: int = 16
     rate: float = 0.3
     entropy: float = 0.05
-    barrier: float = 0.2
+    barrier: float = 0.15
     window: int = 8
     balance: float = 0.5
     baseline: Literal["learned", "running"] = "running"

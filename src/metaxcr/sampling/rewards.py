@@ -1,7 +1,8 @@
 """What a sampler is paid for: how much a support step of a source helped on a batch of target data.
 
-All rewards look at the same B_T before and after, at the loss of the choices alone, in float32 and without
-dropout: in bfloat16 numbers near 0.69 lie 0.004 apart, which is as much as the loss drops.
+A reward looks at B_T before the step and compares what it finds there with what each adapted phi' makes of it.
+It looks at the choices alone, in float32 and without dropout: in bfloat16 numbers near 0.69 lie 0.004 apart,
+which is as much as the loss drops.
 """
 
 import math
@@ -14,9 +15,26 @@ from metaxcr.meta.inner import Params, value_and_grad
 from metaxcr.scoring.batch import Batch
 from metaxcr.scoring.loss import choice_loss
 from metaxcr.scoring.model import ChoiceModel
+from metaxcr.sampling.base import State
 
-# (model, B_T, phi, source -> phi'_K) -> source -> reward
-Reward = Callable[[ChoiceModel, Batch, Params, Mapping[int, Params]], dict[int, float]]
+LAST = "last"  # in the state: the step of the last look
+
+
+@dataclass(frozen=True)
+class Reward:
+    """One kind of reward.
+
+    Attributes:
+        look: (model, B_T, phi) -> what there is to compare with.
+        compare: (model, B_T, phi, what was found there, phi'_K) -> the reward; higher is better.
+        look_passes: Token-passes of a look for each token of B_T.
+        compare_passes: The same of a comparison. Where it is 0, a look can serve several steps.
+    """
+
+    look: Callable[[ChoiceModel, Batch, Params], State]
+    compare: Callable[[ChoiceModel, Batch | None, Params, State, Params], float]
+    look_passes: int
+    compare_passes: int
 
 
 @dataclass(frozen=True)
@@ -27,88 +45,108 @@ class Pay:
         kind: Name in :data:`REWARDS`.
         of_all: Whether all sources are rewarded, each for a support batch of its own, or the drawn one.
         every: Steps between two rewards. In between the sampler is told of the episode without a reward.
+        refresh: Steps that a look serves, where comparing needs no pass over B_T.
     """
 
     kind: str = "loss-drop"
     of_all: bool = False
     every: int = 1
+    refresh: int = 1
 
     def due(self, step: int) -> bool:
         """Whether a step is rewarded."""
         return step % self.every == 0
 
     def measure(
-        self, model: ChoiceModel, target: Batch, phi: Params, adapted: Mapping[int, Params]
-    ) -> tuple[dict[int, float], int]:
+        self,
+        model: ChoiceModel,
+        target: Callable[[], Batch],
+        phi: Params,
+        adapted: Mapping[int, Params],
+        state: State,
+        step: int,
+        swap: float = math.inf,
+    ) -> tuple[dict[int, float], int, State]:
         """Rewards of the sources that were adapted to.
 
         Args:
             model: Scores batches.
-            target: B_T.
+            target: Draws B_T.
             phi: Before the inner loop.
             adapted: Source -> phi'_K, adapted on a support batch of it.
+            state: Of earlier steps: the last look, where it may serve again; empty before the first one.
+            step: Of the stage.
+            swap: From this step on B_T comes from other data; no look serves across it.
 
         Returns:
-            The reward of each, and the token-passes that they took.
+            The reward of each source, the token-passes that they took, and the new state.
         """
-        reward, once, each = REWARDS[self.kind]
-        passes = (once + each * len(adapted)) * target.tokens
-        return reward(model, target, phi, adapted), passes
+        reward, passes, batch = REWARDS[self.kind], 0, None
+        last = int(state[LAST]) if state else -1
+        if not state or step - last >= self.refresh or last < swap <= step:
+            batch = target()
+            state = reward.look(model, batch, phi) | {LAST: torch.tensor(step)}
+            passes = (reward.look_passes + reward.compare_passes * len(adapted)) * batch.tokens
+        rewards = {j: reward.compare(model, batch, phi, state, p) for j, p in adapted.items()}
+        return rewards, passes, {} if reward.compare_passes else state
 
 
-def loss_drop(
-    model: ChoiceModel, target: Batch, phi: Params, adapted: Mapping[int, Params]
-) -> dict[int, float]:
+def _loss(model: ChoiceModel, target: Batch, phi: Params) -> State:
+    return {"loss": torch.tensor(model.question_loss(phi, target, torch.float32), dtype=torch.float64)}
+
+
+def loss_drop(model: ChoiceModel, target: Batch | None, phi: Params, seen: State, adapted: Params) -> float:
     """Drop of the target loss, r = L(B_T; phi) - L(B_T; phi'_K).
 
     Source:
         Meta-RTL (arXiv 2409.19075), section 3.
     """
-    before = model.question_loss(phi, target, torch.float32)
-    return {j: before - model.question_loss(p, target, torch.float32) for j, p in adapted.items()}
+    assert target is not None
+    return float(seen["loss"]) - model.question_loss(adapted, target, torch.float32)
+
+
+def _accuracy(model: ChoiceModel, target: Batch, phi: Params) -> State:
+    with torch.no_grad():
+        scores = model.score(phi, target, torch.float32) * target.questions.sign
+    scores = scores.masked_fill(target.questions.choices < 0, float("-inf"))
+    return {"accuracy": (scores.argmax(1) == target.questions.labels).double().mean()}
 
 
 def accuracy_gain(
-    model: ChoiceModel, target: Batch, phi: Params, adapted: Mapping[int, Params]
-) -> dict[int, float]:
+    model: ChoiceModel, target: Batch | None, phi: Params, seen: State, adapted: Params
+) -> float:
     """Accuracy on B_T at phi'_K minus that at phi: what counts in the end, but most often exactly 0."""
-    before = _accuracy(model, phi, target)
-    return {j: _accuracy(model, p, target) - before for j, p in adapted.items()}
+    assert target is not None
+    return float(_accuracy(model, target, adapted)["accuracy"] - seen["accuracy"])
+
+
+def _gradient(model: ChoiceModel, target: Batch, phi: Params) -> State:
+    def loss(p: Params) -> torch.Tensor:
+        return choice_loss(model.score(p, target, torch.float32), target.questions)
+
+    return {f"gradient/{name}": g for name, g in value_and_grad(loss, phi)[1].items()}
 
 
 def gradient_cosine(
-    model: ChoiceModel, target: Batch, phi: Params, adapted: Mapping[int, Params]
-) -> dict[int, float]:
+    model: ChoiceModel, target: Batch | None, phi: Params, seen: State, adapted: Params
+) -> float:
     """Cosine of phi - phi'_K and grad L(B_T; phi): the loss drop to first order, free of the step's length.
 
     Source:
         Wang et al. 2020 (arXiv 2004.06748), equation 6.
     """
-    _, gradient = value_and_grad(
-        lambda p: choice_loss(model.score(p, target, torch.float32), target.questions), phi
-    )
-    rewards = {}
-    for j, p in adapted.items():
-        step = {n: phi[n] - p[n] for n in phi}
-        lengths = math.sqrt(_dot(step, step) * _dot(gradient, gradient))
-        rewards[j] = _dot(step, gradient) / lengths if lengths else 0.0
-    return rewards
-
-
-def _accuracy(model: ChoiceModel, phi: Params, batch: Batch) -> float:
-    with torch.no_grad():
-        scores = model.score(phi, batch, torch.float32) * batch.questions.sign
-    scores = scores.masked_fill(batch.questions.choices < 0, float("-inf"))
-    return float((scores.argmax(1) == batch.questions.labels).float().mean())
+    gradient = {name: seen[f"gradient/{name}"] for name in phi}
+    step = {name: phi[name] - adapted[name] for name in phi}
+    lengths = math.sqrt(_dot(step, step) * _dot(gradient, gradient))
+    return _dot(step, gradient) / lengths if lengths else 0.0
 
 
 def _dot(one: Params, other: Params) -> float:
     return sum(float((one[n].double() * other[n].double()).sum()) for n in one)
 
 
-# kind -> the reward, and token-passes a token of B_T: once, and for each adapted phi'
-REWARDS: dict[str, tuple[Reward, int, int]] = {
-    "loss-drop": (loss_drop, 1, 1),
-    "accuracy-gain": (accuracy_gain, 1, 1),
-    "gradient-cosine": (gradient_cosine, 3, 0),
+REWARDS: dict[str, Reward] = {
+    "loss-drop": Reward(_loss, loss_drop, 1, 1),
+    "accuracy-gain": Reward(_accuracy, accuracy_gain, 1, 1),
+    "gradient-cosine": Reward(_gradient, gradient_cosine, 3, 0),
 }
