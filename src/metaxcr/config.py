@@ -183,7 +183,7 @@ class Meta(Section):
     own_rate: Rate = 0.01  # the same for Meta-SGD's learned inner rates, which count in units of inner_rate
     warmup: Share = 0.1  # share of the steps
     average: Share = 0.25  # last share of the steps whose parameters are averaged
-    reward: Count = 16  # questions a reward batch
+    reward: Count = 64  # questions a reward batch
     alignment: Weight = 0.0  # weight of the contrastive term on parallel text in the outer objective
     pairs: Annotated[int, Field(ge=2)] = 32  # sentence pairs an episode
     health_every: Count = 10  # episodes between two looks at the support loss after the inner loop
@@ -240,11 +240,18 @@ class RewardSettings(Section):
     """What a sampler that learns is paid for."""
 
     # drop of the loss, gain of accuracy, or cosine of the support step and the target's gradient
-    kind: Literal["loss-drop", "accuracy-gain", "gradient-cosine"] = "loss-drop"
-    sources: Literal["drawn", "all"] = (
-        "drawn"  # "all": every source takes a support step for it, which is dear
-    )
+    kind: Literal["gradient-cosine", "loss-drop", "accuracy-gain"] = "gradient-cosine"
+    sources: Literal["drawn", "all"] = "drawn"  # "all": every source takes a support step, which is dear
     every: Count = 1  # steps between two rewards; in between the sampler does not learn
+    # steps that one gradient of the target serves; None: 8 (gradient-cosine), 1 (the others, always)
+    refresh: Count | None = None
+
+    @model_validator(mode="after")
+    def _active(self) -> "RewardSettings":
+        """Refuse what would have no effect."""
+        if (self.refresh or 1) > 1 and self.kind != "gradient-cosine":
+            raise ValueError(f"'refresh' has no effect on the reward {self.kind!r}; remove it")
+        return self
 
 
 # the settings that each kind of sampler looks at

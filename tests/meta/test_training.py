@@ -118,25 +118,19 @@ def test_the_reward_is_what_the_episode_saved_on_one_batch_in_float32_before_the
         losses = losses_of(world.model, episode, 0.0)
         adapted = make_learner(settings).adapt(losses, before.phi, before.own)
         target = curriculum.reward_batch(step)
-        assert event["reward"] == plain_loss(exact, before.phi, target) - plain_loss(
-            exact, adapted.phi, target
-        )
+        assert event["reward"] == drop(exact, before.phi, adapted.phi, target)
         rewards.append(event["reward"])
-        coarse.append(
-            plain_loss(world.model, before.phi, target) - plain_loss(world.model, adapted.phi, target)
-        )
+        coarse.append(drop(world.model, before.phi, adapted.phi, target))
         before = after
     assert len(rewards) == settings.steps
     assert any(rewards)
     assert rewards != coarse, "bfloat16 would have shown"
 
 
-def plain_loss(model: ChoiceModel, phi: dict[str, Tensor], batch: Batch) -> float:
-    """Cross-entropy / log n of the choices alone."""
-    with torch.no_grad():
-        scores = model.score(phi, batch)
-    chosen = -torch.log_softmax(scores, 1)[torch.arange(len(scores)), batch.questions.labels]
-    return float((chosen / torch.log(batch.questions.counts.float())).mean())
+@torch.no_grad()
+def drop(model: ChoiceModel, phi: dict[str, Tensor], adapted: dict[str, Tensor], batch: Batch) -> float:
+    """Training loss before and after."""
+    return float(model.loss(phi, batch)) - float(model.loss(adapted, batch))
 
 
 def test_the_outer_update_and_the_sampler_use_the_episode(make_world: Callable[..., World]) -> None:
@@ -373,7 +367,12 @@ def test_a_number_that_is_not_finite_stops_before_the_state_is_replaced(
     good, _ = next(steps)
     kept = {n: t.clone() for n, t in good.tensors().items()}
     if bad == "reward":
-        monkeypatch.setattr(type(world.model), "question_loss", lambda *args: float("nan"))
+        plain_loss_of = type(world.model).loss
+
+        def nan_in_rewards(self: ChoiceModel, phi: Any, batch: Batch, dtype: Any = None) -> Tensor:
+            return plain_loss_of(self, phi, batch) * (float("nan") if dtype else 1.0)
+
+        monkeypatch.setattr(type(world.model), "loss", nan_in_rewards)
         term = "reward"
     else:
         drawn = curriculum.episode(1, next_source(world, good, curriculum))

@@ -5,9 +5,9 @@ import torch
 
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.meta.inner import descend, value_and_grad
+from metaxcr.sampling import State
 from metaxcr.sampling.rewards import REWARDS, Pay
 from metaxcr.scoring.batch import Batch, TaskData, make_batch
-from metaxcr.scoring.loss import choice_loss
 from metaxcr.scoring.model import ChoiceModel, Params
 
 Made = tuple[ChoiceModel, Batch, Params, dict[int, Params]]
@@ -21,53 +21,79 @@ def made(
     model = toy_model(dtype=torch.bfloat16)
     target = make_batch(toy_task("target"), range(8), toy_store)
     phi = model.params()
-    _, gradient = value_and_grad(
-        lambda p: choice_loss(model.score(p, target, torch.float32), target.questions), phi
-    )
+    generator = torch.Generator().manual_seed(0)
+    phi = {n: p + 0.01 * torch.randn(p.shape, generator=generator) for n, p in phi.items()}
+    _, gradient = value_and_grad(lambda p: model.loss(p, target, torch.float32), phi)
     return model, target, phi, {0: descend(phi, gradient, 0.01), 1: descend(phi, gradient, -0.02)}
 
 
-def exact(model: ChoiceModel, phi: Params, target: Batch) -> torch.Tensor:
-    with torch.no_grad():
-        return model.score(phi, target, torch.float32)
+def measure(made: Made, kind: str, adapted: dict[int, Params] | None = None) -> tuple[dict[int, float], int]:
+    model, target, phi, both = made
+    rewards, passes, _ = Pay(kind).measure(model, lambda: target, phi, adapted or both, {}, 0)
+    return rewards, passes
 
 
 def test_the_loss_drop_is_paired_and_in_float32(made: Made) -> None:
     model, target, phi, adapted = made
-    rewards, passes = Pay("loss-drop").measure(model, target, phi, adapted)
+    rewards, passes = measure(made, "loss-drop")
     for j, p in adapted.items():
-        drop = choice_loss(exact(model, phi, target), target.questions)
-        drop = drop - choice_loss(exact(model, p, target), target.questions)
+        drop = model.loss(phi, target, torch.float32) - model.loss(p, target, torch.float32)
         assert rewards[j] == pytest.approx(float(drop), abs=1e-7)
+        assert rewards[j] != pytest.approx(float(model.loss(phi, target) - model.loss(p, target)), abs=1e-7)
     assert rewards[0] > 0 > rewards[1]
     assert passes == 3 * target.tokens
 
 
 def test_the_accuracy_gain_counts_answers(made: Made) -> None:
     model, target, phi, _ = made
-    right = exact(model, phi, target).argmax(1) == target.questions.labels
     turned = {n: -p if n == "scorer" else p for n, p in phi.items()}  # every plausibility changes its sign
-    rewards, passes = Pay("accuracy-gain").measure(model, target, phi, {4: turned, 5: phi})
-    after = exact(model, turned, target).argmax(1) == target.questions.labels
-    assert rewards == {4: float(after.float().mean() - right.float().mean()), 5: 0.0}
+    rewards, passes = measure(made, "accuracy-gain", {4: turned, 5: phi})
+    with torch.no_grad():
+        right, after = (
+            (model.score(p, target, torch.float32).argmax(1) == target.questions.labels).float().mean()
+            for p in (phi, turned)
+        )
+    assert rewards == pytest.approx({4: float(after - right), 5: 0.0})
     assert rewards[4] != 0.0
     assert passes == 3 * target.tokens
 
 
-def test_the_cosine_sees_the_direction_alone(made: Made) -> None:
-    model, target, phi, adapted = made
-    rewards, passes = Pay("gradient-cosine").measure(model, target, phi, adapted | {2: phi})
-    assert rewards[0] == pytest.approx(1.0, abs=1e-4)
-    assert rewards[1] == pytest.approx(-1.0, abs=1e-4)
+def test_the_cosine_sees_the_direction_of_every_tensor_alone(made: Made) -> None:
+    _, _, phi, adapted = made
+    half = {n: adapted[0][n] if n == "scorer" else p for n, p in phi.items()}
+    rewards, passes = measure(made, "gradient-cosine", adapted | {2: phi, 3: half})
+    moved = sum(not torch.equal(adapted[0][n], p) for n, p in phi.items())
+    assert moved > 1
+    assert rewards[0] == pytest.approx(moved / len(phi), abs=1e-4)
+    assert rewards[1] == pytest.approx(-moved / len(phi), abs=1e-4)
     assert rewards[2] == 0.0
-    assert passes == 3 * target.tokens
+    assert rewards[3] == pytest.approx(1 / len(phi), abs=1e-4)
+    assert passes == 3 * made[1].tokens
+
+
+def test_a_gradient_serves_several_steps_but_never_across_the_swap(made: Made) -> None:
+    model, target, phi, adapted = made
+    pay, state, looks = Pay("gradient-cosine", refresh=4), State(), []
+    for step in range(12):
+        rewards, passes, state = pay.measure(model, lambda: target, phi, adapted, state, step, swap=6)
+        assert rewards[0] == pytest.approx(-rewards[1], abs=1e-4)
+        if passes:
+            looks.append(step)
+    assert looks == [0, 4, 6, 10]
+
+
+@pytest.mark.parametrize("kind", ["loss-drop", "accuracy-gain"])
+def test_a_paired_comparison_looks_anew_every_time(made: Made, kind: str) -> None:
+    model, target, phi, adapted = made
+    _, passes, state = Pay(kind).measure(model, lambda: target, phi, adapted, {}, 0)
+    assert passes and state == {}
 
 
 @pytest.mark.parametrize("kind", sorted(REWARDS))
 def test_nothing_is_moved(made: Made, kind: str) -> None:
-    model, target, phi, adapted = made
+    phi = made[2]
     before = {n: p.clone() for n, p in phi.items()}
-    Pay(kind).measure(model, target, phi, adapted)
+    measure(made, kind)
     assert all(torch.equal(phi[n], before[n]) for n in phi)
 
 

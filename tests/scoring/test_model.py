@@ -133,7 +133,6 @@ def test_the_loss_is_the_weighted_mean_of_the_choice_loss_and_the_in_batch_term(
     assert abs(float(choice - negatives)) > 0.02  # so that the weights show
     assert float(model.loss(phi, mixed)) == pytest.approx(float(choice + 0.7 * negatives) / 1.7, rel=1e-6)
     assert float(plain.loss(phi, mixed)) == pytest.approx(float(choice), rel=1e-6)
-    assert model.question_loss(phi, mixed, torch.float32) == pytest.approx(float(choice), rel=1e-6)
 
 
 def test_labels_of_implausible_choices_are_no_answers(toy_model: Build, mixed: Batch) -> None:

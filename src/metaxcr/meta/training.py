@@ -71,6 +71,7 @@ class MetaState:
         own: The learner's own meta-parameters (Meta-SGD's rates); no part of the result.
         own_adam: Of the outer optimiser for them.
         gathered: Sum of the directions since the last outer update, of ``phi`` and ``own`` by prefix.
+        reward: The last look at target data, where it serves several steps.
     """
 
     step: int
@@ -81,6 +82,7 @@ class MetaState:
     own: Params = field(default_factory=dict)
     own_adam: State = field(default_factory=dict)
     gathered: Params = field(default_factory=dict)
+    reward: State = field(default_factory=dict)
 
     def tensors(self) -> State:
         """Flatten for a checkpoint (the step is kept beside it)."""
@@ -185,11 +187,13 @@ def meta_step(
 
     # r = L(B_T; phi) - L(B_T; phi'), the same B_T, float32, before the outer update
     rewards: dict[int, float] = {}
+    look = state.reward
     if sampled and sampler.wants_reward and pay.due(t):
         clock("reward")
         # an arm of probability 0 is not on offer in this episode
         others = [j for j, p in enumerate(probabilities) if p > 0 and j != i] if pay.of_all else []
-        rewards, paid = measure_rewards(model, curriculum, settings, state, pay, {i: adapted.phi}, others)
+        drawn = {i: adapted.phi}
+        rewards, paid, look = measure_rewards(model, curriculum, settings, state, pay, drawn, others)
         passes |= paid
         require_finite(t, {"reward": list(rewards.values())})
     if sampled:
@@ -198,7 +202,7 @@ def meta_step(
 
     # phi <- outer optimiser along the mean direction of the last M episodes
     clock("outer")
-    state = outer_update(replace(state, sampler=psi), adapted, settings)
+    state = outer_update(replace(state, sampler=psi, reward=look), adapted, settings)
     event = {
         **episode.about,
         "probabilities": dict(zip(curriculum.sources, probabilities.round(6).tolist(), strict=True)),
@@ -223,8 +227,8 @@ def measure_rewards(
     pay: Pay,
     drawn: dict[int, Params],
     others: list[int],
-) -> tuple[dict[int, float], dict[str, int]]:
-    """Rewards by source and their token-passes by part; other sources first adapt as the drawn one did.
+) -> tuple[dict[int, float], dict[str, int], State]:
+    """Rewards by source, their token-passes, and the look; other sources first adapt as the drawn one did.
 
     An episode of each of them is adapted to as a whole, because only the learner knows its inner loop.
     """
@@ -234,8 +238,11 @@ def measure_rewards(
         result = learner.adapt(losses_of(model, episode, 0.0), state.phi, state.own)
         candidates[j] = result.phi
         passes += sum(token_passes(episode, result).values())
-    rewards, scored = pay.measure(model, curriculum.reward_batch(state.step), state.phi, candidates)
-    return rewards, {"reward": scored} | ({"reward_support": passes} if passes else {})
+    t = state.step
+    rewards, scored, look = pay.measure(
+        model, lambda: curriculum.reward_batch(t), state.phi, candidates, state.reward, t, settings.steps / 2
+    )
+    return rewards, {"reward": scored} | ({"reward_support": passes} if passes else {}), look
 
 
 def outer_update(state: MetaState, adapted: Adapted, settings: Meta) -> MetaState:
@@ -255,7 +262,8 @@ def outer_update(state: MetaState, adapted: Adapted, settings: Meta) -> MetaStat
         require_finite(t, {"phi": list(phi.values())})
         gathered = {}
     average = Averager(settings.steps, settings.average).update(state.average, phi, t)
-    return MetaState(t + 1, phi, moments, average, state.sampler, own, own_moments, gathered)
+    state = replace(state, step=t + 1, phi=phi, adam=moments, average=average, gathered=gathered)
+    return replace(state, own=own, own_adam=own_moments)
 
 
 def losses_of(

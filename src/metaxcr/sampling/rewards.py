@@ -1,8 +1,9 @@
 """What a sampler is paid for: how much a support step of a source helped on a batch of target data.
 
-A reward looks at B_T before the step and compares what it finds there with what each adapted phi' makes of it.
-It looks at the choices alone, in float32 and without dropout: in bfloat16 numbers near 0.69 lie 0.004 apart,
-which is as much as the loss drops.
+A reward looks at B_T before the step and compares what it finds there with what each adapted phi' makes of
+it, in float32 and without dropout: in bfloat16 numbers near 0.69 lie 0.004 apart, as much as the loss drops.
+L is the loss that training minimises, the in-batch term of the dual scorer included: on a few dozen target
+questions the choices alone say more about the temperature of the scores than about what was learned.
 """
 
 import math
@@ -10,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from metaxcr.meta.inner import Params, value_and_grad
-from metaxcr.scoring.batch import Batch
-from metaxcr.scoring.loss import choice_loss
-from metaxcr.scoring.model import ChoiceModel
 from metaxcr.sampling.base import State
+from metaxcr.scoring.batch import Batch
+from metaxcr.scoring.model import ChoiceModel
 
 LAST = "last"  # in the state: the step of the last look
 
@@ -91,8 +92,9 @@ class Pay:
         return rewards, passes, {} if reward.compare_passes else state
 
 
+@torch.no_grad()
 def _loss(model: ChoiceModel, target: Batch, phi: Params) -> State:
-    return {"loss": torch.tensor(model.question_loss(phi, target, torch.float32), dtype=torch.float64)}
+    return {"loss": model.loss(phi, target, torch.float32)}
 
 
 def loss_drop(model: ChoiceModel, target: Batch | None, phi: Params, seen: State, adapted: Params) -> float:
@@ -102,7 +104,7 @@ def loss_drop(model: ChoiceModel, target: Batch | None, phi: Params, seen: State
         Meta-RTL (arXiv 2409.19075), section 3.
     """
     assert target is not None
-    return float(seen["loss"]) - model.question_loss(adapted, target, torch.float32)
+    return float(seen["loss"]) - float(_loss(model, target, adapted)["loss"])
 
 
 def _accuracy(model: ChoiceModel, target: Batch, phi: Params) -> State:
@@ -121,28 +123,29 @@ def accuracy_gain(
 
 
 def _gradient(model: ChoiceModel, target: Batch, phi: Params) -> State:
-    def loss(p: Params) -> torch.Tensor:
-        return choice_loss(model.score(p, target, torch.float32), target.questions)
-
-    return {f"gradient/{name}": g for name, g in value_and_grad(loss, phi)[1].items()}
+    _, gradient = value_and_grad(lambda p: model.loss(p, target, torch.float32), phi)
+    return {f"gradient/{name}": g for name, g in gradient.items()}
 
 
 def gradient_cosine(
     model: ChoiceModel, target: Batch | None, phi: Params, seen: State, adapted: Params
 ) -> float:
-    """Cosine of phi - phi'_K and grad L(B_T; phi): the loss drop to first order, free of the step's length.
+    """Cosine of phi - phi'_K and grad L(B_T; phi), tensor by tensor, and their mean.
+
+    The loss drop to first order, free of the step's length. Tensor by tensor, because in one long vector the
+    scorer's matrix, whose gradient is mostly noise, would drown the adapters.
 
     Source:
-        Wang et al. 2020 (arXiv 2004.06748), equation 6.
+        Wang et al. 2020 (arXiv 2004.06748), equation 6; the mean over tensors is ours.
     """
-    gradient = {name: seen[f"gradient/{name}"] for name in phi}
-    step = {name: phi[name] - adapted[name] for name in phi}
-    lengths = math.sqrt(_dot(step, step) * _dot(gradient, gradient))
-    return _dot(step, gradient) / lengths if lengths else 0.0
+    cosines = [_cosine(p - adapted[name], seen[f"gradient/{name}"]) for name, p in phi.items()]
+    return sum(cosines) / len(cosines)
 
 
-def _dot(one: Params, other: Params) -> float:
-    return sum(float((one[n].double() * other[n].double()).sum()) for n in one)
+def _cosine(one: Tensor, other: Tensor) -> float:
+    one, other = one.double().flatten(), other.double().flatten()
+    lengths = float(one.norm() * other.norm())
+    return float(one @ other) / lengths if lengths else 0.0
 
 
 REWARDS: dict[str, Reward] = {

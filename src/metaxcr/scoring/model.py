@@ -112,20 +112,15 @@ class ChoiceModel(nn.Module):
         pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
         return self.plausibility(phi[SCORER], pooled, batch.questions)[0]
 
-    def loss(self, phi: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """L(B; phi) and the in-batch term in their weighted mean (1.0 is chance): what training minimises."""
-        pooled = self.vectors(phi, batch.trunk, batch.language, source=batch.source)
+    def loss(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
+        """L(B; phi): choice loss and in-batch term in their weighted mean (1.0 is chance)."""
+        pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
         scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
         loss = choice_loss(scores, batch.questions)
         if across is None or not self.negatives or batch.questions.sign < 0:  # -1: labels name no answer
             return loss
         others = in_batch_loss(across, batch.questions.answers)
         return (loss + self.negatives * others) / (1 + self.negatives)
-
-    @torch.no_grad()
-    def question_loss(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype) -> float:
-        """L(B; phi) alone in ``dtype``: what rewards look at, free of the in-batch term."""
-        return float(choice_loss(self.score(phi, batch, dtype), batch.questions))
 
     def alignment(self, phi: Mapping[str, Tensor], parallel: Parallel) -> Tensor:
         """Contrastive loss of parallel sentences in units of log n: 1.0 is chance."""

@@ -58,7 +58,8 @@ class RunContext:
     def pay(self) -> Pay:
         """What the sampler is paid for."""
         settings = self.config.sampler.reward
-        return Pay(settings.kind, settings.sources == "all", settings.every)
+        refresh = settings.refresh or (8 if settings.kind == "gradient-cosine" else 1)
+        return Pay(settings.kind, settings.sources == "all", settings.every, refresh)
 
     def meta(
         self,
