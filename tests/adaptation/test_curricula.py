@@ -272,3 +272,20 @@ def test_shots_pay_ctml_where_they_are_given(
     curriculum = cross_task(english, {}, Ctml(reward=16), draw, shots)
     assert set(origin(curriculum.reward_batch(0)).ids) == set(shots.ids)
     assert origin(curriculum.reward_batch(0)).language == "et"
+
+
+def test_learners_with_a_phase_on_the_target_get_two_batches_of_it(
+    english: English, shots: TaskData, draw: Draw, origin: Origin
+) -> None:
+    others = {"en": english.sources["target"]}
+    clml = Clml(learner="x-metra-ada", support=4, query=5)
+    episode = cross_lingual(english, {"et": shots}, others, english.reward, {}, clml, draw).episode(0, -1)
+    assert episode.target is not None
+    one, other = (origin(batch) for batch in episode.target)
+    assert one.language == other.language == "et"
+    assert not set(one.ids) & set(other.ids)
+    ctml = Ctml(learner="x-metra-ada", support=4, query=5)
+    episode = cross_task(english, {}, ctml, draw).episode(0, 0)
+    assert episode.target is not None
+    assert {origin(batch).task for batch in episode.target} == {"queries"}
+    assert cross_task(english, {}, Ctml(), draw).episode(0, 0).target is None

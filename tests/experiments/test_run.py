@@ -250,20 +250,17 @@ def test_without_shots_nothing_is_missing(tmp_path: Path) -> None:
     assert "shots/ is missing" not in write_report(tmp_path / "run").read_text()
 
 
-@pytest.mark.real
-def test_permuted_labels_change_nothing_but_accuracy(
-    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With every label outside the shots permuted, parameters and probabilities stay byte-identical."""
-    overrides = "target.languages=[sw] target.parallel.languages=[sw] clml.steps=2 evaluate.english=null"
-    sources = "sources=[{task: codah, cap: 64}]"
-    config = load_config("xcopa-embedded", [*SMALL, *overrides.split(), sources])
-    permuted = tmp_path / "data"
-    for name in ("codah", "copa", "xcopa", "xstorycloze", "flores200"):
-        shutil.copytree(data_root / name, permuted / name)
-    shots = set(draw_shots(load("xcopa", "val", language="sw", root=data_root).examples, 16, seed=3))
+ALL = [  # everything that CLML can do at once: two languages, one of them also auxiliary
+    *("run.regimes=[zero-shot, zero-shot-aux, few-shot, pooled-shots]", "target.languages=[sw, it]"),
+    "target.auxiliary={task: xstorycloze, split: train, languages: [es, sw, eu, ru], nearest: 2}",
+    *("clml.per_language=true", "clml.languages=reinforce", "ctml.reward_data=shots"),
+]
+
+
+def permute_labels(folder: Path, language: str, shots: set[str]) -> None:
+    """Permute the labels of XCOPA's files outside of the shots, in place."""
     for split in ("val", "test"):
-        path = permuted / "xcopa" / "data" / "sw" / f"{split}.sw.jsonl"
+        path = folder / f"{split}.{language}.jsonl"
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         free = [r for r in rows if f"{split}-{r['idx']}" not in shots]
         labels = np.random.default_rng(0).permutation([r["label"] for r in free]).tolist()
@@ -271,6 +268,29 @@ def test_permuted_labels_change_nothing_but_accuracy(
         for row, label in zip(free, labels, strict=True):
             row["label"] = label
         path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(["target.languages=[sw]"], id="plain"),
+        pytest.param(ALL, marks=pytest.mark.slow, id="all"),
+    ],
+)
+def test_permuted_labels_change_nothing_but_accuracy(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: list[str]
+) -> None:
+    """With every label outside the shots permuted, parameters and probabilities stay byte-identical."""
+    overrides = "target.parallel.languages=[sw] clml.steps=4 evaluate.english=null"
+    sources = "sources=[{task: codah, cap: 64}]"
+    config = load_config("xcopa-embedded", [*SMALL, *overrides.split(), sources, *variant])
+    permuted = tmp_path / "data"
+    for name in ("codah", "copa", "xcopa", "xstorycloze", "flores200"):
+        shutil.copytree(data_root / name, permuted / name)
+    shots = set(draw_shots(load("xcopa", "val", language="sw", root=data_root).examples, 16, seed=3))
+    for language in config.target.languages:
+        permute_labels(permuted / "xcopa" / "data" / language, language, shots)
     official = data_root.resolve()
     (tmp_path / "docs" / "results").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)  # the ledger of looks at a test split is the working folder's
