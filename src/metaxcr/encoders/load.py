@@ -1,6 +1,7 @@
 """Load an encoder: the embedded one, or any of the supported families by hub name or folder."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +24,10 @@ from metaxcr.encoders.families import check_family
 from metaxcr.encoders.pretrained import find_commit, read_encoder
 from metaxcr.encoders.random_weights import random_model
 from metaxcr.encoders.shapes import random_name
+from metaxcr.errors import UserError
 
 EMBEDDED = "embedded"
+NOTES = "metaxcr.json"  # where a trimmed encoder came from, and its prefix
 
 
 class HubTokenizer:
@@ -155,8 +158,7 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
     Raises:
         UserError: The encoder cannot be found, is incomplete, or is of an unsupported family.
     """
-    if prefix is None:
-        prefix = "query: " if name == EMBEDDED or "e5" in Path(name).name.lower().split("-") else ""
+    prefix = default_prefix(name) if prefix is None else prefix
     if name == EMBEDDED:
         image = embedded.parse(embedded.read_verified(embedded.locate()))
         model = embedded.build_model(image)
@@ -166,21 +168,40 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
     if random is not None:
         model, hashing, fingerprint = random_model(random)
         return wrap(name, model, hashing, prefix=prefix, fingerprint=fingerprint)
+    if embedded.stored(Path(name)):
+        model, _ = read_encoder(name, None, with_tokenizer=False)
+        trimmed = embedded.trimmed_tokenizer(Path(name))
+        fingerprint = _checksum(model, trimmed.fingerprint)
+        return wrap(name, model, trimmed, prefix=prefix, fingerprint=fingerprint)
     commit = find_commit(name, revision)
     model, tokenizer = read_encoder(name, commit)
-    fingerprint = _checksum(model, tokenizer)
+    fingerprint = _checksum(model, tokenizer.backend_tokenizer.to_str())
     encoder = wrap(name, model, HubTokenizer(tokenizer), prefix=prefix, fingerprint=fingerprint)
     encoder.revision = commit
     return encoder
 
 
-def _checksum(model: Any, tokenizer: Any) -> str:
+def default_prefix(name: str) -> str:
+    """What is written before every text unless the user says otherwise: what E5 was trained with, or nothing.
+
+    Trimmed encoders note what theirs is.
+    """
+    notes = Path(name) / NOTES
+    if notes.is_file():
+        try:
+            return str(json.loads(notes.read_text(encoding="utf-8"))["prefix"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"damaged: {error}", str(notes), "trim the encoder again") from error
+    return "query: " if name == EMBEDDED or "e5" in Path(name).name.lower().split("-") else ""
+
+
+def _checksum(model: Any, tokenizer: str) -> str:
     """SHA-256 over the weights, the configuration and the tokenizer's own serialisation.
 
     The pooling layer is left out: it is not used, and random where a checkpoint has none.
     """
     digest = hashlib.sha256(model.config.to_json_string().encode())
-    digest.update(tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(tokenizer.encode())
     for key, tensor in sorted(model.state_dict().items()):
         if not key.startswith("pooler."):
             digest.update(key.encode())

@@ -99,19 +99,24 @@ def read_model(name: str, revision: str | None, config: Any, kind: Any = AutoMod
     return model.eval(), sorted(report["missing_keys"])
 
 
-def read_encoder(name: str, revision: str | None) -> tuple[Any, Any]:
+def read_encoder(name: str, revision: str | None, *, with_tokenizer: bool = True) -> tuple[Any, Any]:
     """Read model and tokenizer; the model must be complete but for its pooling layer, the tokenizer fast.
+
+    Args:
+        name: A folder or a name on the hub.
+        revision: Commit or tag on the hub.
+        with_tokenizer: Whether it has a tokenizer of ``transformers``; None is returned where it has not.
 
     Raises:
         UserError: Something is missing, damaged or does not fit.
     """
     config = read_config(name, revision)  # refuses a family before hundreds of megabytes are fetched
-    tokenizer = read_tokenizer(name, revision)
+    tokenizer = read_tokenizer(name, revision) if with_tokenizer else None
     model, missing = read_model(name, revision, config)
     missing = [key for key in missing if not key.startswith("pooler.")]
     if missing:
         raise UserError(f"encoder {name!r} lacks {len(missing)} weights, the first {missing[0]}", WHERE)
-    if len(tokenizer) > config.vocab_size:
+    if tokenizer is not None and len(tokenizer) > config.vocab_size:
         raise UserError(
             f"the tokenizer of encoder {name!r} has {len(tokenizer)} ids, "
             f"its embeddings have {config.vocab_size} rows",
