@@ -59,7 +59,7 @@ def test_the_first_order_switch_gives_fomaml_to_the_bit_and_another_gradient_tha
     assert not close(whole.direction, fomaml.direction, 1e-2)
     assert close(whole.phi, fomaml.phi, 0)
     assert switched.passes == fomaml.passes == {"support": 3 * steps, "query": 3}
-    assert whole.passes == {"support": 9 * steps, "query": 3}
+    assert whole.passes == {"support": 12 * steps, "query": 3}
 
 
 def test_on_a_linear_support_loss_both_orders_agree() -> None:

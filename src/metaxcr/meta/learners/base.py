@@ -5,10 +5,11 @@ from typing import Protocol
 
 from metaxcr.meta.inner import Objective, Params
 
-# Cost of one token in token-passes, where a forward pass is the unit.
+# Cost of one token in token-passes. A forward pass is the unit, and going backward counts twice what it goes
+# back through.
 FORWARD = 1
 GRADIENT = 3  # forward 1, backward 2
-HESSIAN = 6  # product with a vector: forward 1, backward 2, and back through both of them once more
+HESSIAN = 9  # product with a vector: forward 1, backward 2, and twice as much to go back through both
 
 
 @dataclass(frozen=True)

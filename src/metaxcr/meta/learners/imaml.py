@@ -60,15 +60,15 @@ class Imaml(Plain):
 def conjugate_gradients(
     matrix: Callable[[Params], Params], b: Params, steps: int, tolerance: float = 1e-6
 ) -> tuple[Params, int, float]:
-    """Solve matrix(x) = b, from x = b on.
+    """Solve matrix(x) = b, from x = 0 on.
 
     Stops early at the tolerance, and where the matrix is not positive along the search direction: what there
-    is by then is still a direction along which the quadratic model falls.
+    is by then still descends. Where that happens at once the answer is b, the direction without curvature.
 
     Args:
         matrix: A symmetric linear map.
         b: The right-hand side.
-        steps: Iterations at most, at one application of ``matrix`` each, plus one for the start.
+        steps: Iterations at most, at one application of ``matrix`` each.
         tolerance: Of |matrix(x) - b| / |b|.
 
     Returns:
@@ -77,18 +77,15 @@ def conjugate_gradients(
     Source:
         Hestenes and Stiefel 1952; the rule for negative curvature is Steihaug's (1983).
     """
-    x = b
-    image = matrix(x)
-    r = {n: b[n] - image[n] for n in b}
-    p, rr, size, products = r, _dot(r, r), max(float(_dot(b, b)) ** 0.5, 1e-300), 1
-    for _ in range(steps):
-        if float(rr) ** 0.5 <= tolerance * size:
-            break
+    x, r, p = {n: torch.zeros_like(v) for n, v in b.items()}, b, b
+    rr, products = _dot(b, b), 0
+    size = max(float(rr) ** 0.5, 1e-300)
+    while products < steps and float(rr) ** 0.5 > tolerance * size:
         image = matrix(p)
         products += 1
         curvature = _dot(p, image)
         if float(curvature) <= 0:
-            break
+            return (b if products == 1 else x), products, float(rr) ** 0.5 / size
         step = rr / curvature
         x = {n: v + step * p[n] for n, v in x.items()}
         r = {n: v - step * image[n] for n, v in r.items()}
