@@ -13,6 +13,7 @@ from metaxcr.cli import (
     configs,
     diagnose,
     encoders,
+    estimate,
     fetch,
     language,
     model,
@@ -61,6 +62,7 @@ app.command()(model.predict)
 app.command()(compare.compare)
 app.command()(run.report)
 app.command()(diagnose.diagnose)
+app.command()(estimate.estimate)
 tasks.app.command()(check.check)
 tasks.app.command()(fetch.fetch)
 tasks.app.command()(add.add)

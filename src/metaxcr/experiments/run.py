@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from metaxcr.adapters.account import parameter_account
 from metaxcr.adapters.store import save_language
 from metaxcr.config import Config
 from metaxcr.config_io import config_hash
@@ -28,6 +27,7 @@ from metaxcr.experiments.stages import RunContext
 from metaxcr.experiments.units import check_regimes, units
 from metaxcr.files import user_cache
 from metaxcr.hub import language_folder
+from metaxcr.scoring.account import parameter_account
 from metaxcr.scoring.build import DTYPES, build_model
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks import task_spec
@@ -152,7 +152,8 @@ def announce(
 ) -> dict[str, Any]:
     """Print what is active, and stop where nothing would be trained or a choice would be cut silently."""
     encoder, phi = model.adapted.encoder, model.params()
-    account = parameter_account(sum(p.numel() for p in phi.values()), encoder)
+    account = parameter_account(config, encoder)
+    assert account["trained"] == sum(p.numel() for p in phi.values())  # of what is there
     stacks = {language: model.adapted.stack(language) for language in _languages(config)}
     if not any(name.startswith("adapted.task") for name in phi):
         raise UserError("no task adapter is active", "adapters.layers", "give at least one layer")
@@ -166,6 +167,12 @@ def announce(
         f"{account['encoder']:,}, "
         f"{account['share_without_embeddings']:.2%} without its embeddings"
     )
+    for stage in account["stages"]:
+        parts = ", ".join(f"{part} {count:,}" for part, count in stage["parts"].items())
+        progress.say(f"  {stage['stage']}: {parts} = {stage['share']:.2%}")
+    if account["frozen"]:
+        parts = ", ".join(f"{part} {count:,}" for part, count in account["frozen"].items())
+        progress.say(f"  frozen beside the encoder: {parts}")
     if not model.adapted.start:
         progress.say("adapters start in the lowest layer: the trunk cache holds nothing but the embeddings")
     sizes = ", ".join(f"{name} {len(data)}" for name, data in material.english.sources.items())

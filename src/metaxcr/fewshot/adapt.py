@@ -148,7 +148,12 @@ def memory_store(start: Start) -> MemoryStore:
     """Keep activations in memory: a few dozen examples need no cache on disk."""
     adapted, encoder = start.model.adapted, start.config.encoder
     return MemoryStore(
-        adapted.encoder, adapted.start, DTYPES[encoder.dtype], Path(), max_tokens=encoder.max_tokens
+        adapted.encoder,
+        adapted.start,
+        DTYPES[encoder.dtype],
+        Path(),
+        max_tokens=encoder.max_tokens,
+        languages=adapted.languages,
     )
 
 

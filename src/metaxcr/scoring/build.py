@@ -22,13 +22,13 @@ TASK = "adapted.task"
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
-def adapter_layers(config: Config, encoder: FrozenEncoder) -> list[int]:
-    """Resolve ``adapters.layers``: the top third of the layers, all of them, or a list."""
+def adapter_layers(config: Config, depth: int) -> list[int]:
+    """Resolve ``adapters.layers`` for ``depth`` layers: the top third of them, all of them, or a list."""
     layers = config.adapters.layers
     if isinstance(layers, list):
         return layers
-    first = 0 if layers == "all" else encoder.depth - max(1, round(encoder.depth / 3))
-    return list(range(first, encoder.depth))
+    first = 0 if layers == "all" else depth - max(1, round(depth / 3))
+    return list(range(first, depth))
 
 
 def task_shape(config: Config, *, inference: bool = False) -> Shape:
@@ -67,7 +67,7 @@ def build_model(
     }
     adapted = AdaptedEncoder(
         encoder,
-        adapter_layers(config, encoder),
+        adapter_layers(config, encoder.depth),
         task_shape(config, inference=inference),
         torch.Generator().manual_seed(derive(seed, "adapters")),
         languages,
@@ -92,7 +92,7 @@ def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: Froz
     """
     phi, shape = reduce_mixture(phi), task_shape(config, inference=True)
     layers = {}
-    for layer in adapter_layers(config, encoder):
+    for layer in adapter_layers(config, encoder.depth):
         layers[layer] = build_layer(encoder.width, shape, torch.Generator())
         prefix = f"{TASK}.{layer}."
         layers[layer].load_state_dict(

@@ -1,0 +1,26 @@
+"""``estimate``."""
+
+import json
+
+
+def test_the_papers_preset(call):
+    done = call("estimate", "paper")
+    assert done.status == 0, done.err
+    assert "2,849,592" in done.out
+    assert "1.60%" in done.out
+    assert "nothing but the embeddings" in done.out
+
+
+def test_json_and_overrides(call):
+    done = call("estimate", "paper-xlmr", "--set", "adapters.layers=[10, 11]", "--json")
+    assert done.status == 0, done.err
+    found = json.loads(done.out)
+    assert found["stages"][0]["parts"]["mixture"] == 10
+    assert found["layers"] == {"of": 12, "with_adapters": [10, 11], "trunk": 10}
+    assert found["cache_bytes_a_token"] == 2 * 768
+
+
+def test_an_unknown_setting_is_one_clear_line(call):
+    done = call("estimate", "paper", "--set", "adapters.width=3")
+    assert done.status == 2
+    assert "unknown setting 'adapters.width'" in done.line
