@@ -46,6 +46,13 @@ def test_findings_as_json(call: Call, folder: Path) -> None:
     assert {"severity", "says", "change", "settings"} <= found.keys()
 
 
+def test_the_table_of_adapters_align_is_read(call: Call, folder: Path) -> None:
+    row = {"language": "sw", "layer": 1, "stack": "task", "retrieval": 0.1, "ci95": [0.05, 0.15], "n": 99}
+    (folder / "alignment.json").write_text(json.dumps({"rows": [row]}))
+    (found,) = json.loads(call("diagnose", folder, "--json").out)["findings"]
+    assert found["evidence"] == {"sw": {"retrieval": 0.1, "ci95": [0.05, 0.15], "stack": "task"}}
+
+
 def test_nothing_found_and_nothing_there_are_told_apart(call: Call, folder: Path) -> None:
     (folder / "events.jsonl").write_text(json.dumps({**WEAK, "step": 0, "alignment_loss": 0.1}) + "\n")
     assert "none of" in call("diagnose", folder).out

@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import pytest
@@ -28,6 +29,29 @@ def test_only_the_end_of_the_training_counts(log: Log) -> None:
         if event["step"] > 80:
             event["alignment_loss"] -= 0.8
     assert weak_alignment(evidence) == []
+
+
+def measured(language: str, share: float, stack: str, layer: int = 2) -> dict[str, Any]:
+    interval = [share - 0.03, share + 0.03]
+    return {
+        "language": language,
+        "layer": layer,
+        "stack": stack,
+        "retrieval": share,
+        "ci95": interval,
+        "n": 1012,
+    }
+
+
+def test_what_was_measured_counts_more_than_the_training_loss(log: Log) -> None:
+    """With the task adapter, where it was measured, and after the last layer."""
+    rows = [measured("sw", 0.2, "encoder"), measured("sw", 0.8, "task"), measured("qu", 0.9, "task", 1)]
+    rows.append(measured("qu", 0.3, "task"))
+    (found,) = weak_alignment(dataclasses.replace(log(alignment={"sw": 0.9}), alignment=rows))
+    assert "among 1012 (task): qu 30 %" in found.says
+    assert found.evidence.keys() == {"qu"}
+    fine = [measured("sw", 0.48, "task"), measured("it", 0.9, "task")]
+    assert weak_alignment(dataclasses.replace(log(alignment={"sw": 0.9}), alignment=fine)) == []
 
 
 def finetuned(loss: float) -> tuple[dict[str, Any], ...]:

@@ -15,7 +15,7 @@ class Evidence:
         events: One record a step, in the order of ``events.jsonl``.
         config: Contents of ``config.yaml``.
         results: Contents of ``results.json``.
-        alignment: Rows of an alignment table (:func:`metaxcr.evaluation.alignment.alignment_table`), if any.
+        alignment: Rows of the table that ``metaxcr adapters align RUN`` leaves, if it was called.
     """
 
     events: list[Record]

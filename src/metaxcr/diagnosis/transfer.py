@@ -10,7 +10,39 @@ from metaxcr.diagnosis.thresholds import BY_HEART, END, LEVEL, WEAK_ALIGNMENT
 
 
 def weak_alignment(evidence: Evidence) -> list[Finding]:
-    """Languages whose sentences do not find their translations, by the training's own contrastive loss."""
+    """Languages whose sentences do not find their translations.
+
+    Measured on held-out sentences where ``metaxcr adapters align`` has left its table, else seen from the
+    training's own contrastive loss.
+    """
+    seen = _measured(evidence) if evidence.alignment else _trained(evidence)
+    if seen is None:
+        return []
+    named, numbers = seen
+    says = f"{named}: what is learned in English hardly reaches {'it' if len(numbers) == 1 else 'them'}."
+    settings = ("ctml.alignment", "target.parallel", "adapters.language")
+    change = (
+        "Raise ctml.alignment or ctml.steps, give more parallel text (target.parallel), or language adapters "
+        "(adapters.language)."
+    )
+    return [Finding("weak-alignment", "problem", says, change, settings, numbers)]
+
+
+def _measured(evidence: Evidence) -> tuple[str, Record] | None:
+    """Weak languages by retrieval after the last layer, with as many of the adapters as were measured."""
+    from metaxcr.evaluation.alignment import weak_languages  # here, because it needs torch
+
+    stack = evidence.alignment[-1]["stack"]
+    weak = weak_languages([row for row in evidence.alignment if row["stack"] == stack])
+    if not weak:
+        return None
+    shares = ", ".join(f"{row['language']} {100 * row['retrieval']:.0f} %" for row in weak)
+    named = f"Few sentences find their English translation among {weak[0]['n']} ({stack}): {shares}"
+    return named, {row["language"]: {key: row[key] for key in ("retrieval", "ci95", "stack")} for row in weak}
+
+
+def _trained(evidence: Evidence) -> tuple[str, Record] | None:
+    """Weak languages by the contrastive loss at the end of CTML and CLML."""
     losses: dict[str, list[float]] = defaultdict(list)
     events = [e for e in evidence.stage("ctml", "clml") if "alignment_loss" in e]
     for stage in ("ctml", "clml"):
@@ -22,20 +54,13 @@ def weak_alignment(evidence: Evidence) -> list[Finding]:
     found = {x: mean_interval(values, LEVEL / len(enough)) for x, values in enough.items()}
     weak = {x: found[x] for x in sorted(found, key=lambda x: -found[x].mean) if found[x].low > WEAK_ALIGNMENT}
     if not weak:
-        return []
+        return None
     named = ", ".join(f"{x} {interval.mean:.2f}" for x, interval in weak.items())
     says = (
         f"Sentences and their English translations are far apart in {named} (contrastive loss at the end of "
-        "training; 1.0 is guessing, 0 is perfect): what is learned in English hardly reaches "
-        f"{'that language' if len(weak) == 1 else 'those languages'}."
+        "training; 1.0 is guessing, 0 is perfect)"
     )
-    settings = ("ctml.alignment", "target.parallel", "adapters.language")
-    change = (
-        "Raise ctml.alignment or ctml.steps, give more parallel text (target.parallel), or language adapters "
-        "(adapters.language)."
-    )
-    numbers = {language: interval._asdict() for language, interval in weak.items()}
-    return [Finding("weak-alignment", "problem", says, change, settings, numbers)]
+    return says, {language: interval._asdict() for language, interval in weak.items()}
 
 
 def overfitted_shots(evidence: Evidence) -> list[Finding]:

@@ -23,6 +23,7 @@ _CONSEQUENCE = {
     "events.jsonl": "there are no learning curves and no sampler figures",
     "costs.json": "there are no costs",
     "results.json": "the run has not reached the end of its evaluation, so there are no accuracies",
+    "alignment.json": "the measured alignment of the languages cannot be used",
     "shots/": "the ids of the labelled examples cannot be shown",
 }
 
@@ -40,6 +41,7 @@ class RunFolder:
         costs: Seconds, token-passes and memory per stage.
         results: Contents of ``results.json``.
         shots: One record per target task and seed: ``task, k, seed, ids``.
+        alignment: Rows that ``metaxcr adapters align`` left; empty where it was not called.
         missing: Sentences on what could not be read.
     """
 
@@ -51,6 +53,7 @@ class RunFolder:
     costs: Record = field(default_factory=dict)
     results: Record = field(default_factory=dict)
     shots: list[Record] = field(default_factory=list)
+    alignment: list[Record] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     def stage(self, *names: str) -> list[Record]:
@@ -60,7 +63,7 @@ class RunFolder:
     @property
     def evidence(self) -> Evidence:
         """What the rules of the diagnosis look at."""
-        return Evidence(self.events, self.config, self.results)
+        return Evidence(self.events, self.config, self.results, self.alignment)
 
     @property
     def target(self) -> str:
@@ -120,8 +123,16 @@ def read_run(run_dir: Path) -> RunFolder:
         costs=_json(run_dir, "costs.json", missing),
         results=_json(run_dir, "results.json", missing),
         shots=_shots(run_dir, missing) if _with_shots(config) else [],
+        alignment=_alignment(run_dir, missing),
         missing=missing,
     )
+
+
+def _alignment(run_dir: Path, missing: list[str]) -> list[Record]:
+    """Rows of alignment.json, which need not be there."""
+    if not (run_dir / "alignment.json").exists():
+        return []
+    return records(_json(run_dir, "alignment.json", missing).get("rows"))
 
 
 def _text(run_dir: Path, name: str, missing: list[str]) -> str:
