@@ -1,7 +1,5 @@
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,93 +8,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from metaxcr.adaptation.curricula import Draw, English, cross_lingual, cross_task
-from metaxcr.config import Clml, Ctml, Meta
-from metaxcr.encoders.base import Text
+from metaxcr.adaptation.curricula import Draw, English, cross_lingual
+from metaxcr.config import Clml
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.meta.diverged import Diverged
-from metaxcr.meta.learners import LEARNERS, Adapted, make_learner
-from metaxcr.meta.optim import Adam, schedule
-from metaxcr.meta.training import (
-    Curriculum,
-    MetaState,
-    losses_of,
-    meta_step,
-    meta_train,
-    outer_update,
-    start,
-)
-from metaxcr.sampling import Feedback, Reinforce, Sampler, Uniform
+from metaxcr.meta.episode import Curriculum, losses_of
+from metaxcr.meta.learners import LEARNERS, make_learner
+from metaxcr.meta.state import MetaState, start
+from metaxcr.meta.training import meta_step, meta_train
+from metaxcr.sampling import Feedback, Reinforce, Uniform
 from metaxcr.scoring.batch import Batch, TaskData
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks.seeding import rng
 
-FIXED_ORDER = {"mmt", "sequential"}  # learners that do not ask the sampler
-SETTINGS = Ctml(steps=10, support=4, query=4, reward=6, outer_rate=0.01)
-
-
-@dataclass(frozen=True)
-class World:
-    """A model and episodes to train it on."""
-
-    model: ChoiceModel
-    curriculum: Callable[[Meta, int], Curriculum]
-    sampler: Sampler
-
-    def begin(self, seed: int = 0, settings: Meta = SETTINGS) -> MetaState:
-        return start(self.model.params(), self.sampler.init(seed), settings)
-
-    def adapt(self, settings: Meta, step: int, source: int) -> Adapted:
-        """What the learner makes of an episode, from the very first parameters."""
-        begin = start(self.model.params(), {}, settings)
-        episode = self.curriculum(settings, 0).episode(step, source)
-        losses = losses_of(self.model, episode, settings.alignment)
-        return make_learner(settings).adapt(losses, begin.phi, begin.own)
-
-    def steps(
-        self, settings: Meta = SETTINGS, seed: int = 0, state: MetaState | None = None
-    ) -> Iterator[tuple[MetaState, dict[str, Any]]]:
-        curriculum = self.curriculum(settings, seed)
-        begin = state or self.begin(seed, settings)
-        return meta_train(self.model, curriculum, self.sampler, settings, begin, seed, "ctml")
-
-    def run(self, settings: Meta = SETTINGS, seed: int = 0, state: MetaState | None = None) -> MetaState:
-        *_, (end, _) = self.steps(settings, seed, state)
-        return end
-
-
-@pytest.fixture
-def english(toy_task: Callable[..., TaskData]) -> English:
-    sources = {name: toy_task(name, choices=(n,)) for name, n in (("one", 2), ("two", 3), ("three", 5))}
-    return English(sources, toy_task("query"), toy_task("reward"), "one")
-
-
-@pytest.fixture
-def parallel(toy_store: TrunkStore) -> dict[str, list[int]]:
-    return {lang: toy_store.ensure([Text(f"{lang} line {n}") for n in range(9)]) for lang in ("en", "sw")}
-
-
-@pytest.fixture
-def make_world(
-    english: English,
-    parallel: dict[str, list[int]],
-    toy_store: TrunkStore,
-    toy_model: Callable[..., ChoiceModel],
-) -> Callable[..., World]:
-    def build(sampler: Sampler | None = None, **model: Any) -> World:
-        def curriculum(settings: Meta, seed: int) -> Curriculum:
-            assert isinstance(settings, Ctml)
-            return cross_task(english, parallel, settings, Draw(toy_store, seed, "ctml"))
-
-        return World(toy_model(**model), curriculum, sampler or Reinforce(3, hidden=4, window=3))
-
-    return build
-
-
-def same_bytes(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(
-        one[n].numpy().tobytes() == other[n].numpy().tobytes() for n in one
-    )
+from .world import FIXED_ORDER, SETTINGS, World, same_bytes
 
 
 def test_the_loss_falls(make_world: Callable[..., World]) -> None:
@@ -162,33 +87,6 @@ def test_a_step_leaves_the_state_alone(make_world: Callable[..., World]) -> None
     assert same_bytes(state.tensors(), before)
 
 
-@pytest.mark.parametrize("learner", sorted(LEARNERS))
-def test_every_learner_resumes_to_the_byte_also_between_two_outer_steps(
-    make_world: Callable[..., World], tmp_path: Path, learner: str
-) -> None:
-    world = make_world()
-    update = {"learner": learner, "tasks_per_step": 3, "steps": 7, "average": 0.5}
-    settings = SETTINGS.model_copy(update=update)
-    whole = [(state.tensors(), event) for state, event in world.steps(settings)]
-    for done in (1, 3, 5):
-        path = tmp_path / f"{done}.safetensors"
-        save_file(whole[done - 1][0], path)
-        rest = list(world.steps(settings, state=MetaState.from_tensors(done, load_file(path))))
-        assert same_bytes(rest[-1][0].tensors(), whole[-1][0])
-        assert [event for _, event in rest] == [event for _, event in whole[done:]]
-
-
-def test_meta_sgd_s_rates_are_learned_saved_and_no_part_of_phi(make_world: Callable[..., World]) -> None:
-    settings = SETTINGS.model_copy(update={"learner": "meta-sgd", "own_rate": 0.05})
-    world = make_world()
-    begin, end = world.begin(0, settings), world.run(settings)
-    assert end.phi.keys() == begin.phi.keys() == begin.own.keys()
-    assert all(torch.equal(c, torch.ones_like(c)) for c in begin.own.values())
-    moved = torch.cat([(end.own[n] - 1).abs().reshape(-1) for n in end.own])
-    assert 0.05 < float(moved.max()) < 0.5, "a few of Adam's steps of at most 0.05"
-    assert any(key.startswith("own/") for key in end.tensors())
-
-
 @pytest.mark.parametrize("kind", ["reinforce", "uniform"])
 def test_resuming_at_any_step_gives_the_same_bytes(
     make_world: Callable[..., World], tmp_path: Path, kind: str
@@ -205,14 +103,6 @@ def test_resuming_at_any_step_gives_the_same_bytes(
         end = rest[-1][0] if rest else resumed
         assert same_bytes(end.tensors(), whole), f"resumed after step {state.step}"
         assert [json.dumps(event) for _, event in rest] == events[state.step :]
-
-
-def test_the_state_before_the_first_step_can_be_saved(
-    make_world: Callable[..., World], tmp_path: Path
-) -> None:
-    begin = make_world().begin()
-    save_file(begin.tensors(), tmp_path / "begin.safetensors")
-    assert same_bytes(load_file(tmp_path / "begin.safetensors"), begin.tensors())
 
 
 def test_a_seed_decides_everything(make_world: Callable[..., World]) -> None:
@@ -243,48 +133,6 @@ def test_sources_are_drawn_with_the_sampler_s_probabilities(make_world: Callable
     assert all(event["reward"] is None for event in events)
 
 
-@pytest.mark.parametrize("learner", sorted(LEARNERS))
-@pytest.mark.parametrize(("inner_steps", "alignment", "rewarded"), [(1, 0.0, True), (3, 0.2, False)])
-def test_token_passes_are_counted(
-    make_world: Callable[..., World], learner: str, inner_steps: int, alignment: float, rewarded: bool
-) -> None:
-    world = make_world(None if rewarded else Uniform(3))
-    update = {"learner": learner, "inner_steps": inner_steps, "alignment": alignment, "pairs": 3, "steps": 2}
-    settings = SETTINGS.model_copy(update={**update, "health_every": 2})
-    curriculum = world.curriculum(settings, 0)
-    for step, (_, event) in enumerate(world.steps(settings)):
-        source = curriculum.sources.index(event["source"])
-        episode, per_token = curriculum.episode(step, source), world.adapt(settings, step, source).passes
-        batches = {"support": episode.support, "query": episode.query}
-        if episode.target:
-            batches |= dict(zip(("target_support", "target_query"), episode.target, strict=True))
-        expected = {part: n * batches[part].tokens for part, n in per_token.items()}
-        if alignment:
-            assert episode.parallel is not None
-            expected["alignment"] = 3 * sum(int(trunk.lengths.sum()) for trunk, _ in episode.parallel)
-        if rewarded and learner not in FIXED_ORDER:
-            expected["reward"] = 2 * curriculum.reward_batch(step).tokens
-        if step == 0:
-            expected["health"] = episode.support.tokens
-        assert event["passes"] == expected
-        assert event["token_passes"] == sum(expected.values())
-
-
-def test_alignment_enters_the_outer_objective_alone(make_world: Callable[..., World]) -> None:
-    world = make_world(Uniform(3))
-    with_weight = SETTINGS.model_copy(update={"alignment": 0.5, "pairs": 4, "steps": 1})
-    (plain, one), (aligned, two) = (next(world.steps(s)) for s in (SETTINGS, with_weight))
-    episode = world.curriculum(with_weight, 0).episode(0, ["one", "two", "three"].index(two["source"]))
-    adapted = make_learner(SETTINGS).adapt(losses_of(world.model, episode, 0.0), world.begin().phi, {})
-
-    assert one["support_loss"] == two["support_loss"]
-    name = "m.adapted.task.2.up.weight"
-    assert not torch.allclose(plain.adam[name], aligned.adam[name])
-    assert episode.parallel is not None
-    alignment = float(world.model.alignment(adapted.phi, episode.parallel))
-    assert two["query_loss"] == pytest.approx((one["query_loss"] + 0.5 * alignment) / 1.5, abs=1e-5)
-
-
 def test_an_episode_without_a_sampled_source_neither_pays_nor_moves_the_sampler(
     english: English,
     toy_store: TrunkStore,
@@ -308,35 +156,6 @@ def test_an_episode_without_a_sampled_source_neither_pays_nor_moves_the_sampler(
 
 def test_without_steps_there_is_nothing_to_yield(make_world: Callable[..., World]) -> None:
     assert list(make_world().steps(SETTINGS.model_copy(update={"steps": 0}))) == []
-
-
-def test_without_parallel_text_the_alignment_weight_changes_nothing(make_world: Callable[..., World]) -> None:
-    world = make_world(Uniform(3))
-    curriculum = world.curriculum(SETTINGS, 0)
-    bare = replace(curriculum, episode=lambda t, i: replace(curriculum.episode(t, i), parallel=None))
-    settings = SETTINGS.model_copy(update={"alignment": 0.5})
-    weighted, _ = meta_step(world.model, bare, world.sampler, settings, world.begin(), 0, "ctml")
-    plain, _ = meta_step(world.model, bare, world.sampler, SETTINGS, world.begin(), 0, "ctml")
-    assert same_bytes(weighted.phi, plain.phi)
-
-
-def test_the_mean_of_several_directions_makes_one_outer_step(make_world: Callable[..., World]) -> None:
-    settings = SETTINGS.model_copy(update={"steps": 5, "tasks_per_step": 2, "outer_rate": 0.1})
-    world = make_world(Uniform(3))
-    begin = world.begin(0, settings)
-    states, directions = [begin], []
-    for step, (state, event) in enumerate(world.steps(settings)):
-        source = world.curriculum(settings, 0).sources.index(event["source"])
-        episode = world.curriculum(settings, 0).episode(step, source)
-        losses = losses_of(world.model, episode, 0.0)
-        directions.append(make_learner(settings).adapt(losses, states[-1].phi, {}).direction)
-        states.append(state)
-    assert [same_bytes(a.phi, b.phi) for a, b in pairwise(states)] == [True, False, True, False, False]
-    phi, moments = begin.phi, begin.adam
-    for step, batch in ((1, directions[:2]), (3, directions[2:4]), (4, directions[4:])):
-        mean = {n: torch.stack([d[n] for d in batch]).mean(0) for n in phi}
-        phi, moments = Adam().update(mean, moments, phi, 0.1 * schedule(step, 5, settings.warmup))
-    assert all(torch.allclose(states[-1].phi[n], phi[n], atol=1e-6) for n in phi)
 
 
 def test_the_support_loss_after_the_inner_loop_is_looked_at_now_and_then(
@@ -393,11 +212,3 @@ def test_a_number_that_is_not_finite_stops_before_the_state_is_replaced(
 def next_source(world: World, state: MetaState, curriculum: Curriculum) -> int:
     probabilities = world.sampler.probabilities(state.sampler)
     return int(rng(0, "ctml/source", state.step).choice(len(probabilities), p=probabilities))
-
-
-def test_a_direction_that_is_not_finite_stops(make_world: Callable[..., World]) -> None:
-    state = make_world().begin()
-    direction = {n: torch.full_like(p, float("nan")) for n, p in state.phi.items()}
-    adapted = Adapted(direction, state.phi, [1.0], 1.0, {})
-    with pytest.raises(Diverged, match="direction"):
-        outer_update(state, adapted, SETTINGS)

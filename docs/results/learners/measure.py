@@ -27,8 +27,8 @@ from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.experiments.prepare import prepare, read_data
 from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.run import trunk_folder
+from metaxcr.meta.episode import losses_of, token_passes
 from metaxcr.meta.learners import make_learner
-from metaxcr.meta.training import losses_of, token_passes
 from metaxcr.scoring.build import DTYPES, build_model
 
 BATCHED = {"tasks_per_step": 2}

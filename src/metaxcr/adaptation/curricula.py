@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from metaxcr.adaptation.draw import Draw, English, halves
 from metaxcr.config import Clml, Ctml, Meta
 from metaxcr.errors import UserError
+from metaxcr.meta.episode import Curriculum, Episode
 from metaxcr.meta.learners import make_learner
-from metaxcr.meta.training import Curriculum, Episode
 from metaxcr.scoring.batch import Batch, Parallel, TaskData
 
 Texts = Mapping[str, Sequence[int]]  # language -> numbers of its sentences in the trunk store, aligned

@@ -1,115 +1,19 @@
 """The meta-training loop: sample a source, adapt on its support, learn from the query, pay the sampler."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from metaxcr.config import Meta
 from metaxcr.meta.diverged import require_finite
-from metaxcr.meta.inner import Objective, Params
-from metaxcr.meta.learners import Adapted, Losses, make_learner
-from metaxcr.meta.optim import Adam, Averager, schedule
+from metaxcr.meta.episode import Clock, Curriculum, evaluate, losses_of, token_passes
+from metaxcr.meta.inner import Params
+from metaxcr.meta.learners import make_learner
+from metaxcr.meta.state import MetaState, State, outer_update
 from metaxcr.sampling.base import Feedback, Sampler
 from metaxcr.sampling.rewards import Pay
-from metaxcr.scoring.batch import Batch, Parallel
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks.seeding import rng
-
-State = dict[str, Tensor]
-Clock = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Episode:
-    """What one inner/outer update learns from.
-
-    Attributes:
-        support: B_s.
-        query: B_q.
-        parallel: Parallel sentences for the alignment term, or None.
-        about: What the events file says about the episode.
-        target: Two batches of target-task data that share no question, for learners that want them.
-    """
-
-    support: Batch
-    query: Batch
-    parallel: Parallel | None = None
-    about: dict[str, Any] = field(default_factory=dict)
-    target: tuple[Batch, Batch] | None = None
-
-
-@dataclass(frozen=True)
-class Curriculum:
-    """Where episodes come from. Draws depend on the seed, the purpose and the step alone.
-
-    Attributes:
-        sources: Names of the source tasks that the sampler chooses from.
-        uses_source: Whether the episode of a step takes its support from a sampled source at all.
-        episode: (step, source) -> the episode.
-        reward_batch: step -> B_T.
-    """
-
-    sources: list[str]
-    uses_source: Callable[[int], bool]
-    episode: Callable[[int, int], Episode]
-    reward_batch: Callable[[int], Batch]
-
-
-@dataclass(frozen=True)
-class MetaState:
-    """Everything the loop remembers between two episodes.
-
-    Attributes:
-        step: Episodes done.
-        phi: Task adapter and scorer.
-        adam: Of the outer optimiser for phi.
-        average: Of the last part of training.
-        sampler: Of the sampler.
-        own: The learner's own meta-parameters (Meta-SGD's rates); no part of the result.
-        own_adam: Of the outer optimiser for them.
-        gathered: Sum of the directions since the last outer update, of ``phi`` and ``own`` by prefix.
-        reward: The last look at target data, where it serves several steps.
-    """
-
-    step: int
-    phi: Params
-    adam: State
-    average: State
-    sampler: State
-    own: Params = field(default_factory=dict)
-    own_adam: State = field(default_factory=dict)
-    gathered: Params = field(default_factory=dict)
-    reward: State = field(default_factory=dict)
-
-    def tensors(self) -> State:
-        """Flatten for a checkpoint (the step is kept beside it)."""
-        return {f"{part}/{name}": t for part in PARTS for name, t in getattr(self, part).items()}
-
-    @staticmethod
-    def from_tensors(step: int, tensors: State) -> "MetaState":
-        """The inverse of :meth:`tensors`.
-
-        Tensors are copied: one that is mapped from a file need not be aligned in memory, and then the last
-        bits of what is computed from it may differ.
-        """
-        parts: dict[str, State] = {part: {} for part in PARTS}
-        for key, tensor in tensors.items():
-            part, _, name = key.partition("/")
-            parts[part][name] = tensor.clone()
-        return MetaState(step, **parts)
-
-
-PARTS = [f.name for f in fields(MetaState) if f.name != "step"]
-
-
-def start(phi: Params, sampler_state: State, settings: Meta) -> MetaState:
-    """The state before the first step."""
-    own = make_learner(settings).init(phi)
-    adam, own_adam = (Adam().init(params) if params else {} for params in (phi, own))
-    return MetaState(0, phi, adam, Averager.init(), sampler_state, own, own_adam)
 
 
 def meta_train(
@@ -243,87 +147,3 @@ def measure_rewards(
         model, lambda: curriculum.reward_batch(t), state.phi, candidates, state.reward, t, settings.steps / 2
     )
     return rewards, {"reward": scored} | ({"reward_support": passes} if passes else {}), look
-
-
-def outer_update(state: MetaState, adapted: Adapted, settings: Meta) -> MetaState:
-    """Gather a direction; every ``tasks_per_step`` episodes, and at the end, move phi along their mean."""
-    t, size = state.step, settings.tasks_per_step
-    require_finite(t, {"direction": [*adapted.direction.values(), *adapted.own.values()]})
-    parts = {"phi": adapted.direction, "own": adapted.own}
-    new = {f"{part}/{n}": g for part, direction in parts.items() for n, g in direction.items()}
-    gathered = {n: g + state.gathered[n] if state.gathered else g for n, g in new.items()}
-    phi, moments, own, own_moments = state.phi, state.adam, state.own, state.own_adam
-    if (t + 1) % size == 0 or t + 1 == settings.steps:
-        adam, share, count = Adam(), schedule(t, settings.steps, settings.warmup), t % size + 1
-        mean = {n: g / count for n, g in gathered.items()}
-        phi, moments = adam.update(_part(mean, "phi/"), moments, phi, settings.outer_rate * share)
-        if own:
-            own, own_moments = adam.update(_part(mean, "own/"), own_moments, own, settings.own_rate * share)
-        require_finite(t, {"phi": list(phi.values())})
-        gathered = {}
-    average = Averager(settings.steps, settings.average).update(state.average, phi, t)
-    state = replace(state, step=t + 1, phi=phi, adam=moments, average=average, gathered=gathered)
-    return replace(state, own=own, own_adam=own_moments)
-
-
-def losses_of(
-    model: ChoiceModel,
-    episode: Episode,
-    weight: float,
-    clock: Clock = lambda part: None,
-    aligned: dict[str, float | str] | None = None,
-) -> Losses:
-    """An episode's losses as functions of phi.
-
-    L(B_q; .): where the episode has parallel sentences, its weighted mean with the alignment term.
-
-    Args:
-        model: Scores batches.
-        episode: Its batches.
-        weight: Of the alignment term.
-        clock: As for :func:`meta_train`.
-        aligned: Takes the alignment term alone, as last computed, and its language, for the events file.
-    """
-
-    def support(phi: Params) -> Tensor:
-        clock("support")
-        return model.loss(phi, episode.support)
-
-    def query(phi: Params) -> Tensor:
-        clock("query")
-        loss = model.loss(phi, episode.query.mixed)  # with one adapter a source, queries teach their mixture
-        if episode.parallel is None or not weight:
-            return loss
-        term = model.alignment(phi, episode.parallel)
-        if aligned is not None:
-            aligned["alignment_loss"] = float(term.detach())
-            aligned["alignment_language"] = episode.parallel[1][1]
-        return (loss + weight * term) / (1 + weight)
-
-    target: tuple[Objective, Objective] | None = None
-    if episode.target is not None:
-        one, other = episode.target
-        target = lambda phi: model.loss(phi, one), lambda phi: model.loss(phi, other)
-    return Losses(support, query, target)
-
-
-@torch.no_grad()
-def evaluate(objective: Objective, phi: Params) -> float:
-    """A loss as a number."""
-    return float(objective(phi))
-
-
-def token_passes(episode: Episode, adapted: Adapted) -> dict[str, int]:
-    """Cost of what a learner did, part by part: a token's forward pass counts 1, its backward pass 2."""
-    tokens = {"support": episode.support.tokens, "query": episode.query.tokens}
-    if episode.target is not None:
-        tokens |= {"target_support": episode.target[0].tokens, "target_query": episode.target[1].tokens}
-    passes = {part: n * tokens[part] for part, n in adapted.passes.items()}
-    if episode.parallel is not None:
-        sentences = sum(len(trunk.hidden) for trunk, _ in episode.parallel)
-        passes["alignment"] = adapted.passes["query"] * sentences
-    return passes
-
-
-def _part(tensors: Params, prefix: str) -> Params:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -20,8 +20,10 @@ from metaxcr.experiments.prepare import Material
 from metaxcr.experiments.progress import Progress
 from metaxcr.files import disk_error
 from metaxcr.meta.diverged import Diverged
+from metaxcr.meta.episode import Curriculum
 from metaxcr.meta.inner import Params
-from metaxcr.meta.training import Curriculum, MetaState, meta_train, start
+from metaxcr.meta.state import MetaState, start
+from metaxcr.meta.training import meta_train
 from metaxcr.sampling import Sampler, State, make_sampler
 from metaxcr.sampling.rewards import Pay
 from metaxcr.scoring.batch import TaskData

@@ -7,7 +7,7 @@ from metaxcr.adaptation.draw import Draw
 from metaxcr.experiments.stages.context import RunContext
 from metaxcr.meta.inner import Params
 from metaxcr.meta.optim import Averager
-from metaxcr.meta.training import start
+from metaxcr.meta.state import start
 from metaxcr.scoring.build import build_model
 from metaxcr.tasks.seeding import derive
 

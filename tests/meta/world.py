@@ -1,0 +1,54 @@
+"""A small model with episodes to train it on."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from metaxcr.config import Ctml, Meta
+from metaxcr.meta.episode import Curriculum, losses_of
+from metaxcr.meta.learners import Adapted, make_learner
+from metaxcr.meta.state import MetaState, start
+from metaxcr.meta.training import meta_train
+from metaxcr.sampling import Sampler
+from metaxcr.scoring.model import ChoiceModel
+
+FIXED_ORDER = {"mmt", "sequential"}  # learners that do not ask the sampler
+SETTINGS = Ctml(steps=10, support=4, query=4, reward=6, outer_rate=0.01)
+
+
+@dataclass(frozen=True)
+class World:
+    """A model and episodes to train it on."""
+
+    model: ChoiceModel
+    curriculum: Callable[[Meta, int], Curriculum]
+    sampler: Sampler
+
+    def begin(self, seed: int = 0, settings: Meta = SETTINGS) -> MetaState:
+        return start(self.model.params(), self.sampler.init(seed), settings)
+
+    def adapt(self, settings: Meta, step: int, source: int) -> Adapted:
+        """What the learner makes of an episode, from the very first parameters."""
+        begin = start(self.model.params(), {}, settings)
+        episode = self.curriculum(settings, 0).episode(step, source)
+        losses = losses_of(self.model, episode, settings.alignment)
+        return make_learner(settings).adapt(losses, begin.phi, begin.own)
+
+    def steps(
+        self, settings: Meta = SETTINGS, seed: int = 0, state: MetaState | None = None
+    ) -> Iterator[tuple[MetaState, dict[str, Any]]]:
+        curriculum = self.curriculum(settings, seed)
+        begin = state or self.begin(seed, settings)
+        return meta_train(self.model, curriculum, self.sampler, settings, begin, seed, "ctml")
+
+    def run(self, settings: Meta = SETTINGS, seed: int = 0, state: MetaState | None = None) -> MetaState:
+        *_, (end, _) = self.steps(settings, seed, state)
+        return end
+
+
+def same_bytes(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        one[n].numpy().tobytes() == other[n].numpy().tobytes() for n in one
+    )
