@@ -1,5 +1,6 @@
 """What a run depended on besides its settings, and what it cost."""
 
+import copy
 import os
 import platform
 import resource
@@ -73,7 +74,9 @@ class Costs:
     """
 
     def __init__(self, before: dict[str, Any]) -> None:
-        self._stages: dict[str, dict[str, Any]] = {s["stage"]: dict(s) for s in before.get("stages", [])}
+        self._stages: dict[str, dict[str, Any]] = {
+            s["stage"]: copy.deepcopy(s) for s in before.get("stages", [])
+        }
         self._trunk = before.get("trunk", {})
 
     @contextmanager

@@ -1,0 +1,86 @@
+"""How well rewards tell sources apart along a uniform CTML run with poison; writes signal.json.
+
+python docs/results/samplers/signal.py docs/results/samplers/poison.yaml DATA
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from metaxcr.adaptation import cross_task
+from metaxcr.adaptation.draw import Draw
+from metaxcr.config_io import load_config
+from metaxcr.encoders import TrunkStore, load_encoder
+from metaxcr.experiments.prepare import prepare, read_data
+from metaxcr.experiments.progress import Progress
+from metaxcr.experiments.run import trunk_folder
+from metaxcr.meta.inner import Params, value_and_grad
+from metaxcr.meta.training import meta_train, start
+from metaxcr.sampling import Uniform
+from metaxcr.scoring.batch import make_batch
+from metaxcr.scoring.build import DTYPES, build_model
+from metaxcr.scoring.loss import choice_loss
+
+STEPS, BATCHES, SEED = (0, 8, 30, 80, 140), 5, 100
+
+
+def cosine(one: Params, other: Params, names: list[str]) -> float:
+    """Of the named tensors as one vector."""
+    a, b = (torch.cat([p[n].double().flatten() for n in names]) for p in (one, other))
+    return float(a @ b / (a.norm() * b.norm()))
+
+
+def summarise(cosines: np.ndarray) -> dict:
+    """(sources, batches) -> spread between sources over noise within, and z-scores of the means."""
+    mean, noise = cosines.mean(1), np.sqrt(cosines.var(1, ddof=1).mean())
+    z = (mean - mean.mean()) / noise
+    return {"spread": round(float(mean.std() / noise), 2), "z": [round(float(v), 1) for v in z]}
+
+
+def main() -> None:
+    """Train, stop at STEPS, compare."""
+    config, progress = load_config(sys.argv[1]), Progress(Console(quiet=True), quiet=True)
+    encoder = load_encoder(config.encoder.name)
+    model = build_model(config, encoder, 0)
+    store = TrunkStore(encoder, model.adapted.start, DTYPES[config.encoder.dtype], trunk_folder())
+    material = prepare(config, read_data(config, Path(sys.argv[2])), store, progress)
+    settings = config.ctml.model_copy(update={"alignment": 0.0})
+    curriculum = cross_task(material.english, {}, settings, Draw(store, SEED, "ctml"))
+    names, paying = curriculum.sources, material.english.reward
+    target = make_batch(paying, range(len(paying)), store)
+    losses = {
+        "choices": lambda p: choice_loss(model.score(p, target), target.questions),
+        "training": lambda p: model.loss(p, target),
+    }
+
+    def look(step: int, phi: Params) -> list[dict]:
+        adapters = [n for n in phi if n != "scorer"]
+        parts = {"all": list(phi), "adapters": adapters}
+        gradients = {name: value_and_grad(loss, phi)[1] for name, loss in losses.items()}
+        found = {(loss, part): np.zeros((len(names), BATCHES)) for loss in losses for part in parts}
+        for i in range(len(names)):
+            for b in range(BATCHES):
+                support = curriculum.episode(20_000 + 100 * step + b, i).support
+                _, gradient = value_and_grad(lambda p, s=support: model.loss(p, s), phi)
+                for loss, part in found:
+                    found[loss, part][i, b] = cosine(gradient, gradients[loss], parts[part])
+        return [{"step": step, "loss": x, "tensors": y, **summarise(c)} for (x, y), c in found.items()]
+
+    sampler = Uniform(len(names))
+    begin = start(model.params(), sampler.init(0), settings)
+    rows = look(0, begin.phi)
+    for state, _ in meta_train(model, curriculum, sampler, settings, begin, SEED, "ctml"):
+        if state.step in STEPS:
+            rows += look(state.step, state.phi)
+        if state.step == max(STEPS):
+            break
+    result = {"sources": names, "batches": BATCHES, "seed": SEED, "rows": rows}
+    (Path(__file__).parent / "signal.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
