@@ -99,7 +99,7 @@ def draw(drawn: dict, out: Path) -> None:
             half = stats.t.ppf(0.975, len(lines) - 1) * lines.std(0, ddof=1) / len(lines) ** 0.5
             axis.plot(mean, label=name, lw=2 if name == "reinforce" else 1.2)
             axis.fill_between(range(len(mean)), mean - half, mean + half, alpha=0.2, lw=0)
-        axis.set_title(f"{law}: {LAWS[law]}", fontsize=9)
+        axis.set_title(f"{law}:\n{LAWS[law]}", fontsize=8)
         axis.set_ylabel(what.get(law, "probability of source 0"), fontsize=8)
         axis.set_ylim(0, 1 if law != "one harms" else 0.32)
     axes[0, 1].axvline(250, color="grey", lw=0.8, ls=":")

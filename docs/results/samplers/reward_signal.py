@@ -1,6 +1,6 @@
-"""How well rewards tell sources apart along a uniform CTML run with poison; writes signal.json.
+"""How well rewards tell sources apart along a uniform CTML run with poison; writes reward_signal.json.
 
-python docs/results/samplers/signal.py docs/results/samplers/poison.yaml DATA
+python docs/results/samplers/reward_signal.py docs/results/samplers/poison.yaml DATA
 """
 
 import json
@@ -79,7 +79,7 @@ def main() -> None:
         if state.step == max(STEPS):
             break
     result = {"sources": names, "batches": BATCHES, "seed": SEED, "rows": rows}
-    (Path(__file__).parent / "signal.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+    (Path(__file__).parent / "reward_signal.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
