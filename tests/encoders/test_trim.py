@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from metaxcr.encoders.base import FrozenEncoder, Text
 from metaxcr.encoders.load import load_encoder
+from metaxcr.encoders.shapes import shape
 from metaxcr.encoders.trim import trim_encoder
 from metaxcr.errors import UserError
 from metaxcr.tasks.gather import gather
@@ -119,6 +120,8 @@ def test_the_embedded_encoder(embedded_encoder: FrozenEncoder, tmp_path: Path) -
     assert torch.equal(vectors(small, pairs), vectors(embedded_encoder, pairs))
     assert trimmed.rows[0] == 250_037
     assert 13_000 < trimmed.rows[1] < 14_000  # nearly all are the pieces of one character
+    assert trimmed.parameters[0] - trimmed.parameters[1] == 384 * (trimmed.rows[0] - trimmed.rows[1])
+    assert shape(str(tmp_path / "small")).parameters == small.parameters
     mask = small.tokenizer.mask_id
     assert torch.equal(small.word_embeddings[mask], embedded_encoder.word_embeddings[250_001])
     again = trim_encoder(str(tmp_path / "small"), texts, tmp_path / "again")
@@ -136,7 +139,7 @@ def test_the_embedded_encoder_for_xcopa(
     """Sentence vectors of all eleven languages are the same, bit by bit."""
     texts = [text for g in gather(["xcopa"], [], root=data_root) for text in g.texts]
     trimmed = trim_encoder("embedded", texts, tmp_path / "small")
-    assert trimmed.rows[1] < 0.12 * trimmed.rows[0]
+    assert trimmed.rows[1] < 0.15 * trimmed.rows[0]
     small = load_encoder(str(tmp_path / "small"))
     some = [Text(text) for text in texts[::120]]
     assert torch.equal(vectors(small, some), vectors(embedded_encoder, some))

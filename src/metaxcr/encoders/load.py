@@ -170,6 +170,7 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
         return wrap(name, model, hashing, prefix=prefix, fingerprint=fingerprint)
     if embedded.stored(Path(name)):
         model, _ = read_encoder(name, None, with_tokenizer=False)
+        model.pooler = None  # random, as the file has none
         trimmed = embedded.trimmed_tokenizer(Path(name))
         fingerprint = _checksum(model, trimmed.fingerprint)
         return wrap(name, model, trimmed, prefix=prefix, fingerprint=fingerprint)

@@ -156,9 +156,10 @@ def shape(name: str, revision: str | None = None) -> Shape:
     elif encoder is not None and not Path(name).is_dir():
         config, pooler = build_config(encoder.config), encoder.pooler
     else:
+        from metaxcr.encoders.embedded import stored
         from metaxcr.encoders.pretrained import read_config
 
-        config, pooler = read_config(name, revision), True
+        config, pooler = read_config(name, revision), not stored(Path(name))
     with torch.device("meta"):
         model = AutoModel.from_config(config, **({} if pooler else {"add_pooling_layer": False}))
     return Shape(
