@@ -56,6 +56,16 @@ def total_labels(results: dict[str, Any], regime: str) -> dict[tuple[str, str], 
     return {(r["lang"], r["method"]): (r["k"], r["total_labels"]) for r in rows}
 
 
+def published(out: Path, language: str) -> str:
+    """Name of the parameters that users get for a language."""
+    scorer = load_file(out / "adapters" / f"target.starter_target.{language}" / "scorer.safetensors")[
+        "scorer"
+    ]
+    states = {p.name.split(".seed")[0]: load_file(p) for p in (out / "checkpoints").glob("*.seed3*")}
+    (name,) = [n for n, state in states.items() if torch.equal(state["scorer"], scorer)]
+    return name
+
+
 def test_auxiliary_labels_never_include_the_tested_language(tmp_path: Path) -> None:
     config = small("run.regimes=[zero-shot, zero-shot-aux]", AUX.format("sw, fr, es"))
     results = start(config, tmp_path / "run")
@@ -64,6 +74,8 @@ def test_auxiliary_labels_never_include_the_tested_language(tmp_path: Path) -> N
         "clml.without-sw": ["fr", "es"],
     }
     assert total_labels(results, "zero-shot-aux") == {("it", "clml"): (0, 108), ("sw", "clml"): (0, 72)}
+    assert published(tmp_path / "run", "sw") == "clml.without-sw"
+    assert published(tmp_path / "run", "it") == "clml"
     used = events(tmp_path / "run", adaptation="clml.without-sw")
     assert len(used) == 6
     assert "sw" not in {e[side] for e in used for side in ("support_language", "query_language")}
@@ -171,6 +183,7 @@ def test_pooled_shots_have_rows_of_their_own_and_a_baseline_with_the_same_labels
     labels = {(d["a"], d["b"]) for d in results["differences"]}
     assert ("pooled-shots/finetune/k=16", "pooled-shots/finetune-alone/k=16") in labels
     assert ("pooled-shots/finetune/k=16", "zero-shot/ctml") in labels
+    assert published(tmp_path / "run", "sw") == ("pooled.sw" if per_language else "pooled")
     clml = events(tmp_path / "run", stage="clml")
     assert len(clml) == 6
     assert {e["query_language"] for e in clml} == {"it", "sw"}

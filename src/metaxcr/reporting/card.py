@@ -58,7 +58,7 @@ def _training_tasks(config: Config) -> list[TaskSpec]:
     target = config.target
     names = [source.task for source in config.sources] + [target.english.task]
     names += [target.auxiliary.task] if target.auxiliary and "zero-shot-aux" in config.run.regimes else []
-    names += [target.task] if "few-shot" in config.run.regimes else []
+    names += [target.task] if {"few-shot", "pooled-shots"} & set(config.run.regimes) else []
     return [task_spec(name) for name in dict.fromkeys(names)]
 
 

@@ -29,4 +29,6 @@ def clml(run: RunContext, unit: str, seed: int, adaptation: Adaptation) -> None:
     phi, sampler_state = ctml_result(run, seed)
     about = {} if adaptation.name == "clml" else {"adaptation": adaptation.name}
     state = run.adapt(unit, seed, curriculum, settings, phi, sampler_state, draw, about)
-    run.folder.save_state(f"{adaptation.name}.seed{seed}", Averager.result(state.average, state.phi))
+    phi = Averager.result(state.average, state.phi)
+    run.folder.save_state(f"{adaptation.name}.seed{seed}", phi)
+    run.publish_target("zero-shot-aux", seed, adaptation.tested, phi)

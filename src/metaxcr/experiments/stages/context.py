@@ -1,6 +1,6 @@
 """What every stage of a run works with, and the shell around the meta-training loop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from metaxcr.scoring.build import load_phi, save_phi
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks.seeding import derive
 
+INFORMED = ("few-shot", "pooled-shots", "zero-shot-aux")  # regimes, the best informed first
 SHOTS = ("few-shot", "pooled")  # how units of work begin whose CLML learns from shots
 
 
@@ -192,6 +193,15 @@ class RunContext:
         self.folder.log({**about, "step": error.step, "diverged": error.term, "change": list(rates)})
         self.folder.write_json("costs.json", self.costs.summary())
         return stopped(unit, error, rates, self.folder.path / "checkpoints")
+
+    def publish_target(self, regime: str, seed: int, languages: Iterable[str], phi: Params) -> None:
+        """Publish what answers in target languages, unless another regime of the run is better informed."""
+        regimes, target = self.config.run.regimes, self.config.target
+        best = next(name for name in INFORMED if name in regimes)
+        if regime == best and seed == self.config.run.seeds[0]:
+            for language in languages:
+                if language in target.languages:
+                    self.publish(f"target.{target.task}.{language}", phi)
 
     def publish(self, name: str, phi: Params) -> None:
         """Write an adapter where users and ``MetaXCR.from_pretrained`` look for it, and read it back."""

@@ -33,8 +33,7 @@ def few_shot(run: RunContext, unit: str, seed: int, language: str) -> None:
         unit, Averager.result(state.average, state.phi), [shots], tuned, {"language": language}
     )
     run.folder.save_state(f"few-shot.{language}.seed{seed}", phi)
-    if seed == run.config.run.seeds[0]:
-        run.publish(f"target.{run.config.target.task}.{language}", phi)
+    run.publish_target("few-shot", seed, [language], phi)
 
 
 def pooled(run: RunContext, unit: str, seed: int, language: str | None = None) -> None:
@@ -61,6 +60,7 @@ def pooled(run: RunContext, unit: str, seed: int, language: str | None = None) -
     tuned = Draw(run.store, seed, f"finetune/{name}")
     phi = run.finetune(unit, Averager.result(state.average, state.phi), list(target.values()), tuned, about)
     run.folder.save_state(f"{name}.seed{seed}", phi)
+    run.publish_target("pooled-shots", seed, target, phi)
 
 
 def pooled_baseline(run: RunContext, unit: str, seed: int) -> None:
