@@ -15,8 +15,8 @@ NEVER_LEARN = ("uniform", "proportional", "temperature")  # kinds of samplers th
 def mismatched_sources(evidence: Evidence) -> list[Finding]:
     """Sources whose episodes did not help the target: rewards below zero, or surely below the others'.
 
-    Loss drops shrink as training goes on, so sources are compared by what is left of a reward after the mean of
-    its quarter of the training.
+    Loss drops shrink as training goes on, so sources are compared by what is left of a reward after the mean
+    of its quarter of the training.
     """
     found = []
     plain, compared = _rewards(evidence, relative=False), _rewards(evidence, relative=True)
