@@ -1,8 +1,8 @@
 """Which language is it, before and after the adapters? Writes apart.json.
 
-python docs/results/language-adapters/apart.py ADAPTERS CTML_RUN [SENTENCES] > apart.json
+python docs/results/language-adapters/apart.py ADAPTERS SENTENCES [CTML_RUN] > apart.json
 
-A linear probe on mean vectors, trained on the first SENTENCES (200) of FLORES-200 dev in each language and
+A linear probe on mean vectors, trained on the first SENTENCES of FLORES-200 dev in each language and
 tested on as many of devtest: for the encoder alone; and in the stack of language adapter and task adapter
 (first seed) for the vectors before the language adapter, after it, and after the task adapter.
 """
@@ -23,13 +23,15 @@ from metaxcr.tasks.parallel import load_parallel
 POINTS = ("before the language adapter", "after the language adapter", "after the task adapter")
 
 
-def main(adapters_dir: Path, run: Path, sentences: int) -> None:
+def main(adapters_dir: Path, run: Path | None, sentences: int) -> None:
     """Probe every layer at every point and print the table."""
     torch.set_num_threads(1)
     encoder = load_encoder("embedded")
-    folders = {path.name.removeprefix("lang."): path for path in sorted(adapters_dir.glob("lang.*"))}
+    folders = {
+        f.parent.name.removeprefix("lang."): f.parent for f in sorted(adapters_dir.glob("lang.*/result.json"))
+    }
     adapters = {code: load_language(folder, encoder) for code, folder in folders.items()}
-    task = load_task(run / ADAPTERS / META, encoder)
+    task = load_task(run / ADAPTERS / META, encoder) if run else {}
     vectors: dict[str, dict[str, dict[str, torch.Tensor]]] = {"alone": {}, "stack": {}}
     for split in ("dev", "devtest"):
         corpus = load_parallel("flores200", split, list(adapters)).sentences
@@ -58,4 +60,4 @@ def main(adapters_dir: Path, run: Path, sentences: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 200)
+    main(Path(sys.argv[1]), Path(sys.argv[3]) if len(sys.argv) > 3 else None, int(sys.argv[2]))

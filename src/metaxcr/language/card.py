@@ -58,9 +58,10 @@ def card(request: "Request", result: dict[str, Any]) -> str:
 
 def _gain(result: dict[str, Any]) -> str:
     gain = result["gain"]
+    p = f"= {gain['p']:.2g}" if gain["p"] >= 1e-4 else "< 0.0001"
     return (
         f"The adapter's own gain over {gain['over']}: {gain['mean']:.3f} nats "
-        f"[{gain['low']:.3f}, {gain['high']:.3f}] (95 %, paired over held-out sequences, p = {gain['p']:.2g})"
+        f"[{gain['low']:.3f}, {gain['high']:.3f}] (95 %, paired over held-out sequences, p {p})."
     )
 
 

@@ -54,7 +54,7 @@ def training_result(request: Request, work: Work, states: dict[str, StageState])
         "vocabulary": len(work.rows),
         "parameters": sum(p.numel() for n, p in work.model.params().items() if n.startswith(ADAPTER)),
         "losses": rows,
-        "gain": {"over": NAMES[baseline], **{k: round(getattr(gain, k), 4) for k in GAIN}},
+        "gain": {"over": NAMES[baseline], **{k: float(f"{getattr(gain, k):.3g}") for k in GAIN}},
         "looks": {
             name: [[s, round(x, 4)] for s, x in state.looks] for name, state in states.items() if state.looks
         },

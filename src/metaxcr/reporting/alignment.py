@@ -48,7 +48,7 @@ def draw(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.WIDE)
                 linewidth=0,
             )
             axes.plot(layers, [100 * row["retrieval"] for row in own], color=colour, linestyle=dashes)
-        axes.set_ylim(0, 100)
+        axes.set_ylim(0, 102)  # room for the line at 100 %
         axes.set_title(language_name(language))
         if n % _COLUMNS:
             axes.set_yticklabels([])
