@@ -239,6 +239,17 @@ def test_language_adapters_travel_with_a_model(folder, tmp_path, toy_encoder):
         assert again.rank(CONTEXT, CHOICES, language="sw") == before
 
 
+def test_a_saved_model_tells_its_command_and_nothing_of_the_machine(model, folder, tmp_path):
+    told = {"command": "metaxcr run starter", "cpu": "a secret", "torch": "2.13", "platform": "mine"}
+    (folder / "environment.json").write_text(json.dumps(told))
+    saved = metaxcr.MetaXCR.from_pretrained(model.save_pretrained(tmp_path / "one"))
+    saved.save_pretrained(tmp_path / "two")
+    for copy in ("one", "two"):
+        kept = json.loads((tmp_path / copy / "environment.json").read_text())
+        assert kept == {"command": "metaxcr run starter", "torch": "2.13"}
+        assert "`metaxcr run starter`" in (tmp_path / copy / "README.md").read_text()
+
+
 def test_saving_into_the_run_folder_leaves_the_run_as_it_is(model, folder):
     before = (folder / "config.yaml").read_bytes()
     model.save_pretrained(folder)

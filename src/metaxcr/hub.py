@@ -1,5 +1,6 @@
 """Models to and from folders and the Hugging Face hub."""
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from metaxcr.errors import UserError
 from metaxcr.experiments.pinned import recorded_revision
 
 SETTINGS, RESULTS, CARD, ADAPTERS = "config.yaml", "results.json", "README.md", "adapters"
+ENVIRONMENT = "environment.json"
+ORIGIN = ("command", "commit", "metaxcr", "torch", "transformers")  # what a saved model tells of it
 META = "meta"
 
 
@@ -28,7 +31,9 @@ def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
     """
     folder = Path(path_or_hub_id)
     if not folder.is_dir():
-        folder = download(str(path_or_hub_id), revision, [SETTINGS, RESULTS, CARD, f"{ADAPTERS}/*"])
+        folder = download(
+            str(path_or_hub_id), revision, [SETTINGS, RESULTS, ENVIRONMENT, CARD, f"{ADAPTERS}/*"]
+        )
     if not (folder / SETTINGS).is_file():
         raise UserError(
             f"not a run folder: there is no {SETTINGS}", str(folder), "make one with 'metaxcr run'"
@@ -87,6 +92,10 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
         (goal / SETTINGS).write_text(text, encoding="utf-8")
         if (source / RESULTS).is_file():
             shutil.copyfile(source / RESULTS, goal / RESULTS)
+        if (source / ENVIRONMENT).is_file():
+            found = json.loads((source / ENVIRONMENT).read_text(encoding="utf-8"))
+            origin = {key: found[key] for key in ORIGIN if key in found}
+            (goal / ENVIRONMENT).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
     (goal / CARD).write_text(model_card(config, goal, languages), encoding="utf-8")
 
 

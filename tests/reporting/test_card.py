@@ -82,3 +82,26 @@ def test_a_card_without_results_says_that_leaks_were_allowed(tmp_path):
     assert "## Leaks" not in model_card(load_config("starter"), tmp_path, ["en"])
     config = load_config("starter", ["run.allow_leaks=true"])
     assert "may have been trained on test items" in model_card(config, tmp_path, ["en"])
+
+
+def test_training_is_told(tmp_path):
+    config = load_config("starter", ["run.seeds=[3, 4]", "target.k=8"])
+    card = model_card(config, tmp_path, ["en"])
+    assert "- English sources: starter_social, starter_stories, starter_facts, starter_causes" in card
+    assert "- shots: 8 a language; seeds 3, 4" in card
+    assert "- parallel text without labels: starter_target shots" in card
+    assert "trained:" not in card  # what is not recorded is not told
+    assert "command" not in card
+    account = {"trained": 2000, "encoder": 100_000, "share": 0.02, "share_without_embeddings": 0.05}
+    shares = {"parameters": account, "stack": {"en": ["task"], "sw": ["invertible.sw", "lang.sw", "task"]}}
+    results = {"averages": [], "rows": [{"k": 0}, {"k": 12}], "shares": shares}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    origin = {"command": "metaxcr run starter", "metaxcr": "0.1", "torch": "2.13"}
+    (tmp_path / "environment.json").write_text(json.dumps(origin))
+    card = model_card(config, tmp_path, ["en"])
+    assert "2,000 parameters, 2.00% of the encoder's 100,000 (5.00% without its embeddings)" in card
+    assert "invertible.sw > lang.sw > task, task" in card
+    assert "- shots: 12 a language" in card
+    assert "- command: `metaxcr run starter` (metaxcr 0.1, torch 2.13)" in card
+    zero = load_config("starter", ["run.regimes=[zero-shot]"])
+    assert "- shots: none" in model_card(zero, tmp_path / "elsewhere", ["en"])

@@ -49,6 +49,7 @@ def model_card(config: Config, folder: Path, languages: Sequence[str]) -> str:
         *_example(config),
         *_leaks(config, folder),
         *_results(folder),
+        *_training(config, folder),
         *_data(trained),
     ]
     return "\n".join(lines) + "\n"
@@ -122,6 +123,48 @@ def _row(average: dict[str, Any]) -> str:
         f"{100 * average['mean']:.1f}", interval,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
+
+
+def _training(config: Config, folder: Path) -> list[str]:
+    """What was trained on what, how much of it, and by which command."""
+    target, seeds = config.target, ", ".join(str(seed) for seed in config.run.seeds)
+    sources = [*(source.task for source in config.sources), target.english.task]
+    lines = [f"- English sources: {', '.join(sources)}"]
+    if "zero-shot-aux" in config.run.regimes and target.auxiliary:
+        languages = " ".join(target.auxiliary.languages)
+        lines.append(f"- auxiliary languages with labels: {target.auxiliary.task} in {languages}")
+    if target.parallel and (config.ctml.alignment or config.clml.alignment):
+        text = target.parallel
+        lines.append(
+            f"- parallel text without labels: {text.corpus} {text.split}, {' '.join(text.languages)}"
+        )
+    lines.append(f"- shots: {_shots(config, folder)}; seeds {seeds}")
+    shares = _read(folder / "results.json").get("shares", {})
+    if account := shares.get("parameters"):
+        lines.append(
+            f"- trained: {account['trained']:,} parameters, {account['share']:.2%} of the encoder's "
+            f"{account['encoder']:,} ({account['share_without_embeddings']:.2%} without its embeddings)"
+        )
+    if stacks := shares.get("stack"):
+        lines.append(f"- adapters, from below: {', '.join(sorted({' > '.join(s) for s in stacks.values()}))}")
+    origin = _read(folder / "environment.json")
+    if command := origin.get("command"):
+        versions = ", ".join(f"{name} {origin[name]}" for name in ("metaxcr", "torch") if origin.get(name))
+        lines.append(f"- command: `{command}` ({versions})")
+    return ["## Training", "", *lines, ""]
+
+
+def _shots(config: Config, folder: Path) -> str:
+    rows = _read(folder / "results.json").get("rows", [])
+    found = sorted({row["k"] for row in rows if row["k"]})
+    if found:
+        return ", ".join(f"{k} a language" for k in found)
+    return f"{config.target.k} a language" if "few-shot" in config.run.regimes else "none"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content
 
 
 def _data(trained: Sequence[TaskSpec]) -> list[str]:
