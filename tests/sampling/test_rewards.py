@@ -23,7 +23,7 @@ def made(
     phi = model.params()
     generator = torch.Generator().manual_seed(0)
     phi = {n: p + 0.01 * torch.randn(p.shape, generator=generator) for n, p in phi.items()}
-    _, gradient = value_and_grad(lambda p: model.loss(p, target, torch.float32), phi)
+    _, gradient = value_and_grad(lambda p: model.association(p, target, torch.float32), phi)
     return model, target, phi, {0: descend(phi, gradient, 0.01), 1: descend(phi, gradient, -0.02)}
 
 
@@ -37,9 +37,11 @@ def test_the_loss_drop_is_paired_and_in_float32(made: Made) -> None:
     model, target, phi, adapted = made
     rewards, passes = measure(made, "loss-drop")
     for j, p in adapted.items():
-        drop = model.loss(phi, target, torch.float32) - model.loss(p, target, torch.float32)
+        drop = model.association(phi, target, torch.float32) - model.association(p, target, torch.float32)
         assert rewards[j] == pytest.approx(float(drop), abs=1e-7)
-        assert rewards[j] != pytest.approx(float(model.loss(phi, target) - model.loss(p, target)), abs=1e-7)
+        assert rewards[j] != pytest.approx(
+            float(model.association(phi, target) - model.association(p, target)), abs=1e-7
+        )
     assert rewards[0] > 0 > rewards[1]
     assert passes == 3 * target.tokens
 

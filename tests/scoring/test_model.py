@@ -135,6 +135,23 @@ def test_the_loss_is_the_weighted_mean_of_the_choice_loss_and_the_in_batch_term(
     assert float(plain.loss(phi, mixed)) == pytest.approx(float(choice), rel=1e-6)
 
 
+def test_association_is_the_in_batch_term_or_without_one_the_choice_loss(
+    toy_model: Build, mixed: Batch
+) -> None:
+    dual, cross = toy_model("dual", negatives=0.7), toy_model("cross")
+    phi = random_phi(dual)
+    _, across = dual.plausibility(phi[SCORER], dual.vectors(phi, mixed.trunk, "en"), mixed.questions)
+    assert across is not None
+    expected = in_batch_loss(across, mixed.questions.answers)
+    assert float(dual.association(phi, mixed)) == pytest.approx(float(expected), rel=1e-6)
+    alone = replace(mixed, questions=mixed.questions.select([0]))
+    single = choice_loss(dual.score(phi, alone), alone.questions)
+    assert float(dual.association(phi, alone)) == pytest.approx(float(single), rel=1e-6)
+    phi = random_phi(cross)
+    chosen = choice_loss(cross.score(phi, mixed), mixed.questions)
+    assert float(cross.association(phi, mixed)) == pytest.approx(float(chosen), rel=1e-6)
+
+
 def test_labels_of_implausible_choices_are_no_answers(toy_model: Build, mixed: Batch) -> None:
     """The in-batch term pulls answers to their contexts; a label of polarity `implausible` names none."""
     model = toy_model("dual", negatives=0.7)

@@ -55,6 +55,7 @@ def main() -> None:
     losses = {
         "choices": lambda p: choice_loss(model.score(p, target), target.questions),
         "training": lambda p: model.loss(p, target),
+        "association": lambda p: model.association(p, target),
     }
 
     def look(step: int, phi: Params) -> list[dict]:

@@ -2,8 +2,8 @@
 
 A reward looks at B_T before the step and compares what it finds there with what each adapted phi' makes of
 it, in float32 and without dropout: in bfloat16 numbers near 0.69 lie 0.004 apart, as much as the loss drops.
-L is the loss that training minimises, the in-batch term of the dual scorer included: on a few dozen target
-questions the choices alone say more about the temperature of the scores than about what was learned.
+L is :meth:`metaxcr.scoring.model.ChoiceModel.association`: for the dual scorer the in-batch term, for the
+cross scorer the loss of the choices.
 """
 
 import math
@@ -94,7 +94,7 @@ class Pay:
 
 @torch.no_grad()
 def _loss(model: ChoiceModel, target: Batch, phi: Params) -> State:
-    return {"loss": model.loss(phi, target, torch.float32)}
+    return {"loss": model.association(phi, target, torch.float32)}
 
 
 def loss_drop(model: ChoiceModel, target: Batch | None, phi: Params, seen: State, adapted: Params) -> float:
@@ -123,7 +123,7 @@ def accuracy_gain(
 
 
 def _gradient(model: ChoiceModel, target: Batch, phi: Params) -> State:
-    _, gradient = value_and_grad(lambda p: model.loss(p, target, torch.float32), phi)
+    _, gradient = value_and_grad(lambda p: model.association(p, target, torch.float32), phi)
     return {f"gradient/{name}": g for name, g in gradient.items()}
 
 

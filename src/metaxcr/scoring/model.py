@@ -122,6 +122,21 @@ class ChoiceModel(nn.Module):
         others = in_batch_loss(across, batch.questions.answers)
         return (loss + self.negatives * others) / (1 + self.negatives)
 
+    def association(
+        self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """How well contexts find their answers: the in-batch term alone, or the choice loss without one.
+
+        What rewards look at. The choice loss of a few dozen questions says as much about the temperature of
+        the scores as about what was learned: where they are too large for their accuracy, steps on wrong
+        labels lower it. Among the answers of a whole batch that matters little.
+        """
+        pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
+        scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
+        if across is None or len(batch.questions) < 2 or batch.questions.sign < 0:
+            return choice_loss(scores, batch.questions)
+        return in_batch_loss(across, batch.questions.answers)
+
     def alignment(self, phi: Mapping[str, Tensor], parallel: Parallel) -> Tensor:
         """Contrastive loss of parallel sentences in units of log n: 1.0 is chance."""
         one, other = (self.vectors(phi, trunk, language) for trunk, language in parallel)
