@@ -88,6 +88,13 @@ def test_samplers_that_never_learn_are_not_blamed_for_it(log: Log, kind: str) ->
     assert never_learned(evidence) == []
 
 
+def test_without_rewards_nothing_was_asked_of_the_policy(log: Log) -> None:
+    evidence = log(probabilities=lambda t: [0.25] * 4)
+    for event in evidence.events:
+        event["reward"] = None
+    assert never_learned(evidence) == []
+
+
 def test_short_logs_and_per_language_runs_say_nothing_about_the_policy(log: Log) -> None:
     assert never_learned(log(steps=20, probabilities=lambda t: [0.25] * 4)) == []
     assert collapsed(log(steps=20, probabilities=lambda t: [0.97, 0.01, 0.01, 0.01])) == []

@@ -85,9 +85,13 @@ def collapsed(evidence: Evidence) -> list[Finding]:
 
 
 def never_learned(evidence: Evidence) -> list[Finding]:
-    """A policy that ends where it began; whether the rewards had anything to learn from is told apart."""
+    """A policy that ends where it began; whether the rewards had anything to learn from is told apart.
+
+    Without any reward, as under a learner with an order of its own, nothing was asked of it.
+    """
     policies = {s: rows for s, rows in _policies(evidence).items() if len(rows[1]) >= ENOUGH_STEPS}
-    if not policies or evidence.setting("sampler.kind", "reinforce") in NEVER_LEARN:
+    rewards = _rewards(evidence, relative=True)
+    if not policies or not rewards or evidence.setting("sampler.kind", "reinforce") in NEVER_LEARN:
         return []
     distances = {}
     for seed, (names, steps, table) in policies.items():
@@ -95,7 +99,7 @@ def never_learned(evidence: Evidence) -> list[Finding]:
         distances[seed] = float(np.abs(end - 1 / len(names)).sum() / 2)
     if max(distances.values()) >= UNIFORM or min(len(rows[0]) for rows in policies.values()) < 2:
         return []
-    p = groups_differ(_rewards(evidence, relative=True))
+    p = groups_differ(rewards)
     numbers = {"distance_from_uniform": distances, "p_rewards_differ": p}
     seen = f"The policy ended within {max(distances.values()):.2f} of uniform in every seed"
     if p < LEVEL:
