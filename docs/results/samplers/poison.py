@@ -48,7 +48,8 @@ def main() -> None:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         settings = {key: config[key] for key in ("sampler", "ctml", "sources")}
         for seed, events in ctml_events(folder).items():
-            seeds[seed] = summarise(events)
+            if len(events) == config["ctml"]["steps"]:  # seeds that are done
+                seeds[seed] = summarise(events)
     shares = np.array([one["poisoned"] for one in seeds.values()])
     half = stats.t.ppf(0.975, len(shares) - 1) * shares.std(ddof=1) / len(shares) ** 0.5
     result = {
