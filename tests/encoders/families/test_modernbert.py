@@ -1,14 +1,18 @@
 """Rotary positions, windows, and what adapters see before a LayerNorm."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
 from metaxcr.encoders.base import Text, TokenizedText
-from metaxcr.encoders.families.modernbert import neighbours, rotation
+from metaxcr.encoders.families.modernbert import ModernBert, neighbours, rotation
 from metaxcr.encoders.layer import Hooks, Norm
+from metaxcr.encoders.load import HubTokenizer, wrap
 from metaxcr.errors import UserError
 
 from ..conftest import make_family
@@ -96,3 +100,53 @@ def test_stretched_rotary_positions_are_refused() -> None:
     rope = {"rope_type": "linear", "factor": 2.0, "rope_theta": 100.0}
     with pytest.raises(UserError, match="rotary positions of the kind linear"):
         make_family("modernbert", rope_parameters={"full_attention": rope, "sliding_attention": dict(rope)})
+
+
+REFERENCE = Path(__file__).parent / "reference" / "modernbert.safetensors"  # by make_modernbert.py beside it
+
+
+class Reference(Hooks):
+    """Adapters as in AdapterHub's files, one layer of them."""
+
+    def __init__(self, kind: str, layer: int, state: dict[str, Tensor]) -> None:
+        self.kind, self.layer, self.state = kind, layer, state
+
+    def _adapter(self, x: Tensor, place: str, name: str, act: Any = F.relu) -> Tensor:
+        at = ModernBert.adapters_at[place].format(layer=self.layer)
+        down, up = (f"state.{at}.adapters.{name}.{part}" for part in ("adapter_down.0", "adapter_up"))
+        inner = act(F.linear(x, self.state[f"{down}.weight"], self.state[f"{down}.bias"]))
+        return F.linear(inner, self.state[f"{up}.weight"], self.state[f"{up}.bias"])
+
+    def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+        return z + self._adapter(output, "attended", "houlsby", F.silu) if self.kind == "houlsby" else z
+
+    def feed_forward(self, hidden: Tensor, output: Tensor) -> Tensor:
+        scaling = 4.0  # the library's default
+        if self.kind != "parallel":
+            return output
+        return output + scaling * self._adapter(hidden, "output", "parallel")
+
+    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+        if self.kind == "houlsby":
+            return z + self._adapter(output, "output", "houlsby", F.silu)
+        for name in ("one", "two") if self.kind == "stack" else ():
+            z = z + self._adapter(norm(z), "output", name)
+        return z
+
+
+@pytest.mark.parametrize("kind", ["none", "stack", "houlsby", "parallel"])
+def test_adapters_compute_what_the_adapters_library_does(kind: str) -> None:
+    state = load_file(REFERENCE)
+    settings = {"vocab_size": 16, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
+    family = make_family("modernbert", **settings)
+    weights = {k.removeprefix("state.").replace(".base_layer", ""): v for k, v in state.items()}
+    own = family.model.state_dict()
+    family.model.load_state_dict({name: weights[name] for name in own})
+    encoder = wrap("modernbert", family.model, HubTokenizer(family.tokenizer), prefix="", fingerprint="")
+    ids = state["ids"][0].tolist()
+    hidden, context = encoder.enter(encoder.embed([TokenizedText(ids, [0] * 12, 12)]), torch.float32)
+    for index in range(encoder.depth):
+        hidden = encoder.layer(index, torch.float32)(hidden, context, Reference(kind, index, state))
+    assert torch.allclose(hidden[:12], state[f"out.{kind}"], atol=1e-5)
+    if kind != "none":
+        assert not torch.allclose(state[f"out.{kind}"], state["out.none"], atol=1e-2)
