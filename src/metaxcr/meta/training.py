@@ -85,7 +85,7 @@ def meta_step(
     passes, inner_losses = token_passes(episode, adapted), list(adapted.inner_losses)
     if t % settings.health_every == 0:  # one look at where the last inner step led to
         clock("health")
-        inner_losses.append(float(evaluate(losses.support, adapted.phi)))
+        inner_losses.append(evaluate(lambda p: model.loss(p, episode.support), adapted.phi))
         passes["health"] = episode.support.tokens
     require_finite(t, {"support loss": inner_losses, "query loss": adapted.query_loss})
 
