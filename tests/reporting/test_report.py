@@ -83,7 +83,9 @@ def test_nothing_is_fetched(full_run, page):
     links = [
         value for _, attrs in page.tags for key, value in attrs.items() if key in ("src", "href", "srcset")
     ]
-    assert {link for link in links if link and not link.startswith(("#", "data:,"))} == {CITATION}
+    followed = {attrs.get("href") for tag, attrs in page.tags if tag == "a"}  # by the reader, if at all
+    assert {link for link in links if link and not link.startswith(("#", "data:,"))} == followed
+    assert CITATION in followed
     assert {tag for tag, _ in page.tags} & {"script", "img", "iframe", "object", "embed"} == set()
     assert not re.search(r"@import|url\((?!#)", text)
     assert re.findall(r"https?://[^\s\"<)]+", text) == [CITATION]
@@ -114,7 +116,7 @@ def test_same_bytes_twice_and_wherever_the_folder_lies(full_run, make_run):
 
 def test_starter_target_is_headed_as_a_demonstration(make_run):
     page = page_of(make_run(task="starter_target", steps=10, n=30, raw=False))
-    assert page.text.count("demonstration, not a benchmark") == 2
+    assert page.text.count("demonstration, not a benchmark") == 3  # the citation of the data says so, too
 
 
 @pytest.mark.parametrize(

@@ -102,15 +102,28 @@ def adapt(folder: FolderArgument, data: DataOption = None, quiet: QuietOption = 
     say(f"next: metaxcr evaluate {folder}")
 
 
-@examples("metaxcr report runs/starter")
-def report(folder: FolderArgument) -> None:
-    """Write report.html of a run folder again.
+@examples("metaxcr report runs/starter", "metaxcr report runs/compare/sampler --figures figures")
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Of a run, or of a comparison.")],
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            "--figures", metavar="DIR", help="Also write figures (SVG, PDF) and tables (CSV, LaTeX)."
+        ),
+    ] = None,
+) -> None:
+    """Write report.html of a run or of a comparison again.
 
     Also of a run that was stopped: the report then says what is missing.
     """
     from metaxcr.reporting import write_report
+    from metaxcr.reporting.export import export
+    from metaxcr.reporting.grid import write_grid_report
 
-    say(str(write_report(folder)))
+    is_grid = (folder / "compare.json").is_file()
+    say(str(write_grid_report(folder) if is_grid else write_report(folder)))
+    for path in export(folder, figures) if figures is not None else ():
+        say(str(path))
 
 
 def folder_settings(folder: Path) -> "Config":

@@ -28,11 +28,13 @@ def draw(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.WIDE)
     """
     languages = list(dict.fromkeys(row["language"] for row in rows))
     stacks = [stack for stack in _STYLES if any(row["stack"] == stack for row in rows)]
-    lines = math.ceil(len(languages) / _COLUMNS)
-    side = (width - _LEFT - 12) / _COLUMNS
-    fig = canvas.figure(width, _TOP + lines * (_PANEL + _GAP) + 24)
+    columns = _COLUMNS if width > 600 else 2
+    lines = math.ceil(len(languages) / columns)
+    side = (width - _LEFT - 12) / columns
+    above = _TOP if width > 600 else _TOP + 18 * (len(stacks) - 1)  # the legend of a phone has a row a stack
+    fig = canvas.figure(width, above + lines * (_PANEL + _GAP) + 24)
     for n, language in enumerate(languages):
-        left, top = _LEFT + n % _COLUMNS * side, _TOP + 18 + n // _COLUMNS * (_PANEL + _GAP)
+        left, top = _LEFT + n % columns * side, above + 18 + n // columns * (_PANEL + _GAP)
         axes = canvas.place(fig, left, top, side - 16, _PANEL)
         axes.axhline(100 * limit, color=canvas.LINE, linewidth=1)
         for stack in stacks:
@@ -50,13 +52,19 @@ def draw(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.WIDE)
             axes.plot(layers, [100 * row["retrieval"] for row in own], color=colour, linestyle=dashes)
         axes.set_ylim(0, 102)  # room for the line at 100 %
         axes.set_title(language_name(language))
-        if n % _COLUMNS:
+        if n % columns:
             axes.set_yticklabels([])
-        if n + _COLUMNS >= len(languages):
+        if n + columns >= len(languages):
             axes.set_xlabel("layer")
     handles = [fig.axes[0].plot([], [], color=c, linestyle=d, label=name)[0] for c, d, name in _looks(stacks)]
-    fig.legend(handles=handles, loc="upper left", ncols=len(stacks), bbox_to_anchor=(0.01, 0.995))
-    fig.text(0.99, 0.99, "translations found, %", ha="right", va="top", color=canvas.SOFT)
+    fig.legend(
+        handles=handles,
+        loc="upper left",
+        ncols=len(stacks) if width > 600 else 1,
+        bbox_to_anchor=(0.01, 0.995),
+    )
+    if width > 600:  # a phone has no room for it beside the legend; its caption says it
+        fig.text(0.99, 0.99, "translations found, %", ha="right", va="top", color=canvas.SOFT)
     return fig
 
 

@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from metaxcr.diagnosis import Finding, diagnose
-from metaxcr.reporting import curves, figures, tables
+from metaxcr.evaluation.alignment import WEAK
+from metaxcr.reporting import alignment, curves, figures, tables
 from metaxcr.reporting.accuracies import (
     Average,
     Place,
@@ -17,6 +18,7 @@ from metaxcr.reporting.accuracies import (
 )
 from metaxcr.reporting.headline import headline
 from metaxcr.reporting.html import Picture, picture, render
+from metaxcr.reporting.licences import licences, tasks_of
 from metaxcr.reporting.read import RunFolder, read_run, records, stages_without
 from metaxcr.reporting.words import GLOSSARY, language
 
@@ -67,6 +69,7 @@ def _context(run: RunFolder) -> dict[str, object]:
         "sampler": _sampler(run),
         "learning": _learning(run),
         "diagnosis": _diagnosis(run),
+        "alignment": _alignment(run),
         "costs_figure": _costs(run),
         "costs": tables.costs_table(run.costs),
         "trunk": tables.trunk_sentence(run.costs),
@@ -81,6 +84,7 @@ def _context(run: RunFolder) -> dict[str, object]:
         "shots": tables.shots_table(run.shots),
         "config": run.config_text,
         "rows": tables.rows_table(run.results) if run.results.get("rows") else None,
+        "licences": licences(tasks_of(run.config)),
         "glossary": GLOSSARY,
     }
 
@@ -176,6 +180,19 @@ def _learning(run: RunFolder) -> Picture | None:
         "(dashed) is chance; a reward above 0 (dashed) means that the step on the source helped. "
         f"Fine-tuning and development accuracy are averaged over languages.{smoothed}",
         lambda width: curves.learning(panels, width),
+    )
+
+
+def _alignment(run: RunFolder) -> Picture | None:
+    """Draw the alignment check, where ``metaxcr adapters align`` has left its table in the run folder."""
+    if not run.alignment:
+        return None
+    return picture(
+        "alignment",
+        "Share of sentences whose translation is the nearest one, by layer, one panel a language",
+        "Translations found, %, by layer; bands: 95 % intervals. The line is the limit below which a "
+        "language counts as too weakly aligned for English training to reach.",
+        lambda width: alignment.draw(run.alignment, WEAK, width),
     )
 
 

@@ -15,7 +15,7 @@ from metaxcr.experiments.compare.compare import Comparison
 from metaxcr.experiments.compare.grid import varied
 from metaxcr.experiments.compare.marks import Answers, Line, collect, seeds_of, tables, targets
 from metaxcr.experiments.compare.store import CellStore
-from metaxcr.tasks import task_spec
+from metaxcr.reporting.licences import licences
 
 SCHEMA = 1
 Row = dict[str, Any]
@@ -254,16 +254,7 @@ def _data(found: Comparison) -> list[Row]:
         target = cell.config.target
         names |= dict.fromkeys([target.task, target.english.task, *(s.task for s in cell.config.sources)])
         names |= dict.fromkeys([target.auxiliary.task] if target.auxiliary else [])
-    return [
-        {
-            "task": spec.id,
-            "title": spec.title,
-            "licence": spec.licence,
-            "citation": " ".join(spec.citation.split()),
-            "url": spec.url,
-        }
-        for spec in map(task_spec, names)
-    ]
+    return licences(names)
 
 
 def _environments(found: Comparison) -> list[Row]:
