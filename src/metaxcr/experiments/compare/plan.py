@@ -121,6 +121,8 @@ def _own(grid: Grid, language: str, k: int, seed: int | None, regime: str) -> di
     first = grid.seeds[0] if seed is None else seed
     own: dict[str, Any] = {"target.languages": [language], "run.seeds": [first]}
     own["run.regimes"] = [] if regime == "none" else [regime]
+    if regime == "none":
+        own["ctml.steps"] = 0  # a run has nothing to train for it
     if k and grid.shots_file is not None:
         return own | {"target.shots_file": str(grid.shots_file.absolute())}
     return own | ({"target.k": k} if k else {})
