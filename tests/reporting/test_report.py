@@ -88,7 +88,7 @@ def test_nothing_is_fetched(full_run, page):
     assert CITATION in followed
     assert {tag for tag, _ in page.tags} & {"script", "img", "iframe", "object", "embed"} == set()
     assert not re.search(r"@import|url\((?!#)", text)
-    assert re.findall(r"https?://[^\s\"<)]+", text) == [CITATION]
+    assert set(re.findall(r"https?://[^\s\"<)]+", text)) == followed - {None}
 
 
 def test_ids_are_unique_and_references_resolve(full_run):
@@ -170,3 +170,20 @@ def test_no_run_folder(tmp_path):
 def test_no_temporary_file_stays(full_run):
     write_report(full_run)
     assert not list(full_run.glob(".report*"))
+
+
+def test_alignment_is_shown_where_it_was_measured(make_run):
+    folder = make_run(steps=10, n=30, raw=False)
+    assert "Alignment of the languages" not in page_of(folder).text
+    rows = [
+        {"language": code, "stack": stack, "layer": layer, "retrieval": 0.2 + 0.1 * layer, "ci95": [0.1, 0.9]}
+        for code in ("sw", "th") for stack in ("encoder", "task") for layer in range(3)
+    ]  # fmt: skip
+    (folder / "alignment.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    before, page = page_of(make_run("other", steps=10, n=30, raw=False)), page_of(folder)
+    assert "Alignment of the languages" in page.text
+    assert page.count("svg") == before.count("svg") + 2
+
+
+def test_licences_of_the_data_are_listed(page):
+    assert "Data and licences" in page.text and "Ponti" in page.text

@@ -20,7 +20,7 @@ def accuracy(method: str, k: int, place: int = 0) -> float:
 
 def made(methods: list[str], shots: list[int], matrix: bool) -> dict:
     lines = [(method, k) for method in methods for k in (shots if method != "similarity" else [0])]
-    costs = {"token_passes": 9e6, "seconds": 130.0, "stages": {"ctml": 8e6, "evaluation": 1e6, "trunk": 5e6},
+    costs = {"token_passes": 9e6, "seconds": 130.0, "stages": {"ctml": 8e6, "evaluate": 1e6, "trunk": 5e6},
              "parts": {"support": 5e6, "reward": 1e6}, "peak_rss_mb": 900, "trained": 1000, "share": 0.016,
              "share_without_embeddings": 0.08, "regime": "few-shot", "total_labels": 16}  # fmt: skip
     averages = [
