@@ -104,7 +104,7 @@ class Browser:
         asked = [params["request"]["url"] for params in sent if params.get("type") != "Document"]
         return [url for url in asked if not url.startswith("data:")]
 
-    def _next(self, seconds: float = 60) -> dict[str, Any]:
+    def _next(self, seconds: float = 120) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._read], [], [], seconds)
             assert ready, "the browser does not answer"

@@ -141,7 +141,7 @@ class _Watch:
     def hear(self, message: Step | Ended) -> None:
         job = message.job
         if isinstance(message, Step):
-            note = f"{job.label}: {message.label} {message.done}/{message.total}{self._left()}"
+            note = f"{job.label}: {message.label} {message.done}/{message.total}"
             self._progress.update("cells", self._ended, self._cells, note)
             return
         self._ended, self._weight = self._ended + len(job.cells), self._weight + self._weights[job.name]
