@@ -174,18 +174,30 @@ def override_setting(settings: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UserError(f"cannot read the override {override!r}", "--set", "write --set section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"cannot read the value of {key!r}", f"--set {override}") from error
+    put_setting(settings, key, value)
+
+
+def put_setting(settings: dict[str, Any], key: str, value: Any) -> None:
+    """Change one of nested settings; see :func:`override_setting`.
+
+    Args:
+        settings: Changed in place.
+        key: ``"a.b"``.
+        value: Of it.
+    """
     *sections, last = key.split(".")
     for section in sections:
         inner = settings.get(section)
         if inner is None:  # absent, or switched off in what is extended
             inner = settings[section] = {}
         if not isinstance(inner, dict):
-            raise UserError(f"{section!r} is a value, not a section", f"--set {override}")
+            raise UserError(f"{section!r} is a value, not a section", f"--set {key}=...")
         settings = inner
-    try:
-        settings[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"cannot read the value of {key!r}", f"--set {override}") from error
+    settings[last] = value
 
 
 def _keys(schema: type[BaseModel], location: Sequence[str | int]) -> list[str]:

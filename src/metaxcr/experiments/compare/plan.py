@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.config import Clml, Config, Finetune
-from metaxcr.config_io import ALGORITHM_VERSION, override_setting, read_settings, validate
+from metaxcr.config_io import ALGORITHM_VERSION, put_setting, read_settings, validate
 from metaxcr.errors import UserError
 from metaxcr.experiments.compare.grid import Grid, Method, Target
 from metaxcr.tasks import task_spec
@@ -171,7 +171,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _settings(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     settings = copy.deepcopy(base)
     for key, value in changes.items():
-        override_setting(settings, f"{key}={_word(value)}")
+        put_setting(settings, key, copy.deepcopy(value))
     return settings
 
 
