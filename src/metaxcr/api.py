@@ -5,20 +5,36 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor
 
 from metaxcr.asked import as_example, in_words
 from metaxcr.config import Config
-from metaxcr.encoders import FrozenEncoder, TrunkStore, load_encoder
+from metaxcr.encoders import FrozenEncoder, load_encoder
+from metaxcr.encoders.memory import MemoryStore
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predict import predict
-from metaxcr.hub import ADAPTERS, META, find_model, read_settings, upload, write_model
+from metaxcr.hub import (
+    ADAPTERS,
+    EMBEDDED_MODEL,
+    META,
+    find_model,
+    read_account,
+    read_settings,
+    upload,
+    write_model,
+)
 from metaxcr.scoring.batch import encode_task
 from metaxcr.scoring.build import DTYPES, build_model, load_phi
 from metaxcr.scoring.model import ChoiceModel, Params
 from metaxcr.tasks import Example, LoadedSplit, Phrased, phrase
+
+if TYPE_CHECKING:
+    from metaxcr.fewshot.adapt import Start
+    from metaxcr.fewshot.nearest import Near
+    from metaxcr.fewshot.own import Own
+    from metaxcr.fewshot.settings import Settings
 
 OWN = "own"  # in the place of a language adapter's name: that of the texts' own language
 
@@ -47,6 +63,17 @@ class MetaXCR:
         for path in sorted((folder / ADAPTERS).glob(f"{prefix}*")):
             self._phi[path.name.removeprefix(prefix)] = load_phi(path, self._model)
         self._warned: set[str] = set()
+        self.account: dict[str, Any] | None = read_account(folder)
+        self._kept_alive: object = None  # a temporary folder lasts as long as the model in it
+
+    @classmethod
+    def embedded(cls) -> Self:
+        """Load the meta-adapter that comes with the package, for the embedded encoder.
+
+        Raises:
+            UserError: The embedded encoder is not installed.
+        """
+        return cls.from_pretrained(EMBEDDED_MODEL)
 
     @classmethod
     def from_pretrained(cls, path_or_hub_id: str | Path, *, revision: str | None = None) -> Self:
@@ -149,8 +176,107 @@ class MetaXCR:
                 self.acting(language, language_adapter),
             )
             for i, answer in zip(rows, answers, strict=True):
-                ranked[i] = answer
+                ranked[i] = self._calibrated(answer, language)
         return ranked
+
+    @property
+    def start(self) -> "Start":
+        """The meta-trained model that adapting begins with."""
+        from metaxcr.fewshot.adapt import Start
+
+        return Start(self.config, self._model, self._phi[META])
+
+    def nearest(
+        self,
+        examples: Sequence[Mapping[str, Any]],
+        chosen: Sequence[int],
+        *,
+        k: int = 3,
+        root: Path | None = None,
+    ) -> "list[list[Near]]":
+        """Tell which source examples lie nearest to decisions.
+
+        Args:
+            examples: Mappings with the arguments of :meth:`rank`.
+            chosen: The choice of each, counted from 0.
+            k: How many neighbours.
+            root: Data root, where their texts are looked for.
+
+        Returns:
+            The neighbours of each decision, the nearest first.
+
+        Raises:
+            UserError: As for :meth:`rank`; or the model has no index of its source examples.
+        """
+        from metaxcr.fewshot.nearest import decision_vectors, read_index
+
+        index, settings = read_index(self.folder), self.config.encoder
+        checked = [as_example(i, asked) for i, asked in enumerate(examples)]
+        found: list[list[Near]] = [[] for _ in checked]
+        for language in dict.fromkeys(e.language for e in checked):
+            rows = [i for i, e in enumerate(checked) if e.language == language]
+            store = MemoryStore(
+                self._encoder, self._model.adapted.start, DTYPES[settings.dtype], Path(),
+                max_tokens=settings.max_tokens, languages=self._model.adapted.languages,
+            )  # fmt: skip
+            data = encode_task([checked[i] for i in rows], in_words, store, kind=self._model.kind)
+            picked = [chosen[i] for i in rows]
+            vectors = decision_vectors(self._model, self._phi[META], data, picked, store)
+            for i, near in zip(rows, index.nearest(vectors, k, root), strict=True):
+                found[i] = near
+        return found
+
+    def adapt(
+        self,
+        examples: "Own | Sequence[Mapping[str, Any]] | str | Path",
+        language: str | None = None,
+        *,
+        name: str = "own",
+        out: str | Path | None = None,
+        settings: "Settings | None" = None,
+        force: bool = False,
+        progress: Callable[[str, int, int], None] = lambda label, done, total: None,
+        command: str = "",
+    ) -> Self:
+        """Adapt to a few dozen labelled examples, and find out what that gave.
+
+        Args:
+            examples: A file that ``metaxcr tasks add`` reads, or mappings with the arguments of :meth:`rank`
+                and ``label``, counted from 0.
+            language: Of the examples (ISO 639-1).
+            name: What they are called.
+            out: Folder for the new model; default: none, see :meth:`save_pretrained`.
+            settings: Seeds, folds, wished accuracy; see :class:`metaxcr.fewshot.settings.Settings`.
+            force: Replace a model that is in ``out``.
+            progress: Called with (what is done, steps done, steps in all).
+            command: For the record.
+
+        Returns:
+            The model that is kept, adapted or not, by a rule fixed in advance; :attr:`account` says what
+            adapting gave, cross-validated.
+
+        Raises:
+            UserError: The examples cannot be used, or the folder cannot be written.
+        """
+        from metaxcr.fewshot.run import adapt_own, as_own
+
+        own = as_own(examples, language)
+        temporary = TemporaryDirectory() if out is None else None
+        goal = Path(temporary.name) / name if temporary else Path(str(out))
+        adapt_own(
+            own,
+            name,
+            self.start,
+            self.folder,
+            goal,
+            settings,
+            force=force,
+            progress=progress,
+            command=command,
+        )
+        adapted = type(self)(read_settings(goal), self._encoder, goal)
+        adapted._kept_alive = temporary
+        return adapted
 
     def score(
         self, split: LoadedSplit, *, untrained: bool = False, language_adapter: str | None = OWN
@@ -233,6 +359,15 @@ class MetaXCR:
             folder = self.save_pretrained(Path(temporary))
             return upload(folder, repo_id, private=private, token=token, message=message)
 
+    def _calibrated(self, answer: list[float], language: str) -> list[float]:
+        """Probabilities at the temperature that was fitted on held-out examples of the language."""
+        if self.account is None or self.account["language"] != language:
+            return answer
+        from metaxcr.fewshot.calibration import tempered
+
+        row = tempered([answer], self.account["calibration"]["temperature"])[0]
+        return [round(float(p), 6) for p in row]
+
     def _trained(self, language: str, *, warn: bool = True, unseen: bool = False) -> Params:
         """Parameters of phi for a language; says once where they are not the language's own."""
         name = self.adapter(language, unseen=unseen)
@@ -251,7 +386,7 @@ class MetaXCR:
         model: ChoiceModel | None = None,
     ) -> list[list[float]]:
         model, settings = model or self._model, self.config.encoder
-        store = _Memory(
+        store = MemoryStore(
             self._encoder,
             model.adapted.start,
             DTYPES[settings.dtype],
@@ -265,19 +400,6 @@ class MetaXCR:
             _warn(f"{cut} at {settings.max_tokens} tokens")
         probabilities = predict(model, phi, [data], store)[0][0]
         return [[p / sum(row) for p in row] for row in probabilities]
-
-
-class _Memory(TrunkStore):
-    """A trunk store that keeps what it computes in memory and touches no file: for texts seen once."""
-
-    def _read(self, path: Path) -> None:
-        return None
-
-    def _write(self, *chunk: Any) -> None:
-        return None
-
-    def _evict(self) -> None:
-        return None
 
 
 def _warn(text: str) -> None:

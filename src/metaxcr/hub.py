@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,7 +17,10 @@ from metaxcr.experiments.pinned import recorded_revision
 SETTINGS, RESULTS, CARD, ADAPTERS = "config.yaml", "results.json", "README.md", "adapters"
 ENVIRONMENT = "environment.json"
 ORIGIN = ("command", "commit", "metaxcr", "torch", "transformers")  # what a saved model tells of it
+ACCOUNT = "adaptation.json"  # what adapting to own examples gave, see metaxcr.fewshot
+NEAREST = ("nearest.safetensors", "nearest.json")  # index of source examples, see metaxcr.fewshot.nearest
 META = "meta"
+EMBEDDED_MODEL = Path(__file__).parent / "models" / "embedded"  # comes with the package
 
 
 def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
@@ -31,9 +35,8 @@ def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
     """
     folder = Path(path_or_hub_id)
     if not folder.is_dir():
-        folder = download(
-            str(path_or_hub_id), revision, [SETTINGS, RESULTS, ENVIRONMENT, CARD, f"{ADAPTERS}/*"]
-        )
+        wanted = [SETTINGS, RESULTS, ENVIRONMENT, ACCOUNT, *NEAREST, CARD, f"{ADAPTERS}/*"]
+        folder = download(str(path_or_hub_id), revision, wanted)
     if not (folder / SETTINGS).is_file():
         raise UserError(
             f"not a run folder: there is no {SETTINGS}", str(folder), "make one with 'metaxcr run'"
@@ -66,6 +69,24 @@ def read_settings(folder: Path) -> Config:
     return config.model_copy(update={"adapters": config.adapters.model_copy(update={"language": languages})})
 
 
+def read_account(folder: Path) -> dict[str, Any] | None:
+    """Read what adapting to own examples gave; None for a model of another origin.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    path = folder / ACCOUNT
+    if not path.is_file():
+        return None
+    try:
+        account = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(account["language"], str) and float(account["calibration"]["temperature"]) > 0:
+            return dict(account)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"the account of the adaptation is damaged: {error}", str(path)) from error
+    raise UserError("the account of the adaptation is damaged", str(path), "adapt again")
+
+
 def write_model(config: Config, source: Path, goal: Path, languages: Sequence[str]) -> None:
     """Write a model with its card into a folder of its own.
 
@@ -90,12 +111,17 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
             settings["adapters"]["language"][language] = str(own.relative_to(goal))
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         (goal / SETTINGS).write_text(text, encoding="utf-8")
-        if (source / RESULTS).is_file():
-            shutil.copyfile(source / RESULTS, goal / RESULTS)
         if (source / ENVIRONMENT).is_file():
             found = json.loads((source / ENVIRONMENT).read_text(encoding="utf-8"))
             origin = {key: found[key] for key in ORIGIN if key in found}
             (goal / ENVIRONMENT).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+        for file in (RESULTS, ACCOUNT, *NEAREST):
+            if (source / file).is_file():
+                shutil.copyfile(source / file, goal / file)
+        if (source / ACCOUNT).is_file():  # whose card tells of the adaptation
+            shutil.copyfile(source / CARD, goal / CARD)
+    if (goal / ACCOUNT).is_file():
+        return
     (goal / CARD).write_text(model_card(config, goal, languages), encoding="utf-8")
 
 

@@ -1,11 +1,16 @@
 """Files of questions that users write."""
 
 import json
+import tracemalloc
 
 import pytest
 
-from metaxcr.cli.questions import read_questions
+from metaxcr.cli.questions import questions
 from metaxcr.errors import UserError
+
+
+def read_questions(file, language):
+    return list(questions(file, language))
 
 
 def test_all_spellings_of_a_question(tmp_path):
@@ -93,3 +98,22 @@ def test_a_table_may_be_separated_by_semicolons(tmp_path):
     file = tmp_path / "q.csv"
     file.write_text("premise;choice1;choice2\np, q;a;b\n")
     assert read_questions(file, "es")[0][1]["context"] == "p, q"
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv"])
+def test_a_large_file_is_never_in_memory(tmp_path, suffix):
+    """Four thousand questions of four kilobytes each, read with less than a tenth of the file's size."""
+    file, text = tmp_path / f"q.{suffix}", "word " * 800
+    separator = {"csv": ",", "tsv": "\t"}.get(suffix)
+    with file.open("w") as stream:
+        if separator:
+            stream.write(separator.join(["premise", "choice1", "choice2"]) + "\n")
+        for n in range(4_000):
+            row = {"premise": f"{text}{n}", "choice1": "a", "choice2": "b"}
+            stream.write((separator.join(row.values()) if separator else json.dumps(row)) + "\n")
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in questions(file, "en")) == 4_000
+        assert tracemalloc.get_traced_memory()[1] < file.stat().st_size / 10
+    finally:
+        tracemalloc.stop()

@@ -129,7 +129,7 @@ def test_few_pairs_at_the_threshold_are_missed():
 
 @pytest.mark.slow
 def test_many_examples_take_less_than_a_minute():
-    """A tenth of 300,000 against 6,000 has a tenth of a minute, twice over for a busy machine."""
+    """A tenth of 300,000 against 6,000 has a tenth of a minute on two cores, twice over to be safe."""
     draw = random.Random(0)
     vocabulary = [
         "".join(draw.choices("aabcdeefghiiklmnooprstuvwy", k=draw.randint(2, 9))) for _ in range(3000)
@@ -140,6 +140,6 @@ def test_many_examples_take_less_than_a_minute():
 
     train = [item((18, 6, 6)) for _ in range(30_000)]
     held_out = [item((8, 5, 5)) for _ in range(6_000)]
-    start = time.perf_counter()
+    start = time.process_time()  # of all threads, whatever else the machine is doing
     assert near_duplicates(train, held_out) == []
-    assert time.perf_counter() - start < 12
+    assert time.process_time() - start < 2 * 12

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from metaxcr.cli import (
+    adapt,
     adapters,
     add,
     align,
@@ -14,9 +15,11 @@ from metaxcr.cli import (
     diagnose,
     encoders,
     estimate,
+    export,
     fetch,
     language,
     model,
+    predict,
     run,
     tasks,
 )
@@ -56,10 +59,11 @@ def _common(
 
 app.command()(run.run)
 app.command()(run.train)
-app.command()(run.adapt)
+app.command()(adapt.adapt)
 app.command()(model.evaluate)
-app.command()(model.predict)
+app.command()(predict.predict)
 app.command()(compare.compare)
+app.command()(export.export)
 app.command()(run.report)
 app.command()(diagnose.diagnose)
 app.command()(estimate.estimate)

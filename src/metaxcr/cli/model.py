@@ -1,6 +1,5 @@
-"""``evaluate`` and ``predict``: a trained folder, on labelled and on new data."""
+"""``evaluate``: a trained folder, on any labelled task."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,55 +48,12 @@ def evaluate(
     if task is not None:
         with warnings_as_notes():
             loaded = _load(task, language, split, data)
-            _evaluate_task(settings, folder, loaded, _adapter(language_adapter), as_json=as_json)
+            _evaluate_task(settings, folder, loaded, acting_adapter(language_adapter), as_json=as_json)
         return
     if language or split or language_adapter != "own":
         raise UserError("--language, --split and --language-adapter belong to --task", None, "add --task ID")
     carry_out(settings, folder, data=data, resume=True, quiet=quiet)
     show_results(folder, as_json=as_json)
-
-
-@examples(
-    """echo '{"premise": "El vaso cayó al suelo.", "question": "effect",
-      "choices": ["Se rompió.", "Se llenó."]}' | paste -s -d ' ' > questions.jsonl""",
-    "metaxcr predict runs/starter questions.jsonl --language es",
-)
-def predict(
-    folder: FolderArgument,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="JSON lines (.jsonl) or CSV (.csv) with questions.")
-    ],
-    language: Annotated[str, typer.Option("--language", metavar="CODE", help="Of the texts (ISO 639-1).")],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Where to write.", show_default="standard output"),
-    ] = None,
-    language_adapter: AdapterOption = "own",
-) -> None:
-    """Rank the choices of your own questions; no labels needed.
-
-    A line has 'premise' (or 'context'), perhaps 'question' (cause, effect, or a question in words), 'choices'
-    (a list) or 'choice1', 'choice2', ..., and perhaps 'id'. The answer has, line by line, id, probabilities,
-    and choice: the index of the most probable one, counted from 0.
-    """
-    from metaxcr.cli.questions import read_questions
-
-    questions = read_questions(file, language)
-
-    from metaxcr.api import MetaXCR
-    from metaxcr.files import write_atomically
-
-    with warnings_as_notes():
-        model = MetaXCR.from_pretrained(folder)
-        acting = _adapter(language_adapter)
-        note(f"stack: {' > '.join(model.stack(language, acting))}")
-        answers = model.rank_many([question for _, question in questions], language_adapter=acting)
-    lines = [_answer(name, answer) for (name, _), answer in zip(questions, answers, strict=True)]
-    if out is None:
-        sys.stdout.write("".join(lines))
-        return
-    write_atomically(out, "".join(lines))
-    note(f"{len(lines)} answers: {out}")
 
 
 def _load(task: str, language: str | None, split: str | None, data: Path | None) -> "LoadedSplit":
@@ -115,7 +71,8 @@ def _load(task: str, language: str | None, split: str | None, data: Path | None)
     return loaded
 
 
-def _adapter(name: str) -> str | None:
+def acting_adapter(name: str) -> str | None:
+    """The value of --language-adapter as :meth:`metaxcr.MetaXCR.rank` takes it."""
     return None if name == "none" else name
 
 
@@ -194,11 +151,3 @@ def _trained_on(settings: "Config") -> set[tuple[str, str]]:
 
 def _interval(ends: list[float], sign: str = "") -> str:
     return " to ".join(f"{100 * end:{sign}.1f}" for end in ends)
-
-
-def _answer(name: str, probabilities: list[float]) -> str:
-    import json
-
-    rounded = [round(p, 6) for p in probabilities]
-    answer = {"id": name, "probabilities": rounded, "choice": probabilities.index(max(probabilities))}
-    return json.dumps(answer, ensure_ascii=False) + "\n"

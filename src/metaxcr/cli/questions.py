@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,22 @@ from metaxcr.tasks.repair import Repairs
 from metaxcr.tasks.rows import Defect, Row, strict
 
 Question = tuple[str, dict[str, Any]]
+LOOK = 1 << 17  # bytes that tell the format of a file
 _NUMBERED = re.compile(r"choice[ _]?([1-9][0-9]?)$")
 
 
-def read_questions(file: Path, language: str) -> list[Question]:
-    """Read a file of questions.
+def questions(file: Path, language: str) -> Iterator[Question]:
+    """Read a file of questions, one after the other.
 
     Fields with the names that ``predict`` documents are taken as they are; where there are none, format and
-    fields are guessed as for ``tasks add``, and labels are ignored.
+    fields are guessed as for ``tasks add``, and labels are ignored. Files that need no guessing, and are no
+    single JSON value, are never held in memory as a whole.
 
     Args:
         file: JSON lines, a table with a head line, or another format that ``tasks add`` reads.
         language: Of all texts.
 
-    Returns:
+    Yields:
         Pairs (id, arguments of :meth:`metaxcr.MetaXCR.rank`); the id is the line number where there is none.
 
     Raises:
@@ -37,18 +40,22 @@ def read_questions(file: Path, language: str) -> list[Question]:
             "there is no such file", str(file), "give JSON lines or CSV; see 'metaxcr predict --help'"
         )
     form = _form(file)
-    rows = list(strict(file, FORMATS[form](file, None, Repairs())))
-    if rows and not _documented(rows[0][1]) and (guessed := _guessed(file, form, rows, language)):
-        return guessed
-    questions = []
-    for line, row in rows:
+    rows = strict(file, FORMATS[form](file, None, Repairs()))
+    first = next(rows, None)
+    if first is None:
+        raise UserError("the file holds no questions", str(file), "see 'metaxcr predict --help'")
+    if not _documented(first[1]):
+        everything = [first, *rows]
+        guessed = _guessed(file, form, everything, language)
+        if guessed is not None:
+            yield from guessed
+            return
+        rows = iter(everything[1:])
+    for line, row in chain([first], rows):
         try:
-            questions.append((_name(row, line), {**_arguments(row), "language": language}))
+            yield _name(row, line), {**_arguments(row), "language": language}
         except Defect as defect:
             raise UserError(defect.what, f"{file}:{line}", defect.fix) from None
-    if not questions:
-        raise UserError("the file holds no questions", str(file), "see 'metaxcr predict --help'")
-    return questions
 
 
 def _form(file: Path) -> str:
@@ -64,7 +71,7 @@ def _form(file: Path) -> str:
     except (OSError, ValueError, RecursionError):
         pass  # the reader says what is wrong, if anything is
     try:
-        return usual if file.suffix.lower() == ".jsonl" else sniff(file)
+        return usual if file.suffix.lower() == ".jsonl" else sniff(file, LOOK)
     except UserError:
         return usual
 

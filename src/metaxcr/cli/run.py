@@ -1,4 +1,4 @@
-"""``run``, ``train``, ``adapt`` and ``report``: the critical path, whole or in parts."""
+"""``run``, ``train`` and ``report``: the critical path, whole or in parts."""
 
 import shlex
 import sys
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metaxcr.cli.console import console, note, say
-from metaxcr.cli.options import DataOption, FolderArgument, JsonOption, QuietOption, SetOption, examples
+from metaxcr.cli.options import DataOption, JsonOption, QuietOption, SetOption, examples
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,19 +87,6 @@ def train(
     carry_out(settings, folder, data=data, resume=resume, quiet=quiet, phases=("train",))
     say(f"trained: {folder / 'adapters' / 'meta'}")
     say(f"next: metaxcr adapt {folder}")
-
-
-@examples("metaxcr adapt runs/mine")
-def adapt(folder: FolderArgument, data: DataOption = None, quiet: QuietOption = False) -> None:
-    """Adapt a trained folder to its target languages.
-
-    The second part of 'metaxcr run': CLML and few-shot fine-tuning. What of the training is missing is done
-    first. Settings come from the folder's config.yaml.
-    """
-    settings = folder_settings(folder)
-    carry_out(settings, folder, data=data, resume=True, quiet=quiet, phases=("train", "adapt"))
-    say(f"adapted: {folder / 'adapters'}")
-    say(f"next: metaxcr evaluate {folder}")
 
 
 @examples("metaxcr report runs/starter", "metaxcr report runs/compare/sampler --figures figures")

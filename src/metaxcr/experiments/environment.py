@@ -30,7 +30,7 @@ def describe_environment(config: Config, command: str) -> dict[str, Any]:
         "transformers": transformers.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": config.run.threads or os.cpu_count() or 1,
         "dtype": config.encoder.dtype,
@@ -46,7 +46,8 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """Name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

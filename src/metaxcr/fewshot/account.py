@@ -40,11 +40,11 @@ def account_of(adapted: Adapted, settings: Settings) -> Account:
     return {
         "schema": SCHEMA,
         "language": examples.language,
-        "file": str(examples.files[0]) if examples.files else None,
+        "file": str(examples.file) if examples.file else None,
         "examples": n,
         "different": len(set(adapted.group)),
         "choices": sorted({len(e.choices) for e in examples.examples}),
-        "relation": examples.spec.relation,
+        "repaired": examples.repaired,
         "kept": verdict.kept,
         "sentence": verdict.sentence,
         "rule": RULE,

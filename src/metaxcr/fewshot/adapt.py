@@ -18,6 +18,7 @@ from metaxcr.fewshot.calibration import Probabilities
 from metaxcr.fewshot.crossval import CrossValidated, cross_validate
 from metaxcr.fewshot.curve import Scores, sizes
 from metaxcr.fewshot.folds import draw_folds
+from metaxcr.fewshot.own import Own
 from metaxcr.fewshot.settings import FEWEST, Settings
 from metaxcr.fewshot.suspects import groups
 from metaxcr.fewshot.verdict import HeldOut, Verdict, judge
@@ -25,7 +26,6 @@ from metaxcr.meta.inner import Params
 from metaxcr.scoring.batch import TaskData, encode_task
 from metaxcr.scoring.build import DTYPES, build_model
 from metaxcr.scoring.model import ChoiceModel
-from metaxcr.tasks import LoadedSplit, phrase
 
 Report = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
 
@@ -63,7 +63,7 @@ class Adapted:
     """
 
     phi: Params
-    examples: LoadedSplit
+    examples: Own
     group: list[int]
     systems: dict[str, HeldOut]
     verdict: Verdict
@@ -75,7 +75,7 @@ class Adapted:
         return self.systems[self.verdict.kept]
 
 
-def adapt_to(examples: LoadedSplit, start: Start, settings: Settings, report: Report = _silent) -> Adapted:
+def adapt_to(examples: Own, start: Start, settings: Settings, report: Report = _silent) -> Adapted:
     """Cross-validate the adaptation, decide, and adapt to all examples if that is what was decided.
 
     Every number is about examples that the model in question had not seen. The rule is fixed in advance
@@ -158,23 +158,32 @@ def memory_store(start: Start) -> MemoryStore:
 
 
 def encode(
-    examples: LoadedSplit, kind: str, store: TrunkStore, progress: Callable[[int, int], None]
+    examples: Own,
+    kind: str,
+    store: TrunkStore,
+    progress: Callable[[int, int], None],
+    language: str | None = None,
 ) -> TaskData:
-    """Encode own examples; ids are made distinct by their position, because nothing else tells rows apart."""
+    """Encode own examples, as many as there are.
+
+    Their ids become positions, because nothing else tells rows apart for certain. ``language`` is the one
+    whose language adapter acts; None: their own, empty: none.
+    """
     numbered = [replace(e, id=f"{row}") for row, e in enumerate(examples.examples)]
     return encode_task(
         numbered,
-        lambda e: phrase(e, examples.spec),
+        examples.words,
         store,
         kind=kind,
-        implausible=examples.spec.polarity == "implausible",
+        implausible=examples.implausible,
+        language=language,
         progress=progress,
     )
 
 
-def _usable(examples: LoadedSplit) -> list[int]:
+def _usable(examples: Own) -> list[int]:
     """Check number and labels, and group duplicates."""
-    where = str(examples.files[0]) if examples.files else None
+    where = str(examples.file) if examples.file else None
     unlabelled = [e.id for e in examples.examples if e.label is None]
     if unlabelled:
         raise UserError(
@@ -192,15 +201,17 @@ def _usable(examples: LoadedSplit) -> list[int]:
     return group
 
 
-def _strata(examples: LoadedSplit) -> list[str]:
+def _strata(examples: Own) -> list[str]:
     return [f"{e.question if e.question in ('cause', 'effect') else ''} {e.label}" for e in examples.examples]
 
 
-def _similarity(examples: LoadedSplit, start: Start, data: TaskData, store: TrunkStore) -> Probabilities:
+def _similarity(examples: Own, start: Start, data: TaskData, store: TrunkStore) -> Probabilities:
     """Answers of the untrained encoder: the cosine of the sentence vectors."""
     encoder = start.model.adapted.encoder
     model = build_model(start.config, encoder, 0, kind="dual")
-    own = data if start.model.kind == "dual" else encode(examples, "dual", store, lambda done, total: None)
+    own = data
+    if start.model.kind != "dual" or start.model.adapted.languages:
+        own = encode(examples, "dual", store, lambda done, total: None, language="")
     return answer(model, model.params(), own, range(len(own)), store)
 
 

@@ -27,7 +27,7 @@ def model_card(config: Config, folder: Path, languages: Sequence[str]) -> str:
         folder: Where ``results.json`` may be.
         languages: ISO 639-1 codes that the model knows.
     """
-    trained = _training_tasks(config)
+    trained = training_tasks(config)
     head = {
         "license": "apache-2.0" if all(spec.licence == OPEN for spec in trained) else "other",
         "language": list(languages),
@@ -50,12 +50,13 @@ def model_card(config: Config, folder: Path, languages: Sequence[str]) -> str:
         *_leaks(config, folder),
         *_results(folder),
         *_training(config, folder),
-        *_data(trained),
+        *data_table(trained),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _training_tasks(config: Config) -> list[TaskSpec]:
+def training_tasks(config: Config) -> list[TaskSpec]:
+    """Tasks whose labels a run with these settings learns from."""
     target = config.target
     names = [source.task for source in config.sources] + [target.english.task]
     names += [target.auxiliary.task] if target.auxiliary and "zero-shot-aux" in config.run.regimes else []
@@ -167,6 +168,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _data(trained: Sequence[TaskSpec]) -> list[str]:
+def data_table(trained: Sequence[TaskSpec]) -> list[str]:
+    """Lines of a card's section on the data: licence and citation of each task."""
     rows = [f"| [{spec.id}]({spec.url}) | {spec.licence} | {spec.citation} |" for spec in trained]
     return ["## Training data and licences", "", "| task | licence | source |", "| --- | --- | --- |", *rows]

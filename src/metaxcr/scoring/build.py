@@ -117,7 +117,7 @@ def load_phi(folder: Path, model: ChoiceModel) -> Params:
         f"{TASK}.{i}.{n}": p.detach().clone() for i, a in adapters.items() for n, p in a.named_parameters()
     }
     try:
-        phi |= load_file(folder / HEAD)
+        phi |= {name: tensor.float() for name, tensor in load_file(folder / HEAD).items()}
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot read the scorer: {error}", str(folder)) from error
     expected = reduce_mixture(model.params())

@@ -1,7 +1,6 @@
 """File formats: a file becomes (line number, row) pairs; a new format is one function in FORMATS."""
 
 import csv
-import io
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from metaxcr.tasks.rows import (
     check_file,
     flaw,
     lines_of,
+    open_text,
     paired,
     read_text,
     shown,
@@ -45,20 +45,19 @@ def read_csv(path: Path, columns: Sequence[str] | None, repairs: Repairs, *, del
         UserError: Broken quoting; where the next record begins is then unknown.
     """
     csv.field_size_limit(min(sys.maxsize, MAX_BYTES))  # how long a text may be is the reader's to say
-    text = io.StringIO(read_text(path, repairs, lenient=True), newline="")
-    reader = csv.reader(text, strict=True, delimiter=delimiter)
-    begun = 1
 
     def records() -> Iterator[tuple[int, list[str] | Defect]]:
-        nonlocal begun
-        try:
-            for record in reader:
-                if record:
-                    yield begun, flaw("".join(record)) or record
-                begun = reader.line_num + 1
-        except csv.Error as error:
-            what = str(error).replace("\t", "\\t")
-            raise UserError(f"broken quoting ({what})", f"{path}:{begun}", "mend the line") from error
+        begun = 1
+        with open_text(path, repairs) as text:
+            reader = csv.reader(text, strict=True, delimiter=delimiter)
+            try:
+                for record in reader:
+                    if record:
+                        yield begun, flaw("".join(record)) or record
+                    begun = reader.line_num + 1
+            except csv.Error as error:
+                what = str(error).replace("\t", "\\t")
+                raise UserError(f"broken quoting ({what})", f"{path}:{begun}", "mend the line") from error
 
     yield from _named(path, records(), columns)
 

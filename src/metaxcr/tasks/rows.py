@@ -1,5 +1,6 @@
 """Rows of a file: what they are, how a text file is read, and what becomes of a row that cannot be used."""
 
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -97,27 +98,38 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         UserError: See :func:`check_file`; or it cannot be read, or begins as no text does.
     """
+    with open_bytes(path) as stream:
+        return stream.read()
+
+
+def open_bytes(path: Path) -> io.BufferedReader:
+    """Open a text file for reading, after a look at how it begins.
+
+    Raises:
+        UserError: See :func:`read_bytes`.
+    """
     check_file(path)
     try:
-        content = path.read_bytes()
+        stream = path.open("rb")
+        head = stream.read(256).lstrip()
+        stream.seek(0)
     except OSError as error:
         raise UserError(
             f"cannot read the file: {error.strerror}", str(path), "check its permissions"
         ) from error
-    head = content[:256].lstrip()
     for start, kind in _NOT_TEXT.items():
         if head.startswith(start) or head.lower().startswith(start):
+            stream.close()
             raise UserError(f"the file is {kind}", str(path), "name the data file itself, unpacked")
-    return content
+    return stream
 
 
-def read_text(path: Path, repairs: Repairs | None = None, *, lenient: bool = False) -> str:
+def read_text(path: Path, repairs: Repairs | None = None) -> str:
     """Read a UTF-8 file whole, naming the line where it is not UTF-8.
 
     Args:
         path: The file.
         repairs: Says whether a byte order mark is dropped; default: it is.
-        lenient: What is not UTF-8 is left to :func:`flaw`, so that only its row is lost.
 
     Returns:
         Its text, line ends untouched.
@@ -125,9 +137,10 @@ def read_text(path: Path, repairs: Repairs | None = None, *, lenient: bool = Fal
     Raises:
         UserError: The file cannot be read or is not UTF-8.
     """
-    content = _without_mark(path, read_bytes(path), repairs or Repairs())
+    content = read_bytes(path)
+    content = content[_mark(path, content[:3], repairs or Repairs()) :]
     try:
-        return content.decode(errors="surrogateescape" if lenient else "strict")
+        return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(
@@ -135,29 +148,47 @@ def read_text(path: Path, repairs: Repairs | None = None, *, lenient: bool = Fal
         ) from error
 
 
-def _without_mark(path: Path, content: bytes, repairs: Repairs) -> bytes:
-    """Drop a byte order mark of UTF-8; refuse those of other encodings."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+def open_text(path: Path, repairs: Repairs) -> io.TextIOWrapper:
+    """Open a UTF-8 file to be read bit by bit, line ends untouched.
+
+    What is not UTF-8 is left to :func:`flaw`, so that only its row is lost.
+
+    Raises:
+        UserError: See :func:`read_bytes`.
+    """
+    stream = open_bytes(path)
+    skipped = _mark(path, stream.read(3), repairs)
+    stream.seek(skipped)
+    return io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def _mark(path: Path, head: bytes, repairs: Repairs) -> int:
+    """Length of the byte order mark of UTF-8 at the beginning; those of other encodings are refused."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError("the file is UTF-16, not UTF-8", str(path), "convert the file to UTF-8")
-    mark = b"\xef\xbb\xbf"
-    if not content.startswith(mark):
-        return content
+    if head != b"\xef\xbb\xbf":
+        return 0
     if not repairs.take("byte-order-mark"):
         raise UserError("a byte order mark", f"{path}:1", "remove it, or leave that repair on")
-    return content.removeprefix(mark)
+    return 3
 
 
 def lines_of(path: Path, repairs: Repairs | None = None) -> Iterator[tuple[int, str | Defect]]:
     """Yield the lines that are not blank, with their 1-based numbers; one that is no text as a defect.
 
-    ``str.splitlines`` would also cut at U+2028 and its kind, which occur inside texts.
+    ``str.splitlines`` would also cut at U+2028 and its kind, which occur inside texts. No more than a line is
+    held in memory, except of a file without a line feed.
     """
     repairs = repairs or Repairs()
-    content = _without_mark(path, read_bytes(path), repairs)
-    old = b"\n" not in content and b"\r" in content  # line ends as on an old Macintosh
-    for number, raw in enumerate(content.split(b"\r" if old else b"\n"), start=1):
-        if raw.strip():
-            yield number, _line(raw, old, repairs)
+    with open_bytes(path) as stream:
+        stream.seek(_mark(path, stream.read(3), repairs))
+        for number, raw in enumerate(stream, start=1):
+            if number == 1 and not raw.endswith(b"\n") and b"\r" in raw:  # as on an old Macintosh
+                for at, line in enumerate(raw.split(b"\r"), start=1):
+                    if line.strip():
+                        yield at, _line(line, True, repairs)
+            elif raw.strip():
+                yield number, _line(raw.removesuffix(b"\n"), False, repairs)
 
 
 def flaw(text: str) -> Defect | None:

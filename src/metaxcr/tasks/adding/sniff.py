@@ -10,14 +10,14 @@ from pathlib import Path
 from metaxcr.errors import UserError
 from metaxcr.tasks.formats import FORMATS
 from metaxcr.tasks.repair import Repairs
-from metaxcr.tasks.rows import Defect, Row, check_file, read_text
+from metaxcr.tasks.rows import Defect, Row, check_file, open_bytes, read_text
 
 SAMPLE = 2_000  # records that are looked at to tell tables apart
 _PACKED = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"7z\xbc\xaf": "7z"}
 _TABLES = {",": "csv", ";": "csv-semicolon", "\t": "tsv-quoted"}
 
 
-def sniff(path: Path) -> str:
+def sniff(path: Path, look: int | None = None) -> str:
     """Tell the format of a file from its content.
 
     ``.json`` may be JSON lines, a list, a list of lists with a head, or objects strung together; ``.csv`` may
@@ -26,6 +26,7 @@ def sniff(path: Path) -> str:
 
     Args:
         path: The file.
+        look: Bytes to look at, cut at a line's end; None: all.
 
     Returns:
         A name in :data:`metaxcr.tasks.formats.FORMATS`.
@@ -41,7 +42,7 @@ def sniff(path: Path) -> str:
     packed = next((kind for mark, kind in _PACKED.items() if head.startswith(mark)), None)
     if packed:
         raise UserError(f"the file is packed ({packed})", str(path), "unpack it and name the file inside")
-    text = read_text(path)
+    text = read_text(path) if look is None or path.stat().st_size <= look else _beginning(path, look)
     start = text.lstrip()[:1]
     if not start:
         raise UserError("the file is empty", str(path), "name the data file")
@@ -52,6 +53,13 @@ def sniff(path: Path) -> str:
             return "copa-xml"
         raise UserError("the file is XML or HTML", str(path), "save the data file itself")
     return _table(text, path)
+
+
+def _beginning(path: Path, look: int) -> str:
+    """The lines that fit into so many bytes."""
+    with open_bytes(path) as stream:
+        content = stream.read(look)
+    return content[: content.rfind(b"\n") + 1].decode("utf-8-sig", errors="replace")
 
 
 def read_rows(path: Path, form: str) -> list[tuple[int, Row | Defect]]:

@@ -1,0 +1,163 @@
+"""``adapt FILE``: from a user's file to a model that ``predict`` and Python take; mistakes are one line."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+import metaxcr
+from metaxcr.tasks import load
+
+FACTS = load("starter_facts", "train").examples
+
+
+@pytest.fixture(autouse=True)
+def _toy(toy_command):
+    """All commands here load the toy encoder."""
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Starter items in Swahili as a user may have them: a CSV with columns of its own."""
+    path = tmp_path / "my items.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["premise", "asks-for", "alternative1", "alternative2", "most-plausible-alternative"])
+        for e in load("starter_target", "shots", language="sw").examples[:20]:
+            writer.writerow([e.context, e.question, *e.choices, (e.label or 0) + 1])
+    return path
+
+
+@pytest.fixture
+def adapt(call, toy_run, file, tmp_path):
+    """Adapt the toy run's meta-adapter."""
+
+    def run(*words, what=file, language="sw", out=tmp_path / "model"):
+        said = ["--language", language] if language else []
+        return call("adapt", what, *said, "--start", toy_run, "--out", out, *words)
+
+    return run
+
+
+def test_from_the_file_to_answers(adapt, call, tmp_path):
+    done = adapt()
+    assert done.status == 0, done.err
+    for word in ("similarity", "unadapted", "adapted", "minus", "model is kept"):
+        assert word in done.out
+    folder = tmp_path / "model"
+    account = json.loads((folder / "adaptation.json").read_text())
+    assert account["examples"] == 20 and account["language"] == "sw" and account["sentence"] in done.out
+    page = (folder / "report.html").read_text()
+    assert "<svg" in page and account["sentence"] in page.replace("&#39;", "'") and "src=" not in page
+    assert "20 own examples (sw)" in (folder / "README.md").read_text()
+    questions = tmp_path / "q.jsonl"
+    questions.write_text(
+        '{"premise": "Mvua ilinyesha.", "question": "effect", "choices": ["Nililowa.", "Nililala."]}\n'
+    )
+    answered = call("predict", folder, questions, "--language", "sw")
+    assert answered.status == 0, answered.err
+    p = json.loads(answered.out)["probabilities"]
+    assert sum(p) == pytest.approx(1, abs=1e-5)
+    model = metaxcr.MetaXCR.from_pretrained(folder)
+    assert model.rank("Mvua ilinyesha.", ["Nililowa.", "Nililala."], question="effect", language="sw") == p
+    copy = metaxcr.MetaXCR.from_pretrained(model.save_pretrained(tmp_path / "copy"))
+    assert copy.account == account
+    assert (tmp_path / "copy/README.md").read_text() == (folder / "README.md").read_text()
+
+
+def test_answers_can_be_withheld_and_explained(adapt, call, tmp_path):
+    from metaxcr.fewshot.nearest import write_index
+
+    assert adapt().status == 0
+    folder = tmp_path / "model"
+    write_index(folder, torch.eye(16), [("starter_facts", "train", e.id) for e in FACTS[:16]])
+    questions, out = tmp_path / "q.csv", tmp_path / "answers.jsonl"
+    rows = "".join(f"Mvua {n} ilinyesha.,Nililowa.,Nililala.\n" for n in range(5))
+    questions.write_text("premise,choice1,choice2\n" + rows)
+    words = ["--language", "sw", "--abstain", "1", "--explain", "2", "--out", out]
+    done = call("predict", folder, questions, *words)
+    assert done.status == 0 and "withheld: 5 of 5" in done.err, done.err
+    answers = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [a["choice"] for a in answers] == [None] * 5
+    assert all(len(a["nearest"]) == 2 and "→" in a["nearest"][0]["text"] for a in answers)
+    without = call("predict", folder, questions, "--language", "sw")
+    assert [json.loads(line)["choice"] for line in without.out.splitlines()] != [None] * 5
+
+
+def test_a_mistake_in_the_last_line_shows_before_any_answer(adapt, call, tmp_path):
+    assert adapt().status == 0
+    questions = tmp_path / "q.jsonl"
+    questions.write_text('{"premise": "a", "choices": ["b", "c"]}\n' * 3 + '{"premise": "a"}\n')
+    done = call("predict", tmp_path / "model", questions, "--language", "sw")
+    assert done.status == 2 and done.out == "" and "q.jsonl:4" in done.line
+
+
+def test_json_is_the_account_and_nothing_else(adapt, tmp_path):
+    done = adapt("--json", "--accuracy", "0.7", "--seed", "3")
+    found = json.loads(done.out)
+    assert found == json.loads((tmp_path / "model/adaptation.json").read_text())
+    assert (found["settings"]["wished"], found["settings"]["seed"]) == (0.7, 3)
+    assert "report:" in done.err
+
+
+def test_a_folder_that_is_there_is_replaced_only_by_force(adapt, tmp_path):
+    assert adapt().status == 0
+    before = (tmp_path / "model/adaptation.json").read_text()
+    refused = adapt()
+    assert refused.status == 2 and "--force" in refused.line
+    assert (tmp_path / "model/adaptation.json").read_text() == before
+    assert adapt("--force", "--seed", "1").status == 0
+    assert [p.name for p in tmp_path.iterdir() if ".tmp" in p.name or ".old" in p.name] == []
+    other = tmp_path / "precious"
+    other.mkdir()
+    assert adapt("--force", out=other).status == 2 and other.is_dir()
+
+
+def test_python_is_as_short(toy_run, file):
+    model = metaxcr.MetaXCR.from_pretrained(toy_run)
+    examples = [
+        {"context": e.context, "question": e.question, "choices": list(e.choices), "label": e.label}
+        for e in load("starter_target", "shots", language="sw").examples[:20]
+    ]
+    adapted, same = model.adapt(examples, language="sw"), model.adapt(file, "sw")
+    assert adapted.account["systems"] == same.account["systems"]
+    question = ("Mvua ilinyesha.", ["Nililowa.", "Nililala."])
+    assert adapted.rank(*question, question="effect", language="sw") == same.rank(
+        *question, question="effect", language="sw"
+    )
+    assert model.account is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "message"),
+    [
+        ("premise,choice1,choice2,label\n" + "a,b,c,0\n" * 3, [], "different examples are too few"),
+        ("premise,choice1,choice2,label\na,b,c,7\na,b,d,0\n", [], "label"),
+        ("premise,choice1\na,b\n", [], "choice"),
+        ("", [], "empty"),
+        (
+            "premise,choice1,choice2,label\na,b,c,0\nd,e,f,1\n",
+            ["--task", "cause-effect"],
+            "neither cause nor effect",
+        ),
+        ("premise,choice1,choice2\na,b,c\nd,e,f\n", [], "label"),
+    ],
+)
+def test_wrong_files_are_one_line(adapt, tmp_path, content, words, message):
+    path = tmp_path / "wrong.csv"
+    path.write_text(content)
+    done = adapt(*words, what=path)
+    assert done.status == 2, done.err
+    assert message in done.line and "Traceback" not in done.err
+    assert not (tmp_path / "model").exists()
+
+
+def test_wrong_words_are_one_line(adapt, call, file, toy_run, tmp_path):
+    assert "--language" in adapt(language=None).line
+    missing = adapt(what=tmp_path / "nothing.csv")
+    assert missing.status == 2 and "nothing.csv" in missing.line
+    with_folder = call("adapt", toy_run, "--language", "sw")
+    assert with_folder.status == 2 and "--language belongs to a FILE" in with_folder.line
+    assert "xx" in adapt(language="xx").line
+    assert adapt("--accuracy", "2").status == 2

@@ -1,0 +1,60 @@
+"""The account: complete, plain, and right about what is suspicious."""
+
+import json
+from dataclasses import replace
+
+from metaxcr.fewshot.account import Account, account_of, certainty, suspects_of
+from metaxcr.fewshot.adapt import Adapted
+from metaxcr.fewshot.verdict import SYSTEMS
+
+from .conftest import SETTINGS
+
+
+def test_it_is_plain_data_and_names_everything(account: Account) -> None:
+    assert json.loads(json.dumps(account)) == account
+    assert [s["name"] for s in account["systems"]] == list(SYSTEMS)
+    assert account["examples"] == account["different"] == 36 and account["choices"] == [2]
+    assert set(account["differences"]) == {"adapted minus unadapted", "adapted minus similarity"}
+    assert all(0 <= low <= mean <= high <= 1 for s in account["systems"] for low, high in [s["ci95"]]
+               for mean in [s["mean"]])  # fmt: skip
+    assert [p["n"] for p in account["curve"]] == [0, 6, 13, 27]
+    assert account["forecast"]["more"] == SETTINGS.more
+
+
+def test_numbers_are_those_of_the_held_out_answers(account: Account, adapted: Adapted) -> None:
+    by_name = {s["name"]: s["mean"] for s in account["systems"]}
+    assert by_name["adapted"] == round(float(adapted.systems["adapted"].correct.mean()), 6)
+    gain = account["differences"]["adapted minus unadapted"]["mean"]
+    assert abs(gain - (by_name["adapted"] - by_name["unadapted"])) < 2e-6
+    assert sum(b["n"] for b in account["calibration"]["bins"]) == 36
+
+
+def test_agreement_of_all_answers_is_no_certainty(adapted: Adapted) -> None:
+    sure = replace(adapted.systems["unadapted"], probabilities=[[[1.0, 0.0]] * 36], labels=[0] * 36)
+    systems = {**adapted.systems, "unadapted": sure}
+    found = account_of(replace(adapted, systems=systems), SETTINGS)["systems"][1]
+    assert found["mean"] == 1 and 0.85 < found["ci95"][0] < 0.95 and found["ci95"][1] == 1
+
+
+def test_a_doubted_label_and_a_duplicate_are_found(adapted: Adapted) -> None:
+    sure = [[0.99, 0.01] if label == 0 else [0.01, 0.99] for label in adapted.kept.labels]
+    sure[10].reverse()  # whose label is thus the only one that the model is sure against
+    kept = replace(adapted.kept, probabilities=[sure])
+    twin = [*adapted.group[:20], 4, *adapted.group[21:]]
+    found = replace(adapted, systems={**adapted.systems, adapted.verdict.kept: kept}, group=twin)
+    suspects = {s.row: s.reason for s in suspects_of(found, 1.0)}
+    assert set(suspects) == {10, 20}
+    assert "labelled" in suspects[10] and suspects[20] == "says nearly the same as q4"
+
+
+def test_all_labels_flipped_are_noticed(adapted: Adapted) -> None:
+    wrong = [[0.1, 0.9]] * 34 + [[0.9, 0.1]] * 2
+    unadapted = replace(adapted.systems["unadapted"], probabilities=[wrong], labels=[0] * 36)
+    systems = {**adapted.systems, "unadapted": unadapted}
+    told = account_of(replace(adapted, systems=systems), SETTINGS)["inverted"]
+    assert told["system"] == "unadapted" and told["right"] == 2 and told["p"] < 1e-6
+
+
+def test_certainty_is_that_of_the_chosen_choice(adapted: Adapted) -> None:
+    certain, right = certainty(adapted, 1.0)
+    assert certain.min() >= 0.5 and right.mean() > 0.6
