@@ -6,7 +6,7 @@ import yaml
 
 from metaxcr.config import Config
 from metaxcr.fewshot.words import threshold_words
-from metaxcr.reporting.card import EMBEDDED, data_table, training_tasks
+from metaxcr.reporting.card import EMBEDDED, aligned_texts, data_table, training_tasks
 
 
 def card(account: dict[str, Any], config: Config) -> str:
@@ -59,7 +59,7 @@ def card(account: dict[str, Any], config: Config) -> str:
         "The examples themselves are not part of this folder, but for those that its report and "
         "adaptation.json name as doubtful.",
         "",
-        *data_table(training_tasks(config)),
+        *data_table([*training_tasks(config), *aligned_texts(config)]),
     ]
     return "\n".join(lines) + "\n"
 

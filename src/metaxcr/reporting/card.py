@@ -10,6 +10,7 @@ import yaml
 from metaxcr.config import Config
 from metaxcr.tasks.registry import task_spec
 from metaxcr.tasks.spec import TaskSpec
+from metaxcr.tasks.text import Corpus, corpus, corpus_ids
 
 OPEN = "Apache-2.0"
 EMBEDDED = "intfloat/multilingual-e5-small"  # what the embedded encoder was quantised from
@@ -50,7 +51,7 @@ def model_card(config: Config, folder: Path, languages: Sequence[str]) -> str:
         *_leaks(config, folder),
         *_results(folder),
         *_training(config, folder),
-        *data_table(trained),
+        *data_table([*trained, *aligned_texts(config)]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -62,6 +63,14 @@ def training_tasks(config: Config) -> list[TaskSpec]:
     names += [target.auxiliary.task] if target.auxiliary and "zero-shot-aux" in config.run.regimes else []
     names += [target.task] if {"few-shot", "pooled-shots"} & set(config.run.regimes) else []
     return [task_spec(name) for name in dict.fromkeys(names)]
+
+
+def aligned_texts(config: Config) -> list[TaskSpec | Corpus]:
+    """What a run with these settings aligns languages on, without labels; empty if on nothing."""
+    text = config.target.parallel
+    if text is None or not (config.ctml.alignment or config.clml.alignment):
+        return []
+    return [corpus(text.corpus) if text.corpus in corpus_ids() else task_spec(text.corpus)]
 
 
 def _example(config: Config) -> list[str]:
@@ -168,7 +177,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def data_table(trained: Sequence[TaskSpec]) -> list[str]:
+def data_table(trained: Sequence[TaskSpec | Corpus]) -> list[str]:
     """Lines of a card's section on the data: licence and citation of each task."""
     rows = [f"| [{spec.id}]({spec.url}) | {spec.licence} | {spec.citation} |" for spec in trained]
     return ["## Training data and licences", "", "| task | licence | source |", "| --- | --- | --- |", *rows]
