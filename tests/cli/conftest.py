@@ -52,8 +52,9 @@ Call = Callable[..., Done]
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run a command in this process."""
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run a command in this process, with tables as wide as where there is no terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def run(*words: str | Path) -> Done:
         capsys.readouterr()

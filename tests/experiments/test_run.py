@@ -139,7 +139,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
     start(config, out, phases=())
     with monkeypatch.context() as patch:
         if writer == "folder.write_atomically":
-            patch.setattr(Path, "write_text", full)
+            patch.setattr("metaxcr.files.os.replace", full)
         else:
             patch.setattr(f"metaxcr.experiments.{writer}", full)
         with pytest.raises(UserError, match=r"disk is full.*--resume"):

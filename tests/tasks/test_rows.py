@@ -10,6 +10,7 @@ from metaxcr.tasks.rows import (
     check_file,
     flaw,
     lines_of,
+    open_text,
     paired,
     read_text,
     shown,
@@ -71,11 +72,12 @@ def test_lines_that_are_no_text_are_defects_and_the_rest_is_read(tmp_path):
     ]
 
 
-def test_a_text_is_read_whole_or_leniently(tmp_path):
+def test_a_text_is_read_whole_or_bit_by_bit(tmp_path):
     path = written(tmp_path, b"\xef\xbb\xbfa\r\n\xff")
     with pytest.raises(UserError, match=r"not UTF-8 text \(.*rows\.txt:2\)"):
         read_text(path)
-    text = read_text(path, lenient=True)
+    with open_text(path, Repairs()) as stream:
+        text = stream.read()
     assert text == "a\r\n\udcff"
     defect = flaw(text)
     assert defect is not None and "UTF-8" in defect.what and flaw("a\r\n") is None

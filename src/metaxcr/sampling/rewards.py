@@ -138,7 +138,9 @@ def gradient_cosine(
     Source:
         Wang et al. 2020 (arXiv 2004.06748), equation 6; the mean over tensors is ours.
     """
-    cosines = [_cosine(p - adapted[name], seen[f"gradient/{name}"]) for name, p in phi.items()]
+    # in the order of the names: a checkpoint gives tensors back in another order than they had, and the last
+    # bit of a sum depends on it
+    cosines = [_cosine(phi[name] - adapted[name], seen[f"gradient/{name}"]) for name in sorted(phi)]
     return sum(cosines) / len(cosines)
 
 
