@@ -108,7 +108,7 @@ def adapt_to(examples: Own, start: Start, settings: Settings, report: Report = _
     validated = cross_validate(adapt, folds, smaller, progress=partial(report, "cross-validation"))
     everything = range(len(data))
     systems = {
-        "similarity": HeldOut("similarity", [_similarity(examples, start, data, store)], labels),
+        "similarity": HeldOut("similarity", [similarity(examples, start, data, store)], labels),
         "unadapted": HeldOut("unadapted", [answer(start.model, start.phi, data, everything, store)], labels),
         "adapted": HeldOut("adapted", list(validated.full), labels),
     }
@@ -205,7 +205,7 @@ def _strata(examples: Own) -> list[str]:
     return [f"{e.question if e.question in ('cause', 'effect') else ''} {e.label}" for e in examples.examples]
 
 
-def _similarity(examples: Own, start: Start, data: TaskData, store: TrunkStore) -> Probabilities:
+def similarity(examples: Own, start: Start, data: TaskData, store: TrunkStore) -> Probabilities:
     """Answers of the untrained encoder: the cosine of the sentence vectors."""
     encoder = start.model.adapted.encoder
     model = build_model(start.config, encoder, 0, kind="dual")

@@ -53,7 +53,7 @@ def own_file(file: Path, language: str, asked: Asked | None = None) -> Own:
         UserError: It cannot be understood, or does not ask what ``asked`` says.
     """
     loaded = read_own(file, language, "shots")
-    return _asking(_of_split(loaded), asked)
+    return _asking(of_split(loaded), asked)
 
 
 def own_mappings(examples: Sequence[Mapping[str, Any]], language: str) -> Own:
@@ -82,7 +82,8 @@ def own_mappings(examples: Sequence[Mapping[str, Any]], language: str) -> Own:
     return Own(found, in_words, code)
 
 
-def _of_split(loaded: LoadedSplit) -> Own:
+def of_split(loaded: LoadedSplit) -> Own:
+    """Take a split of a task as own examples."""
     spec = loaded.spec
     return Own(
         loaded.examples,
