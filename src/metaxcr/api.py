@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +13,6 @@ from torch import Tensor
 from metaxcr.asked import as_example, in_words
 from metaxcr.config import Config
 from metaxcr.encoders import FrozenEncoder, load_encoder
-from metaxcr.encoders.memory import MemoryStore
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predict import predict
 from metaxcr.hub import (
@@ -26,13 +26,13 @@ from metaxcr.hub import (
     write_model,
 )
 from metaxcr.scoring.batch import encode_task
-from metaxcr.scoring.build import DTYPES, build_model, load_phi
+from metaxcr.scoring.build import build_model, load_phi, memory_store
 from metaxcr.scoring.model import ChoiceModel, Params
 from metaxcr.tasks import Example, LoadedSplit, Phrased, phrase
 
 if TYPE_CHECKING:
     from metaxcr.fewshot.adapt import Start
-    from metaxcr.fewshot.nearest import Near
+    from metaxcr.fewshot.nearest import Index, Near
     from metaxcr.fewshot.own import Own
     from metaxcr.fewshot.settings import Settings
 
@@ -179,6 +179,12 @@ class MetaXCR:
                 ranked[i] = self._calibrated(answer, language)
         return ranked
 
+    @cached_property
+    def _index(self) -> "Index":
+        from metaxcr.fewshot.nearest import read_index
+
+        return read_index(self.folder)
+
     @property
     def start(self) -> "Start":
         """The meta-trained model that adapting begins with."""
@@ -208,17 +214,14 @@ class MetaXCR:
         Raises:
             UserError: As for :meth:`rank`; or the model has no index of its source examples.
         """
-        from metaxcr.fewshot.nearest import decision_vectors, read_index
+        from metaxcr.fewshot.nearest import decision_vectors
 
-        index, settings = read_index(self.folder), self.config.encoder
+        index = self._index
         checked = [as_example(i, asked) for i, asked in enumerate(examples)]
         found: list[list[Near]] = [[] for _ in checked]
         for language in dict.fromkeys(e.language for e in checked):
             rows = [i for i, e in enumerate(checked) if e.language == language]
-            store = MemoryStore(
-                self._encoder, self._model.adapted.start, DTYPES[settings.dtype], Path(),
-                max_tokens=settings.max_tokens, languages=self._model.adapted.languages,
-            )  # fmt: skip
+            store = memory_store(self._model, self.config)
             data = encode_task([checked[i] for i in rows], in_words, store, kind=self._model.kind)
             picked = [chosen[i] for i in rows]
             vectors = decision_vectors(self._model, self._phi[META], data, picked, store)
@@ -385,19 +388,12 @@ class MetaXCR:
         acting: str,
         model: ChoiceModel | None = None,
     ) -> list[list[float]]:
-        model, settings = model or self._model, self.config.encoder
-        store = MemoryStore(
-            self._encoder,
-            model.adapted.start,
-            DTYPES[settings.dtype],
-            Path(),
-            max_tokens=settings.max_tokens,
-            languages=model.adapted.languages,
-        )
+        model = model or self._model
+        store = memory_store(model, self.config)
         data = encode_task(examples, words, store, kind=model.kind, language=acting)
         if store.stats.cut_texts:
             cut = f"{store.stats.cut_texts} of {store.stats.texts} texts were cut"
-            _warn(f"{cut} at {settings.max_tokens} tokens")
+            _warn(f"{cut} at {store.max_tokens} tokens")
         probabilities = predict(model, phi, [data], store)[0][0]
         return [[p / sum(row) for p in row] for row in probabilities]
 

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from metaxcr.errors import UserError
-from metaxcr.fewshot.adapt import Start, encode, memory_store
+from metaxcr.fewshot.adapt import Start, encode
 from metaxcr.fewshot.nearest import NAMES, VECTORS, decision_vectors, read_index, write_index
 from metaxcr.fewshot.own import Own
+from metaxcr.scoring.build import memory_store
 from metaxcr.tasks import load
 
 
@@ -51,7 +52,7 @@ def test_a_task_whose_files_are_missing_gives_no_text(
 
 
 def test_vectors_join_context_and_answer(own: Own, start: Start) -> None:
-    store = memory_store(start)
+    store = memory_store(start.model, start.config)
     data = encode(own, "dual", store, lambda done, total: None)
     labels = data.questions.labels.tolist()
     right = decision_vectors(start.model, start.phi, data, labels, store)

@@ -17,10 +17,11 @@ import torch
 from metaxcr.adaptation.draw import Draw
 from metaxcr.api import MetaXCR
 from metaxcr.evaluation.intervals import crossed_interval, language_average, paired_difference
-from metaxcr.fewshot.adapt import answer, encode, memory_store, similarity, tune, tuning_of
+from metaxcr.fewshot.adapt import answer, encode, similarity, tune, tuning_of
 from metaxcr.fewshot.own import of_split
 from metaxcr.fewshot.settings import Settings
 from metaxcr.fewshot.verdict import HeldOut
+from metaxcr.scoring.build import memory_store
 from metaxcr.tasks import load
 from metaxcr.tasks.shots import draw_shots
 
@@ -45,7 +46,7 @@ def main(out: Path) -> None:
 
 
 def _measure(start, language: str) -> dict:
-    store = memory_store(start)
+    store = memory_store(start.model, start.config)
     val, test = (of_split(load("xcopa", split, language=language)) for split in ("val", "test"))
     pool = encode(val, start.model.kind, store, lambda done, total: None)
     asked = encode(test, start.model.kind, store, lambda done, total: None)

@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from metaxcr.adaptation import finetune
 from metaxcr.adaptation.draw import Draw
 from metaxcr.config import Config, Finetune
-from metaxcr.encoders.memory import MemoryStore
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predict import predict
@@ -24,7 +22,7 @@ from metaxcr.fewshot.suspects import groups
 from metaxcr.fewshot.verdict import HeldOut, Verdict, judge
 from metaxcr.meta.inner import Params
 from metaxcr.scoring.batch import TaskData, encode_task
-from metaxcr.scoring.build import DTYPES, build_model
+from metaxcr.scoring.build import build_model, memory_store
 from metaxcr.scoring.model import ChoiceModel
 
 Report = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
@@ -91,7 +89,7 @@ def adapt_to(examples: Own, start: Start, settings: Settings, report: Report = _
         UserError: Fewer than :data:`FEWEST` different examples, or some have no label.
     """
     group = _usable(examples)
-    store = memory_store(start)
+    store = memory_store(start.model, start.config)
     data = encode(examples, start.model.kind, store, partial(report, "encoding"))
     labels = [int(label) for label in data.questions.labels]
     tuning = tuning_of(start.config, settings)
@@ -141,19 +139,6 @@ def tuning_of(config: Config, settings: Settings) -> Finetune:
     given = {"steps": settings.steps, "rate": settings.rate}
     return config.finetune.model_copy(
         update={name: value for name, value in given.items() if value is not None}
-    )
-
-
-def memory_store(start: Start) -> MemoryStore:
-    """Keep activations in memory: a few dozen examples need no cache on disk."""
-    adapted, encoder = start.model.adapted, start.config.encoder
-    return MemoryStore(
-        adapted.encoder,
-        adapted.start,
-        DTYPES[encoder.dtype],
-        Path(),
-        max_tokens=encoder.max_tokens,
-        languages=adapted.languages,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +150,19 @@ def _texts(wanted: set[tuple[str, str, str]], root: Path | None) -> dict[tuple[s
         spec = task_spec(task)
         if set(missing_files(spec, root)).intersection(spec.files_of(split, "en")):
             continue
-        for e in load(task, split, root=root).examples:
-            if (task, split, e.id) in wanted and e.label is not None:
-                asked = e.question if e.question not in ("cause", "effect") else f"({e.question})"
-                found[task, split, e.id] = (
-                    " ".join(f"{e.context} {asked}".split()) + f" → {e.choices[e.label]}"
-                )
+        answers = _answers(task, split, root)
+        for name in wanted:
+            if name[:2] == (task, split) and name[2] in answers:
+                found[name] = answers[name[2]]
     return found
+
+
+@lru_cache(maxsize=32)  # asked for once a chunk of questions
+def _answers(task: str, split: str, root: Path | None) -> dict[str, str]:
+    """Context and right choice of all labelled examples of a split, by id."""
+    texts = {}
+    for e in load(task, split, root=root).examples:
+        if e.label is not None:
+            asked = e.question if e.question not in ("cause", "effect") else f"({e.question})"
+            texts[e.id] = " ".join(f"{e.context} {asked}".split()) + f" → {e.choices[e.label]}"
+    return texts

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from metaxcr.api import MetaXCR
 from metaxcr.experiments.prepare import read_data
-from metaxcr.fewshot.adapt import memory_store
 from metaxcr.fewshot.nearest import decision_vectors, write_index
 from metaxcr.hub import ADAPTERS, CARD, EMBEDDED_MODEL, ENVIRONMENT, META, ORIGIN, RESULTS, SETTINGS
 from metaxcr.reporting.card import model_card
 from metaxcr.scoring.batch import encode_task
+from metaxcr.scoring.build import memory_store
 from metaxcr.tasks import phrase
 from metaxcr.tasks.seeding import rng
 
@@ -59,7 +59,7 @@ def _index(model: MetaXCR, goal: Path) -> None:
     for split, examples in loaded.sources:
         rows = sorted(rng(0, "index").permutation(len(examples))[:EACH])
         chosen = [examples[row] for row in rows]
-        store = memory_store(start)
+        store = memory_store(start.model, start.config)
         data = encode_task(chosen, lambda e, spec=split.spec: phrase(e, spec), store, kind=start.model.kind)  # type: ignore[misc]
         vectors.append(decision_vectors(start.model, start.phi, data, [e.label or 0 for e in chosen], store))
         names += [(split.spec.id, split.split, e.id) for e in chosen]

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from metaxcr.sampling.base import State
+from metaxcr.sampling import scale
+from metaxcr.sampling.base import Feedback, State
 
 PREFIX = "evidence."
 
@@ -60,3 +61,23 @@ def trust(state: State) -> float:
         return 0.0
     f = min(between / max(within, 1e-12), 1e6)
     return f * f / (1 + f * f)
+
+
+def learn(state: State, feedback: Feedback, discount: float, s_min: float, memory: float) -> State:
+    """Add standardised rewards to their sources' evidence, and the rewards to the scale of later ones.
+
+    Args:
+        state: With a scale (:mod:`metaxcr.sampling.scale`) and evidence.
+        feedback: Rewards of one step.
+        discount: As for :func:`gather`.
+        s_min: As for :func:`metaxcr.sampling.scale.standardise`.
+        memory: As for :func:`metaxcr.sampling.scale.observe`.
+
+    Returns:
+        A new state; all rewards of a step are standardised by what earlier steps paid.
+    """
+    new = dict(state)
+    for source, reward in sorted(feedback.rewards.items()):
+        new |= gather(new, source, scale.standardise(state, reward, s_min), discount)
+        new |= scale.observe(new, reward, memory)
+    return new

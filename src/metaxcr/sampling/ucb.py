@@ -55,9 +55,4 @@ class UCB:
 
     def update(self, state: State, feedback: Feedback) -> State:
         """Add the standardised rewards to their sources' means."""
-        new = dict(state)
-        for source, reward in sorted(feedback.rewards.items()):
-            z = scale.standardise(state, reward, self.s_min)
-            new |= evidence.gather(new, source, z, self.discount)
-            new |= scale.observe(new, reward, self.memory)
-        return new
+        return evidence.learn(state, feedback, self.discount, self.s_min, self.memory)

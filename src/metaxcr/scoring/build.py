@@ -12,6 +12,7 @@ from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.adapters.store import load_language, load_task, pack, write_adapter
 from metaxcr.config import Config
 from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.encoders.memory import MemoryStore
 from metaxcr.errors import UserError
 from metaxcr.scoring.model import SCORER, ChoiceModel, Params
 from metaxcr.tasks.seeding import derive
@@ -76,6 +77,24 @@ def build_model(
     scoring = config.scoring
     dtype = DTYPES[config.encoder.dtype]
     return ChoiceModel(adapted, kind or scoring.kind, scoring.temperature, scoring.negatives, dtype)
+
+
+def memory_store(model: ChoiceModel, config: Config) -> MemoryStore:
+    """A store for texts that are seen once: nothing is cached on disk.
+
+    Args:
+        model: Whose trunk it is.
+        config: The settings that the model was built from.
+    """
+    settings = config.encoder
+    return MemoryStore(
+        model.adapted.encoder,
+        model.adapted.start,
+        DTYPES[settings.dtype],
+        Path(),
+        max_tokens=settings.max_tokens,
+        languages=model.adapted.languages,
+    )
 
 
 def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: FrozenEncoder) -> None:
