@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from metaxcr.config import ONLY_FOR, Clml, Config, Ctml, Meta, Section
+from metaxcr.config import ONLY_FOR, Adapters, Clml, Config, Ctml, Meta, Section
 from metaxcr.meta.learners import LEARNERS, make_learner
 
 SMALL: dict[str, Any] = {
@@ -49,6 +49,35 @@ def test_defaults_are_not_shared() -> None:
 def test_the_english_parts_fill_the_data() -> None:
     english = Config.model_validate(SMALL).target.english
     assert english.source + english.query + english.reward == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [
+        ("lora", {"nonlinearity": "gelu"}),
+        ("full", {"bottleneck": 8}),
+        ("full", {"nonlinearity": "gelu"}),
+        ("full", {"scaling": 2.0}),
+        ("full", {"mixture": True}),
+        ("none", {"layers": "all"}),
+        ("none", {"layers": []}),
+        ("none", {"bottleneck": 8}),
+        ("none", {"mixture": True}),
+    ],
+)
+def test_what_a_kind_of_adapter_would_ignore_is_refused(kind: str, setting: dict[str, Any]) -> None:
+    (key,) = setting
+    with pytest.raises(ValidationError, match=f"{key} has no effect with kind {kind}"):
+        Adapters.model_validate({"kind": kind, **setting})
+    assert Adapters.model_validate({"kind": kind}).kind == kind
+
+
+@pytest.mark.parametrize("stage", ["ctml", "clml"])
+def test_without_an_adapter_there_is_nothing_to_align(stage: str) -> None:
+    settings = {**SMALL, stage: {"alignment": 0.5}}
+    assert Config.model_validate(settings)
+    with pytest.raises(ValidationError, match=rf"{stage}\.alignment has no effect with adapters\.kind none"):
+        Config.model_validate({**settings, "adapters": {"kind": "none"}})
 
 
 @pytest.mark.parametrize("name", sorted(LEARNERS))

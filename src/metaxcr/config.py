@@ -66,12 +66,21 @@ class Encoder(Section):
     cache_gb: Rate = 20.0  # bound of the trunk cache on disk, 10^9 bytes
 
 
+# settings that a kind of adapter has no use for
+ADAPTERS_LACK: dict[str, tuple[str, ...]] = {
+    "lora": ("nonlinearity",),
+    "full": ("bottleneck", "nonlinearity", "scaling", "mixture"),
+    "none": ("layers", "bottleneck", "nonlinearity", "scaling", "mixture"),
+}
+
+
 class Adapters(Section):
     """The stack."""
 
     # pfeiffer: after the feed-forward part; houlsby: after attention, too; parallel: beside the feed-forward
-    # part; lora: on the query and value projections
-    kind: Literal["pfeiffer", "houlsby", "parallel", "lora"] = "pfeiffer"
+    # part; lora: on the query and value projections; full: no adapter, all weights of the layers are trained;
+    # none: no adapter, the scorer alone is trained
+    kind: Literal["pfeiffer", "houlsby", "parallel", "lora", "full", "none"] = "pfeiffer"
     layers: Literal["top-third", "all"] | list[int] = "top-third"  # that carry a task adapter, counted from 0
     bottleneck: Count = 192  # width; LoRA's rank r
     nonlinearity: Literal["relu", "gelu", "swish"] = "relu"  # LoRA has none
@@ -80,9 +89,14 @@ class Adapters(Section):
     language: dict[str, str] = {}  # language -> folder of a frozen language adapter
 
     @model_validator(mode="after")
-    def _lora_has_no_nonlinearity(self) -> Self:
-        if self.kind == "lora" and self.nonlinearity != "relu":
-            raise ValueError("nonlinearity has no effect with kind lora")
+    def _active(self) -> Self:
+        """Refuse a setting that this kind has no use for."""
+        for name in ADAPTERS_LACK.get(self.kind, ()):
+            default = type(self).model_fields[name].default
+            if getattr(self, name) != default:
+                raise ValueError(
+                    f"{name} has no effect with kind {self.kind}; leave it at its default, {default}"
+                )
         return self
 
 
@@ -339,6 +353,17 @@ class Config(Section):
     clml: Clml = Clml()
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def _alignment_moves_something(self) -> Self:
+        """Refuse to align vectors that no training changes."""
+        for stage in ("ctml", "clml"):
+            if self.adapters.kind == "none" and getattr(self, stage).alignment:
+                raise ValueError(
+                    f"{stage}.alignment has no effect with adapters.kind none, which leaves all vectors as "
+                    "they are; set it to 0"
+                )
+        return self
 
 
 SHIPPED = Path(__file__).parent / "configs"

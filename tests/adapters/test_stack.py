@@ -143,6 +143,18 @@ def test_layers_that_do_not_fit_are_refused(toy_encoder: FrozenEncoder, layers: 
         build(toy_encoder, layers)
 
 
+def test_kind_none_leaves_the_encoder_as_it_is_with_all_layers_below(toy_encoder: FrozenEncoder) -> None:
+    languages = {"sw": {0: adapter(7)}}
+    adapted, trunk = build(toy_encoder, [], languages, kind="none"), trunk_of(toy_encoder, 3)
+    assert adapted.start == 3
+    assert torch.equal(adapted(trunk, torch.float32, "en"), trunk.hidden)
+    assert [adapted.stack(x) for x in ("sw", "en")] == [["lang.sw", "no task adapter"], ["no task adapter"]]
+    assert adapted.trained == "no task adapter: the scorer alone is trained"
+    assert not [p for p in adapted.parameters() if p.requires_grad]
+    with pytest.raises(UserError, match=r"adapter layers \[1\] do not fit"):
+        build(toy_encoder, [1], kind="none")
+
+
 @pytest.mark.parametrize(
     ("adapters", "message"),
     [

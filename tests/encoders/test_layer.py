@@ -76,3 +76,15 @@ def test_no_weight_is_trainable(toy_encoder: FrozenEncoder) -> None:
     )  # buffers: functional_call and optimisers do not see them
     assert not any(p.requires_grad for p in toy_encoder.embeddings.parameters())
     assert not toy_encoder.embeddings.training
+
+
+def test_a_changed_copy_adds_before_it_casts_and_leaves_the_layer_alone(toy_encoder: FrozenEncoder) -> None:
+    layer = toy_encoder.original(0)
+    before = {name: weight.clone() for name, weight in layer.weights.items()}
+    delta = torch.full((16,), 2**-9, requires_grad=True)
+    copy = layer.changed({"norm1": delta}, torch.bfloat16)
+    assert torch.equal(copy.norm1, (before["norm1"] + 2**-9).to(torch.bfloat16))
+    assert {w.dtype for w in copy.weights.values()} == {torch.bfloat16}
+    assert all(torch.equal(w, before[name]) for name, w in layer.weights.items())
+    copy.norm1.sum().backward()
+    assert torch.equal(delta.grad, torch.ones(16))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from metaxcr.api import MetaXCR
 from metaxcr.config import Config
 from metaxcr.config_io import load_config
 from metaxcr.encoders.base import FrozenEncoder
@@ -107,7 +108,17 @@ def test_killed_and_resumed(
     whole: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int, moment: str
 ) -> None:
     """Killed before or after the n-th write of the journal, with an event written that it does not know."""
-    out, writes, original = tmp_path / "run", [0], RunFolder._write_journal
+    out = tmp_path / "run"
+    start_and_kill(config, out, monkeypatch, kill, moment)
+    start(config, out, resume=True)
+    assert contents(out) == contents(whole)
+
+
+def start_and_kill(
+    config: Config, out: Path, monkeypatch: pytest.MonkeyPatch, kill: int, moment: str = "after"
+) -> None:
+    """Start a run that dies around the n-th write of its journal."""
+    writes, original = [0], RunFolder._write_journal
 
     def killed(self: RunFolder, state: dict) -> None:
         writes[0] += 1
@@ -123,8 +134,6 @@ def test_killed_and_resumed(
         patch.setattr(RunFolder, "_write_journal", killed)
         with pytest.raises(KeyboardInterrupt):
             start(config, out)
-    start(config, out, resume=True)
-    assert contents(out) == contents(whole)
 
 
 @pytest.mark.parametrize("writer", ["stages.context.save_phi", "folder.save_file", "folder.write_atomically"])
@@ -188,6 +197,43 @@ def test_adapters_in_every_layer_leave_nothing_but_the_embeddings_to_cache(tmp_p
     run(config, tmp_path / "run", progress=Progress(Console(file=said), quiet=True))
     assert "adapters in layers [0, 1, 2]" in said.getvalue()
     assert "holds nothing but the embeddings" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "stack"),
+    [
+        (["adapters.kind=full"], "all weights of layers [2]", "all weights"),
+        (
+            ["adapters.kind=none", "ctml.alignment=0"],
+            "no task adapter: the scorer alone is trained",
+            "no task adapter",
+        ),
+    ],
+)
+def test_a_killed_run_without_small_adapters_ends_with_the_same_bytes(
+    toy_encoder: FrozenEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    says: str,
+    stack: str,
+) -> None:
+    small = [word for word in SMALL if not word.startswith("adapters.")]
+    config = load_config("starter", [*small, *words])
+    said = io.StringIO()
+    progress = Progress(Console(file=said, width=500), quiet=True)
+    results = run(config, tmp_path / "whole", progress=progress)
+    assert says in said.getvalue()
+    assert {tuple(s) for s in results["shares"]["stack"].values()} == {(stack,)}
+    start_and_kill(config, tmp_path / "cut", monkeypatch, 3)
+    start(config, tmp_path / "cut", resume=True)
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+    monkeypatch.setattr("metaxcr.api.load_encoder", lambda name, **options: toy_encoder)
+    asked = {"context": "it rained", "choices": ["the street got wet", "the sun shone"], "language": "sw"}
+    model = MetaXCR.from_pretrained(tmp_path / "cut")
+    copy = model.save_pretrained(tmp_path / "model")
+    assert MetaXCR.from_pretrained(copy).rank(**asked) == model.rank(**asked)
+    assert f"adapters, from below: {stack}" in (copy / "README.md").read_text()
 
 
 def test_another_system_can_be_given_the_same_shots(whole: Path, tmp_path: Path) -> None:

@@ -73,6 +73,45 @@ def test_it_equals_what_is_built(toy_encoder: FrozenEncoder, kind: str, scoring:
     assert ("mixture" in account["stages"][0]["parts"]) == (mixture == "true")
 
 
+@pytest.mark.parametrize("layers", ["top-third", "all", "[0, 2]"])
+@pytest.mark.parametrize("scoring", ["dual", "cross"])
+def test_full_fine_tuning_is_counted_as_built(toy_encoder: FrozenEncoder, layers: str, scoring: str) -> None:
+    words = ["adapters.kind=full", f"adapters.layers={layers}", f"scoring.kind={scoring}"]
+    config = load_config("starter", words)
+    account = parameter_account(config, toy_encoder)
+    phi = build_model(config, toy_encoder, 0).params()
+    assert account["trained"] == sum(p.numel() for p in phi.values())
+    head = 16 * 16 if scoring == "dual" else 16
+    layer = 4 * (16 * 16 + 16) + 2 * 16 * 32 + 32 + 16 + 4 * 16
+    tuned = {"top-third": 1, "all": 3, "[0, 2]": 2}[layers] * layer
+    assert account["stages"][0]["parts"] == {"weights of layers": tuned, "scorer": head}
+    assert account["share_without_embeddings"] == round((tuned + head) / (3 * layer), 6)
+
+
+@pytest.mark.parametrize("name", ["xlm-roberta-base", "mdeberta-v3-base", "mmBERT-small", "embedded"])
+def test_full_fine_tuning_is_counted_offline_as_with_the_model(toy_encoder: FrozenEncoder, name: str) -> None:
+    """mDeBERTa's vectors of relative positions are embeddings: no layer has them."""
+    config = load_config("starter", ["adapters.kind=full", "adapters.layers=all"])
+    account = parameter_account(config, shape(name))
+    encoder = true_size(name, toy_encoder)
+    assert account["trained"] == parameter_account(config, encoder)["trained"]
+    phi = build_model(config, encoder, 0).params()
+    assert account["trained"] == sum(p.numel() for p in phi.values())
+    with torch.device("meta"):
+        model = AutoModel.from_config(build_config(published(name).config))
+    parts = model.layers if hasattr(model, "layers") else model.encoder.layer
+    own = sum(p.numel() for p in parts.parameters())
+    own += sum(p.numel() for p in model.final_norm.parameters()) if hasattr(model, "final_norm") else 0
+    assert account["stages"][0]["parts"]["weights of layers"] == own
+
+
+def test_without_adapters_the_scorer_alone_counts(toy_encoder: FrozenEncoder) -> None:
+    config = load_config("starter", ["adapters.kind=none", "ctml.alignment=0"])
+    account = parameter_account(config, toy_encoder)
+    assert account["stages"][0]["parts"] == {"scorer": 256}
+    assert list(build_model(config, toy_encoder, 0).params()) == ["scorer"]
+
+
 def test_stages_are_those_that_train(toy_encoder: FrozenEncoder) -> None:
     def stages(*words: str) -> list[str]:
         account = parameter_account(load_config("starter", words), toy_encoder)

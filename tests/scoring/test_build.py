@@ -59,6 +59,34 @@ def test_round_trip(toy_encoder: FrozenEncoder, tmp_path: Path, kind: str) -> No
     assert json.loads((tmp_path / "meta" / "adapter_config.json").read_text())["name"] == "meta"
 
 
+@pytest.mark.parametrize("adapters", [{"kind": "full", "layers": [0, 2]}, {"kind": "none"}])
+@pytest.mark.parametrize("kind", ["dual", "cross"])
+def test_round_trip_without_small_adapters(
+    toy_encoder: FrozenEncoder, tmp_path: Path, adapters: dict[str, Any], kind: str
+) -> None:
+    settings = config(scoring={"kind": kind}, adapters=adapters)
+    phi = random_phi(build_model(settings, toy_encoder, seed=0).params())
+    assert set(phi) == {"scorer"} | {
+        f"adapted.task.{i}.delta.{name}"
+        for i in adapters.get("layers", [])
+        for name in toy_encoder.original(0).weights
+    }
+    save_phi(tmp_path / "meta", "target.xcopa.sw", phi, settings, toy_encoder)
+    again = load_phi(tmp_path / "meta", build_model(settings, toy_encoder, seed=1, inference=True))
+    assert list(again) == list(phi)
+    assert all(torch.equal(again[n], phi[n]) for n in phi)
+    told = json.loads((tmp_path / "meta" / "layers_config.json").read_text())
+    assert told == {
+        "version": 1, "kind": adapters["kind"], "name": "target_xcopa_sw", "model_name": "toy",
+        "model_type": "bert", "hidden_size": 16, "layers": adapters.get("layers", []),
+    }  # fmt: skip
+    with pytest.raises(UserError, match="not of this model's shape"):
+        load_phi(tmp_path / "meta", build_model(config(), toy_encoder, seed=0))
+    other = config(scoring={"kind": kind}, adapters={"kind": "full", "layers": [1]})
+    with pytest.raises(UserError, match="not of this model's shape"):
+        load_phi(tmp_path / "meta", build_model(other, toy_encoder, seed=0))
+
+
 def test_the_seed_draws_phi(toy_encoder: FrozenEncoder) -> None:
     one, same, other = (build_model(config(), toy_encoder, seed=s).params() for s in (0, 0, 1))
     down = "adapted.task.2.down.weight"

@@ -7,7 +7,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from metaxcr.encoders.layer import Hooks, Norm
+from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.encoders.layer import FrozenLayer, Hooks, Norm
 from metaxcr.errors import UserError
 
 
@@ -16,7 +17,7 @@ class Shape:
     """Kind and size of the adapters that one stack level has in its layers.
 
     Attributes:
-        kind: A name in :data:`KINDS`.
+        kind: A name in :data:`KINDS`, or one of :mod:`metaxcr.adapters.full`.
         bottleneck: Width of the bottleneck; LoRA's rank r.
         nonlinearity: ``"relu"``, ``"gelu"``, ``"gelu_new"`` or ``"swish"``; LoRA has none.
         scaling: Factor on what the adapter adds; LoRA's alpha / r.
@@ -29,7 +30,7 @@ class Shape:
 
 
 class LayerAdapter(nn.Module):
-    """One adapter in one layer. Every method returns what the adapter adds there, None for nothing.
+    """One adapter in one layer. The hooks return what the adapter adds there, None for nothing.
 
     A kind of adapter is a subclass with the constructor ``(width, shape, generator)``, registered under a
     name; fresh ones add zero. Its matrices are called ``down`` and ``up`` (:class:`torch.nn.Linear`), because
@@ -40,6 +41,10 @@ class LayerAdapter(nn.Module):
     """
 
     shape: Shape
+
+    def deltas(self) -> dict[str, Tensor]:
+        """To the layer's own weights, by name; float32."""
+        return {}
 
     def projections(self, hidden: Tensor) -> Tensor | None:
         """To query, key and value side by side (tokens, 3 * width), made from ``hidden`` (tokens, width)."""
@@ -56,6 +61,24 @@ class LayerAdapter(nn.Module):
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
         """To the feed-forward ``output``; z is ``output`` plus its residual, ``norm`` the last LayerNorm."""
         return None
+
+
+def adapted_layer(
+    encoder: FrozenEncoder, index: int, dtype: torch.dtype, adapters: Sequence[LayerAdapter]
+) -> FrozenLayer:
+    """A layer of the encoder with what adapters add to its own weights, if they do.
+
+    Args:
+        encoder: The frozen encoder, whose own layer stays as it is.
+        index: Of the layer.
+        dtype: Of the arithmetic.
+        adapters: That act in the layer; what they add on its way is left to :class:`Stacked`.
+    """
+    deltas: dict[str, Tensor] = {}
+    for adapter in adapters:
+        for name, delta in adapter.deltas().items():
+            deltas[name] = deltas[name] + delta if name in deltas else delta
+    return encoder.original(index).changed(deltas, dtype) if deltas else encoder.layer(index, dtype)
 
 
 Kind = Callable[[int, Shape, torch.Generator], LayerAdapter]  # (width, shape, generator) -> a fresh adapter

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
+from metaxcr.adapters.full import SIZELESS
 from metaxcr.adapters.store import (
     CONFIG,
     PICKLED,
@@ -69,11 +70,17 @@ def export_adapter(source: Path, out: Path, *, name: str | None = None) -> Adapt
         name: Of the adapter; default: its own.
 
     Raises:
-        UserError: There is no adapter, or the new folder exists.
+        UserError: There is no adapter, the new folder exists, or the library has no such kind.
     """
     if out.exists():
         raise UserError("the folder exists", str(out), "choose another --out")
     file = read_adapter(source)
+    if file.config.shape.kind in SIZELESS:
+        raise UserError(
+            f"AdapterHub has no format for the kind {file.config.shape.kind!r}",
+            str(source),
+            "'metaxcr export' writes the whole model in this package's own",
+        )
     if name is not None:
         file = replace(file, config=replace(file.config, name=name))
     write_adapter(out, file, pickled=True)

@@ -6,10 +6,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from metaxcr.adapters.base import LayerAdapter, Shape, Stacked, build_layer
+from metaxcr.adapters.base import LayerAdapter, Shape, Stacked, adapted_layer
+from metaxcr.adapters.full import FULL, NONE, fresh_layer
 from metaxcr.adapters.language import LanguageAdapter
 from metaxcr.adapters.mixture import MIXED, Mixture
-from metaxcr.encoders.base import FrozenEncoder, Hooks, Ragged
+from metaxcr.encoders.base import FrozenEncoder, Ragged
 from metaxcr.errors import UserError
 
 
@@ -21,7 +22,7 @@ class AdaptedEncoder(nn.Module):
 
     Args:
         encoder: The frozen encoder.
-        layers: Layers that carry a task adapter, ascending.
+        layers: Layers that carry a task adapter, ascending; none of them for the kind "none" alone.
         shape: Kind and size of the task adapter.
         generator: Draws the initial weights.
         languages: Language -> its adapter, which is frozen here. A language without one uses the task
@@ -42,7 +43,8 @@ class AdaptedEncoder(nn.Module):
         sources: int = 0,
     ) -> None:
         super().__init__()
-        if not layers or sorted(set(layers)) != list(layers) or layers[-1] >= encoder.depth or layers[0] < 0:
+        fits = set(layers) <= set(range(encoder.depth)) and sorted(set(layers)) == list(layers)
+        if not fits or (shape.kind == NONE) != (not layers):
             raise UserError(
                 f"adapter layers {list(layers)} do not fit an encoder of {encoder.depth} layers",
                 "adapters.layers",
@@ -54,7 +56,7 @@ class AdaptedEncoder(nn.Module):
             self.task[str(index)] = (
                 Mixture(encoder.width, shape, generator, sources)
                 if sources
-                else build_layer(encoder.width, shape, generator)
+                else fresh_layer(encoder, index, shape, generator)
             )
         self.language = nn.ModuleDict()
         for language, adapter in (languages or {}).items():
@@ -63,8 +65,16 @@ class AdaptedEncoder(nn.Module):
 
     @property
     def start(self) -> int:
-        """First layer with a trainable adapter: where the trunk ends."""
-        return self.layers[0]
+        """First layer with a trainable adapter, where the trunk ends; without one, all layers are trunk."""
+        return self.layers[0] if self.layers else self.encoder.depth
+
+    @property
+    def trained(self) -> str:
+        """What is trained of the layers, in words."""
+        if not self.layers:
+            return "no task adapter: the scorer alone is trained"
+        what = "all weights of" if self.shape.kind == FULL else f"{self.shape.kind} adapters in"
+        return f"{what} layers {self.layers}"
 
     def is_of(self, shape: Shape) -> bool:
         """Whether an adapter of a shape computes as the task adapter does, whatever its width."""
@@ -77,12 +87,19 @@ class AdaptedEncoder(nn.Module):
 
     def stack(self, language: str) -> list[str]:
         """Names of the active adapters for a language, from below: for records and messages."""
-        task = self.task[str(self.start)]
-        sources = len(task.sources) if isinstance(task, Mixture) else 0
         own = [f"lang.{language}"] if language in self.language else []
         if own and self.languages[language].invertible is not None:
             own.insert(0, f"invertible.{language}")
-        return [*own, f"mixture of {sources} tasks" if sources else "task"]
+        return [*own, self._top()]
+
+    def _top(self) -> str:
+        """Name of what is trained."""
+        if not self.layers:
+            return "no task adapter"
+        task = self.task[str(self.start)]
+        if isinstance(task, Mixture):
+            return f"mixture of {len(task.sources)} tasks"
+        return "all weights" if self.shape.kind == FULL else "task"
 
     def forward(self, trunk: Ragged, dtype: torch.dtype, language: str, source: int = MIXED) -> Tensor:
         """Run the upper layers on the trunk's output.
@@ -98,10 +115,12 @@ class AdaptedEncoder(nn.Module):
         """
         hidden, context = self.encoder.enter(trunk, dtype)
         for index in range(self.start, self.encoder.depth):
-            hidden = self.encoder.layer(index, dtype)(hidden, context, self._hooks(index, language, source))
+            active = self._active(index, language, source)
+            hidden = adapted_layer(self.encoder, index, dtype, active)(hidden, context, Stacked(active))
         return hidden[: len(trunk.hidden)]
 
-    def _hooks(self, index: int, language: str, source: int) -> Hooks:
+    def _active(self, index: int, language: str, source: int) -> list[LayerAdapter]:
+        """What acts in a layer, from below."""
         stack: list[LayerAdapter] = []
         if language in self.language:
             own = self.language[language]
@@ -112,7 +131,7 @@ class AdaptedEncoder(nn.Module):
             task = self.task[str(index)]
             assert isinstance(task, LayerAdapter)
             stack.append(task.source(source) if isinstance(task, Mixture) else task)
-        return Stacked(stack)
+        return stack
 
 
 def check_language(language: str, adapter: LanguageAdapter, encoder: FrozenEncoder) -> None:

@@ -1,4 +1,4 @@
-"""Adapters on disk in AdapterHub's layout."""
+"""Adapters on disk in AdapterHub's layout, and in our own what that has no place for."""
 
 import json
 import pickle
@@ -13,7 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from metaxcr.adapters import own_file
 from metaxcr.adapters.base import LayerAdapter, build_layer
+from metaxcr.adapters.full import FULL, NONE, SIZELESS, FullLayer
 from metaxcr.adapters.hub_config import HubConfig, read_config, write_config
 from metaxcr.adapters.hub_tensors import from_hub, legacy_role, locations, to_hub
 from metaxcr.adapters.invertible import Nice
@@ -52,6 +54,8 @@ def read_adapter(folder: Path) -> AdapterFile:
     Raises:
         UserError: A file is missing, damaged, malformed, or holds what has no place.
     """
+    if (folder / own_file.CONFIG).exists():
+        return _read_own(folder)
     raw = _read_json(folder / CONFIG)
     config = read_config(raw, str(folder / CONFIG))
     tensors = _read_tensors(folder)
@@ -68,8 +72,21 @@ def read_adapter(folder: Path) -> AdapterFile:
     return AdapterFile(replace(config, role=role), layers, invertible or None, at)
 
 
+def _read_own(folder: Path) -> AdapterFile:
+    """Read what :func:`_write_own` wrote."""
+    path = folder / own_file.CONFIG
+    config = own_file.read_own_config(_read_json(path), str(path))
+    if config.shape.kind == NONE:
+        return AdapterFile(config, {})
+    try:
+        tensors = load_file(folder / own_file.WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(error, folder, f"it needs {own_file.CONFIG} and {own_file.WEIGHTS}") from error
+    return AdapterFile(config, own_file.from_own(tensors, str(folder / own_file.WEIGHTS)))
+
+
 def write_adapter(folder: Path, adapter: AdapterFile, *, pickled: bool = False) -> None:
-    """Write an adapter folder that this package and the ``adapters`` library read.
+    """Write an adapter folder that this package and, but for the kinds without a width, ``adapters`` read.
 
     Args:
         folder: Created if missing.
@@ -78,15 +95,25 @@ def write_adapter(folder: Path, adapter: AdapterFile, *, pickled: bool = False) 
     """
     name = adapter.config.name.replace(".", "_")
     config = replace(adapter.config, name=name)
-    tensors = to_hub(config.shape.kind, name, adapter.layers, adapter.invertible, adapter.at)
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{WEIGHTS}.tmp"
-    save_file(tensors, temporary)
-    temporary.replace(folder / WEIGHTS)
+    if config.shape.kind in SIZELESS:
+        raw, tensors = own_file.to_own(config, adapter.layers)
+        if tensors:
+            _write_tensors(folder / own_file.WEIGHTS, tensors)
+        write_atomically(folder / own_file.CONFIG, json.dumps(raw, indent=2) + "\n")
+        return
+    tensors = to_hub(config.shape.kind, name, adapter.layers, adapter.invertible, adapter.at)
+    _write_tensors(folder / WEIGHTS, tensors)
     if pickled:
         torch.save(tensors, folder / f".{PICKLED}.tmp")
         (folder / f".{PICKLED}.tmp").replace(folder / PICKLED)
     write_atomically(folder / CONFIG, json.dumps(write_config(config), indent=2) + "\n")
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file(tensors, temporary)
+    temporary.replace(path)
 
 
 def pack(
@@ -101,12 +128,12 @@ def pack(
     Args:
         name: Of the adapter.
         role: ``"language"`` or ``"task"``.
-        layers: Layer -> adapter.
+        layers: Layer -> adapter; none where there is no task adapter.
         encoder: The encoder that it belongs to.
         invertible: On the embeddings, or None.
     """
     shapes = {i: adapter.shape for i, adapter in sorted(layers.items())}
-    first = next(iter(shapes.values()))
+    first = next(iter(shapes.values()), SIZELESS[NONE])
     config = HubConfig(
         name=name,
         role=role,
@@ -181,7 +208,16 @@ def fit(file: AdapterFile, encoder: FrozenEncoder, folder: Path) -> dict[int, La
         UserError: It was made for another encoder, or part of it would stay inactive.
     """
     check_encoder(file, encoder.name, encoder.family.model_types, encoder.width, encoder.depth, folder)
-    return modules(file, folder)
+    adapters = modules(file, folder)
+    for layer, adapter in adapters.items():
+        if isinstance(adapter, FullLayer):  # its shapes are those of the encoder's own weights
+            _check_shapes(
+                dict(adapter.named_parameters()),
+                FullLayer.of(encoder.original(layer)),
+                f"layer {layer}",
+                folder,
+            )
+    return adapters
 
 
 def modules(file: AdapterFile, folder: Path) -> dict[int, LayerAdapter]:
@@ -190,8 +226,11 @@ def modules(file: AdapterFile, folder: Path) -> dict[int, LayerAdapter]:
     Raises:
         UserError: A tensor is missing or of another shape than the configuration says.
     """
-    adapters = {}
+    adapters: dict[int, LayerAdapter] = {}
     for layer, parts in sorted(file.layers.items()):
+        if file.config.shape.kind == FULL:
+            adapters[layer] = FullLayer({n.removeprefix("delta."): t.float() for n, t in parts.items()})
+            continue
         shape = replace(file.config.shape, bottleneck=file.config.bottleneck(layer))
         adapters[layer] = build_layer(file.config.width, shape, torch.Generator())
         _fill(adapters[layer], parts, f"layer {layer}", folder)
@@ -213,10 +252,14 @@ def front(file: AdapterFile, folder: Path) -> Nice | None:
 
 
 def _fill(module: torch.nn.Module, parts: dict[str, Tensor], place: str, folder: Path) -> None:
+    _check_shapes(parts, module, place, folder)
+    module.load_state_dict({name: tensor.float() for name, tensor in parts.items()})
+
+
+def _check_shapes(parts: Mapping[str, Tensor], module: torch.nn.Module, place: str, folder: Path) -> None:
     expected = {name: p.shape for name, p in module.named_parameters()}
     if {name: tensor.shape for name, tensor in parts.items()} != expected:
         raise UserError(f"the adapter's weights in {place} are incomplete or misshapen", str(folder))
-    module.load_state_dict({name: tensor.float() for name, tensor in parts.items()})
 
 
 def check_encoder(
@@ -310,8 +353,8 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     return loaded
 
 
-def _unreadable(error: Exception, folder: Path) -> UserError:
+def _unreadable(
+    error: Exception, folder: Path, fix: str = f"it needs {CONFIG} and {WEIGHTS} or {PICKLED}"
+) -> UserError:
     reason = str(error).strip().split("\n")[0]
-    return UserError(
-        f"cannot read an adapter: {reason}", str(folder), f"it needs {CONFIG} and {WEIGHTS} or {PICKLED}"
-    )
+    return UserError(f"cannot read an adapter: {reason}", str(folder), fix)

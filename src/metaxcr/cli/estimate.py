@@ -33,10 +33,11 @@ def estimate(
     settings = load_config(config, overrides or ())
     encoder = shape(settings.encoder.name, settings.encoder.revision)
     layers = adapter_layers(settings, encoder.depth)
+    start = layers[0] if layers else encoder.depth
     found = {
         "encoder_name": encoder.name,
         **parameter_account(settings, encoder),
-        "layers": {"of": encoder.depth, "with_adapters": layers, "trunk": layers[0]},
+        "layers": {"of": encoder.depth, "with_adapters": layers, "trunk": start},
         "cache_bytes_a_token": encoder.width * (2 if settings.encoder.dtype == "bfloat16" else 4),
         "steps": _steps(settings),
     }
@@ -44,7 +45,9 @@ def estimate(
         print_json(found)
         return
     show_account(found, encoder.name)
-    trunk = f"layers 0 to {layers[0] - 1}" if layers[0] else "nothing but the embeddings"
+    if not layers:
+        say("no task adapter: the scorer alone is trained")
+    trunk = f"layers 0 to {start - 1}" if start else "nothing but the embeddings"
     say(f"trunk: {trunk} of {encoder.depth}, computed once; {found['cache_bytes_a_token']:,} bytes a token")
     for stage, text in found["steps"].items():
         say(f"{stage}: {text}")

@@ -5,7 +5,7 @@ matrix, so the matrix products, nearly all of the work, never touch padding. Onl
 view (see :mod:`metaxcr.encoders.layer`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -221,6 +221,11 @@ class FrozenEncoder:
         """Number of layers."""
         return len(self.layers)
 
+    @property
+    def layer_parameters(self) -> tuple[int, ...]:
+        """Numbers of each layer's parameters."""
+        return count_layers(self.layers)
+
     def tokenize(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         """Tokenise texts with the encoder's prefix, special tokens included.
 
@@ -300,10 +305,15 @@ class FrozenEncoder:
         """Layer ``index`` with its weights in ``dtype`` (cast once, then kept)."""
         key = (index, dtype)
         if key not in self._cast:
-            source = self.layers[index]
-            assert isinstance(source, FrozenLayer)
+            source = self.original(index)
             self._cast[key] = source if dtype == torch.float32 else lasting(source.cast)(dtype)
         return self._cast[key]
+
+    def original(self, index: int) -> FrozenLayer:
+        """Layer ``index`` with its weights as they were loaded."""
+        source = self.layers[index]
+        assert isinstance(source, FrozenLayer)
+        return source
 
     @torch.no_grad()
     def run(self, ragged: Ragged, start: int, stop: int, dtype: torch.dtype) -> Tensor:
@@ -312,6 +322,15 @@ class FrozenEncoder:
         for index in range(start, stop):
             hidden = self.layer(index, dtype)(hidden, context, NO_ADAPTER)
         return hidden[: len(ragged.hidden)]
+
+
+def count_layers(layers: Iterable[nn.Module]) -> tuple[int, ...]:
+    """Numbers of each layer's parameters."""
+    return tuple(
+        sum(weight.numel() for weight in layer.weights.values())
+        for layer in layers
+        if isinstance(layer, FrozenLayer)
+    )
 
 
 def _flat(rows: Sequence[Sequence[int]], total: int) -> Tensor:

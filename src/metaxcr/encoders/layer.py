@@ -1,6 +1,6 @@
 """One frozen transformer layer, applied to ragged activations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Self
 
 import torch
@@ -65,9 +65,13 @@ class FrozenLayer(nn.Module):
     Args:
         heads: Of attention.
         weights: By name; None for a bias that the family does not have. ``qkv`` must be among them.
+
+    Attributes:
+        derived: Names of buffers that are no weights of the layer but made of weights from elsewhere.
     """
 
     qkv: Tensor
+    derived: Collection[str] = ()
 
     def __init__(self, heads: int, weights: Mapping[str, Tensor | None]) -> None:
         super().__init__()
@@ -80,13 +84,28 @@ class FrozenLayer(nn.Module):
         """Width of a token vector."""
         return self.qkv.shape[1]
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The layer's own weights by name."""
+        return {name: tensor for name, tensor in self.named_buffers() if name not in self.derived}
+
     def cast(self, dtype: torch.dtype) -> Self:
         """A copy with its weights in ``dtype``."""
+        return self.changed({}, dtype)
+
+    def changed(self, deltas: Mapping[str, Tensor], dtype: torch.dtype) -> Self:
+        """A copy with something added to its weights; gradients reach what is added.
+
+        Args:
+            deltas: Name of a weight -> what is added, before the cast, so that small changes are not lost.
+            dtype: Of the copy.
+        """
         copy = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy._buffers = {}
         for name, tensor in self._buffers.items():
-            copy.register_buffer(name, None if tensor is None else tensor.to(dtype))
+            moved = tensor + deltas[name] if tensor is not None and name in deltas else tensor
+            copy.register_buffer(name, None if moved is None else moved.to(dtype))
         return copy
 
     def attend(self, qkv: Tensor, context: Context) -> Tensor:

@@ -54,6 +54,7 @@ class Shape:
         vocabulary: Rows of the word embeddings.
         parameters: All of them, embeddings and a pooling layer included, as published sizes count.
         embedding_parameters: Those of the embeddings alone: words, positions, segments, their LayerNorm.
+        layer_parameters: Those of each layer, from below.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Shape:
     vocabulary: int
     parameters: int
     embedding_parameters: int
+    layer_parameters: tuple[int, ...]
 
     @property
     def embedding_share(self) -> float:
@@ -150,6 +152,9 @@ def shape(name: str, revision: str | None = None) -> Shape:
     import torch
     from transformers import AutoModel
 
+    from metaxcr.encoders.base import count_layers
+    from metaxcr.encoders.families import check_family
+
     random, encoder = random_name(name), published(name)
     if random is not None:
         config, pooler = build_config(random.config), random.base.pooler
@@ -162,6 +167,7 @@ def shape(name: str, revision: str | None = None) -> Shape:
         config, pooler = read_config(name, revision), not stored(Path(name))
     with torch.device("meta"):
         model = AutoModel.from_config(config, **({} if pooler else {"add_pooling_layer": False}))
+        layers = check_family(name, config).layers(model)
     return Shape(
         name=name,
         family=config.model_type,
@@ -170,6 +176,7 @@ def shape(name: str, revision: str | None = None) -> Shape:
         vocabulary=config.vocab_size,
         parameters=sum(p.numel() for p in model.parameters()),
         embedding_parameters=sum(p.numel() for p in model.embeddings.parameters()),
+        layer_parameters=count_layers(layers),
     )
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaxcr.adapters.base import LayerAdapter, Stacked
+from metaxcr.adapters.base import LayerAdapter, Stacked, adapted_layer
 from metaxcr.encoders.base import FrozenEncoder, Ragged, Text
 from metaxcr.encoders.layer import NO_ADAPTER, Context
 from metaxcr.scoring.model import mean_pool
@@ -91,9 +91,12 @@ def _levels(
     outputs: list[Tensor] = [layer(hidden, context, NO_ADAPTER)]
     for level in levels:
         adapter = level(index)
-        if adapter is not None:
-            stack.append(adapter)
-        outputs.append(outputs[-1] if adapter is None else layer(hidden, context, Stacked(stack)))
+        if adapter is None:
+            outputs.append(outputs[-1])
+            continue
+        stack.append(adapter)
+        layer = adapted_layer(encoder, index, dtype, stack)
+        outputs.append(layer(hidden, context, Stacked(stack)))
     return outputs
 
 

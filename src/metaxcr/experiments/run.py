@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from metaxcr.adapters.full import NONE
 from metaxcr.adapters.store import save_language
 from metaxcr.config import Config
 from metaxcr.config_io import config_hash
@@ -155,12 +156,13 @@ def announce(
     account = parameter_account(config, encoder)
     assert account["trained"] == sum(p.numel() for p in phi.values())  # of what is there
     stacks = {language: model.adapted.stack(language) for language in _languages(config)}
-    if not any(name.startswith("adapted.task") for name in phi):
+    if config.adapters.kind != NONE and not any(name.startswith("adapted.task") for name in phi):
         raise UserError("no task adapter is active", "adapters.layers", "give at least one layer")
     shown = sorted({" > ".join(stack) for stack in stacks.values()})
     progress.say(
-        f"encoder {encoder.name}: {encoder.depth} layers, width {encoder.width}; {config.adapters.kind} "
-        f"adapters in layers {model.adapted.layers}; stack {', '.join(shown)}; scoring {config.scoring.kind}"
+        f"encoder {encoder.name}: {encoder.depth} layers, width {encoder.width}; "
+        f"{model.adapted.trained}; stack {', '.join(shown)}; "
+        f"scoring {config.scoring.kind}"
     )
     progress.say(
         f"trained {account['trained']:,} parameters: {account['share']:.2%} of the encoder's "
@@ -174,7 +176,7 @@ def announce(
         parts = ", ".join(f"{part} {count:,}" for part, count in account["frozen"].items())
         progress.say(f"  frozen beside the encoder: {parts}")
     if not model.adapted.start:
-        progress.say("adapters start in the lowest layer: the trunk cache holds nothing but the embeddings")
+        progress.say("training starts in the lowest layer: the trunk cache holds nothing but the embeddings")
     sizes = ", ".join(f"{name} {len(data)}" for name, data in material.english.sources.items())
     progress.say(f"sources: {sizes}; sampler {config.sampler.kind}; seeds {config.run.seeds}")
     announce_data(config, material, progress)

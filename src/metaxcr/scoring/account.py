@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from metaxcr.adapters.base import build_layer
+from metaxcr.adapters.full import FULL
 from metaxcr.adapters.mixture import Mixture
 from metaxcr.adapters.store import read_adapter
 from metaxcr.config import Config
@@ -47,15 +48,25 @@ def parameter_account(config: Config, encoder: Sized) -> dict[str, Any]:
 
 
 def trained_parts(config: Config, encoder: Sized) -> dict[str, int]:
-    """Parameters of the task adapters, of their mixture, and of the scorer."""
-    shape, sources = task_shape(config), source_adapters(config)
-    layers, generator = len(adapter_layers(config, encoder.depth)), torch.Generator()
+    """Parameters of the task adapters, or of the layers that are fine-tuned, of a mixture, of the scorer."""
+    chosen = adapter_layers(config, encoder.depth)
+    if config.adapters.kind == FULL:
+        parts = {"weights of layers": sum(encoder.layer_parameters[layer] for layer in chosen)}
+    elif chosen:
+        parts = _adapter_parts(config, encoder, len(chosen))
+    else:
+        parts = {}
+    parts["scorer"] = encoder.width**2 if config.scoring.kind == "dual" else encoder.width
+    return parts
+
+
+def _adapter_parts(config: Config, encoder: Sized, layers: int) -> dict[str, int]:
+    shape, sources, generator = task_shape(config), source_adapters(config), torch.Generator()
     one = sum(p.numel() for p in build_layer(encoder.width, shape, generator).parameters())
     parts = {"task adapters": layers * one * max(1, sources)}
     if sources:
         mixture = Mixture(encoder.width, shape, generator, sources)
         parts["mixture"] = layers * mixture.logits.numel()
-    parts["scorer"] = encoder.width**2 if config.scoring.kind == "dual" else encoder.width
     return parts
 
 

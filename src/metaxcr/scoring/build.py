@@ -6,7 +6,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from metaxcr.adapters.base import Shape, build_layer
+from metaxcr.adapters.base import Shape
+from metaxcr.adapters.full import NONE, SIZELESS, fresh_layer
 from metaxcr.adapters.mixture import reduce_mixture
 from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.adapters.store import load_language, load_task, pack, write_adapter
@@ -24,8 +25,10 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def adapter_layers(config: Config, depth: int) -> list[int]:
-    """Resolve ``adapters.layers`` for ``depth`` layers: the top third of them, all of them, or a list."""
+    """Resolve ``adapters.layers``: the top third of the layers, all, or a list; kind ``none`` has none."""
     layers = config.adapters.layers
+    if config.adapters.kind == NONE:
+        return []
     if isinstance(layers, list):
         return layers
     first = 0 if layers == "all" else depth - max(1, round(depth / 3))
@@ -40,6 +43,8 @@ def task_shape(config: Config, *, inference: bool = False) -> Shape:
         inference: Of the one adapter that a mixture is reduced to.
     """
     settings = config.adapters
+    if settings.kind in SIZELESS:
+        return SIZELESS[settings.kind]
     sources = source_adapters(config) if inference else 0
     scaling = settings.scaling or SCALING.get(settings.kind, 1.0)
     return Shape(settings.kind, settings.bottleneck * max(1, sources), settings.nonlinearity, scaling)
@@ -98,7 +103,7 @@ def memory_store(model: ChoiceModel, config: Config) -> MemoryStore:
 
 
 def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: FrozenEncoder) -> None:
-    """Write phi: the task adapter in AdapterHub's layout, the scorer beside it.
+    """Write phi: the task adapter in AdapterHub's layout where that has its kind, the scorer beside it.
 
     A mixture is written as the one adapter that computes the same.
 
@@ -112,7 +117,7 @@ def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: Froz
     phi, shape = reduce_mixture(phi), task_shape(config, inference=True)
     layers = {}
     for layer in adapter_layers(config, encoder.depth):
-        layers[layer] = build_layer(encoder.width, shape, torch.Generator())
+        layers[layer] = fresh_layer(encoder, layer, shape, torch.Generator())
         prefix = f"{TASK}.{layer}."
         layers[layer].load_state_dict(
             {n.removeprefix(prefix): p for n, p in phi.items() if n.startswith(prefix)}

@@ -44,6 +44,7 @@ class DisentangledLayer(PostNormLayer):
         by_head = {name: p.view(len(p), heads, -1).transpose(0, 1) for name, p in positions.items()}
         super().__init__(pieces, heads, activation, by_head)
         self.positions, self.buckets, self.reach = sorted(positions), buckets, reach
+        self.derived = self.positions
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
         """See :meth:`metaxcr.encoders.layer.FrozenLayer.mix`."""
