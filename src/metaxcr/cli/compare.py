@@ -37,7 +37,9 @@ CellsOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option("--workers", metavar="N", min=1, help="Processes.", show_default="one for two cores"),
+    typer.Option(
+        "--workers", metavar="N", min=1, help="Processes.", show_default="one for a core, at most 4"
+    ),
 ]
 AgainstOption = Annotated[
     list[Path] | None,

@@ -6,11 +6,12 @@ has an adapter, the part of it that lies in the trunk is among that. Chunks are 
 and renamed, carry a checksum, and are memory-mapped; a damaged chunk is computed again.
 """
 
+import copy
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -99,6 +100,35 @@ class TrunkStore:
         self._lengths: list[int] = []
         self._mine: set[Path] = set()
 
+    @property
+    def identity(self) -> Hashable:
+        """All that the values of texts depend on, but the texts themselves."""
+        parts = tuple((language, checksum) for language, (checksum, _) in sorted(self._languages.items()))
+        return (*self._computed_by(), self.folder, parts)
+
+    def snapshot(self) -> "TrunkStore":
+        """A store with the texts of this one, for :meth:`go_on`: what comes later here does not go there."""
+        other = copy.copy(self)
+        other._index, other._slices, other._lengths = dict(self._index), [*self._slices], [*self._lengths]
+        other._mine, other.stats = set(self._mine), replace(self.stats)
+        return other
+
+    def go_on(self, before: "TrunkStore") -> None:
+        """Take over the texts of another store, where this one has none yet.
+
+        Args:
+            before: A snapshot of a store with the same :attr:`identity`.
+        """
+        if self._slices:
+            return
+        taken = before.snapshot()
+        self._index, self._slices, self._lengths, self._mine = (
+            taken._index, taken._slices, taken._lengths, taken._mine
+        )  # fmt: skip
+        had = taken.stats  # time and computed tokens are those of the other store's run
+        self.stats.texts, self.stats.tokens, self.stats.bytes = had.texts, had.tokens, had.bytes
+        self.stats.cut_texts = had.cut_texts
+
     def ensure(
         self,
         texts: Iterable[Text],
@@ -171,12 +201,15 @@ class TrunkStore:
 
     def _key(self, texts: list[Text], checksum: str) -> str:
         """Checksum of all that the chunk's values depend on."""
-        parts = [
-            CODE_VERSION, self.encoder.fingerprint, self.encoder.prefix, self.layer, str(self.dtype),
-            self.max_tokens, torch.__version__, FORWARD_TOKENS, texts,
-        ]  # fmt: skip
+        parts = [*self._computed_by(), texts]
         parts += [checksum] if checksum else []  # without an adapter in the trunk the key is as it always was
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:40]
+
+    def _computed_by(self) -> tuple[str | int, ...]:
+        return (
+            CODE_VERSION, self.encoder.fingerprint, self.encoder.prefix, self.layer, str(self.dtype),
+            self.max_tokens, torch.__version__, FORWARD_TOKENS,
+        )  # fmt: skip
 
     @torch.no_grad()
     def _compute(self, texts: list[Text], part: LanguagePart | None) -> tuple[Tensor, Tensor, int]:

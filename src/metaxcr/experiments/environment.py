@@ -1,5 +1,6 @@
 """What a run depended on besides its settings, and what it cost."""
 
+import contextlib
 import copy
 import os
 import platform
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -55,8 +57,9 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
+@cache
 def commit() -> str | None:
-    """Commit of the checkout that the package runs from; None for an installed copy."""
+    """Commit of the checkout that the package was imported from; None for an installed copy."""
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
@@ -142,6 +145,20 @@ class Costs:
 
 
 def peak_rss_mb() -> int:
-    """Largest resident memory of this process so far, in MB, resident pages of the mapped cache included."""
+    """Largest resident memory of this process in MB, resident pages of the mapped cache included.
+
+    Since :func:`forget_peak`, or since the process began.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) // 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 * 1024) if sys.platform == "darwin" else peak // 1024
+
+
+def forget_peak() -> None:
+    """Begin anew with the largest resident memory, where the system can: each of several runs has its own."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")

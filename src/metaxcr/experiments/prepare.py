@@ -12,10 +12,11 @@ from metaxcr.config import Config
 from metaxcr.encoders.base import Text
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
+from metaxcr.experiments.kept import Encoded, Kept
 from metaxcr.experiments.progress import Progress
 from metaxcr.scoring.batch import TaskData, encode_task
-from metaxcr.tasks import Example, LoadedSplit, load, phrase
-from metaxcr.tasks.leaks import Leak, find_leaks, leak_error
+from metaxcr.tasks import Example, LoadedSplit, phrase
+from metaxcr.tasks.leaks import Leak, leak_error
 from metaxcr.tasks.mislabel import mislabel
 from metaxcr.tasks.parallel import ParallelCorpus, load_parallel
 from metaxcr.tasks.roots import data_fingerprint
@@ -107,18 +108,20 @@ class Loaded:
         return [*sources, self.english, *(split for pool in pools for split in pool.values())]
 
 
-def read_data(config: Config, root: Path | None) -> Loaded:
+def read_data(config: Config, root: Path | None, kept: Kept | None = None) -> Loaded:
     """Read all files that a run needs and stop it where the data leak.
 
     Args:
         config: The settings.
         root: Data root given by the user, or None.
+        kept: Of the process, where there are several runs in it.
 
     Raises:
         UserError: A file is missing or malformed, or training data hold development or test items and
             ``run.allow_leaks`` is off.
     """
-    target, read = config.target, partial(load, root=root, off=config.run.no_repair)
+    kept = kept or Kept()
+    target, read = config.target, partial(kept.split, root=root, off=config.run.no_repair)
     sources = [read(s.task, s.split) for s in config.sources]
     english = read(target.english.task, target.english.split)
     parts = _english_parts(config, english.examples)
@@ -143,7 +146,7 @@ def read_data(config: Config, root: Path | None) -> Loaded:
     loaded.files = {_place(s): s.files for s in loaded.splits}
     if corpus.files:
         loaded.files["parallel"] = corpus.files
-    loaded.leaks = _leaks(loaded, root)
+    loaded.leaks = _leaks(loaded, root, kept)
     if loaded.leaks and not config.run.allow_leaks:
         raise leak_error(loaded.leaks, "sources, shots and parallel text against development and test items")
     return loaded
@@ -228,36 +231,43 @@ def _cap(examples: list[Example], cap: int | None) -> list[Example]:
     return [examples[i] for i in sorted(rows)]
 
 
-def _leaks(loaded: Loaded, root: Path | None) -> list[Leak]:
+def _leaks(loaded: Loaded, root: Path | None, kept: Kept) -> list[Leak]:
     """Find what is held out and trained on, in any language, with its label or without.
 
     Held out are the evaluated items and the whole split that shots come from, with their originals and
     translations in the languages of the training data. Sources count after their cap: what is not trained on
     does not leak. Shots, and parallel text, which may be that of the shots' split, are held against the
-    evaluated items only.
+    evaluated items only. The whole split of the shots is looked through even so: the answer for each example
+    is its own, and the same for every seed.
     """
     trained = [e for _, examples in loaded.sources for e in examples]
     trained += [*loaded.english.examples, *_examples(loaded.auxiliary)]
-    evaluated = _examples(loaded.evaluation)
-    held_out = [*evaluated, *_examples(loaded.development)]
-    held_out += other_versions(held_out, {e.language for e in trained}, root)
-    return find_leaks(trained, held_out) + find_leaks(
-        [*loaded.corpus.examples, *_examples(loaded.shot_pool)], evaluated
-    )
+    evaluated, development = _examples(loaded.evaluation), _examples(loaded.development)
+    held_out = list(dict.fromkeys([*development, *evaluated]))
+    held_out += other_versions(held_out, {e.language for e in trained}, root, kept.split)
+    shots = set(_examples(loaded.shot_pool))
+    return [
+        *kept.leaks(trained, held_out),
+        *kept.leaks(loaded.corpus.examples, evaluated),
+        *(leak for leak in kept.leaks(development, evaluated) if leak.source in shots),
+    ]
 
 
 def _examples(splits: Mapping[Any, LoadedSplit]) -> list[Example]:
     return [example for split in splits.values() for example in split.examples]
 
 
-def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progress) -> Material:
+def prepare(
+    config: Config, loaded: Loaded, store: TrunkStore, progress: Progress, kept: Kept | None = None
+) -> Material:
     """Encode everything up to the trunk.
 
     Args:
         config: The settings.
         loaded: From :func:`read_data`.
-        store: Computes or reads the trunk's activations.
+        store: Computes or reads the trunk's activations; still empty.
         progress: Shows how far the trunk is.
+        kept: Of the process, where there are several runs in it.
     """
     kind = config.scoring.kind
 
@@ -273,12 +283,18 @@ def prepare(config: Config, loaded: Loaded, store: TrunkStore, progress: Progres
             progress=lambda done, total: progress.update(label, done, total),
         )
 
-    sources = {
-        source.name: encode(split, examples)
-        for source, (split, examples) in zip(config.sources, loaded.sources, strict=True)
-    }
-    parts = {name: encode(loaded.english, examples) for name, examples in loaded.parts.items()}
-    sources[loaded.english.spec.id] = parts["source"]
+    named = [source.name for source in config.sources]
+
+    def encode_base() -> Encoded:
+        sources = {name: encode(*one) for name, one in zip(named, loaded.sources, strict=True)}
+        return sources, {name: encode(loaded.english, examples) for name, examples in loaded.parts.items()}
+
+    texts = [(split.spec.id, split.spec.version, tuple(examples)) for split, examples in loaded.sources]
+    english = loaded.english.spec
+    cut = [(name, tuple(examples)) for name, examples in loaded.parts.items()]
+    key = (kind, tuple(named), tuple(texts), english.id, english.version, tuple(cut))
+    kept_sources, parts = (kept or Kept()).base(key, store, encode_base)
+    sources = {**kept_sources, loaded.english.spec.id: parts["source"]}
     if config.adapters.mixture:
         sources = {name: replace(data, source=i) for i, (name, data) in enumerate(sources.items())}
     material = Material(English(sources, parts.get("query"), parts["reward"], loaded.english.spec.id))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from metaxcr.evaluation.predictions import Predictions
 from metaxcr.evaluation.results import build_results, validate_results
 from metaxcr.experiments.environment import Costs, describe_environment
 from metaxcr.experiments.folder import RunFolder, open_folder
+from metaxcr.experiments.kept import Kept
 from metaxcr.experiments.pinned import load_pinned
 from metaxcr.experiments.prepare import Loaded, Material, prepare, read_data
 from metaxcr.experiments.progress import Progress
@@ -42,12 +44,14 @@ class Shared:
     """What a run gets from the larger experiment that it is a part of.
 
     Attributes:
-        loaded: The data, read already.
+        kept: What the process keeps between runs.
         begin: Called with the open folder before any unit of work, to put finished ones into it.
+        done: Called with the open folder and the name of a unit of work that has just been finished.
     """
 
-    loaded: Loaded
+    kept: Kept
     begin: Callable[[RunFolder], None]
+    done: Callable[[RunFolder, str], None]
 
 
 def run(
@@ -83,12 +87,12 @@ def run(
     torch.use_deterministic_algorithms(True)
     check_regimes(config)
     # first, because mistakes in the data show within seconds
-    loaded = shared.loaded if shared else read_data(config, root)
+    loaded = read_data(config, root, shared.kept if shared else None)
     folder = open_folder(out, config, describe_environment(config, command), resume=resume)
     try:
         if shared:
             shared.begin(folder)
-        results = carry_out(config, loaded, folder, phases, progress)
+        results = carry_out(config, loaded, folder, phases, progress, shared)
         if results and not shared:
             record_opening(config, results["config_hash"], folder.read_json("environment.json", {}))
         return results
@@ -98,12 +102,18 @@ def run(
 
 
 def carry_out(
-    config: Config, loaded: Loaded, folder: RunFolder, phases: Sequence[str], progress: Progress
+    config: Config,
+    loaded: Loaded,
+    folder: RunFolder,
+    phases: Sequence[str],
+    progress: Progress,
+    shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Prepare the material, do the units of work that are not done yet, and gather the results."""
     costs = Costs(folder.read_json("costs.json", {}))
+    kept = shared.kept if shared else Kept()
     with costs.stage("trunk"):
-        encoder = load_pinned(config.encoder, folder, load_encoder)
+        encoder = load_pinned(config.encoder, folder, partial(kept.encoder, load_encoder))
         model = build_model(config, encoder, config.run.seeds[0])
         store = TrunkStore(
             encoder,
@@ -115,7 +125,7 @@ def carry_out(
             log=progress.say,
             languages=model.adapted.languages,
         )
-        material = prepare(config, loaded, store, progress)
+        material = prepare(config, loaded, store, progress, kept)
         for language, adapter in model.adapted.languages.items():
             material.checksums[f"lang.{language}"] = adapter.checksum(encoder.depth)
             save_language(language_folder(folder.path, language), language, adapter, encoder)
@@ -129,6 +139,8 @@ def carry_out(
             work(name)
             folder.write_json("costs.json", costs.summary())
             folder.finish(name)
+            if shared:
+                shared.done(folder, name)
     return finish(config, folder, material, shares) if "evaluate" in phases else {}
 
 

@@ -1,16 +1,19 @@
 """The versions of an item in other languages and tasks: a test item's English original is that test item."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from metaxcr.tasks.example import Example
 from metaxcr.tasks.leaks import identity
-from metaxcr.tasks.registry import load, task_ids, task_spec
+from metaxcr.tasks.registry import LoadedSplit, load, task_ids, task_spec
 from metaxcr.tasks.roots import missing_files
 
 
 def other_versions(
-    items: Sequence[Example], languages: Collection[str], root: Path | None = None
+    items: Sequence[Example],
+    languages: Collection[str],
+    root: Path | None = None,
+    read: Callable[..., LoadedSplit] = load,
 ) -> list[Example]:
     """Find what items say in other languages, so that the leak guard can compare wordings there.
 
@@ -21,6 +24,7 @@ def other_versions(
         items: Held-out items.
         languages: Those that training data are in.
         root: Data root, see :func:`metaxcr.tasks.roots.candidate_roots`.
+        read: Reads a split: :func:`metaxcr.tasks.load`, or what remembers what it read.
 
     Returns:
         The examples of all declared tasks, in these languages and as far as their files are there, that are
@@ -38,6 +42,6 @@ def other_versions(
             for language in set(spec.split_languages(split)).intersection(languages):
                 if (spec.id, language) in given or absent.intersection(spec.files_of(split, language)):
                     continue
-                examples = load(spec.id, split, language=language, root=root).examples
+                examples = read(spec.id, split, language=language, root=root).examples
                 found += [example for example in examples if identity(example) in wanted]
     return found

@@ -138,3 +138,16 @@ def test_majority_and_similarity(grid: Build, carry_out: CarryOut, tmp_path: Pat
     shares = [records["majority: es"].label.tolist().count(place) / 84 for place in (0, 1)]
     assert records["majority: es"].marks.mean() in shares
     assert records["similarity: es"].regime == "none" and records["similarity: es"].seed is None
+
+
+def test_a_cell_alone_is_the_cell_after_others(grid: Build, carry_out: CarryOut, tmp_path: Path) -> None:
+    many = carry_out(grid(seeds=[4, 3], shots=[8, 0]), tmp_path / "many")
+    for method, language, k in (("reinforced", "sw", 8), ("plain", "es", 0)):
+        one = grid(methods={method: grid().methods[method].model_dump(exclude_unset=True)}, baseline=None,
+                   languages=[language], shots=[k])  # fmt: skip
+        alone = carry_out(one, tmp_path / method)
+        ((key, record),) = alone.records.items()
+        ours, theirs = record.as_dict(), many.records[key].as_dict()
+        for value in (ours, theirs):
+            del value["costs"], value["environment"]["date"]
+        assert ours == theirs

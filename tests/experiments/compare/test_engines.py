@@ -1,5 +1,6 @@
 """Engines: every job ends once, in several processes too, and a process that dies fails its jobs only."""
 
+import multiprocessing
 import os
 import time
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from metaxcr.errors import UserError
-from metaxcr.experiments.compare.engines import ENGINES, Ended, Step, processes
+from metaxcr.experiments.compare.engines import ENGINES, Ended, Step, default_workers, processes
 
 
 @dataclass(frozen=True)
@@ -53,4 +54,24 @@ def test_an_interrupt_ends_the_processes() -> None:
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         processes([[Fake("sleeps")], [Fake("sleeps")]], work, hear, 2)
-    assert time.monotonic() - begun < 50
+    assert time.monotonic() - begun < 50 and not multiprocessing.active_children()
+
+
+def report_process(job: Fake, listen) -> None:
+    listen(str(os.getpid()), 0, 1)
+
+
+def test_a_process_takes_one_chain_after_another() -> None:
+    heard = []
+    processes([[Fake(str(n))] for n in range(5)], report_process, heard.append, 2)
+    numbers = {m.label for m in heard if isinstance(m, Step)}
+    assert len(numbers) <= 2 and str(os.getpid()) not in numbers
+    assert len([m for m in heard if isinstance(m, Ended)]) == 5
+
+
+def test_one_process_a_core_while_memory_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, gigabytes, expected in ((1, 64, 1), (2, 24, 2), (16, 64, 4), (16, 12, 2), (4, 2, 1)):
+        sizes = {"SC_PHYS_PAGES": gigabytes * 2**18, "SC_PAGE_SIZE": 4096}
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(os, "sysconf", sizes.get)
+        assert default_workers() == expected

@@ -12,7 +12,7 @@ import yaml
 
 from metaxcr.errors import UserError
 from metaxcr.experiments.compare.engines import ENGINES, Ended, Step, default_workers
-from metaxcr.experiments.compare.estimate import START, job_passes
+from metaxcr.experiments.compare.estimate import chain_passes, weigh
 from metaxcr.experiments.compare.grid import Grid
 from metaxcr.experiments.compare.jobs import Job, group
 from metaxcr.experiments.compare.plan import Cell, expand
@@ -114,6 +114,8 @@ def compare(
     number = (workers or default_workers()) if engine == "processes" else 1
     number = max(1, min(number, len(chains)))
     threads = max(1, (os.cpu_count() or 1) // number) if number > 1 else None
+    if number > 1:  # long ones first, so that no process works on alone at the end
+        chains.sort(key=chain_passes, reverse=True)
     workshop = Workshop(out.absolute() / "work", store, root, keep, threads)
     _record_opening(found, chains, command)
     watch = _Watch(chains, progress, found, store)
@@ -130,11 +132,7 @@ class _Watch:
         self, chains: Sequence[Sequence[Job]], progress: Progress, found: Comparison, store: CellStore
     ) -> None:
         self._progress, self._found, self._store = progress, found, store
-        self._weights = {
-            job.name: START + job_passes(job, with_ctml=place == 0)
-            for chain in chains
-            for place, job in enumerate(chain)
-        }
+        self._weights = {job.name: passes for chain in chains for job, passes in weigh(chain)}
         self._cells = sum(len(job.cells) for chain in chains for job in chain)
         self._ended, self._weight, self._begun = 0, 0, time.monotonic()
 

@@ -1,9 +1,12 @@
 """Engines: how jobs are carried out; one after another, or in several processes."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any, Protocol
@@ -13,6 +16,8 @@ from metaxcr.experiments.compare.jobs import Job, Listen
 
 Task = Callable[[Job, Listen], None]  # carries a job out; picklable
 Chain = Sequence[Job]  # jobs that have to be done in order
+WORKER_BYTES = 5 * 2**30  # that a process may take, most of it pages of the trunk cache
+PATIENCE = 5.0  # seconds that an interrupted process may take to end
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,11 @@ def serial(chains: Sequence[Chain], task: Task, hear: Hear, workers: int = 1) ->
 
 
 def processes(chains: Sequence[Chain], task: Task, hear: Hear, workers: int = 2) -> None:
-    """Several processes, a chain each at a time; an interrupt ends them all.
+    """Several processes, each with a chain at a time; an interrupt ends them all.
 
-    A process that dies (killed for its memory, say) fails the jobs it had, and another takes its place.
+    A process takes one chain after another and keeps what the next one can use (see
+    :mod:`metaxcr.experiments.kept`). One that dies (killed for its memory, say) fails the jobs it had, and
+    another takes its place.
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
     waiting = list(chains)
@@ -68,44 +75,67 @@ def processes(chains: Sequence[Chain], task: Task, hear: Hear, workers: int = 2)
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                worker = _Worker(context, waiting.pop(0), task)
-                running[worker.reader] = worker
-            for reader in wait(list(running)):
-                if not running[reader].hear(hear):
-                    running.pop(reader).end(hear)
+                worker = _Worker(context, task)
+                worker.begin(waiting.pop(0))
+                running[worker.pipe] = worker
+            for pipe in wait(list(running)):
+                worker = running[pipe]
+                if not worker.hear(hear):
+                    running.pop(pipe).end(hear)
+                elif not worker.left and waiting:
+                    worker.begin(waiting.pop(0))
+                elif not worker.left:
+                    running.pop(pipe).end(hear)
     finally:
         for worker in running.values():
             worker.process.terminate()
-            worker.process.join()
+        for worker in running.values():
+            worker.process.join(PATIENCE)
+            worker.process.kill()
 
 
 class _Worker:
-    """A process that works on one chain, and what it has left to do."""
+    """A process that works on one chain after another, and what it has left to do of the present one.
 
-    def __init__(self, context: Any, chain: Chain, task: Task) -> None:
-        self._chain, self._left = chain, list(range(len(chain)))
-        self.reader, writer = context.Pipe(duplex=False)  # one each: a process that dies cannot block others
-        self.process = context.Process(target=_body, args=(chain, task, writer), daemon=True)
-        self.process.start()
-        writer.close()
+    Attributes:
+        process: It.
+        pipe: To it, one each: a process that dies cannot block others.
+        left: Places of jobs in its chain that have not ended.
+    """
+
+    def __init__(self, context: Any, task: Task) -> None:
+        self._chain: Chain = []
+        self.left: list[int] = []
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_body, args=(task, theirs), daemon=True)
+        with _interrupts_ignored():
+            self.process.start()
+        theirs.close()
+
+    def begin(self, chain: Chain) -> None:
+        """Give it a chain."""
+        self._chain, self.left = chain, list(range(len(chain)))
+        with contextlib.suppress(OSError):  # it has died: that is heard next
+            self.pipe.send(chain)
 
     def hear(self, hear: Hear) -> bool:
         """Pass a message on; False where the process has closed its end."""
         try:
-            place, step, line = self.reader.recv()
+            place, step, line = self.pipe.recv()
         except (EOFError, OSError):
             return False
         if step is None:
-            self._left.remove(place)
+            self.left.remove(place)
             hear(Ended(self._chain[place], line))
         else:
             hear(Step(self._chain[place], *step))
         return True
 
     def end(self, hear: Hear) -> None:
-        """Fail what is left."""
+        """Let it go, and fail what is left."""
+        self.pipe.close()
         self.process.join()
-        for place in self._left:
+        for place in self.left:
             line = f"the process died (exit status {self.process.exitcode})"
             hear(Ended(self._chain[place], line))
 
@@ -114,8 +144,13 @@ ENGINES: dict[str, Engine] = {"serial": serial, "processes": processes}
 
 
 def default_workers() -> int:
-    """Processes where the user names none: one for two cores."""
-    return max(1, (os.cpu_count() or 1) // 2)
+    """Processes where the user names none: one for a core, at most four, as far as the memory goes round.
+
+    Small matrices keep one core busy, not several: two processes with a thread each finished 1.5 times as
+    many cells as one with two threads.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(os.cpu_count() or 1, 4, memory // WORKER_BYTES))
 
 
 def _do(chain: Chain, task: Task, hear: Hear) -> None:
@@ -130,15 +165,33 @@ def _do(chain: Chain, task: Task, hear: Hear) -> None:
             hear(Ended(job))
 
 
-def _body(chain: Chain, task: Task, writer: Any) -> None:
-    """Of a process: sends (place in the chain, step or None, line)."""
+def _body(task: Task, pipe: Any) -> None:
+    """Of a process: takes chains, sends (place in the chain, step or None, line)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent ends this one
-    places = {id(job): place for place, job in enumerate(chain)}
+    while True:
+        try:
+            chain: Chain = pipe.recv()
+        except EOFError:
+            return
+        places = {id(job): place for place, job in enumerate(chain)}
 
-    def send(message: Step | Ended) -> None:
-        if isinstance(message, Step):
-            writer.send((places[id(message.job)], (message.label, message.done, message.total), ""))
-        else:
-            writer.send((places[id(message.job)], None, message.line))
+        def send(message: Step | Ended, places: dict[int, int] = places) -> None:
+            if isinstance(message, Step):
+                pipe.send((places[id(message.job)], (message.label, message.done, message.total), ""))
+            else:
+                pipe.send((places[id(message.job)], None, message.line))
 
-    _do(chain, task, send)
+        _do(chain, task, send)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A process that is started in here ignores Ctrl-C from its first moment, when it still imports."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

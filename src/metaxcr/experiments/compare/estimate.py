@@ -1,5 +1,6 @@
 """What a cell will cost, from its settings alone: rough, for planning and for the time left."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from metaxcr.config import Config, Meta
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 SOURCE, TARGET, SENTENCE = 60, 40, 30
 CROSS = 1.6  # cross scoring repeats the context with each choice
 ITEMS = 500  # of a test set
-START = 1_000_000  # token-passes that fit into the time in which a run reads its data and the warm trunk
+START = 30_000  # token-passes that fit into the time in which a run reads what is new in it
 
 
 def stage_passes(settings: Meta, steps: int, *, parallel: bool, pays: bool) -> int:
@@ -60,6 +61,16 @@ def job_passes(job: Job, *, with_ctml: bool) -> int:
     return round(_factor(config) * passes) + (
         ctml_passes(config) if with_ctml and cell.kind == "trained" else 0
     )
+
+
+def weigh(chain: Sequence[Job]) -> list[tuple[Job, int]]:
+    """The jobs of a chain with their token-passes, and what reading data takes, in token-passes, added."""
+    return [(job, START + job_passes(job, with_ctml=place == 0)) for place, job in enumerate(chain)]
+
+
+def chain_passes(chain: Sequence[Job]) -> int:
+    """Token-passes of a chain."""
+    return sum(passes for _, passes in weigh(chain))
 
 
 def _factor(config: Config) -> float:

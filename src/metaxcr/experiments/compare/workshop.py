@@ -1,15 +1,15 @@
 """The workshop: carries a job out in a run folder and makes the records of its cells."""
 
 import json
+import os
 import shutil
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from metaxcr.config import Config
 from metaxcr.config_io import config_hash
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.experiments.compare.jobs import Job, Listen
@@ -17,11 +17,13 @@ from metaxcr.experiments.compare.majority import majority
 from metaxcr.experiments.compare.plan import Cell
 from metaxcr.experiments.compare.record import Record, pack
 from metaxcr.experiments.compare.store import CellStore
-from metaxcr.experiments.environment import describe_environment
+from metaxcr.experiments.environment import describe_environment, forget_peak
 from metaxcr.experiments.folder import RunFolder
-from metaxcr.experiments.prepare import Loaded, read_data
+from metaxcr.experiments.kept import Kept
+from metaxcr.experiments.prepare import read_data
 from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.run import PHASES, Shared, run
+from metaxcr.files import write_json
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Workshop:
         root: Data root given by the user.
         keep: Leave the run folders of finished jobs there.
         threads: Of each run; None: as many as there are cores.
+        kept: What its process keeps between jobs; another process begins with nothing.
     """
 
     folder: Path
@@ -41,6 +44,7 @@ class Workshop:
     root: Path | None = None
     keep: bool = False
     threads: int | None = None
+    kept: Kept = field(default_factory=Kept, compare=False)
 
     def carry_out(self, job: Job, listen: Listen) -> None:
         """Run a job, or continue it, and put its cells into the store.
@@ -60,14 +64,12 @@ class Workshop:
         folder = self.folder / f"{job.name}-t{config.run.threads or 0}"
         progress = Told(listen)
         phases = ("evaluate",) if cell.kind == "similarity" else PHASES
-        shared = Shared(_loaded(config.model_dump_json(), self.root), partial(self._begin, job))
-        try:
-            run(
-                config, folder, progress=progress, root=self.root, resume=folder.exists(), phases=phases,
-                command=cell.command, shared=shared,
-            )  # fmt: skip
-        finally:
-            self._keep_ctml(job, folder)
+        shared = Shared(self.kept, partial(self._begin, job), partial(self._done, job))
+        forget_peak()
+        run(
+            config, folder, progress=progress, root=self.root, resume=folder.exists(), phases=phases,
+            command=cell.command, shared=shared,
+        )  # fmt: skip
         self._collect(job, folder)
         if not self.keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -77,24 +79,23 @@ class Workshop:
 
     def _begin(self, job: Job, folder: RunFolder) -> None:
         """Put the CTML result of an earlier job into a run folder that has none yet."""
-        unit, name = f"ctml seed {job.cells[0].seed}", _ctml_name(job)
-        source = self._ctml(job)
-        if job.ctml and source.is_file() and unit not in folder.journal.done and not folder.journal.unit:
-            goal = folder.path / name
+        unit, source = _ctml_unit(job), self._ctml(job)
+        if unit in folder.journal.done:  # by a process that may have been ended before it kept the result
+            self._done(job, folder, unit)
+        elif job.ctml and source.is_file() and not folder.journal.unit:
+            goal = folder.path / _ctml_name(job)
             goal.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, goal)
             folder.finish(unit)
 
-    def _keep_ctml(self, job: Job, folder: Path) -> None:
-        """Keep a CTML result with its costs for the jobs after this one."""
-        made, kept = folder / _ctml_name(job), self._ctml(job)
-        if not job.ctml or not made.is_file() or kept.is_file():
+    def _done(self, job: Job, folder: RunFolder, unit: str) -> None:
+        """Keep a CTML result with its costs, for the jobs after this one and whatever becomes of this one."""
+        kept = self._ctml(job)
+        if not job.ctml or unit != _ctml_unit(job) or kept.is_file():
             return
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        stages = _stages(folder)
-        kept.with_suffix(".json").write_text(json.dumps(stages.get("ctml", {})), encoding="utf-8")
-        temporary = kept.with_suffix(".tmp")
-        shutil.copyfile(made, temporary)
+        write_json(kept.with_suffix(".json"), _stages(folder.path).get("ctml", {}))
+        temporary = kept.with_suffix(f".{os.getpid()}.tmp")
+        shutil.copyfile(folder.path / _ctml_name(job), temporary)
         temporary.replace(kept)
 
     def _collect(self, job: Job, folder: Path) -> None:
@@ -120,7 +121,7 @@ class Workshop:
             self.store.put(record, found[cell.language].ids)
 
     def _majority(self, job: Job) -> None:
-        loaded = _loaded(job.config.model_dump_json(), self.root)
+        loaded = read_data(job.config, self.root, self.kept)
         environment = describe_environment(job.config, "")
         environment.pop("command")
         for cell in job.cells:
@@ -159,6 +160,10 @@ def own_checksums(cell: Cell, checksums: dict[str, str]) -> dict[str, str]:
     }
 
 
+def _ctml_unit(job: Job) -> str:
+    return f"ctml seed {job.cells[0].seed}"
+
+
 def _ctml_name(job: Job) -> str:
     return f"checkpoints/ctml.seed{job.cells[0].seed}.safetensors"
 
@@ -185,17 +190,3 @@ def _own_costs(cell: Cell, costs: dict[str, dict[str, Any]], cells: int) -> dict
         own[name]["token_passes"] = stage["token_passes"] if whole else round(stage["token_passes"] / cells)
         own[name]["shared"] = whole
     return own
-
-
-@lru_cache(maxsize=4)
-def _read(settings: str, root: Path | None) -> Loaded:
-    return read_data(Config.model_validate_json(settings), root)
-
-
-def _loaded(settings: str, root: Path | None) -> Loaded:
-    """The data of a run, read once in a process for all runs that differ in training only."""
-    config = json.loads(settings)
-    for idle in ("ctml", "clml", "finetune", "sampler", "scoring", "adapters", "encoder"):
-        config.pop(idle)
-    config["run"]["threads"] = None
-    return _read(json.dumps(config, sort_keys=True), root)
