@@ -9,7 +9,7 @@ from metaxcr.tasks.registry import load, own_specs, task_ids, task_spec
 
 # rows of the official files
 COUNTS = {
-    "balanced_copa": {"train": 1000},
+    "balanced_copa": {"train": 1000, "mirrored": 400},
     "codah": {"train": 1665, "dev": 556, "test": 555, "full": 2776},
     "commonsenseqa": {"train": 9741, "dev": 1221, "test": 1140},
     "comve": {"train": 10000, "dev": 997, "test": 1000},
