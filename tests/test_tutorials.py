@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from metaxcr.tasks import task_spec
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -30,9 +32,12 @@ def test_my_language_runs_from_top_to_bottom(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{code}\n{done.stderr}"
         said.append(done.stdout)
-    adapted, answers, ranked, short = said[1], said[2], said[3], said[4]
+    adapted, answers, ranked, short, every = said[1:]
     assert "model is kept" in adapted and "report: models/mine/report.html" in adapted
     assert '"id": "one", "probabilities"' in answers
     assert ranked.startswith("[0.") and "model is kept" in ranked
     assert short.startswith("[0.")
+    kept = [line.split()[:2] for line in every.splitlines()]
+    assert [language for language, _ in kept] == list(task_spec("starter_target").languages)
+    assert {which for _, which in kept} <= {"adapted", "unadapted"}
     assert not (tmp_path / "models/own").exists()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from metaxcr.encoders import embedded
 from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText, WordTokenizer
+from metaxcr.encoders.blocks import Blocks
 from metaxcr.encoders.load import load_encoder
 from metaxcr.errors import UserError
 from metaxcr.tasks.parallel import load_parallel
@@ -120,6 +121,24 @@ def test_the_model_can_be_saved_and_loaded_with_transformers(image: embedded.Ima
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
+def test_word_embeddings_stay_in_blocks_and_are_those_of_the_model(
+    embedded_encoder: FrozenEncoder, image: embedded.Image
+) -> None:
+    words = embedded_encoder.word_embeddings
+    assert isinstance(words, Blocks)
+    assert words.blocks.nbytes == 250_037 * 384 // 32 * 18
+    ids = torch.tensor([[0, 5], [250_036, 777]])
+    assert torch.equal(words[ids], embedded.build_model(image).get_input_embeddings()(ids))
+
+
+def test_the_tokenizer_keeps_one_copy_of_its_pieces(image: embedded.Image) -> None:
+    tokenizer = embedded.EmbeddedTokenizer(image)
+    first = tokenizer([Text("water")], 9)
+    assert tokenizer._pieces == []
+    assert tokenizer([Text("water")], 9) == first
+    assert tokenizer.mask_id == 250_001 and len(image.pieces) == 250_002
+
+
 def test_sizes(embedded_encoder: FrozenEncoder) -> None:
     assert (embedded_encoder.depth, embedded_encoder.width, embedded_encoder.max_positions) == (12, 384, 512)
     assert embedded_encoder.parameters == 117_505_920
@@ -180,10 +199,10 @@ def test_another_format_is_refused() -> None:
 def test_dequantisation_by_hand() -> None:
     """One block: scale 0.5, byte i holds i in its low and 15 - i in its high nibble."""
     block = struct.pack("<e", 0.5) + bytes(i | (15 - i) << 4 for i in range(16))
-    values = embedded._tensor(b"\0\0" + block, True, 32, 2)
+    values = embedded.Stored(memoryview(b"\0\0" + block), True, 32, 2).values()
     assert values.tolist() == [0.5 * (i - 8) for i in range(16)] + [0.5 * (7 - i) for i in range(16)]
     floats = struct.pack("<3f", 1.5, -2.0, 3.25)
-    assert embedded._tensor(floats, False, 2, 4).tolist() == [-2.0, 3.25]
+    assert embedded.Stored(memoryview(floats), False, 2, 4).values().tolist() == [-2.0, 3.25]
 
 
 def test_words_are_those_between_blanks_and_the_tokens_are_the_usual_ones(

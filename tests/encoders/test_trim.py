@@ -123,7 +123,7 @@ def test_the_embedded_encoder(embedded_encoder: FrozenEncoder, tmp_path: Path) -
     assert trimmed.parameters[0] - trimmed.parameters[1] == 384 * (trimmed.rows[0] - trimmed.rows[1])
     assert shape(str(tmp_path / "small")).parameters == small.parameters
     mask = small.tokenizer.mask_id
-    assert torch.equal(small.word_embeddings[mask], embedded_encoder.word_embeddings[250_001])
+    assert torch.equal(small.word_embeddings[mask], embedded_encoder.word_embeddings[torch.tensor(250_001)])
     again = trim_encoder(str(tmp_path / "small"), texts, tmp_path / "again")
     assert again.rows[0] == again.rows[1]
     (tmp_path / "small" / "unigram.json").write_text("[]", encoding="utf-8")

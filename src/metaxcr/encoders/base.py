@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaxcr.encoders.blocks import Rows
 from metaxcr.encoders.families import Family
 from metaxcr.encoders.lasting import lasting
 from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, Hooks
@@ -181,7 +182,8 @@ class FrozenEncoder:
         fingerprint: Checksum of the weights and the tokenizer; part of every cache key.
         tokenizer: Turns texts into token ids.
         embeddings: The embedding module, see :meth:`metaxcr.encoders.families.Family.embeddings`.
-        word_embeddings: (vocabulary, width) rows of the word embeddings alone, as a tied output layer needs.
+        word_embeddings: (vocabulary, width) rows of the word embeddings alone, as a tied output layer needs;
+            they are asked for by number, as they need not be a tensor.
         layers: All transformer layers, float32.
         prefix: Written before every text (``"query: "`` for the E5 family).
         first_position: Position id of the first token (0 for BERT, padding index + 1 for XLM-R).
@@ -196,7 +198,7 @@ class FrozenEncoder:
     fingerprint: str
     tokenizer: Tokenizer
     embeddings: nn.Module
-    word_embeddings: Tensor
+    word_embeddings: Rows
     layers: nn.ModuleList
     prefix: str
     first_position: int

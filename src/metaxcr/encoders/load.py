@@ -20,6 +20,7 @@ from metaxcr.encoders.base import (
     Worded,
     truncate,
 )
+from metaxcr.encoders.blocks import numbers_in, rows_of
 from metaxcr.encoders.families import check_family
 from metaxcr.encoders.pretrained import find_commit, read_encoder
 from metaxcr.encoders.random_weights import random_model
@@ -133,13 +134,13 @@ def wrap(name: str, model: Any, tokenizer: Tokenizer, *, prefix: str, fingerprin
         fingerprint=fingerprint,
         tokenizer=tokenizer,
         embeddings=embeddings.requires_grad_(False).eval(),
-        word_embeddings=model.get_input_embeddings().weight.detach(),
+        word_embeddings=rows_of(model.get_input_embeddings()),
         layers=layers.requires_grad_(False).eval(),
         prefix=prefix,
         first_position=first,
         max_positions=config.max_position_embeddings - first,
-        parameters=sum(p.numel() for p in model.parameters()),  # a pooling layer counts, as it does elsewhere
-        embedding_parameters=sum(p.numel() for p in embeddings.parameters()),
+        parameters=numbers_in(model),  # a pooling layer counts, as it does elsewhere
+        embedding_parameters=numbers_in(embeddings),
     )
 
 
@@ -161,7 +162,7 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
     prefix = default_prefix(name) if prefix is None else prefix
     if name == EMBEDDED:
         image = embedded.parse(embedded.read_verified(embedded.locate()))
-        model = embedded.build_model(image)
+        model = embedded.build_model(image, words_in_blocks=True)
         embedded_tokenizer = embedded.EmbeddedTokenizer(image)
         return wrap(name, model, embedded_tokenizer, prefix=prefix, fingerprint=embedded.SHA256)
     random = random_name(name)

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaxcr.encoders.blocks import Rows
+
 EPS = 1e-12  # of the LayerNorm, as in BERT's head
 
 
@@ -24,7 +26,7 @@ class TiedHead(nn.Module):
     decoder: Tensor
     rows: Tensor
 
-    def __init__(self, embeddings: Tensor, rows: Tensor) -> None:
+    def __init__(self, embeddings: Rows, rows: Tensor) -> None:
         super().__init__()
         width = embeddings.shape[1]
         self.dense = nn.Linear(width, width)
@@ -33,7 +35,7 @@ class TiedHead(nn.Module):
         nn.init.eye_(self.dense.weight)  # so that nothing has to be drawn
         nn.init.zeros_(self.dense.bias)
         self.register_buffer("rows", rows)
-        self.register_buffer("decoder", embeddings.detach()[rows].clone())
+        self.register_buffer("decoder", embeddings[rows].detach().clone())
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (places, width), any dtype, to (places, rows) float32."""
