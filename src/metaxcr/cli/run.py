@@ -136,17 +136,24 @@ def carry_out(
     data: Path | None,
     resume: bool,
     quiet: bool,
-    phases: Sequence[str] = ("train", "adapt", "evaluate"),
+    phases: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Carry out phases of a run, with progress on standard error."""
     from metaxcr.experiments.progress import Progress
+    from metaxcr.experiments.run import PHASES
     from metaxcr.experiments.run import run as run_phases
 
     progress = Progress(console(stderr=True), quiet=quiet)
     command = shlex.join(["metaxcr", *sys.argv[1:]])
     try:
         return run_phases(
-            settings, folder, progress=progress, root=data, resume=resume, phases=phases, command=command
+            settings,
+            folder,
+            progress=progress,
+            root=data,
+            resume=resume,
+            phases=phases or PHASES,
+            command=command,
         )
     finally:
         progress.finish()

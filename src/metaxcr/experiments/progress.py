@@ -27,7 +27,7 @@ class Progress:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def update(self, label: str, done: int, total: int, note: str = "") -> None:
-        """Show that ``done`` of ``total`` steps of an activity are done."""
+        """Show that ``done`` of ``total`` steps of an activity are done; before the first, no estimate."""
         if self.quiet:
             return
         if label != self._label:
@@ -37,8 +37,9 @@ class Progress:
             self._draw(label, done, total, note)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            left = (self._last_line - self._begun) / max(1, done) * (total - done)
-            self.say(f"  {label}: {done}/{total}, about {left:.0f} s left {note}".rstrip())
+            left = (self._last_line - self._begun) / done * (total - done) if done else None
+            about = "" if left is None else f", about {left:.0f} s left"
+            self.say(f"  {label}: {done}/{total}{about} {note}".rstrip())
 
     def finish(self) -> None:
         """End the current activity."""

@@ -36,7 +36,7 @@ from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks import task_spec
 from metaxcr.tasks.leaks import leak_summary
 
-PHASES = ("train", "adapt", "evaluate")
+PHASES = ("train", "adapt", "baseline", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def run(
         progress: Where to report.
         root: Data root given by the user.
         resume: Whether an existing folder may be continued.
-        phases: ``train`` = CTML, ``adapt`` = CLML and fine-tuning, ``evaluate`` = predictions and results.
+        phases: ``train`` = CTML, ``adapt`` = CLML and fine-tuning, ``baseline`` = predictions of the
+            untrained similarity, ``evaluate`` = all others, and results.
         command: What the user typed, for the record.
         shared: For a part of a larger experiment, which keeps the list of looks at test splits itself.
 

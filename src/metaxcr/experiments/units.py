@@ -57,8 +57,9 @@ def units(run: RunContext, phases: Sequence[str]) -> Iterator[Unit]:
     if "adapt" in phases:
         for seed in config.run.seeds:
             yield from _adapt(run, regimes, seed)
-    if "evaluate" in phases:
+    if "baseline" in phases:
         yield "evaluate similarity", partial(evaluate, run, regime="none", seed=None)
+    if "evaluate" in phases:
         for seed in config.run.seeds:
             for regime in regimes:
                 yield f"evaluate {regime} seed {seed}", partial(evaluate, run, regime=regime, seed=seed)

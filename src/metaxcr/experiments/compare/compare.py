@@ -134,13 +134,14 @@ class _Watch:
         self._progress, self._found, self._store = progress, found, store
         self._weights = {job.name: passes for chain in chains for job, passes in weigh(chain)}
         self._cells = sum(len(job.cells) for chain in chains for job in chain)
+        self._whole = sum(self._weights.values())
         self._ended, self._weight, self._begun = 0, 0, time.monotonic()
 
     def hear(self, message: Step | Ended) -> None:
         job = message.job
         if isinstance(message, Step):
             note = f"{job.label}: {message.label} {message.done}/{message.total}"
-            self._progress.update("cells", self._ended, self._cells, note)
+            self._progress.update("percent", round(100 * self._weight / self._whole), 100, note)
             return
         self._ended, self._weight = self._ended + len(job.cells), self._weight + self._weights[job.name]
         for cell in job.cells:
@@ -154,10 +155,9 @@ class _Watch:
 
     def _left(self) -> str:
         """The time left, from the token-passes that are left."""
-        whole, elapsed = sum(self._weights.values()), time.monotonic() - self._begun
-        if not self._weight or self._weight == whole:
+        if not self._weight or self._weight == self._whole:
             return ""
-        seconds = elapsed / self._weight * (whole - self._weight)
+        seconds = (time.monotonic() - self._begun) / self._weight * (self._whole - self._weight)
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
 

@@ -22,7 +22,7 @@ from metaxcr.experiments.folder import RunFolder
 from metaxcr.experiments.kept import Kept
 from metaxcr.experiments.prepare import read_data
 from metaxcr.experiments.progress import Progress
-from metaxcr.experiments.run import PHASES, Shared, run
+from metaxcr.experiments.run import Shared, run
 from metaxcr.files import write_json
 
 
@@ -63,7 +63,7 @@ class Workshop:
             )
         folder = self.folder / f"{job.name}-t{config.run.threads or 0}"
         progress = Told(listen)
-        phases = ("evaluate",) if cell.kind == "similarity" else PHASES
+        phases = ("baseline", "evaluate") if cell.kind == "similarity" else ("train", "adapt", "evaluate")
         shared = Shared(self.kept, partial(self._begin, job), partial(self._done, job))
         forget_peak()
         run(
