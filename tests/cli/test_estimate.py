@@ -28,7 +28,9 @@ def test_full_fine_tuning_and_no_adapter_at_all(call):
     layer = 4 * (384 * 384 + 384) + 2 * 4 * 384 * 384 + 4 * 384 + 384 + 4 * 384
     assert found["stages"][0]["parts"] == {"weights of layers": 12 * layer, "scorer": 384 * 384}
     assert found["layers"] == {"of": 12, "with_adapters": list(range(12)), "trunk": 0}
-    words = ["--set", "adapters.kind=none", "--set", "ctml.alignment=0", "--set", "clml.alignment=0"]
+    settings = ["kind=none", "layers=top-third"]  # the preset's own layers have no effect then
+    words = [word for setting in settings for word in ("--set", f"adapters.{setting}")]
+    words += ["--set", "ctml.alignment=0", "--set", "clml.alignment=0"]
     done = call("estimate", "xcopa-embedded", *words)
     assert done.status == 0, done.err
     assert "no task adapter: the scorer alone is trained" in done.out
