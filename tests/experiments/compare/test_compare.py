@@ -49,6 +49,10 @@ def test_a_cell_is_what_its_command_gives_and_ctml_is_run_once(
         (alone,) = [p for p in map(Predictions.read, paths) if p.regime == cell.regime]
         assert record.marks.tolist() == alone.correct.tolist() and record.label.tolist() == alone.labels
         assert abs(record.probability - alone.probabilities).max() < 2e-5
+        costs = json.loads((tmp_path / cell.key / "costs.json").read_text())["stages"]
+        (answering,) = [stage["token_passes"] for stage in costs if stage["stage"] == "evaluate"]
+        share = record.costs["evaluate"]["token_passes"] / answering
+        assert 0.4 < share < 0.6  # a run answers by similarity, too
         assert record.k == cell.k and record.token_passes > 0 and record.parameters["trained"] > 0
     assert not list((tmp_path / "out" / "work").glob("job-*"))
 

@@ -48,7 +48,6 @@ def job_passes(job: Job, *, with_ctml: bool) -> int:
         return 0
     passes = languages * ITEMS * TARGET
     if cell.kind == "trained":
-        passes *= 2  # the untrained similarity is answered, too
         pays = config.sampler.kind not in ("uniform", "proportional", "temperature")
         if cell.regime == "few-shot":
             clml = stage_passes(config.clml, config.clml.few_shot_steps, parallel=False, pays=pays)
