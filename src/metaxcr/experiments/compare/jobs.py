@@ -89,7 +89,14 @@ def _ctml_key(cell: Cell) -> str:
     if cell.kind != "trained" or getattr(cell.config.ctml, "reward_data", "english") != "english":
         return ""
     target = cell.config.target.model_copy(
-        update={"languages": ["-"], "k": 2, "shots_file": None, "shots_split": "-", "auxiliary": None}
+        update={
+            "task": "-",  # English data pay the sampler
+            "languages": ["-"],
+            "k": 2,
+            "shots_file": None,
+            "shots_split": "-",
+            "auxiliary": None,
+        }
     )
     later = {"clml": Clml(), "finetune": Finetune(), "evaluate": Evaluate(), "target": target}
     return cell_key(cell.config.model_copy(update=later), "ctml", "zero-shot")
