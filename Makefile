@@ -63,5 +63,5 @@ $(STAMP_APP): $(REQUIREMENTS) README.md $(SOURCES) | $(STAMP_ENV)
 $(STAMP_DEV): $(REQUIREMENTS) | $(STAMP_ENV)
 	@rm -f "$(STAMP_APP)" "$(STAMP_DEV)"
 	@echo "installing metaxcr in place, what it needs and the tools into $(VENV), versions from constraints.txt"
-	@$(PIP) -e ".[embedded,dev]"
+	@$(PIP) -e ".[embedded,tracking,dev]"
 	@touch "$@"

@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {
 LOCAL = {
     "run.threads",
     "run.checkpoint_every",
+    "run.tracker",
     "run.allow_leaks",
     "encoder.cache_gb",
 }  # how a run is carried out, not what it finds
@@ -271,7 +272,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def changed(config: Config, path: tuple[Any, ...]) -> tuple[Config, Config]:
     """Settings, and the same with another valid value in one place, which not every learner allows."""
     names = ["float32", "cross", "houlsby", "reptile", "uniform", "all", "gelu", "target", "x"]
-    names += ["shots", "english", "reinforce", "flipped", "accuracy-gain", "learned"]
+    names += ["shots", "english", "reinforce", "flipped", "accuracy-gain", "learned", "mlflow"]
     candidates = [2, 3, 0.25, 0.5, True, *names, ["x"], [7], ["few-shot"], ["digits"], {"sw": "folder"}]
     for learner in (config.ctml.learner, "maml", "meta-sgd", "imaml"):
         base = config.model_dump(mode="json")

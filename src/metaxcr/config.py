@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -19,6 +19,11 @@ def _distinct(seeds: list[int]) -> list[int]:
     return seeds
 
 
+def _listed(value: object) -> object:
+    """Take one name for a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
 RepairStep = Literal[
     "byte-order-mark", "line-ends", "digits", "repeated-keys", "question", "choices", "repeated-ids"
 ]
@@ -27,6 +32,9 @@ RepairStep = Literal[
 LearnerName = Literal[
     "anil", "fomaml", "imaml", "maml", "meta-sgd", "mmt", "multi-task", "reptile", "sequential", "x-metra-ada"
 ]
+
+
+TrackerName = Literal["tensorboard", "trackio", "mlflow", "wandb"]
 
 
 class Section(BaseModel):
@@ -49,6 +57,8 @@ class Run(Section):
     ]
     no_repair: list[RepairStep] = []  # steps of repair that are left out, in every file
     allow_leaks: bool = False  # go on where training data hold development or test items; results say so
+    # experiment trackers that get the events, too: one name or several; needs the extra "tracking"
+    tracker: Annotated[list[TrackerName], BeforeValidator(_listed)] = []
 
 
 class Encoder(Section):

@@ -103,7 +103,7 @@ def _dotted(location: Sequence[str | int]) -> str:
 def config_hash(config: Config, data_checksums: dict[str, str]) -> str:
     """Identity of a run's results: settings, data and algorithm, but not where or how it is carried out."""
     settings = config.model_dump(mode="json")
-    for local in ("threads", "checkpoint_every", "allow_leaks"):
+    for local in ("threads", "checkpoint_every", "allow_leaks", "tracker"):
         settings["run"].pop(local)
     if settings["target"].pop("shots_file"):  # the ids are among the checksums, and their number is k
         settings["target"].pop("k")

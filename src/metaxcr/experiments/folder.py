@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,7 @@ from metaxcr.errors import UserError
 from metaxcr.files import disk_error, write_atomically
 
 State = dict[str, Tensor]
+Listen = Callable[[int, dict[str, Any]], None]  # told the number of an event, from 1, and the event
 FIXED_ENVIRONMENT = ("threads", "dtype", "torch")  # what may not change before a run is resumed
 
 
@@ -51,7 +53,10 @@ class RunFolder:
         events = path / "events.jsonl"
         events.touch()
         os.truncate(events, min(self.journal.events, events.stat().st_size))
+        with events.open("rb") as written:
+            self._count = sum(1 for _ in written)
         self._events = events.open("a", encoding="utf-8")
+        self.listen: Listen = lambda number, event: None
 
     def close(self) -> None:
         """Close the events file and let other processes in."""
@@ -59,8 +64,10 @@ class RunFolder:
         self._lock.close()
 
     def log(self, event: dict[str, Any]) -> None:
-        """Append one event."""
+        """Append one event, and tell whoever listens."""
         self._events.write(json.dumps(event) + "\n")
+        self._count += 1
+        self.listen(self._count, event)
 
     def checkpoint(self, unit: str, step: int, state: State) -> None:
         """Record that ``step`` steps of ``unit`` are done, with the state to continue from."""
@@ -151,7 +158,7 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
         raise UserError("not a run folder: config.yaml or environment.json is missing", str(path)) from error
     with contextlib.suppress(ValidationError):  # settings that came later than the folder have their defaults
         old = Config.model_validate(old).model_dump(mode="json")
-    changed = differences(old, config.model_dump(mode="json"))
+    changed = [key for key in differences(old, config.model_dump(mode="json")) if key != "run.tracker"]
     changed += [f"environment: {k}" for k in FIXED_ENVIRONMENT if before.get(k) != environment.get(k)]
     if changed:
         raise UserError(

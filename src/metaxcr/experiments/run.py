@@ -27,6 +27,8 @@ from metaxcr.experiments.pinned import load_pinned
 from metaxcr.experiments.prepare import Loaded, Material, prepare, read_data
 from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.stages import RunContext
+from metaxcr.experiments.tracking import RECORD as TRACKED
+from metaxcr.experiments.tracking import Tracking, check_trackers
 from metaxcr.experiments.units import check_regimes, units
 from metaxcr.files import user_cache
 from metaxcr.hub import language_folder
@@ -87,9 +89,13 @@ def run(
     torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
     torch.use_deterministic_algorithms(True)
     check_regimes(config)
+    check_trackers(config.run.tracker)
     # first, because mistakes in the data show within seconds
     loaded = read_data(config, root, shared.kept if shared else None)
     folder = open_folder(out, config, describe_environment(config, command), resume=resume)
+    results: dict[str, Any] = {}
+    tracking = Tracking(config.run.tracker, out, folder.read_json(TRACKED, {}), progress.say)
+    folder.listen = tracking.hear
     try:
         if shared:
             shared.begin(folder)
@@ -98,6 +104,7 @@ def run(
             record_opening(config, results["config_hash"], folder.read_json("environment.json", {}))
         return results
     finally:
+        tracking.finish(results)
         progress.finish()
         folder.close()
 

@@ -180,7 +180,9 @@ def _word(value: Any) -> str:
 
 
 def _known(config: Config) -> None:
-    """Refuse languages and splits that the tasks do not have, before anything is run."""
+    """Refuse languages and splits that the tasks do not have, before anything is run, and trackers."""
+    if config.run.tracker:
+        raise UserError("a comparison has no tracker", "run.tracker", "it is for 'metaxcr run'; remove it")
     spec = task_spec(config.target.task)
     for split in (config.evaluate.split, config.target.shots_split):
         if split not in spec.splits:
@@ -208,7 +210,7 @@ def cell_key(config: Config, kind: str, regime: str) -> str:
     """
     settings = config.model_dump(mode="json")
     run, target = settings["run"], settings["target"]
-    for local in ("threads", "checkpoint_every", "allow_leaks", "regimes"):
+    for local in ("threads", "checkpoint_every", "allow_leaks", "tracker", "regimes"):
         run.pop(local)
     settings["encoder"].pop("cache_gb")
     settings["evaluate"] = {"split": config.evaluate.split}

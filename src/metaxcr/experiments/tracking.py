@@ -1,0 +1,176 @@
+"""Experiment trackers (TensorBoard, trackio, MLflow, Weights & Biases), through those of ``accelerate``.
+
+What they get are the events of ``events.jsonl``, as they are written, and the averages of ``results.json``:
+the run folder stays the truth. A tracker that fails is named once and left out; the run goes on without it.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metaxcr.errors import UserError
+from metaxcr.files import write_json
+
+PROJECT = "metaxcr"
+RECORD = "tracking.json"  # in the run folder: how many events a tracker was given, and its names for the run
+LABELS = ("stage", "seed", "step", "language", "regime")  # what an event says about itself; no values
+
+Event = Mapping[str, Any]
+
+
+class Kind(NamedTuple):
+    """How to use one of ``accelerate``'s trackers.
+
+    Attributes:
+        package: That it needs.
+        forwards: Its steps may only go forwards: it counts events, where the others have steps of a stage.
+        options: Its arguments, from the run folder and what is recorded of it; a run it knows goes on.
+    """
+
+    package: str
+    forwards: bool
+    options: Callable[[Path, dict[str, Any]], dict[str, Any]]
+
+
+KINDS = {
+    "tensorboard": Kind("tensorboard", False, lambda folder, record: {
+        "run_name": "tensorboard", "logging_dir": folder / "tracking",
+    }),
+    "trackio": Kind("trackio", True, lambda folder, record: {
+        "run_name": PROJECT, "name": f"{folder.name}-{record['id']}", "resume": "allow",
+    }),
+    "mlflow": Kind("mlflow", False, lambda folder, record: {
+        "experiment_name": PROJECT, "run_name": folder.name, "run_id": record.get("run_id"),
+    }),
+    "wandb": Kind("wandb", True, lambda folder, record: {
+        "run_name": PROJECT, "name": folder.name, "id": record["id"], "resume": "allow",
+    }),
+}  # fmt: skip
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Insist that the trackers are installed, before anything is run.
+
+    Args:
+        names: Of :data:`KINDS`.
+
+    Raises:
+        UserError: One is not; the message says what to install.
+    """
+    for name in names:
+        package = KINDS[name].package
+        if find_spec("accelerate") is None or find_spec(package) is None:
+            more = "" if name == "tensorboard" else f" {package}"
+            raise UserError(
+                f"the tracker {name!r} is not installed", "run.tracker",
+                f"pip install 'metaxcr[tracking]'{more}, or leave the setting out",
+            )  # fmt: skip
+
+
+class Tracking:
+    """Gives the events of a run to its trackers, each event once, however often the run is resumed.
+
+    Args:
+        names: Of the trackers.
+        folder: The run folder.
+        record: What :data:`RECORD` there says.
+        warn: Told once of each tracker that fails.
+    """
+
+    def __init__(
+        self, names: Sequence[str], folder: Path, record: dict[str, Any], warn: Callable[[str], None]
+    ) -> None:
+        self._path, self._record, self._warn = folder / RECORD, record, warn
+        self._running: dict[str, Any] = {}
+        if not names:
+            return
+        for name in names:
+            own = self._record.setdefault(name, {"id": secrets.token_hex(8), "events": 0, "results": False})
+            with self._left_out_if_it_fails(name):
+                classes = import_module("accelerate.tracking").LOGGER_TYPE_TO_CLASS
+                tracker = classes[name](**KINDS[name].options(folder, own))
+                tracker.start()
+                if name == "mlflow":
+                    own["run_id"] = tracker.tracker.info.run_id
+                self._running[name] = tracker
+        self._save()
+
+    def hear(self, number: int, event: Event) -> None:
+        """Pass an event on.
+
+        Args:
+            number: Of the event in events.jsonl, from 1. A resumed run makes those after its last checkpoint
+                again; trackers have them already.
+            event: The event.
+        """
+        if not self._running:
+            return
+        values = dict(series(event))
+        self._pass_on(
+            lambda own: number > own["events"], {"events": number}, values, number, event.get("step")
+        )
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        """Pass the averages of the results on, and close the trackers.
+
+        Args:
+            results: Content of results.json; empty where the run has not come so far.
+        """
+        if results:
+            values = {
+                f"results/{row['task']}/{row['regime']}/{row['method']}/k={row['k']}": row["mean"]
+                for row in results["averages"]
+            }
+            self._pass_on(lambda own: not own["results"], {"results": True}, values, None, None)
+        for name, tracker in list(self._running.items()):
+            with self._left_out_if_it_fails(name):
+                tracker.finish()
+        self._running = {}
+
+    def _pass_on(
+        self, wanted: Callable[[dict[str, Any]], bool], then: dict[str, Any], values: dict[str, float],
+        number: int | None, step: int | None,
+    ) -> None:  # fmt: skip
+        """Log values where they are new, and record that first: no point comes twice."""
+        names = [name for name in self._running if wanted(self._record[name])]
+        if not names:
+            return
+        for name in names:
+            self._record[name] |= then
+        self._save()
+        for name in names:
+            with self._left_out_if_it_fails(name):
+                self._running[name].log(values, step=number if KINDS[name].forwards else step)
+
+    def _save(self) -> None:
+        write_json(self._path, self._record)
+
+    @contextmanager
+    def _left_out_if_it_fails(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever a tracker does, it must not stop the run
+            self._running.pop(name, None)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            self._warn(f"the tracker {name} fails and is left out ({reason}); events.jsonl has everything")
+
+
+def series(event: Event) -> Iterator[tuple[str, float]]:
+    """The numbers of an event, each with the name of its series: ``ctml/seed 0/probabilities/ecare``."""
+    labels = [str(event["stage"]), f"seed {event['seed']}"]
+    labels += [str(event[name]) for name in ("regime", "language") if name in event]
+    for name, value in event.items():
+        if name not in LABELS:
+            yield from _numbers("/".join([*labels, name]), value)
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers(f"{name}/{key}", inner)
+    elif isinstance(value, int | float):
+        yield name, float(value)
