@@ -64,12 +64,12 @@ def differences(summary: Row) -> Named:
             "“better” and “worse” are said only where the interval excludes zero.")  # fmt: skip
     return Named(
         "differences", f"Difference from {summary['baseline']}", ("method", *_DIFFERENCE), rows,
-        (1, 2, 3, 4, 5, 6, 7), note,
+        (1, 2, 4, 5, 6, 7, 8), note,
     )  # fmt: skip
 
 
-_DIFFERENCE = (f"method {MINUS} it, points", "95 % interval", "p", "p, permutation", "p, Holm", "p, BH",
-               "mdd, points", "method is")  # fmt: skip
+_DIFFERENCE = (f"method {MINUS} it, points", "95 % interval", "method is", "p", "p, permutation", "p, Holm",
+               "p, BH", "mdd, points")  # fmt: skip
 
 
 def outside(summary: Row) -> Named:
@@ -79,7 +79,7 @@ def outside(summary: Row) -> Named:
         for row in summary["outside"]
     ]
     head = ("method", "other system", "its accuracy, %", *_DIFFERENCE)
-    return Named("outside", "Against other systems", head, rows, (2, 3, 4, 5, 6, 7, 8, 9))
+    return Named("outside", "Against other systems", head, rows, (2, 3, 4, 6, 7, 8, 9, 10))
 
 
 def costs(summary: Row) -> Named:
@@ -188,11 +188,11 @@ def label(row: Row, summary: Row) -> str:
 
 def _difference(row: Row) -> tuple[str, ...]:
     if row["mean"] is None:
-        return (*["–"] * 7, row["why"])
+        return ("–", "–", row["why"], *["–"] * 5)
     p = (_p(row.get(key)) for key in ("p", "p_permutation", "p_holm", "p_bh"))
     low, high = row["ci95"]
     span = f"{points(low)} to {points(high)}"
-    return points(row["mean"]), span, *p, _points(row["mdd"]), row["verdict"]
+    return points(row["mean"]), span, row["verdict"], *p, _points(row["mdd"])
 
 
 def _p(value: float | None) -> str:
