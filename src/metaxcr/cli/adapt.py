@@ -124,6 +124,10 @@ def _adapt_file(
     check_goal(goal, force=force)
     own = own_file(file, language, task)
 
+    from metaxcr.fewshot.adapt import usable
+
+    usable(own)
+
     from metaxcr.api import MetaXCR
     from metaxcr.experiments.progress import Progress
 

@@ -88,7 +88,7 @@ def adapt_to(examples: Own, start: Start, settings: Settings, report: Report = _
     Raises:
         UserError: Fewer than :data:`FEWEST` different examples, or some have no label.
     """
-    group = _usable(examples)
+    group = usable(examples)
     store = memory_store(start.model, start.config)
     data = encode(examples, start.model.kind, store, partial(report, "encoding"))
     labels = [int(label) for label in data.questions.labels]
@@ -166,8 +166,15 @@ def encode(
     )
 
 
-def _usable(examples: Own) -> list[int]:
-    """Check number and labels, and group duplicates."""
+def usable(examples: Own) -> list[int]:
+    """Check that examples can be adapted to: there are enough, and all have labels.
+
+    Returns:
+        For each example the number of its group; duplicates share one.
+
+    Raises:
+        UserError: Fewer than :data:`FEWEST` different examples, or some have no label.
+    """
     where = str(examples.file) if examples.file else None
     unlabelled = [e.id for e in examples.examples if e.label is None]
     if unlabelled:
