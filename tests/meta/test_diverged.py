@@ -7,7 +7,10 @@ from metaxcr.meta.diverged import Diverged, require_finite
 
 
 def test_finite_numbers_pass() -> None:
-    require_finite(3, {"loss": 1.0, "losses": [0.0, -2.5], "phi": [torch.ones(2)], "scorer": torch.zeros(1)})
+    finite = {"loss": 1.0, "losses": [0.0, -2.5], "phi": [torch.ones(2)], "scorer": torch.zeros(1)}
+    assert require_finite(3, finite) is None
+    with pytest.raises(Diverged):  # the last of them is looked at, too
+        require_finite(3, finite | {"scorer": torch.tensor([float("nan")])})
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), torch.tensor([1.0, float("-inf")])])

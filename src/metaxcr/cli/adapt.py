@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from metaxcr.cli.console import console, note, print_json, print_table, say, warnings_as_notes
-from metaxcr.cli.options import DataOption, JsonOption, QuietOption, examples
+from metaxcr.cli.options import DataOption, JsonOption, QuietOption, examples, out_option
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ def adapt(
         str | None,
         typer.Option("--name", help="What the examples are called.", show_default="name of FILE"),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="The model's folder.", show_default="models/<name>"),
-    ] = None,
+    out: Annotated[Path | None, out_option("The model's folder.", "models/<name>")] = None,
     start: Annotated[
         str | None,
         typer.Option(

@@ -1,6 +1,5 @@
 """``adapters align``: are the languages aligned with English, with and without the adapters?"""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,9 +55,7 @@ def align(
     'metaxcr diagnose RUN' reads the table that it leaves in the run folder.
     """
     from metaxcr.evaluation.align import XCOPA, check_alignment
-    from metaxcr.evaluation.alignment import WEAK, weak_languages
     from metaxcr.experiments.progress import Progress
-    from metaxcr.reporting.alignment import alignment_png
 
     if run is not None and (encoder is not None or adapter):
         raise UserError("RUN brings its own encoder and adapters", "--encoder, --adapter", "leave them out")
@@ -66,23 +63,24 @@ def align(
     shown = Progress(console(stderr=True), quiet=quiet)
     try:
         rows = check_alignment(
-            chosen,
-            languages.replace(",", " ").split() if languages else XCOPA,
-            adapters=adapters,
-            task=task,
-            sentences=sentences,
-            root=data,
-            progress=shown.update,
-        )
+            chosen, languages.replace(",", " ").split() if languages else XCOPA, adapters=adapters,
+            task=task, sentences=sentences, root=data, progress=shown.update,
+        )  # fmt: skip
     finally:
         shown.finish()
-    weak = weak_languages(rows)
-    found = {"encoder": chosen.name, "limit": WEAK, "rows": rows, "weak": weak}
-    folder = out or run
-    if folder is not None:
-        from metaxcr.files import write_atomically
+    _finish(chosen.name, rows, out or run, as_json=as_json)
 
-        write_atomically(folder / TABLE, json.dumps(found, indent=1) + "\n")
+
+def _finish(encoder: str, rows: list[dict[str, Any]], folder: Path | None, *, as_json: bool) -> None:
+    """Write the table and the figure, where there is a folder for them, and print the table."""
+    from metaxcr.evaluation.alignment import WEAK, weak_languages
+    from metaxcr.files import write_json
+    from metaxcr.reporting.alignment import alignment_png
+
+    weak = weak_languages(rows)
+    found = {"encoder": encoder, "limit": WEAK, "rows": rows, "weak": weak}
+    if folder is not None:
+        write_json(folder / TABLE, found)
         alignment_png(rows, WEAK, folder / FIGURE)
         note(f"{folder / TABLE}, {folder / FIGURE}")
     if as_json:

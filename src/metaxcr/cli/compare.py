@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metaxcr.cli.console import console, note, print_json, print_table, say
-from metaxcr.cli.options import DataOption, JsonOption, QuietOption, examples
+from metaxcr.cli.options import (
+    DataOption,
+    JsonOption,
+    QuietOption,
+    ShotsOption,
+    examples,
+    out_option,
+    set_option,
+)
 
 if TYPE_CHECKING:
     from metaxcr.experiments.compare.compare import Comparison
@@ -18,14 +26,8 @@ SHOWN = ("averages", "differences", "outside", "costs", "equivalents")  # the re
 GridArgument = Annotated[
     str, typer.Argument(metavar="GRID", help="A grid file, or a shipped name (see 'docs/comparing.md').")
 ]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the grid: seeds=[0]; repeatable."),
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="DIR", help="Its folder.", show_default="runs/compare/<name of GRID>"),
-]
+GridSetOption = Annotated[list[str] | None, set_option("Override a key of the grid: seeds=[0]")]
+OutOption = Annotated[Path | None, out_option("Its folder.", "runs/compare/<name of GRID>")]
 CellsOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -59,14 +61,12 @@ AgainstOption = Annotated[
 )
 def compare(
     name: GridArgument,
-    overrides: SetOption = None,
+    overrides: GridSetOption = None,
     out: OutOption = None,
     cells: CellsOption = None,
     engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="serial or processes.")] = "serial",
     workers: WorkersOption = None,
-    shots: Annotated[
-        Path | None, typer.Option("--shots", metavar="FILE", help="Use these shots, as 'metaxcr run' does.")
-    ] = None,
+    shots: ShotsOption = None,
     against: AgainstOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells with what they will cost; run nothing.")

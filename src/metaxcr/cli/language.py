@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metaxcr.cli.console import console, note, print_json, print_table, say
-from metaxcr.cli.options import DataOption, JsonOption, QuietOption, examples
+from metaxcr.cli.options import DataOption, JsonOption, QuietOption, examples, out_option, set_option
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,17 +38,9 @@ def train(
     encoder: Annotated[
         str, typer.Option("--encoder", metavar="NAME", help="'embedded', a folder, or a hub name.")
     ] = "embedded",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Where to.", show_default="adapters/lang.<language>"),
-    ] = None,
+    out: Annotated[Path | None, out_option("Where to.", "adapters/lang.<language>")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a folder that was interrupted.")] = False,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="A setting of the training, such as steps=500; repeatable."
-        ),
-    ] = None,
+    overrides: Annotated[list[str] | None, set_option("A setting of the training, such as steps=500")] = None,
     data: DataOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,

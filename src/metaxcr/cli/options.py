@@ -7,10 +7,33 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-SetOption = Annotated[
-    list[str] | None,
+
+def set_option(what: str) -> Any:
+    """The option of a command that overrides settings.
+
+    Args:
+        what: The help, without the end.
+    """
+    return typer.Option("--set", metavar="KEY=VALUE", help=f"{what}; repeatable.")
+
+
+def out_option(what: str, usual: str) -> Any:
+    """The option that names a folder to write.
+
+    Args:
+        what: The help.
+        usual: The folder without it.
+    """
+    return typer.Option("--out", metavar="DIR", help=what, show_default=usual)
+
+
+SetOption = Annotated[list[str] | None, set_option("Override a setting, such as run.seeds=[0,1]")]
+ShotsOption = Annotated[
+    Path | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a setting, such as run.seeds=[0,1]; repeatable."
+        "--shots",
+        metavar="FILE",
+        help="Use these shots: a run folder, its shots/*.json, a JSON list of ids, or one id a line.",
     ),
 ]
 DataOption = Annotated[

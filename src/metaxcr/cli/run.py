@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metaxcr.cli.console import console, note, say
-from metaxcr.cli.options import DataOption, JsonOption, QuietOption, SetOption, examples
+from metaxcr.cli.options import (
+    DataOption,
+    JsonOption,
+    QuietOption,
+    SetOption,
+    ShotsOption,
+    examples,
+    out_option,
+)
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,20 +26,9 @@ if TYPE_CHECKING:
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or a shipped name ('metaxcr configs ls').")
 ]
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="DIR", help="The run folder.", show_default="runs/<name of CONFIG>"),
-]
+OutOption = Annotated[Path | None, out_option("The run folder.", "runs/<name of CONFIG>")]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue the folder where it stopped; start it if it is not there.")
-]
-ShotsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--shots",
-        metavar="FILE",
-        help="Use these shots: a run folder, its shots/*.json, a JSON list of ids, or one id a line.",
-    ),
 ]
 LeaksOption = Annotated[
     bool,

@@ -25,7 +25,7 @@ from metaxcr.tasks.shots import check_shots, draw_shots, read_shots, shots_diges
 from metaxcr.tasks.versions import other_versions
 
 Read = Callable[..., LoadedSplit]  # tasks.load with the run's data root and repairs
-Encode = Callable[[LoadedSplit, Sequence[Example], str], TaskData]
+Encode = Callable[[LoadedSplit, Sequence[Example]], TaskData]
 
 
 @dataclass
@@ -283,18 +283,7 @@ def prepare(
             progress=lambda done, total: progress.update(label, done, total),
         )
 
-    named = [source.name for source in config.sources]
-
-    def encode_base() -> Encoded:
-        sources = {name: encode(*one) for name, one in zip(named, loaded.sources, strict=True)}
-        return sources, {name: encode(loaded.english, examples) for name, examples in loaded.parts.items()}
-
-    texts = [(split.spec.id, split.spec.version, tuple(examples)) for split, examples in loaded.sources]
-    english = loaded.english.spec
-    cut = [(name, tuple(examples)) for name, examples in loaded.parts.items()]
-    key = (kind, tuple(named), tuple(texts), english.id, english.version, tuple(cut))
-    kept_sources, parts = (kept or Kept()).base(key, store, encode_base)
-    sources = {**kept_sources, loaded.english.spec.id: parts["source"]}
+    sources, parts = _base(config, loaded, encode, store, kept or Kept())
     if config.adapters.mixture:
         sources = {name: replace(data, source=i) for i, (name, data) in enumerate(sources.items())}
     material = Material(English(sources, parts.get("query"), parts["reward"], loaded.english.spec.id))
@@ -320,6 +309,21 @@ def prepare(
     material.leaks = loaded.leaks
     progress.finish()
     return material
+
+
+def _base(config: Config, loaded: Loaded, encode: Encode, store: TrunkStore, kept: Kept) -> Encoded:
+    """Encode the sources, the English target's own among them, and the parts of the English target data."""
+    named, english = [source.name for source in config.sources], loaded.english
+
+    def first() -> Encoded:
+        sources = {name: encode(*one) for name, one in zip(named, loaded.sources, strict=True)}
+        return sources, {name: encode(english, examples) for name, examples in loaded.parts.items()}
+
+    texts = [(split.spec.id, split.spec.version, tuple(examples)) for split, examples in loaded.sources]
+    cut = [(name, tuple(examples)) for name, examples in loaded.parts.items()]
+    key = (config.scoring.kind, *named, *texts, english.spec.id, english.spec.version, *cut)
+    sources, parts = kept.base(key, store, first)
+    return {**sources, english.spec.id: parts["source"]}, parts
 
 
 def _adaptations(config: Config, loaded: Loaded, store: TrunkStore) -> list[Adaptation]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metaxcr.errors import UserError
@@ -11,20 +10,18 @@ from metaxcr.evaluation.predictions import REGIMES
 from metaxcr.reporting import canvas
 from metaxcr.reporting.accuracies import (
     Average,
-    Estimate,
     Point,
     Setting,
     averages,
     language_points,
     main_place,
 )
+from metaxcr.reporting.bands import Dot, Style, bands, legend
 from metaxcr.reporting.read import Record, read_run, records
 from metaxcr.reporting.words import STAGES, amount, duration, language
 
 _COLOURS = [canvas.LIGHT[role] for role in ("none", "m1", "m2", "m3", "m4", "m5", "soft")]
 _MARKERS = "Dos^vPX*"
-_STEP = 11  # px between two settings of one language
-_LEGEND_ROW = 19  # px
 _AVERAGE = ""  # the place of the average among the languages
 
 
@@ -61,31 +58,23 @@ def accuracy(points: Sequence[Point], means: Sequence[Average], width: int) -> F
         means: The averages of the same task and data.
         width: Width in pixels.
     """
-    styles = looks(list({point.setting: None for point in points}))
-    rows = ([_AVERAGE] if means else []) + by_baseline(points)
-    columns = 3 if width > 600 else 1
-    band = _STEP * len(styles) + 12
-    top = _LEGEND_ROW * -(-len(styles) // columns) + 12
-    left = 8 + 7.4 * max(len(_row_name(row)) for row in rows)
-    height = band * len(rows)
-    fig = canvas.figure(width, top + height + 44)
-    axes = canvas.place(fig, left, top, width - left - 12, height)
-    for index, row in enumerate(rows):
+    found = looks(list({point.setting: None for point in points}))
+    styles = [Style(setting.title, *look) for setting, look in found.items()]
+    rows = []
+    for row in ([_AVERAGE] if means else []) + by_baseline(points):
         values = {average.setting: average.value for average in means} if row == _AVERAGE else {}
         values |= {point.setting: point.value for point in points if point.lang == row}
-        if index % 2 == 0:
-            axes.axhspan(index * band, (index + 1) * band, color=canvas.BAND, linewidth=0, zorder=0)
-        _draw_row(axes, index * band, band, values, styles)
-    axes.set_ylim(height, 0)
-    axes.set_yticks([(index + 0.5) * band for index in range(len(rows))], [_row_name(row) for row in rows])
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("accuracy, %", fontsize=12)
+        dots = {
+            place: Dot(value.mean, value.low, value.high, setting.regime == "none")
+            for place, setting in enumerate(found)
+            if (value := values.get(setting)) is not None
+        }
+        rows.append((_row_name(row), dots))
+    fig, axes, band = bands(rows, styles, width)
     if means:
         axes.get_yticklabels()[0].set_fontweight("bold")
         axes.axhline(band, color=canvas.SOFT, linewidth=1)
-    _legend(fig, axes, styles, columns)
+    legend(fig, axes, styles, width)
     return fig
 
 
@@ -172,41 +161,8 @@ def accuracy_png(run_dir: Path, path: Path) -> Path:
     return path
 
 
-def _draw_row(
-    axes: Axes,
-    top: float,
-    height: float,
-    values: dict[Setting, Estimate],
-    styles: dict[Setting, tuple[str, str]],
-) -> None:
-    """Draw the dots and whiskers of one language, and the baseline's line through its band."""
-    for place, (setting, (colour, marker)) in enumerate(styles.items()):
-        if setting not in values:
-            continue
-        estimate, y = values[setting], top + 6 + _STEP * (place + 0.5)
-        mean = 100 * estimate.mean
-        if estimate.low is not None and estimate.high is not None:
-            axes.plot([100 * estimate.low, 100 * estimate.high], [y, y], color=colour, linewidth=1.6)
-        axes.plot(mean, y, marker=marker, color=colour, markersize=6, linestyle="none")
-        if setting.regime == "none":
-            axes.plot([mean, mean], [top, top + height], color=colour, linewidth=0.9, zorder=1)
-
-
 def _row_name(row: str) -> str:
     if row == _AVERAGE:
         return "average"
     name = language(row)
     return name if name == row else f"{name} {row}"
-
-
-def _legend(fig: Figure, axes: Axes, styles: dict[Setting, tuple[str, str]], columns: int) -> None:
-    handles = [
-        axes.plot([], [], color=colour, marker=marker, markersize=6, linewidth=1.6, label=setting.title)[0]
-        for setting, (colour, marker) in styles.items()
-    ]
-    full_width, full_height = fig.get_size_inches() * 72
-    anchor = (8 / full_width, 1 - 2 / full_height)
-    fig.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=columns, fontsize=11,
-        columnspacing=2.0, labelspacing=0.4,
-    )  # fmt: skip

@@ -51,6 +51,15 @@ class Sampler(Protocol):
         ...
 
 
+class Rewarded:
+    """A sampler that learns from rewards and from nothing else."""
+
+    @property
+    def wants_reward(self) -> bool:
+        """Yes."""
+        return True
+
+
 def softmax(logits: Tensor) -> Probabilities:
     """Probabilities that sum to one in float64."""
     p: Probabilities = logits.double().softmax(0).numpy()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from metaxcr.sampling import scale
-from metaxcr.sampling.base import Feedback, State
+from metaxcr.sampling.base import Feedback, Rewarded, State
 
 PREFIX = "evidence."
 
@@ -63,21 +63,32 @@ def trust(state: State) -> float:
     return f * f / (1 + f * f)
 
 
-def learn(state: State, feedback: Feedback, discount: float, s_min: float, memory: float) -> State:
-    """Add standardised rewards to their sources' evidence, and the rewards to the scale of later ones.
+class ByEvidence(Rewarded):
+    """A sampler that goes by the discounted mean of each source's standardised rewards.
 
-    Args:
-        state: With a scale (:mod:`metaxcr.sampling.scale`) and evidence.
-        feedback: Rewards of one step.
+    Attributes:
+        sources: Number of sources.
         discount: As for :func:`gather`.
         s_min: As for :func:`metaxcr.sampling.scale.standardise`.
         memory: As for :func:`metaxcr.sampling.scale.observe`.
-
-    Returns:
-        A new state; all rewards of a step are standardised by what earlier steps paid.
     """
-    new = dict(state)
-    for source, reward in sorted(feedback.rewards.items()):
-        new |= gather(new, source, scale.standardise(state, reward, s_min), discount)
-        new |= scale.observe(new, reward, memory)
-    return new
+
+    sources: int
+    discount: float
+    s_min: float
+    memory: float
+
+    def init(self, seed: int) -> State:
+        """Nothing known about any source."""
+        return scale.init_scale() | init_evidence(self.sources)
+
+    def update(self, state: State, feedback: Feedback) -> State:
+        """Add standardised rewards to their sources' evidence, and the rewards to the scale of later ones.
+
+        All rewards of a step are standardised by what earlier steps paid.
+        """
+        new = dict(state)
+        for source, reward in sorted(feedback.rewards.items()):
+            new |= gather(new, source, scale.standardise(state, reward, self.s_min), self.discount)
+            new |= scale.observe(new, reward, self.memory)
+        return new

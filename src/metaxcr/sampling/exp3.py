@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 
 from metaxcr.sampling import scale
-from metaxcr.sampling.base import Feedback, Probabilities, State, softmax
+from metaxcr.sampling.base import Feedback, Probabilities, Rewarded, State, softmax
 
 
 @dataclass(frozen=True)
-class Exp3:
+class Exp3(Rewarded):
     """Draw by weights: w_j <- w_j * exp(rate * r_j / q_j) for the source drawn, pi = w / sum(w).
 
     r is brought into [0, 1] as (z + 3) / 6, with the standardised reward z. The mixing with the uniform
@@ -31,11 +31,6 @@ class Exp3:
     rate: float = 0.1
     s_min: float = 1e-9
     memory: float = 0.95
-
-    @property
-    def wants_reward(self) -> bool:
-        """Yes."""
-        return True
 
     def init(self, seed: int) -> State:
         """All weights one: their logarithms are kept."""

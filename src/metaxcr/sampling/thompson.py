@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import torch
 
-from metaxcr.sampling import evidence, scale
-from metaxcr.sampling.base import Feedback, Probabilities, State
+from metaxcr.sampling import evidence
+from metaxcr.sampling.base import Probabilities, State
+from metaxcr.sampling.evidence import ByEvidence
 
 
 @dataclass(frozen=True)
-class Thompson:
+class Thompson(ByEvidence):
     """pi(j) = P(mu_j is the largest), where mu_j ~ N(N_j mean_j / (N_j + 1), 1 / (N_j + 1)).
 
     That is the posterior of a mean with prior N(0, 1) and rewards of variance 1, which standardised rewards
@@ -31,15 +32,6 @@ class Thompson:
     s_min: float = 1e-9
     memory: float = 0.95
 
-    @property
-    def wants_reward(self) -> bool:
-        """Yes."""
-        return True
-
-    def init(self, seed: int) -> State:
-        """The prior."""
-        return scale.init_scale() | evidence.init_evidence(self.sources)
-
     def probabilities(self, state: State) -> Probabilities:
         """Integral over x of N(x; mu_j) times the others' probabilities to lie below x."""
         n = evidence.counts(state)
@@ -52,7 +44,3 @@ class Thompson:
         p = (density * torch.exp(below.sum(1, keepdim=True) - below)).sum(0)
         normalised: Probabilities = (p / p.sum()).numpy()
         return normalised
-
-    def update(self, state: State, feedback: Feedback) -> State:
-        """Add the standardised rewards to their sources' means."""
-        return evidence.learn(state, feedback, self.discount, self.s_min, self.memory)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from metaxcr.sampling import evidence, scale
-from metaxcr.sampling.base import Feedback, Probabilities, State
+from metaxcr.sampling import evidence
+from metaxcr.sampling.base import Probabilities, State
+from metaxcr.sampling.evidence import ByEvidence
 
 
 @dataclass(frozen=True)
-class UCB:
+class UCB(ByEvidence):
     """argmax_j mean_j + bonus * sqrt(2 ln N / N_j), on standardised rewards; sources never drawn come first.
 
     Means and counts fade, so that a source that has become better is found again.
@@ -34,15 +35,6 @@ class UCB:
     s_min: float = 1e-9
     memory: float = 0.95
 
-    @property
-    def wants_reward(self) -> bool:
-        """Yes."""
-        return True
-
-    def init(self, seed: int) -> State:
-        """Nothing known about any source."""
-        return scale.init_scale() | evidence.init_evidence(self.sources)
-
     def probabilities(self, state: State) -> Probabilities:
         """One for the source with the highest bound, shared where several are equal."""
         n = evidence.counts(state)
@@ -52,7 +44,3 @@ class UCB:
         best = bound == bound.max()
         p: Probabilities = best.astype(np.float64) / best.sum()
         return p
-
-    def update(self, state: State, feedback: Feedback) -> State:
-        """Add the standardised rewards to their sources' means."""
-        return evidence.learn(state, feedback, self.discount, self.s_min, self.memory)

@@ -4,11 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from metaxcr.reporting import canvas
+from metaxcr.reporting.bands import (
+    CHARACTER,
+    Dot,
+    Style,
+    bands,
+    legend,
+    legend_height,
+)
 from metaxcr.reporting.grid.tables import label
 from metaxcr.reporting.words import STAGES, amount, language, percent, points
 
@@ -21,7 +28,6 @@ _VERDICTS = {
     "no difference shown": (canvas.SOFT, "o"),
 }
 _MOST_LINES = 6  # more methods than these are shown as a table of colours
-_CHARACTER = 7.4  # px
 
 
 def forest(summary: Row, width: int) -> Figure | None:
@@ -36,7 +42,7 @@ def forest(summary: Row, width: int) -> Figure | None:
         return None
     names = [label(row, summary) for row in rows]
     side = width > 600
-    left = 8 + _CHARACTER * max(map(len, names)) if side else 12
+    left = 8 + CHARACTER * max(map(len, names)) if side else 12
     pitch = 26 if side else 40
     fig = canvas.figure(width, pitch * len(rows) + 78)
     axes = canvas.place(fig, left, 8, width - left - (190 if side else 12), pitch * len(rows))
@@ -83,30 +89,17 @@ def by_language(summary: Row, width: int) -> Figure | None:
     lines = list(dict.fromkeys(label(row, summary) for row in rows))
     if len(lines) > _MOST_LINES:
         return _language_colours(summary, lines, width)
-    styles = {name: (_COLOURS[i], _MARKERS[i]) for i, name in enumerate(lines)}
-    codes = _by_baseline(summary)
-    band, columns = 11 * len(lines) + 12, 3 if width > 600 else 1
-    top = 19 * -(-len(lines) // columns) + 12
-    left = 8 + _CHARACTER * max(len(language(code)) for code in codes)
-    fig = canvas.figure(width, top + band * len(codes) + 44)
-    axes = canvas.place(fig, left, top, width - left - 12, band * len(codes))
-    for index, code in enumerate(codes):
-        if index % 2 == 0:
-            axes.axhspan(index * band, (index + 1) * band, color=canvas.BAND, linewidth=0, zorder=0)
-        for row in (row for row in rows if row["language"] == code):
-            name = label(row, summary)
-            colour, marker = styles[name]
-            y = index * band + 6 + 11 * (lines.index(name) + 0.5)
-            if row["ci95"]:
-                axes.plot([100 * end for end in row["ci95"]], [y, y], color=colour, linewidth=1.6)
-            axes.plot(100 * row["mean"], y, marker=marker, color=colour, markersize=6, linestyle="none")
-    axes.set_ylim(band * len(codes), 0)
-    axes.set_yticks([(i + 0.5) * band for i in range(len(codes))], [language(code) for code in codes])
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("accuracy, %", fontsize=12)
-    _legend(fig, axes, styles, columns)
+    styles = [Style(name, _COLOURS[place], _MARKERS[place]) for place, name in enumerate(lines)]
+    shown = []
+    for code in _by_baseline(summary):
+        dots = {
+            lines.index(label(row, summary)): Dot(row["mean"], *(row["ci95"] or (None, None)))
+            for row in rows
+            if row["language"] == code
+        }
+        shown.append((language(code), dots))
+    fig, axes, _ = bands(shown, styles, width)
+    legend(fig, axes, styles, width)
     return fig
 
 
@@ -123,13 +116,12 @@ def shots(summary: Row, width: int) -> Figure | None:
     ticks = sorted({row["k"] for row in summary["averages"]})
     if len(ticks) < 2:
         return None
-    styles = {name: (_COLOURS[i % 8], _MARKERS[i % 8]) for i, name in enumerate(curves)}
-    columns = 3 if width > 600 else 1
-    top = 19 * -(-len(styles) // columns) + 16
+    styles = [Style(name, _COLOURS[i % 8], _MARKERS[i % 8]) for i, name in enumerate(curves)]
+    top = legend_height(len(styles), width) + 16
     fig = canvas.figure(width, top + 330)
     axes = canvas.place(fig, 44, top, width - 60, 270)
-    for place, (name, rows) in enumerate(curves.items()):
-        colour, marker = styles[name]
+    for place, rows in enumerate(curves.values()):
+        _, colour, marker = styles[place]
         ordered = sorted(rows, key=lambda row: row["k"])
         x = np.log2(1 + np.array([row["k"] for row in ordered])) + 0.04 * (place - len(curves) / 2)
         y = [100 * row["mean"] for row in ordered]
@@ -141,7 +133,7 @@ def shots(summary: Row, width: int) -> Figure | None:
     axes.set_xlabel("labelled examples in the tested language", fontsize=12)
     axes.set_title("accuracy, %")
     axes.grid(axis="y")
-    _legend(fig, axes, styles, columns)
+    legend(fig, axes, styles, width)
     return fig
 
 
@@ -158,7 +150,7 @@ def costs(summary: Row, width: int) -> Figure | None:
     names = [label(row, summary) for row in rows]
     stages = [s for s in STAGES if s != "trunk" and any(row["stages"].get(s) for row in rows)]
     side = width > 600
-    left, pitch = (8 + _CHARACTER * max(map(len, names)), 24) if side else (12, 40)
+    left, pitch = (8 + CHARACTER * max(map(len, names)), 24) if side else (12, 40)
     fig = canvas.figure(width, pitch * len(rows) + 72)
     axes = canvas.place(fig, left, 30, width - left - 76, pitch * len(rows))
     for y, row in enumerate(rows):
@@ -233,7 +225,7 @@ def colours(
     """
     side = width > 600
     shown = [name if side or len(name) <= 14 else f"{name[:13]}…" for name in rows]
-    left = 8 + (_CHARACTER if side else 6.2) * max(map(len, shown))
+    left = 8 + (CHARACTER if side else 6.2) * max(map(len, shown))
     fig = canvas.figure(width, 26 * len(rows) + 40)
     axes = canvas.place(fig, left, 30, width - left - 8, 26 * len(rows))
     largest = max((abs(gain) for gain in gains.values()), default=0.0) or 1.0
@@ -265,16 +257,3 @@ def _by_baseline(summary: Row) -> list[str]:
             base.setdefault(row["language"], row["mean"])
     codes = {row["language"] for row in summary["languages"]}
     return sorted(codes, key=lambda code: (-base.get(code, 0.0), code))
-
-
-def _legend(fig: Figure, axes: Axes, styles: Mapping[str, tuple[str, str]], columns: int) -> None:
-    handles = [
-        axes.plot([], [], color=colour, marker=marker, markersize=6, linewidth=1.6, label=name)[0]
-        for name, (colour, marker) in styles.items()
-    ]
-    full_width, full_height = fig.get_size_inches() * 72
-    anchor = (8 / full_width, 1 - 2 / full_height)
-    fig.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=columns, fontsize=11,
-        columnspacing=2.0, labelspacing=0.4,
-    )  # fmt: skip
