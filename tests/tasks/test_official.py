@@ -259,7 +259,7 @@ BALANCE: dict[tuple[str, str], list[int] | None] = {
     ("xstorycloze", "train"): [164, 196],
     ("xstorycloze", "test"): [798, 713],
 }
-# splits that are a part of their file: each COPA item stands before its mirror; 400 of 500 are COPA's train part
+# parts of a file: each COPA item stands before its mirror, and the first 400 of 500 are COPA's train part
 PARTS = {("balanced_copa", "mirrored"): slice(1, 800, 2)}
 CHOICES = {"codah": {4}, "commonsenseqa": {5}, "cosmosqa": {4}, "hellaswag": {4}, "openbookqa": {4}}
 CHOICES |= {"arc": {3, 4, 5}, "comve_b": {2, 3}, "qasc": {8}, "socialiqa": {3}}  # the others offer 2
