@@ -27,6 +27,17 @@ def test_every_combination_is_a_cell_and_what_has_no_chance_is_one_for_all_seeds
     assert majority == {"majority: es", "majority: es, k=8, seed 0", "majority: es, k=8, seed 1"}
 
 
+def test_a_language_gives_no_labels_to_itself(grid: Build) -> None:
+    auxiliary = {"task": "starter_target", "split": "shots", "languages": ["{from}"]}
+    method = {
+        "regime": "zero-shot-aux",
+        "vary": {"from": ["es", "sw"]},
+        "settings": {"target": {"auxiliary": auxiliary}},
+    }
+    found = cells(grid(methods={"labels in {from}": method}, baseline=None))
+    assert list(found) == ["labels in es: sw, seed 3", "labels in sw: es, seed 3"]
+
+
 def test_the_command_gives_the_settings_of_the_cell(grid: Build) -> None:
     cell = cells(grid())["plain: sw, k=8, seed 3"]
     words = shlex.split(cell.command)

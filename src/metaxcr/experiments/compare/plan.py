@@ -108,12 +108,19 @@ def _cells(
                 regime = method.regime or regime
                 own = changes | _own(grid, language, k, seed, regime)
                 config = validate(_settings(base, own), grid.base)
+                if regime == "zero-shot-aux" and _learns_from_itself(config):
+                    continue  # the diagonal of a matrix: a tested language gives no labels to itself
                 _known(config)
                 yield Cell(
                     name, target, method.kind, regime, language, k, seed, config,
                     tuple(f"{key}={_word(value)}" for key, value in own.items()),
                     grid.base, cell_key(config, method.kind, regime), waits,
                 )  # fmt: skip
+
+
+def _learns_from_itself(config: Config) -> bool:
+    auxiliary = config.target.auxiliary
+    return auxiliary is not None and auxiliary.languages == config.target.languages
 
 
 def _own(grid: Grid, language: str, k: int, seed: int | None, regime: str) -> dict[str, Any]:
