@@ -47,9 +47,8 @@ def _words(texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
     return tokenized
 
 
-@pytest.fixture(scope="session")
-def toy_encoder() -> FrozenEncoder:
-    """Three random layers, 16 wide, over words split at blanks."""
+def toy_bert() -> BertModel:
+    """Three random layers, 16 wide: the same ones at every call."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = BertConfig(
@@ -61,8 +60,13 @@ def toy_encoder() -> FrozenEncoder:
             max_position_embeddings=64,
             initializer_range=0.3,
         )
-        model = BertModel(config, add_pooling_layer=False)
-    return wrap("toy", model, _words, prefix="", fingerprint="toy")
+        return BertModel(config, add_pooling_layer=False)
+
+
+@pytest.fixture(scope="session")
+def toy_encoder() -> FrozenEncoder:
+    """The layers of :func:`toy_bert`, over words split at blanks."""
+    return wrap("toy", toy_bert(), _words, prefix="", fingerprint="toy")
 
 
 @pytest.fixture(scope="session")

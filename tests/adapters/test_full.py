@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from tests.conftest import toy_bert
 from torch import Tensor
 from torch.func import functional_call
-from transformers import BertConfig, BertModel
+from transformers import BertModel
 
 from metaxcr.adapters.base import Shape, build_layer
 from metaxcr.adapters.full import FULL, SIZELESS, FullLayer, fresh_layer
@@ -22,22 +23,6 @@ PLACES = {  # our name -> the module in a BertModel's layer
     "down": "output.dense",
     "norm2": "output.LayerNorm",
 }
-
-
-def plain_bert() -> BertModel:
-    """The toy encoder's model, whose parameters can be trained."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=128,
-            hidden_size=16,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=64,
-            initializer_range=0.3,
-        )
-        return BertModel(config, add_pooling_layer=False).eval()
 
 
 def build(encoder: FrozenEncoder, layers: list[int], **more: dict[str, LanguageAdapter]) -> AdaptedEncoder:
@@ -84,7 +69,7 @@ def test_without_a_change_it_equals_the_encoder_exactly(
 
 def test_output_and_gradients_are_those_of_a_bert_with_these_weights(toy_encoder: FrozenEncoder) -> None:
     """An independent BertModel, with the changes added to its parameters, all embeddings frozen."""
-    adapted, model = build(toy_encoder, [0, 1, 2]), plain_bert()
+    adapted, model = build(toy_encoder, [0, 1, 2]), toy_bert().eval()
     randomise(adapted)
     names = list(toy_encoder.original(0).weights)
     assert len(names) == 12
@@ -146,7 +131,7 @@ def test_a_language_adapter_below_it_acts(toy_encoder: FrozenEncoder) -> None:
     adapted = build(toy_encoder, [2], languages={"sw": LanguageAdapter({2: below})})
     randomise(adapted)
     assert adapted.stack("sw") == ["lang.sw", "all weights"]
-    changed = wrap("changed", plain_bert(), toy_encoder.tokenizer, prefix="", fingerprint="")
+    changed = wrap("changed", toy_bert(), toy_encoder.tokenizer, prefix="", fingerprint="")
     changed.layers[2] = toy_encoder.original(2).changed(adapted.task["2"].deltas(), torch.float32)
     alone = AdaptedEncoder(changed, [2], Shape("pfeiffer", 4), torch.Generator())
     alone.task["2"].load_state_dict(below.state_dict())
