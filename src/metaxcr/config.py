@@ -11,7 +11,7 @@ Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def _distinct(seeds: list[int]) -> list[int]:
+def distinct(seeds: list[int]) -> list[int]:
     """Refuse a seed that is named twice: it would be trained twice and counted once."""
     repeated = next((seed for seed in seeds if seeds.count(seed) > 1), None)
     if repeated is not None:
@@ -19,7 +19,7 @@ def _distinct(seeds: list[int]) -> list[int]:
     return seeds
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
     """Take one name for a list of it."""
     return [value] if isinstance(value, str) else value
 
@@ -47,7 +47,7 @@ class Run(Section):
     """What applies to the whole run."""
 
     # one meta-training each
-    seeds: Annotated[list[int], AfterValidator(_distinct)] = Field(default=[0, 1, 2], min_length=1)
+    seeds: Annotated[list[int], AfterValidator(distinct)] = Field(default=[0, 1, 2], min_length=1)
     threads: Count | None = None  # None: as many as there are cores
     checkpoint_every: Count = 100  # steps
     regimes: list[Literal["zero-shot", "zero-shot-aux", "few-shot", "pooled-shots"]] = [
@@ -58,7 +58,7 @@ class Run(Section):
     no_repair: list[RepairStep] = []  # steps of repair that are left out, in every file
     allow_leaks: bool = False  # go on where training data hold development or test items; results say so
     # experiment trackers that get the events, too: one name or several; needs the extra "tracking"
-    tracker: Annotated[list[TrackerName], BeforeValidator(_listed)] = []
+    tracker: Annotated[list[TrackerName], BeforeValidator(listed)] = []
 
 
 class Encoder(Section):
@@ -167,7 +167,8 @@ class Target(Section):
 
     task: str
     languages: list[str] = Field(min_length=1)
-    shots_split: str = "val"  # where the k shots of a language come from
+    # where the k shots of a language come from; None: nowhere, for zero-shot runs on a task with one split
+    shots_split: str | None = "val"
     k: Annotated[int, Field(ge=2)] = 16  # shots in the few-shot regime
     shots_file: Path | None = None  # take these item ids as shots instead of drawing k; their number is k
     english: EnglishTarget
@@ -363,6 +364,17 @@ class Config(Section):
     clml: Clml = Clml()
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def _shots_come_from_somewhere(self) -> Self:
+        """Refuse regimes with shots where there is no split to take them from."""
+        with_shots = [regime for regime in self.run.regimes if regime in ("few-shot", "pooled-shots")]
+        if self.target.shots_split is None and with_shots:
+            raise ValueError(
+                f"target.shots_split is null, so the regime {with_shots[0]} has no shots; name a split, or "
+                "leave the regime out of run.regimes"
+            )
+        return self
 
     @model_validator(mode="after")
     def _alignment_moves_something(self) -> Self:

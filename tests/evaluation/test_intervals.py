@@ -34,8 +34,8 @@ def test_closed_form_of_a_small_table() -> None:
     found = crossed_interval(scores)
     assert found.mean == pytest.approx(2.0)
     assert found.se == pytest.approx(np.sqrt((2 + 2 / 3 - 2 / 3) / 6))
-    assert found.dof == pytest.approx(4 / (4 / 2 + (4 / 9) / 1 + (4 / 9) / 2))
-    half = stats.t.ppf(0.975, found.dof) * found.se
+    assert found.dof == pytest.approx(2)  # seeds alone would allow (2 - 1) * 2 / (2/3) = 3, the items have 2
+    half = stats.t.ppf(0.975, 2) * found.se
     assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
     assert found.kind == "items x seeds"
 
@@ -61,13 +61,35 @@ def test_mean_squares_agree_with_sums_of_squares_by_contrasts(scores: np.ndarray
 
 @settings(max_examples=60, deadline=None)
 @given(TABLES)
-def test_variance_is_never_below_any_mean_square(scores: np.ndarray[Any, Any]) -> None:
+def test_variance_is_the_plain_sum_unless_a_component_is_negative(scores: np.ndarray[Any, Any]) -> None:
     ms, found = mean_squares(scores), crossed_interval(scores)
     variance = found.se**2 * scores.size
     plain = ms.items + ms.seeds - ms.residual
-    assert variance == pytest.approx(max(plain, ms.items, ms.seeds, ms.residual), abs=1e-9)
-    assert min(scores.shape) - 1 <= found.dof
+    if min(ms.items, ms.seeds) >= ms.residual:
+        assert variance == pytest.approx(plain, abs=1e-9)
+    assert variance >= max(plain, ms.seeds, ms.residual / 4) - 1e-9
+    assert min(scores.shape) - 1 <= found.dof + 1e-9
+    assert found.dof <= len(scores) - 1
     assert found.low <= found.mean <= found.high
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(1.0, 8.0), st.floats(0.25, 40.0), st.integers(3, 12))
+def test_degrees_of_freedom_agree_with_a_quantile_for_each_mean_square(
+    items: float, seeds: float, number: int
+) -> None:
+    # t_d^2 = z^2 (1 + (z^2 + 1) / (2 d)) to first order, so t_d^2 V = z^2 V + z^2 (z^2 + 1) / 2 * V / d: with
+    # V / d = V_seeds / (seeds - 1) that is what Banerjee's sum of quantiles adds for the seeds.
+    generator = np.random.default_rng(number)
+    table = (
+        np.sqrt(items) * generator.normal(size=(400, 1))
+        + np.sqrt(seeds) * generator.normal(size=number)
+        + generator.normal(size=(400, number))
+    )
+    ms, found = mean_squares(table), crossed_interval(table)
+    variance = found.se**2 * table.size
+    if found.dof < 399:
+        assert variance / found.dof == pytest.approx(ms.seeds / (number - 1))
 
 
 @settings(max_examples=60, deadline=None)

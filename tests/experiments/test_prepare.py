@@ -74,6 +74,15 @@ def test_a_split_that_nothing_needs_is_not_read() -> None:
         read_data(load_config("starter", [*TWO, "target.shots_split=nowhere"]), None)
 
 
+def test_without_a_split_for_shots_all_items_are_evaluated_and_shots_are_refused() -> None:
+    only = ["target.shots_split=null", "evaluate.split=shots", "target.parallel=null"]
+    loaded = read_data(load_config("starter", [*TWO, "run.regimes=[zero-shot]", *only]), None)
+    assert loaded.shots == {}
+    assert {len(split.examples) for split in loaded.evaluation.values()} == {36}
+    with pytest.raises(UserError, match="regime few-shot has no shots"):
+        load_config("starter", [*TWO, *only])
+
+
 # --- leaks ---
 
 ITEM = {"premise": "", "choice1": "", "choice2": "", "question": "cause", "label": 0}

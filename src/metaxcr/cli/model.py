@@ -145,7 +145,9 @@ def _summary(
 def _trained_on(settings: "Config") -> set[tuple[str, str]]:
     target = settings.target
     pairs = {(source.task, source.split) for source in settings.sources}
-    pairs |= {(target.english.task, target.english.split), (target.task, target.shots_split)}
+    pairs.add((target.english.task, target.english.split))
+    if target.shots_split:
+        pairs.add((target.task, target.shots_split))
     return pairs | ({(target.auxiliary.task, target.auxiliary.split)} if target.auxiliary else set())
 
 

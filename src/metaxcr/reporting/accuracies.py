@@ -178,9 +178,9 @@ def language_points(results: Record, place: Place) -> list[Point]:
     """Return one point per language and setting, over the seeds.
 
     A single row keeps its own interval. Over several seeds the interval needs nothing but the accuracies:
-    se^2 = p (1 - p) / n + s^2 / seeds, with s^2 the variance between seeds, and Student's t with
-    Satterthwaite's degrees of freedom. The first term also counts what the seeds do not share, so the
-    interval errs on the wide side.
+    se^2 = p (1 - p) / n + s^2 / seeds, with s^2 the variance between seeds, and Student's t with the degrees
+    of freedom of :func:`metaxcr.evaluation.intervals.crossed_interval`. The first term also counts what the
+    seeds do not share, so the interval errs on the wide side.
 
     Args:
         results: Contents of ``results.json``.
@@ -215,7 +215,7 @@ def _row_interval(accs: list[float], n: int, level: float = 0.95) -> Estimate:
     total = items + seeds
     if total == 0:
         return Estimate(mean, mean, mean)
-    dof = total**2 / (items**2 / (n - 1) + (seeds**2 / (len(accs) - 1) if len(accs) > 1 else 0.0))
+    dof = min(n - 1, (len(accs) - 1) * total / seeds) if seeds else n - 1
     half = float(stats.t.ppf(0.5 + level / 2, dof)) * total**0.5
     return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half))
 

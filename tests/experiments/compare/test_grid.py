@@ -28,6 +28,10 @@ def test_what_varies_becomes_one_method_each(grid: Build) -> None:
         ({"methods": {"a": {"setings": {}}}}, "'methods.a.setings'.*did you mean 'methods.a.settings'"),
         ({"baseline": "other"}, "'other' is no method"),
         ({"methods": {"a": {"kind": "ensemble", "of": "b"}}, "baseline": None}, "'b' is no trained method"),
+        (
+            {"methods": {"a": {}, "b": {"kind": "ensemble", "of": ["a", "c"]}}, "baseline": None},
+            "'c' is no trained",
+        ),
         ({"methods": {"a": {"of": "b"}}, "baseline": None}, "only an ensemble has it"),
         ({"methods": {"a": {"regime": "zero-shot-aux", "shots": [8]}}, "baseline": None}, "uses no shots"),
         ({"shots": [0, 1]}, "one shot"),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from metaxcr.evaluation.intervals import crossed_interval, paired_difference
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.experiments.compare.against import outside_results
 from metaxcr.experiments.compare.compare import Comparison, look
-from metaxcr.experiments.compare.grid import Grid
+from metaxcr.experiments.compare.grid import Grid, Method
 from metaxcr.experiments.compare.store import CellStore
 from metaxcr.experiments.compare.summary import summarise
 
@@ -28,7 +29,8 @@ def answers(cell, rate: float) -> Predictions:
     generator = np.random.default_rng(int(cell.key, 16) % 2**32)
     ids = [f"test-{n}" for n in range(ITEMS)]
     labels = [n % 2 for n in range(ITEMS)]
-    sure = np.where(generator.random(ITEMS) < rate, 0.7, 0.3)
+    sure = generator.uniform(0.55, 0.95, ITEMS)
+    sure = np.where(generator.random(ITEMS) < rate, sure, 1 - sure)
     rows = [[p, 1 - p] if label == 0 else [1 - p, p] for p, label in zip(sure, labels, strict=True)]
     about = ("starter_target", cell.language, "test", "repaired", "few-shot", "m", 0, cell.k, cell.k)
     return Predictions(*about, ids, rows, labels)
@@ -88,6 +90,23 @@ def test_the_ensemble_is_the_mean_of_probabilities_and_pays_for_all(finished) ->
     assert rows["together", 0]["mean"] == pytest.approx(np.mean(right), abs=1e-6)
     assert rows["together", 0]["token_passes"] == 3 * rows["better", 0]["token_passes"]
     assert rows["together", 0]["seeds"] == []
+
+
+def test_an_ensemble_of_methods_joins_them_seed_by_seed(finished) -> None:
+    found, store, given = finished
+    joined = Method(kind="ensemble", of=["plain", "better"])
+    grid = found.grid.model_copy(update={"methods": {**found.grid.methods, "joined": joined}})
+    summary = summarise(replace(found, grid=grid), store)
+    rows = {(row["method"], row["k"]): row for row in summary["averages"]}
+    right = []
+    for language, seed in product(("es", "sw"), range(3)):
+        members = [given[f"{name}: {language}, seed {seed}"] for name in ("plain", "better")]
+        mean = np.mean([m.probabilities for m in members], axis=0)
+        right.append(np.mean(mean.argmax(1) == members[0].labels))
+    assert rows["joined", 0]["mean"] == pytest.approx(np.mean(right), abs=1e-6)
+    assert rows["joined", 0]["seeds"] == [0, 1, 2]
+    for cost in ("token_passes", "trained"):
+        assert rows["joined", 0][cost] == rows["plain", 0][cost] + rows["better", 0][cost]
 
 
 def test_curve_and_groups_and_licences(finished) -> None:

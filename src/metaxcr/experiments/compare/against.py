@@ -124,7 +124,7 @@ def _compare(outside: Outside, lines: Mapping[Line, Answers]) -> list[Row]:
 def _marks(choices: Mapping[str, int], ours: Marks) -> Marks:
     """Right and wrong answers of the other system on the items of a cell."""
     right = {name: float(choices[name] == label) for name, label in ours.labels.items()}
-    return Marks(right, ours.labels, ours.record)
+    return Marks(right, ours.labels, ours.records)
 
 
 def _answer_all(outside: Outside, found: Comparison, store: CellStore, root: Path | None) -> None:

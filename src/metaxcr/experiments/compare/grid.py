@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from metaxcr.config import SHIPPED, Section, _distinct
+from metaxcr.config import SHIPPED, Section, distinct, listed
 from metaxcr.config_io import override_setting, validate_as
 from metaxcr.errors import UserError
 
@@ -29,7 +29,7 @@ class Method(Section):
     """One method: what it changes in the base configuration, and where it is run."""
 
     # trained: a whole run; similarity: the untrained encoder; majority: the most frequent label;
-    # ensemble: the mean probabilities of another method's seeds
+    # ensemble: the mean probabilities of another method's seeds, or of several methods
     kind: Literal["trained", "similarity", "majority", "ensemble"] = "trained"
     about: str = ""  # a line for readers
     settings: dict[str, Any] = Field({})  # overrides of the base configuration
@@ -38,7 +38,8 @@ class Method(Section):
     regime: Literal["zero-shot-aux"] | None = None  # None: zero-shot at 0 shots, else few-shot
     shots: ShotsAxis | None = None  # None: those of the grid
     languages: list[str] | None = None  # None: those of the target
-    of: str | None = None  # the method that an ensemble is made of
+    # what an ensemble is made of: the seeds of one method, or several methods, seed by seed
+    of: Annotated[list[str], BeforeValidator(listed)] = Field([])
     vary: dict[str, list[str]] = Field(
         {}
     )  # a method for each value, which replaces "{name}" everywhere in this one
@@ -49,10 +50,10 @@ class Method(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Method":
         """Refuse what would have no effect."""
-        if (self.kind == "ensemble") != (self.of is not None):
-            raise ValueError("'of' names the method that an ensemble is made of, and only an ensemble has it")
+        if (self.kind == "ensemble") != bool(self.of):
+            raise ValueError("'of' names what an ensemble is made of, and only an ensemble has it")
         if self.kind == "ensemble" and (self.settings or self.only or self.without or self.regime):
-            raise ValueError("an ensemble has the settings of the method that it is made of")
+            raise ValueError("an ensemble has the settings of what it is made of")
         if self.regime == "zero-shot-aux" and any(self.shots or ()):
             raise ValueError("zero-shot-aux uses no shots; set 'shots: [0]'")
         if len(self.vary) > 1:
@@ -78,7 +79,7 @@ class Grid(Section):
     baseline: str | None = None  # the method that all others are compared with; None: no differences
     languages: list[str] = Field([])  # empty: those of the base configuration
     shots: ShotsAxis = Field(default=[0], min_length=1)
-    seeds: Annotated[list[int], AfterValidator(_distinct)] = Field(default=[0, 1, 2], min_length=1)
+    seeds: Annotated[list[int], AfterValidator(distinct)] = Field(default=[0, 1, 2], min_length=1)
     targets: dict[str, Target] = Field({})  # empty: the target of the base configuration
     matrix: str | None = None  # the varied name whose values are languages of the labels: drawn as a matrix
     shots_file: Path | None = None  # take these ids as shots (--shots); every number of shots is then theirs
@@ -88,8 +89,10 @@ class Grid(Section):
         """Expand what varies, and refuse names that do not exist."""
         methods = {name: one for key, method in self.methods.items() for name, one in vary(key, method)}
         for name, method in methods.items():
-            if method.of is not None and (method.of not in methods or methods[method.of].kind != "trained"):
-                raise ValueError(f"methods.{name}.of: {method.of!r} is no trained method of this grid")
+            kinds = ("trained",) if len(method.of) == 1 else ("trained", "similarity")
+            for member in method.of:
+                if member not in methods or methods[member].kind not in kinds:
+                    raise ValueError(f"methods.{name}.of: {member!r} is no {kinds[0]} method of this grid")
         if self.baseline is not None and self.baseline not in methods:
             raise ValueError(f"baseline: {self.baseline!r} is no method of this grid")
         if self.targets and self.languages:

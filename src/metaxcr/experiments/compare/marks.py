@@ -29,12 +29,12 @@ class Marks:
     Attributes:
         right: Item id -> 1 or 0.
         labels: Item id -> index of the right choice.
-        record: The cell; of an ensemble, its first member.
+        records: The cell; of an ensemble, all its members.
     """
 
     right: Mapping[str, float]
     labels: Mapping[str, int]
-    record: Record
+    records: tuple[Record, ...]
 
 
 Answers = dict[str, dict[int | None, Marks]]  # language -> seed -> marks
@@ -55,24 +55,54 @@ def collect(found: Comparison, store: CellStore) -> dict[Line, Answers]:
             right = dict(zip(ids, record.marks.astype(float).tolist(), strict=True))
             labels = dict(zip(ids, record.label.tolist(), strict=True))
             line = Line(cell.target, cell.method, cell.k)
-            lines.setdefault(line, {}).setdefault(cell.language, {})[cell.seed] = Marks(right, labels, record)
+            lines.setdefault(line, {}).setdefault(cell.language, {})[cell.seed] = Marks(
+                right, labels, (record,)
+            )
     for name, method in found.grid.expanded.items():
-        for line in [line for line in lines if line.method == method.of]:
-            own: Answers = {
-                language: {None: ensemble([marks.record for marks in seeds.values()], store)}
-                for language, seeds in lines[line].items()
-                if len(seeds) > 1
-            }
+        for line in [line for line in lines if line.method in method.of[:1]]:
+            own = (
+                _across_methods(method.of, line, lines, store)
+                if method.of[1:]
+                else _across_seeds(lines[line], store)
+            )
             if own:
                 lines[line._replace(method=name)] = own
     return lines
 
 
+def _across_seeds(answers: Answers, store: CellStore) -> Answers:
+    """One method's seeds together, where there are several."""
+    members = {
+        language: [r for marks in seeds.values() for r in marks.records]
+        for language, seeds in answers.items()
+    }
+    return {
+        language: {None: ensemble(records, store)} for language, records in members.items() if records[1:]
+    }
+
+
+def _across_methods(
+    names: Sequence[str], line: Line, lines: Mapping[Line, Answers], store: CellStore
+) -> Answers:
+    """Several methods together, seed by seed, in the languages that all have.
+
+    A member that takes no shots joins without them.
+    """
+    places = [line._replace(method=name) for name in names]
+    sides = [lines.get(place) or lines.get(place._replace(k=0), {}) for place in places]
+    own: Answers = {}
+    for language in sorted(set.intersection(*map(set, sides))):
+        for seed in seeds_of(sides, [language]):
+            records = [_at(side[language], seed).records[0] for side in sides]
+            own.setdefault(language, {})[seed] = ensemble(records, store)
+    return own
+
+
 def ensemble(records: Sequence[Record], store: CellStore) -> Marks:
-    """The answers of the mean probabilities of several seeds, on the items that all have.
+    """The answers of the mean probabilities of several cells, on the items that all have.
 
     Args:
-        records: One a seed.
+        records: One a member.
         store: Has the ids of their items.
     """
     tables = [dict(zip(store.ids(r), r.probability, strict=True)) for r in records]
@@ -80,7 +110,7 @@ def ensemble(records: Sequence[Record], store: CellStore) -> Marks:
     common = [name for name in labels if all(name in table for table in tables)]
     means = {name: np.mean([table[name] for table in tables], axis=0) for name in common}
     right = {name: float(int(np.argmax(mean)) == labels[name]) for name, mean in means.items()}
-    return Marks(right, {name: labels[name] for name in right}, records[0])
+    return Marks(right, {name: labels[name] for name in right}, tuple(records))
 
 
 def targets(answers: Answers) -> list[str]:

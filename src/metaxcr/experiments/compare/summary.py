@@ -1,6 +1,6 @@
 """What a comparison found: averages, paired differences, curves, matrices, costs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from metaxcr.evaluation.results import rounded
 from metaxcr.experiments.compare.compare import Comparison
 from metaxcr.experiments.compare.grid import varied
 from metaxcr.experiments.compare.marks import Answers, Line, collect, seeds_of, tables, targets
+from metaxcr.experiments.compare.record import Record
 from metaxcr.experiments.compare.store import CellStore
 from metaxcr.reporting.licences import licences
 
@@ -67,7 +68,7 @@ def summarise(found: Comparison, store: CellStore, outside: Sequence[Row] = (), 
 
 def average(line: Line, lines: Mapping[Line, Answers], found: Comparison) -> Row:
     """One line of the headline table: accuracy over languages and seeds, and what it cost."""
-    answers, member = lines[line], found.grid.expanded[line.method].of
+    answers = lines[line]
     languages = targets(answers)
     seeds = seeds_of([answers], languages)
     (table,) = tables([answers], languages, seeds)
@@ -77,36 +78,45 @@ def average(line: Line, lines: Mapping[Line, Answers], found: Comparison) -> Row
     row["ci95"] = [max(0.0, interval.low), min(1.0, interval.high)] if interval else None
     row["ci_kind"] = interval.kind if interval else None
     row["mdd"] = minimum_detectable_difference(interval.se, interval.dof) if interval else None
-    if member is None:
-        return row | costs(answers)
-    members = lines[line._replace(method=member)]
-    return row | costs(members, times=max(len(seeds) for seeds in members.values()))
+    return row | costs(answers)
 
 
-def costs(answers: Answers, times: int = 1) -> Row:
-    """Token-passes and seconds of a cell, mean over cells.
+def costs(answers: Answers) -> Row:
+    """Token-passes, seconds and trained parameters of one answer, mean over cells.
+
+    An ensemble pays for all its members.
 
     Args:
         answers: The cells.
-        times: How many of them one answer takes: the seeds of an ensemble.
     """
-    records = [marks.record for seeds in answers.values() for marks in seeds.values()]
+    paid = [marks.records for seeds in answers.values() for marks in seeds.values()]
+    records = [record for members in paid for record in members]
 
-    def mean(values: Iterable[float]) -> float:
-        return times * float(np.mean(list(values)))
+    def mean(spent: Callable[[Record], float]) -> float:
+        return float(np.mean([sum(map(spent, members)) for members in paid]))
 
-    stages = sorted({name for record in records for name in record.costs})
-    first = records[0]
+    def passes(stage: str) -> float:
+        return mean(lambda record: record.costs.get(stage, {}).get("token_passes", 0))
+
+    sizes = ("trained", "share", "share_without_embeddings")
     return {
-        "regime": first.regime,
+        "regime": next((record.regime for record in records if record.regime != "none"), "none"),
         "total_labels": max(record.total_labels for record in records),
-        "token_passes": mean(record.token_passes for record in records),
-        "seconds": mean(record.seconds for record in records),
-        "stages": {n: mean(r.costs.get(n, {}).get("token_passes", 0) for r in records) for n in stages},
-        "parts": _parts(records) if times == 1 else {},
+        "token_passes": mean(lambda record: record.token_passes),
+        "seconds": mean(lambda record: record.seconds),
+        "stages": {
+            stage: passes(stage) for stage in sorted({name for record in records for name in record.costs})
+        },
+        "parts": _parts(records) if all(len(members) == 1 for members in paid) else {},
         "peak_rss_mb": max((s.get("peak_rss_mb", 0) for r in records for s in r.costs.values()), default=0),
-        **{key: first.parameters.get(key) for key in ("trained", "share", "share_without_embeddings")},
+        **{key: _sum(record.parameters.get(key) for record in paid[0]) for key in sizes},
     }
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """Sum of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _parts(records: Sequence[Any]) -> Row:
@@ -238,9 +248,14 @@ def _cell(found: Comparison, key: str, label: str) -> Row:
 
 
 def _complete(line: Line, found: Comparison) -> bool:
-    name = found.grid.expanded[line.method].of or line.method
-    wanted = [c for c in found.cells if (c.target, c.method, c.k) == (line.target, name, line.k)]
-    return all(cell.key in found.records for cell in wanted)
+    for name in found.grid.expanded[line.method].of or [line.method]:
+        cells = [cell for cell in found.cells if (cell.target, cell.method) == (line.target, name)]
+        k = (
+            line.k if any(cell.k == line.k for cell in cells) else 0
+        )  # what takes no shots is joined without them
+        if any(cell.k == k and cell.key not in found.records for cell in cells):
+            return False
+    return True
 
 
 def _named(seeds: Sequence[int | None]) -> list[int]:
