@@ -24,8 +24,12 @@ def truth(item_sd: float, seed_sd: float) -> float:
     return float(stats.norm.cdf(0.2 / np.sqrt(1 + item_sd**2 + seed_sd**2)))
 
 
-@pytest.mark.parametrize(("items", "seeds", "seed_sd"), [(500, 3, 0.15), (200, 5, 0.2), (100, 10, 0.1)])
+@pytest.mark.parametrize(
+    ("items", "seeds", "seed_sd"),
+    [(500, 3, 0.0), (500, 3, 0.15), (500, 3, 0.4), (200, 5, 0.2), (100, 10, 0.1)],
+)
 def test_coverage_of_an_average(items: int, seeds: int, seed_sd: float) -> None:
+    """From seeds that are alike to seeds that differ by eleven points."""
     found = [
         crossed_interval(t) for t in tables(items, seeds, 1.0, seed_sd, np.random.default_rng(items + seeds))
     ]
@@ -39,12 +43,13 @@ def test_items_alone_would_claim_too_much() -> None:
     assert np.mean([i.low <= value <= i.high for i in found]) < 0.9
 
 
-def test_coverage_and_level_of_a_difference() -> None:
+@pytest.mark.parametrize("seed_sd", [0.0, 0.15])
+def test_coverage_and_level_of_a_difference(seed_sd: float) -> None:
     generator, items, seeds = np.random.default_rng(9), 300, 3
     easiness = generator.standard_normal((EXPERIMENTS, items, 1))
     methods = []
     for _ in range(2):
-        quality = 0.15 * generator.standard_normal((EXPERIMENTS, 1, seeds))
+        quality = seed_sd * generator.standard_normal((EXPERIMENTS, 1, seeds))
         noise = generator.standard_normal((EXPERIMENTS, items, seeds))
         methods.append((easiness + quality + noise > 0).astype(float))
     found = [paired_difference(a, b) for a, b in zip(*methods, strict=True)]
