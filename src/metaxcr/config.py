@@ -113,7 +113,9 @@ class Adapters(Section):
 class Scoring(Section):
     """From vectors to plausibilities."""
 
-    kind: Literal["dual", "cross"] = "dual"
+    # dual: the context's vector beside each choice's; joint: beside that of context and choice in one text;
+    # cross: a linear function of the vector of both in one text
+    kind: Literal["dual", "joint", "cross"] = "dual"
     temperature: Rate = 0.05
     negatives: Weight = 0.5  # weight of the in-batch term (dual)
 

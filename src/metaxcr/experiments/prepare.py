@@ -15,6 +15,7 @@ from metaxcr.errors import UserError
 from metaxcr.experiments.kept import Encoded, Kept
 from metaxcr.experiments.progress import Progress
 from metaxcr.scoring.batch import TaskData, encode_task
+from metaxcr.scoring.build import untrained_kind
 from metaxcr.tasks import Example, LoadedSplit, phrase
 from metaxcr.tasks.leaks import Leak, leak_error
 from metaxcr.tasks.mislabel import mislabel
@@ -39,7 +40,7 @@ class Material:
         shot_pool: Language -> the examples that some seed draws as shots.
         shots: Seed -> ids of the shots, the same in all languages.
         evaluation: (language, "repaired" | "raw") -> the evaluated questions, encoded for the run's scorer.
-        baseline: The same questions encoded for the similarity baseline (the same objects for dual scoring).
+        baseline: The same questions encoded for the similarity baseline (the same objects but for cross).
         parallel: Language -> numbers of its sentences in the trunk store.
         checksums: File group -> SHA-256, for the data hash.
         repaired: Split -> number of repaired rows.
@@ -293,8 +294,8 @@ def prepare(
     material.shot_pool = {lang: encode(s, s.examples) for lang, s in loaded.shot_pool.items()}
     material.evaluation = {key: encode(s, s.examples) for key, s in loaded.evaluation.items()}
     material.baseline = material.evaluation
-    if kind != "dual":
-        material.baseline = {key: encode(s, s.examples, "dual") for key, s in loaded.evaluation.items()}
+    if (untrained := untrained_kind(kind)) != kind:
+        material.baseline = {key: encode(s, s.examples, untrained) for key, s in loaded.evaluation.items()}
     aligned = config.target.parallel.languages if config.target.parallel else []
     for language, lines in loaded.corpus.sentences.items():
         if language in ("en", *aligned):

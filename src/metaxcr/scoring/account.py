@@ -56,7 +56,7 @@ def trained_parts(config: Config, encoder: Sized) -> dict[str, int]:
         parts = _adapter_parts(config, encoder, len(chosen))
     else:
         parts = {}
-    parts["scorer"] = encoder.width**2 if config.scoring.kind == "dual" else encoder.width
+    parts["scorer"] = encoder.width if config.scoring.kind == "cross" else encoder.width**2
     return parts
 
 

@@ -15,8 +15,8 @@ from metaxcr.tasks.example import Example, Phrased
 # Two languages' activations of the same sentences in the same order.
 Parallel = tuple[tuple[Ragged, str], tuple[Ragged, str]]
 
-# Weights of W and of its transpose in u(context)' M u(choice). An "answer" has no direction, so it teaches
-# only the symmetric part of W.
+# Weights of W and of its transpose in u(context)' M u(choice) of dual scoring. An "answer" has no direction,
+# so it teaches only the symmetric part of W. In joint scoring the order of the text tells the direction.
 DIRECTIONS = {"effect": (1.0, 0.0), "cause": (0.0, 1.0), "answer": (0.5, 0.5), "none": (0.0, 0.0)}
 
 
@@ -134,18 +134,21 @@ class Batch:
 
 
 def texts_of(phrased: Phrased, kind: str) -> tuple[Text | None, list[Text]]:
-    """Texts of one example: apart for dual scoring; in one sequence, the cause first, for cross scoring."""
-    if kind == "dual":
-        if phrased.relation == "none":
-            raise UserError(
-                "a task without a context cannot be scored by a dual encoder", "scoring.kind", "use cross"
-            )
-        return Text(phrased.context), [Text(c, cuttable=None) for c in phrased.choices]
-    if phrased.relation == "none":
-        return None, [Text(c, cuttable=None) for c in phrased.choices]
+    """Texts of one example.
+
+    For dual scoring context and choices apart; for cross scoring both in one sequence, the cause first; for
+    joint scoring that, and the context beside it.
+    """
+    if kind != "cross" and phrased.relation == "none":
+        raise UserError(
+            f"a task without a context cannot be scored by a {kind} encoder", "scoring.kind", "use cross"
+        )
+    context = None if kind == "cross" else Text(phrased.context)
+    if kind == "dual" or phrased.relation == "none":
+        return context, [Text(c, cuttable=None) for c in phrased.choices]
     if phrased.relation == "cause":
-        return None, [Text(c, phrased.context, cuttable=1) for c in phrased.choices]
-    return None, [Text(phrased.context, c) for c in phrased.choices]
+        return context, [Text(c, phrased.context, cuttable=1) for c in phrased.choices]
+    return context, [Text(phrased.context, c) for c in phrased.choices]
 
 
 def encode_task(
@@ -164,7 +167,7 @@ def encode_task(
         examples: At least one; all of one task and one language.
         phrase: From :func:`metaxcr.tasks.phrase`, with the task's spec bound.
         store: Computes or reads the activations.
-        kind: ``"dual"`` or ``"cross"``.
+        kind: ``"dual"``, ``"joint"`` or ``"cross"``.
         implausible: The labels name the implausible choice.
         language: Whose language adapter acts; empty: none; default: the examples' own.
         progress: See :meth:`TrunkStore.ensure`.
@@ -183,7 +186,7 @@ def encode_task(
     questions = Questions(
         context=torch.tensor([number[c] if c else -1 for c, _ in texts]),
         choices=torch.tensor([[number[c] for c in cs] + [-1] * (most - len(cs)) for _, cs in texts]),
-        direction=torch.tensor([DIRECTIONS[p.relation] for p in phrased]),
+        direction=torch.tensor([DIRECTIONS[p.relation if kind == "dual" else "effect"] for p in phrased]),
         labels=torch.tensor([-1 if e.label is None else e.label for e in examples]),
         sign=-1.0 if implausible else 1.0,
     )

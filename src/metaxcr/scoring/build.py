@@ -24,6 +24,11 @@ TASK = "adapted.task"
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
+def untrained_kind(kind: str) -> str:
+    """The scorer of the similarity baseline: the run's own, unless that says nothing before it is trained."""
+    return "dual" if kind == "cross" else kind
+
+
 def adapter_layers(config: Config, depth: int) -> list[int]:
     """Resolve ``adapters.layers``: the top third of the layers, all, or a list; kind ``none`` has none."""
     layers = config.adapters.layers

@@ -41,12 +41,14 @@ class ChoiceModel(nn.Module):
     *Dual*: s_effect = u(context)' W u(choice) / tau and s_cause = u(choice)' W u(context) / tau with one W
     that starts as the identity, so that the untrained model ranks exactly like the cosine similarity of the
     sentence vectors.
+    *Joint*: s = u(context)' W u(context and choice in one text) / tau, with the same W: how little the choice
+    moves the context's vector. The encoder's layers see both together; untrained it is a cosine, too.
     *Cross*: context and choice in one sequence; s is a linear function of its mean vector.
 
     Args:
         adapted: The encoder's upper layers with adapters.
-        kind: ``"dual"`` or ``"cross"``.
-        temperature: tau, of the dual scorer, the in-batch term and the alignment.
+        kind: ``"dual"``, ``"joint"`` or ``"cross"``.
+        temperature: tau, of the dual and the joint scorer, the in-batch term and the alignment.
         negatives: Weight of the in-batch term (dual only; 0 switches it off).
         dtype: Of the layers' arithmetic in training.
     """
@@ -58,7 +60,7 @@ class ChoiceModel(nn.Module):
         self.adapted, self.kind, self.temperature, self.negatives = adapted, kind, temperature, negatives
         self.dtype = dtype
         width = adapted.encoder.width
-        self.scorer = nn.Parameter(torch.eye(width) if kind == "dual" else torch.zeros(width))
+        self.scorer = nn.Parameter(torch.zeros(width) if kind == "cross" else torch.eye(width))
 
     def params(self) -> Params:
         """A detached copy of phi: the trainable parameters by name."""
@@ -88,7 +90,7 @@ class ChoiceModel(nn.Module):
         """Scores from mean vectors.
 
         Args:
-            scorer: W of the dual scorer (width, width), or the weights of the cross scorer (width,).
+            scorer: W of the dual or joint scorer (width, width), or the weights of the cross scorer (width,).
             pooled: (texts, width) mean vectors.
             questions: With positions in ``pooled``.
 
@@ -103,8 +105,8 @@ class ChoiceModel(nn.Module):
         unit = F.normalize(pooled, dim=-1)
         left = dual_directions(unit, scorer, questions) / self.temperature
         scores = torch.einsum("bd,bnd->bn", left, unit[index]).masked_fill(missing, float("-inf"))
-        if bool((questions.labels < 0).any()):
-            return scores, None
+        if self.kind == "joint" or bool((questions.labels < 0).any()):
+            return scores, None  # a joint text holds its own context, so that others' are no rivals
         return scores, left @ unit[questions.answers].T
 
     def score(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:

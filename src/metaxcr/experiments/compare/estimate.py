@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # Tokens of a question with its choices, and of a sentence, measured with the embedded encoder's tokenizer on
 # the sources of xcopa-embedded and on XCOPA; other tokenizers and sets are within a factor of two.
 SOURCE, TARGET, SENTENCE = 60, 40, 30
-CROSS = 1.6  # cross scoring repeats the context with each choice
+CROSS = 1.6  # cross and joint scoring repeat the context with each choice
 ITEMS = 500  # of a test set
 START = 30_000  # token-passes that fit into the time in which a run reads what is new in it
 
@@ -73,7 +73,7 @@ def chain_passes(chain: Sequence[Job]) -> int:
 
 
 def _factor(config: Config) -> float:
-    return CROSS if config.scoring.kind == "cross" else 1.0
+    return CROSS if config.scoring.kind != "dual" else 1.0
 
 
 def cell_estimates(found: "Comparison") -> list[dict[str, Any]]:

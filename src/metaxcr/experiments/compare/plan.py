@@ -13,6 +13,7 @@ from metaxcr.config import Clml, Config, Finetune
 from metaxcr.config_io import ALGORITHM_VERSION, put_setting, read_settings, validate
 from metaxcr.errors import UserError
 from metaxcr.experiments.compare.grid import Grid, Method, Target
+from metaxcr.scoring.build import untrained_kind
 from metaxcr.tasks import task_spec
 from metaxcr.tasks.roots import data_fingerprint
 from metaxcr.tasks.shots import read_shots, shots_digest
@@ -241,8 +242,10 @@ def cell_key(config: Config, kind: str, regime: str) -> str:
     if kind in UNTRAINED:
         kept = ("encoder", "evaluate") if kind == "similarity" else ("evaluate",)
         drop = () if on_shots_split or regime == "few-shot" else ("seeds",)
+        scorer = untrained_kind(config.scoring.kind)
         settings = {
             **{name: settings[name] for name in kept},
+            **({"scoring": scorer} if kind == "similarity" and scorer != "dual" else {}),
             "run": {name: value for name, value in run.items() if name not in drop},
             "target": {name: value for name, value in target.items() if name != "parallel"}
             | ({"english": None} if kind == "similarity" else {}),

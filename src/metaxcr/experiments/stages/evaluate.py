@@ -7,7 +7,7 @@ from metaxcr.experiments.stages.context import RunContext
 from metaxcr.experiments.stages.ctml import ctml_result
 from metaxcr.meta.inner import Params
 from metaxcr.scoring.batch import TaskData
-from metaxcr.scoring.build import build_model
+from metaxcr.scoring.build import build_model, untrained_kind
 
 METHODS = {
     "none": ("similarity",),
@@ -36,7 +36,7 @@ def _predict(run: RunContext, language: str, method: str, regime: str, seed: int
     kinds = [kind for lang, kind in run.material.evaluation if lang == language]
     model = run.model
     if regime == "none":
-        model = build_model(run.config, run.model.adapted.encoder, 0, kind="dual")
+        model = build_model(run.config, run.model.adapted.encoder, 0, kind=untrained_kind(run.model.kind))
         sets, phi = [run.material.baseline[language, kind] for kind in kinds], model.params()
     else:
         assert seed is not None
