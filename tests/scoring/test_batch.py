@@ -68,9 +68,16 @@ def test_dual_encodes_context_and_choices_apart() -> None:
         assert texts_of(phrased, "dual") == (Text("context"), [Text("a", None, None), Text("b", None, None)])
 
 
-def test_a_task_without_a_context_is_cross_only() -> None:
-    with pytest.raises(UserError, match=r"without a context .*dual.*\(scoring\.kind\): use cross"):
-        texts_of(Phrased("", ("a", "b"), "none"), "dual")
+@pytest.mark.parametrize("relation", ["effect", "cause", "answer"])
+def test_joint_is_cross_with_the_context_beside_it(relation: Relation) -> None:
+    phrased = Phrased("context", ("a", "b"), relation)
+    assert texts_of(phrased, "joint") == (Text("context"), texts_of(phrased, "cross")[1])
+
+
+@pytest.mark.parametrize("kind", ["dual", "joint"])
+def test_a_task_without_a_context_is_cross_only(kind: str) -> None:
+    with pytest.raises(UserError, match=rf"without a context .*{kind}.*\(scoring\.kind\): use cross"):
+        texts_of(Phrased("", ("a", "b"), "none"), kind)
 
 
 def encode(
@@ -117,7 +124,7 @@ def test_cross_questions_have_no_context_of_their_own(toy_store: TrunkStore) -> 
     assert data.questions.sign == -1.0
 
 
-@pytest.mark.parametrize("kind", ["dual", "cross"])
+@pytest.mark.parametrize("kind", ["dual", "joint", "cross"])
 def test_a_batch_holds_exactly_its_texts(toy_store: TrunkStore, kind: str) -> None:
     data = encode(toy_store, kind, EXAMPLES, RELATIONS)
     batch = make_batch(data, [1, 0], toy_store)

@@ -219,6 +219,40 @@ def test_gradient_against_finite_differences(toy_model: Build, mixed: Batch) -> 
         )
 
 
+def pair_vectors(encoder: FrozenEncoder, example: Example, relation: Relation) -> Tensor:
+    """The context's vector, then that of each choice in one text with it, the cause first."""
+    pairs = [
+        Text(c, example.context) if relation == "cause" else Text(example.context, c) for c in example.choices
+    ]
+    ragged = encoder.embed(encoder.tokenize([Text(example.context), *pairs], 32))
+    hidden = encoder.run(ragged, 0, encoder.depth, torch.float32)
+    return torch.stack([part.mean(0) for part in torch.split(hidden, ragged.lengths.tolist())])
+
+
+def test_joint_scores_hold_a_context_against_itself_with_each_choice(
+    toy_model: Build, toy_encoder: FrozenEncoder, toy_store: TrunkStore
+) -> None:
+    model = toy_model("joint")
+    relation = dict(zip((e.id for e in EXAMPLES), RELATIONS, strict=True))
+    phrase = {e.id: Phrased(e.context, e.choices, relation[e.id]) for e in EXAMPLES}
+    batch = make_batch(
+        encode_task(EXAMPLES, lambda e: phrase[e.id], toy_store, kind="joint"), range(6), toy_store
+    )
+    phi = model.params()
+    phi[SCORER] = random_phi(model)[
+        SCORER
+    ]  # the same W for cause and effect: the text's order tells them apart
+    for scorer in (torch.eye(16), phi[SCORER]):
+        scores = model.score({**phi, SCORER: scorer}, batch)
+        for row, example in zip(scores, EXAMPLES, strict=True):
+            u = F.normalize(pair_vectors(toy_encoder, example, relation[example.id]), dim=-1)
+            expected = u[1:] @ (scorer.T @ u[0]) / model.temperature
+            assert torch.allclose(row[: len(example.choices)], expected, atol=1e-3)
+    pooled = model.vectors(phi, batch.trunk, "en")
+    assert model.plausibility(phi[SCORER], pooled, batch.questions)[1] is None
+    assert torch.equal(model.loss(phi, batch), choice_loss(model.score(phi, batch), batch.questions))
+
+
 def test_cross_scores_are_linear_in_the_mean_vector(
     toy_model: Build, toy_task: Tasks, toy_store: TrunkStore
 ) -> None:
