@@ -123,7 +123,8 @@ def read_data(config: Config, root: Path | None, kept: Kept | None = None) -> Lo
     """
     kept = kept or Kept()
     target, read = config.target, partial(kept.split, root=root, off=config.run.no_repair)
-    sources = [read(s.task, s.split) for s in config.sources]
+    learnt = config.sources if config.run.regimes else []  # without a regime the untrained baseline is all
+    sources = [read(s.task, s.split) for s in learnt]
     english = read(target.english.task, target.english.split)
     parts = _english_parts(config, english.examples)
     auxiliary = {}
@@ -136,12 +137,12 @@ def read_data(config: Config, root: Path | None, kept: Kept | None = None) -> Lo
     pool = {language: _keep(split, used) for language, split in development.items()}
     evaluation = _evaluation(config, read, used)
     corpus = ParallelCorpus({}, [], [])
-    if target.parallel:
+    if target.parallel and config.run.regimes:
         text = target.parallel
         corpus = load_parallel(text.corpus, text.split, _parallel_languages(config), root=root)
     capped = [
         (split, mislabel(_cap(split.examples, source.cap), source.labels))
-        for split, source in zip(sources, config.sources, strict=True)
+        for split, source in zip(sources, learnt, strict=True)
     ]
     loaded = Loaded(capped, english, parts, auxiliary, development, pool, shots, evaluation, corpus)
     loaded.files = {_place(s): s.files for s in loaded.splits}
@@ -314,7 +315,8 @@ def prepare(
 
 def _base(config: Config, loaded: Loaded, encode: Encode, store: TrunkStore, kept: Kept) -> Encoded:
     """Encode the sources, the English target's own among them, and the parts of the English target data."""
-    named, english = [source.name for source in config.sources], loaded.english
+    named = [source.name for source in config.sources[: len(loaded.sources)]]
+    english = loaded.english
 
     def first() -> Encoded:
         sources = {name: encode(*one) for name, one in zip(named, loaded.sources, strict=True)}
