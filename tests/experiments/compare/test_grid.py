@@ -77,7 +77,7 @@ def test_shipped_grids_begin_with_their_command_and_expand(name: str) -> None:
     cells = expand(grid)
     assert grid.about and cells and len({cell.label for cell in cells}) == len(cells)
     trained = {c.method for c in cells if c.kind == "trained"}
-    assert len(grid.seeds) >= 3 and trained
+    assert len(grid.seeds) >= 3 and (trained or {c.kind for c in cells} == {"similarity"})
     if grid.baseline is not None:  # every method has something to be compared with
         at = {(cell.target, cell.k) for cell in cells if cell.method == grid.baseline}
         assert all((cell.target, cell.k) in at or (cell.target, 0) in at for cell in cells)
