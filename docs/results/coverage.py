@@ -17,10 +17,9 @@ LEVEL = 0.2  # latent mean: accuracies of 54 to 58 %
 
 
 def answers(easiness: np.ndarray, seeds: int, seed_sd: float, generator: np.random.Generator) -> np.ndarray:
-    """Right or wrong: (experiments, items, seeds)."""
-    experiments, items, _ = easiness.shape
-    quality = seed_sd * generator.standard_normal((experiments, 1, seeds))
-    noise = generator.standard_normal((experiments, items, seeds))
+    """Right or wrong: (items, seeds), from the easiness of each item, (items, 1)."""
+    quality = seed_sd * generator.standard_normal(seeds)
+    noise = generator.standard_normal((len(easiness), seeds))
     return (LEVEL + easiness + quality + noise > 0).astype(float)
 
 
@@ -34,8 +33,8 @@ def main(experiments: int) -> None:
         held = {"average": 0, "difference": 0}
         truth = stats.norm.cdf(LEVEL / np.sqrt(1 + item_sd**2 + seed_sd**2))
         for _ in range(experiments):
-            easiness = item_sd * generator.standard_normal((1, items, 1))
-            a, b = (answers(easiness, seeds, seed_sd, generator)[0] for _ in range(2))
+            easiness = item_sd * generator.standard_normal((items, 1))
+            a, b = (answers(easiness, seeds, seed_sd, generator) for _ in range(2))
             one, two = crossed_interval(a), paired_difference(a, b)
             held["average"] += one.low <= truth <= one.high
             held["difference"] += two.low <= 0 <= two.high

@@ -26,7 +26,7 @@ from metaxcr.hub import (
     write_model,
 )
 from metaxcr.scoring.batch import encode_task
-from metaxcr.scoring.build import build_model, load_phi, memory_store, untrained_kind
+from metaxcr.scoring.build import build_model, load_phi, memory_store, untrained_model
 from metaxcr.scoring.model import ChoiceModel, Params
 from metaxcr.tasks import Example, LoadedSplit, Phrased, phrase
 
@@ -295,8 +295,7 @@ class MetaXCR:
             For every example the probability that each choice is the *plausible* one.
         """
         trained = self._trained(split.language, warn=not untrained, unseen=True)  # the task has the language
-        kind = untrained_kind(self._model.kind)
-        model = build_model(self.config, self._encoder, 0, kind=kind) if untrained else self._model
+        model = untrained_model(self.config, self._encoder) if untrained else self._model
         phi = model.params() if untrained else trained
         acting = self.acting(split.language, language_adapter)
         return self._probabilities(split.examples, lambda e: phrase(e, split.spec), phi, acting, model)

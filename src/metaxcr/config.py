@@ -37,6 +37,9 @@ LearnerName = Literal[
 TrackerName = Literal["tensorboard", "trackio", "mlflow", "wandb"]
 
 
+WITH_SHOTS = ("few-shot", "pooled-shots")  # regimes
+
+
 class Section(BaseModel):
     """A group of settings; immutable, unknown keys refused."""
 
@@ -367,10 +370,15 @@ class Config(Section):
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
 
+    @property
+    def target_splits(self) -> list[str]:
+        """Splits of the target task: that of the shots, where there is one, and the evaluated one."""
+        return [split for split in (self.target.shots_split, self.evaluate.split) if split is not None]
+
     @model_validator(mode="after")
     def _shots_come_from_somewhere(self) -> Self:
         """Refuse regimes with shots where there is no split to take them from."""
-        with_shots = [regime for regime in self.run.regimes if regime in ("few-shot", "pooled-shots")]
+        with_shots = [regime for regime in self.run.regimes if regime in WITH_SHOTS]
         if self.target.shots_split is None and with_shots:
             raise ValueError(
                 f"target.shots_split is null, so the regime {with_shots[0]} has no shots; name a split, or "

@@ -239,9 +239,7 @@ def test_joint_scores_hold_a_context_against_itself_with_each_choice(
         encode_task(EXAMPLES, lambda e: phrase[e.id], toy_store, kind="joint"), range(6), toy_store
     )
     phi = model.params()
-    phi[SCORER] = random_phi(model)[
-        SCORER
-    ]  # the same W for cause and effect: the text's order tells them apart
+    phi[SCORER] = random_phi(model)[SCORER]  # one W for cause and effect: the text's order tells them apart
     for scorer in (torch.eye(16), phi[SCORER]):
         scores = model.score({**phi, SCORER: scorer}, batch)
         for row, example in zip(scores, EXAMPLES, strict=True):

@@ -101,8 +101,7 @@ def check_names(config: "Config") -> None:
     for i, source in enumerate(config.sources):
         _task(f"sources.{i}", source.task, [source.split], ["en"])
     _task("target.english", target.english.task, [target.english.split], ["en"])
-    splits = [split for split in (target.shots_split, config.evaluate.split) if split]
-    _task("target", target.task, splits, target.languages)
+    _task("target", target.task, config.target_splits, target.languages)
     if auxiliary:
         _task("target.auxiliary", auxiliary.task, [auxiliary.split], auxiliary.languages)
     if config.evaluate.english:

@@ -8,7 +8,7 @@ from typing import Any
 
 from metaxcr.adaptation.draw import English
 from metaxcr.adaptation.languages import Adaptation, nearest_languages, plan_adaptations, sentence_vectors
-from metaxcr.config import Config
+from metaxcr.config import WITH_SHOTS, Config
 from metaxcr.encoders.base import Text
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
@@ -180,7 +180,7 @@ def _english_parts(config: Config, examples: list[Example]) -> dict[str, list[Ex
 def _development(config: Config, read: Read) -> dict[str, LoadedSplit]:
     """Load the split that shots come from, in every language, if a regime or the evaluation needs it."""
     target = config.target
-    with_shots = {"few-shot", "pooled-shots"} & set(config.run.regimes)
+    with_shots = set(WITH_SHOTS) & set(config.run.regimes)
     if not with_shots and config.evaluate.split != target.shots_split:
         return {}
     return {

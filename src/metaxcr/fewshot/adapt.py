@@ -22,7 +22,7 @@ from metaxcr.fewshot.suspects import groups
 from metaxcr.fewshot.verdict import HeldOut, Verdict, judge
 from metaxcr.meta.inner import Params
 from metaxcr.scoring.batch import TaskData, encode_task
-from metaxcr.scoring.build import build_model, memory_store, untrained_kind
+from metaxcr.scoring.build import memory_store, untrained_model
 from metaxcr.scoring.model import ChoiceModel
 
 Report = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
@@ -200,11 +200,10 @@ def _strata(examples: Own) -> list[str]:
 def similarity(examples: Own, start: Start, data: TaskData, store: TrunkStore) -> Probabilities:
     """Answers of the untrained encoder: the cosine of the sentence vectors."""
     encoder = start.model.adapted.encoder
-    kind = untrained_kind(start.model.kind)
-    model = build_model(start.config, encoder, 0, kind=kind)
+    model = untrained_model(start.config, encoder)
     own = data
-    if start.model.kind != kind or start.model.adapted.languages:
-        own = encode(examples, kind, store, lambda done, total: None, language="")
+    if start.model.kind != model.kind or start.model.adapted.languages:
+        own = encode(examples, model.kind, store, lambda done, total: None, language="")
     return answer(model, model.params(), own, range(len(own)), store)
 
 

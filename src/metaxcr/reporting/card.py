@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from metaxcr.config import Config
+from metaxcr.config import WITH_SHOTS, Config
 from metaxcr.tasks.registry import task_spec
 from metaxcr.tasks.spec import TaskSpec
 from metaxcr.tasks.text import Corpus, corpus, corpus_ids
@@ -61,7 +61,7 @@ def training_tasks(config: Config) -> list[TaskSpec]:
     target = config.target
     names = [source.task for source in config.sources] + [target.english.task]
     names += [target.auxiliary.task] if target.auxiliary and "zero-shot-aux" in config.run.regimes else []
-    names += [target.task] if {"few-shot", "pooled-shots"} & set(config.run.regimes) else []
+    names += [target.task] if set(WITH_SHOTS) & set(config.run.regimes) else []
     return [task_spec(name) for name in dict.fromkeys(names)]
 
 

@@ -9,7 +9,7 @@ from metaxcr.adapters.base import build_layer
 from metaxcr.adapters.full import FULL
 from metaxcr.adapters.mixture import Mixture
 from metaxcr.adapters.store import read_adapter
-from metaxcr.config import Config
+from metaxcr.config import WITH_SHOTS, Config
 from metaxcr.encoders.base import FrozenEncoder
 from metaxcr.encoders.shapes import Shape as EncoderShape
 from metaxcr.meta.learners import make_learner
@@ -84,7 +84,7 @@ def _stages(config: Config) -> list[str]:
     """Stages that train something."""
     regimes = set(config.run.regimes)
     regimes -= set() if config.target.auxiliary else {"zero-shot-aux"}
-    labels = regimes & {"few-shot", "pooled-shots"}
+    labels = regimes & set(WITH_SHOTS)
     steps = {
         "ctml": config.ctml.steps,
         "clml": max(config.clml.steps, config.clml.few_shot_steps if labels else 0),

@@ -29,6 +29,11 @@ def untrained_kind(kind: str) -> str:
     return "dual" if kind == "cross" else kind
 
 
+def untrained_model(config: Config, encoder: FrozenEncoder) -> ChoiceModel:
+    """The similarity baseline: the scorer of :func:`untrained_kind` at step 0."""
+    return build_model(config, encoder, 0, kind=untrained_kind(config.scoring.kind))
+
+
 def adapter_layers(config: Config, depth: int) -> list[int]:
     """Resolve ``adapters.layers``: the top third of the layers, all, or a list; kind ``none`` has none."""
     layers = config.adapters.layers

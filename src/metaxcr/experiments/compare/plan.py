@@ -192,8 +192,8 @@ def _known(config: Config) -> None:
     if config.run.tracker:
         raise UserError("a comparison has no tracker", "run.tracker", "it is for 'metaxcr run'; remove it")
     spec = task_spec(config.target.task)
-    for split in (config.evaluate.split, config.target.shots_split):
-        if split is not None and split not in spec.splits:
+    for split in config.target_splits:
+        if split not in spec.splits:
             raise UserError(f"{spec.id} has no split {split!r}", "target", f"it has {', '.join(spec.splits)}")
     known = spec.split_languages(config.evaluate.split)
     if config.target.languages[0] not in known:

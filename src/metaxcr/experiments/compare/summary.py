@@ -250,9 +250,8 @@ def _cell(found: Comparison, key: str, label: str) -> Row:
 def _complete(line: Line, found: Comparison) -> bool:
     for name in found.grid.expanded[line.method].of or [line.method]:
         cells = [cell for cell in found.cells if (cell.target, cell.method) == (line.target, name)]
-        k = (
-            line.k if any(cell.k == line.k for cell in cells) else 0
-        )  # what takes no shots is joined without them
+        # what takes no shots is joined without them
+        k = line.k if any(cell.k == line.k for cell in cells) else 0
         if any(cell.k == k and cell.key not in found.records for cell in cells):
             return False
     return True

@@ -149,9 +149,7 @@ class Told(Progress):
 def own_checksums(cell: Cell, checksums: dict[str, str]) -> dict[str, str]:
     """Those of the files that a run of the cell alone reads."""
     target, auxiliary = cell.config.target, cell.config.target.auxiliary
-    splits = [
-        f"{target.task}/{split}/" for split in (cell.config.evaluate.split, target.shots_split) if split
-    ]
+    splits = [f"{target.task}/{split}/" for split in cell.config.target_splits]
     needed = {f"{split}{cell.language}" for split in splits}
     if auxiliary is not None and cell.regime == "zero-shot-aux":
         needed |= {f"{auxiliary.task}/{auxiliary.split}/{language}" for language in auxiliary.languages}

@@ -1,5 +1,6 @@
 """Evaluation: the predictions of every language, regime and seed."""
 
+from metaxcr.config import WITH_SHOTS
 from metaxcr.evaluation.predict import predict
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.evaluation.results import ALONE
@@ -7,7 +8,7 @@ from metaxcr.experiments.stages.context import RunContext
 from metaxcr.experiments.stages.ctml import ctml_result
 from metaxcr.meta.inner import Params
 from metaxcr.scoring.batch import TaskData
-from metaxcr.scoring.build import build_model, untrained_kind
+from metaxcr.scoring.build import untrained_model
 
 METHODS = {
     "none": ("similarity",),
@@ -21,7 +22,7 @@ METHODS = {
 def evaluate(run: RunContext, unit: str, regime: str, seed: int | None) -> None:
     """Predict every evaluated language that the regime covers and write the predictions."""
     languages = {language for language, _ in run.material.evaluation}
-    if regime in ("few-shot", "pooled-shots"):
+    if regime in WITH_SHOTS:
         languages &= run.material.shot_pool.keys()
     if regime == "zero-shot-aux":
         languages &= run.material.auxiliary_for.keys()
@@ -36,7 +37,7 @@ def _predict(run: RunContext, language: str, method: str, regime: str, seed: int
     kinds = [kind for lang, kind in run.material.evaluation if lang == language]
     model = run.model
     if regime == "none":
-        model = build_model(run.config, run.model.adapted.encoder, 0, kind=untrained_kind(run.model.kind))
+        model = untrained_model(run.config, run.model.adapted.encoder)
         sets, phi = [run.material.baseline[language, kind] for kind in kinds], model.params()
     else:
         assert seed is not None
@@ -69,7 +70,7 @@ def _labels(run: RunContext, regime: str, seed: int | None, language: str) -> tu
     if regime == "zero-shot-aux":
         used = material.auxiliary_for[language].auxiliary
         return 0, sum(len(material.auxiliary[name]) for name in used)
-    if seed is None or regime not in ("few-shot", "pooled-shots"):
+    if seed is None or regime not in WITH_SHOTS:
         return 0, 0
     k = len(material.shots[seed])
     return k, k * (len(material.shot_pool) if regime == "pooled-shots" else 1)
