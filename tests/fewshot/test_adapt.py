@@ -19,7 +19,7 @@ from .conftest import SETTINGS, examples, own_of
 def test_what_can_be_learned_is_learned_and_kept(adapted: Adapted, start: Start) -> None:
     accuracy = {name: held_out.accuracy.mean for name, held_out in adapted.systems.items()}
     assert accuracy["adapted"] > accuracy["unadapted"] + 0.05 > accuracy["similarity"]
-    assert adapted.verdict.kept == "adapted" and adapted.verdict.loss_change.mean < -0.1
+    assert adapted.verdict.kept == "adapted" and adapted.verdict.loss_change.high < 0
     assert any(not torch.equal(adapted.phi[name], start.phi[name]) for name in start.phi)
     assert adapted.systems["adapted"].correct.shape == (36, 2)
     assert adapted.systems["similarity"].correct.shape == (36, 1)
