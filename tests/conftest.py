@@ -2,6 +2,10 @@
 
 import os
 import zlib
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: processes side by side share the cores
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 

@@ -8,6 +8,7 @@
 [0.9, 0.1]
 """
 
+import os
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metaxcr.api import MetaXCR, MetaXCRWarning
     from metaxcr.errors import UserError
+
+# Before torch is imported: a thread that waits for others sleeps. By default it spins, and where another
+# process wants the same core the two hold each other up: a run took ten times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before a CUDA device is used: with it matrix products are repeatable.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 __all__ = ["MetaXCR", "MetaXCRWarning", "UserError", "__version__"]
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 from torch import Tensor
 
 from metaxcr.asked import as_example, in_words
-from metaxcr.config import Config
+from metaxcr.config import Config, Encoder
 from metaxcr.encoders import FrozenEncoder, load_encoder
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predict import predict
+from metaxcr.hardware import AUTO, choose_device
 from metaxcr.hub import (
     ADAPTERS,
     EMBEDDED_MODEL,
@@ -67,21 +68,35 @@ class MetaXCR:
         self._kept_alive: object = None  # a temporary folder lasts as long as the model in it
 
     @classmethod
-    def embedded(cls) -> Self:
+    def embedded(cls, *, device: str = AUTO, dtype: str | None = None) -> Self:
         """Load the meta-adapter that comes with the package, for the embedded encoder.
+
+        Args:
+            device: As for :meth:`from_pretrained`.
+            dtype: As for :meth:`from_pretrained`.
 
         Raises:
             UserError: The embedded encoder is not installed.
         """
-        return cls.from_pretrained(EMBEDDED_MODEL)
+        return cls.from_pretrained(EMBEDDED_MODEL, device=device, dtype=dtype)
 
     @classmethod
-    def from_pretrained(cls, path_or_hub_id: str | Path, *, revision: str | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | Path,
+        *,
+        revision: str | None = None,
+        device: str = AUTO,
+        dtype: str | None = None,
+    ) -> Self:
         """Load a run folder, a folder written by :meth:`save_pretrained`, or a model on the Hugging Face hub.
 
         Args:
             path_or_hub_id: A folder, or ``owner/name`` on the hub.
             revision: Commit, tag or branch on the hub.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+            dtype: Number format of the encoder's layers: ``auto`` (what the device computes fastest),
+                ``float32``, ``bfloat16`` or ``float16``; None: what the model's settings say.
 
         Returns:
             The model. No remote code is run, nothing is unpickled.
@@ -90,10 +105,14 @@ class MetaXCR:
             UserError: There is no such folder or model, it is not trained, or its files do not fit.
         """
         folder = find_model(path_or_hub_id, revision)
-        config = read_settings(folder)
+        place, config = choose_device(device), read_settings(folder)
+        if dtype is not None:
+            config = config.model_copy(
+                update={"encoder": Encoder(**{**dict(config.encoder), "dtype": dtype})}
+            )
         settings = config.encoder
         encoder = load_encoder(settings.name, prefix=settings.prefix, revision=settings.revision)
-        return cls(config, encoder, folder)
+        return cls(config, encoder.to(place), folder)
 
     @property
     def languages(self) -> list[str]:

@@ -34,6 +34,9 @@ LearnerName = Literal[
 ]
 
 
+DtypeName = Literal["auto", "bfloat16", "float16", "float32"]
+
+
 TrackerName = Literal["tensorboard", "trackio", "mlflow", "wandb"]
 
 
@@ -51,7 +54,11 @@ class Run(Section):
 
     # one meta-training each
     seeds: Annotated[list[int], AfterValidator(distinct)] = Field(default=[0, 1, 2], min_length=1)
-    threads: Count | None = None  # None: as many as there are cores
+    # auto, cpu, cuda, cuda:N or mps; auto: a CUDA device where there is one, else Apple's mps, else the
+    # processor. Random numbers are the same on all of them
+    device: str = "auto"
+    # None: as many as OMP_NUM_THREADS says, else as there are processors within the limits of the container
+    threads: Count | None = None
     checkpoint_every: Count = 100  # steps
     regimes: list[Literal["zero-shot", "zero-shot-aux", "few-shot", "pooled-shots"]] = [
         "zero-shot",
@@ -75,7 +82,9 @@ class Encoder(Section):
     )
     prefix: str | None = None  # None: "query: " for the E5 family, nothing otherwise
     max_tokens: Count = 128  # a text; longer contexts are cut and counted, longer choices are an error
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of the layers' arithmetic and of the cache
+    # of the layers' arithmetic and of the cache; auto: what this machine computes fastest, see
+    # docs/encoders.md
+    dtype: DtypeName = "auto"
     cache_gb: Rate = 20.0  # bound of the trunk cache on disk, 10^9 bytes
 
 

@@ -16,6 +16,12 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metaxcr"
 
 
+def cache_folder() -> Path:
+    """Where what can be computed again is kept: ``$METAXCR_CACHE``, or under the user's cache folder."""
+    explicit = os.environ.get("METAXCR_CACHE")
+    return Path(explicit) if explicit else user_cache()
+
+
 def disk_is_full(error: BaseException) -> bool:
     """Whether a failed write means that the disk is full; safetensors says so only in its text."""
     return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)

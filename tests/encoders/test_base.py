@@ -96,18 +96,18 @@ def test_neighbours_in_the_batch_do_not_matter(family: Any) -> None:
         assert torch.allclose(encoder.run(alone, 0, 3, torch.float32), row, atol=1e-5)
 
 
-def test_context_places_tokens_in_the_padded_grid() -> None:
-    context = FrozenEncoder.context(torch.tensor([2, 3, 1]))
+def test_context_places_tokens_in_the_padded_grid(toy_encoder: FrozenEncoder) -> None:
+    context = toy_encoder.context(torch.tensor([2, 3, 1]))
     assert context.cells.tolist() == [0, 1, 3, 4, 5, 6]
     assert (context.texts, context.longest) == (3, 3)
     assert context.mask is not None
     assert context.mask[:, 0, 0].tolist() == [[True, True, False], [True] * 3, [True, False, False]]
-    assert FrozenEncoder.context(torch.tensor([2, 2])).mask is None
+    assert toy_encoder.context(torch.tensor([2, 2])).mask is None
 
 
-def test_rounded_shapes_only_add_filler() -> None:
+def test_rounded_shapes_only_add_filler(toy_encoder: FrozenEncoder) -> None:
     lengths = torch.tensor([2, 9, 1])
-    context = FrozenEncoder.context(lengths, rounded=True)
+    context = toy_encoder.context(lengths, rounded=True)
     assert (context.texts, context.longest) == (8, 16)
     assert context.cells[:12].tolist() == [0, 1, *range(16, 25), 32]
     assert context.cells[12:].tolist() == [8 * 16] * 116

@@ -82,7 +82,7 @@ def sentence_vectors(store: TrunkStore, lines: Sequence[str]) -> Tensor:
     """Mean vectors of the first :data:`SENTENCES` lines by the frozen encoder alone: (sentences, width)."""
     trunk = store.gather(store.ensure([Text(line) for line in lines[:SENTENCES]]))
     top = store.encoder.run(trunk, store.layer, store.encoder.depth, torch.float32)
-    return mean_pool(top, trunk.lengths)
+    return mean_pool(top, trunk.lengths).cpu()
 
 
 def language_similarity(vectors: Mapping[str, Tensor]) -> tuple[list[str], Tensor]:

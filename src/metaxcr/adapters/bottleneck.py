@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from metaxcr.adapters.base import LayerAdapter, Shape, register
 from metaxcr.encoders.layer import Norm
+from metaxcr.hardware import half_weight
 
 NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -53,9 +54,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (tokens, width) to (tokens, out) in the dtype of ``x``."""
-        inner = F.linear(x, self.down.weight.to(x.dtype), self.down.bias.to(x.dtype))
+        inner = F.linear(x, half_weight(self.down.weight, x.dtype), half_weight(self.down.bias, x.dtype))
         inner = NONLINEARITIES[self.nonlinearity](inner)
-        return F.linear(inner, self.up.weight.to(x.dtype), self.up.bias.to(x.dtype))
+        return F.linear(inner, half_weight(self.up.weight, x.dtype), half_weight(self.up.bias, x.dtype))
 
 
 class Scaled(Bottleneck):

@@ -134,4 +134,4 @@ class LanguageAdapter(nn.Module):
 def _feed(digest: "hashlib._Hash", module: nn.Module) -> None:
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(memoryview(tensor.detach().contiguous().numpy()).cast("B"))
+        digest.update(memoryview(tensor.detach().cpu().contiguous().numpy()).cast("B"))

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaxcr.adapters.base import LayerAdapter, Shape, register
+from metaxcr.hardware import half_weight
 
 
 class LowRank(nn.Module):
@@ -25,7 +26,9 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (tokens, width) to (tokens, width) in the dtype of ``x``."""
-        return F.linear(F.linear(x, self.down.weight.to(x.dtype)), self.up.weight.to(x.dtype))
+        return F.linear(
+            F.linear(x, half_weight(self.down.weight, x.dtype)), half_weight(self.up.weight, x.dtype)
+        )
 
 
 @register("lora")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metaxcr.adapters.base import LayerAdapter, Shape, build_layer
 from metaxcr.encoders.layer import Norm
+from metaxcr.hardware import half_weight
 
 MIXED = -1  # in place of a source's number: all sources' adapters, mixed
 
@@ -65,7 +66,7 @@ class Mixture(LayerAdapter):
         tensors = [tensor for tensor in added if tensor is not None]
         if not tensors:
             return None
-        weights = torch.softmax(self.logits, dim=0).to(tensors[0].dtype)
+        weights = half_weight(torch.softmax(self.logits, dim=0), tensors[0].dtype)
         total = weights[0] * tensors[0]
         for weight, tensor in zip(weights[1:], tensors[1:], strict=True):
             total = total + weight * tensor

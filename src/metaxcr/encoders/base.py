@@ -21,6 +21,7 @@ from metaxcr.encoders.families import Family
 from metaxcr.encoders.lasting import lasting
 from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, Hooks
 from metaxcr.errors import UserError
+from metaxcr.hardware import CPU, half_weight, memory_errors
 
 __all__ = [
     "Context",
@@ -209,6 +210,20 @@ class FrozenEncoder:
     _cast: dict[tuple[int, torch.dtype], FrozenLayer] = field(default_factory=dict, repr=False)
 
     @property
+    def device(self) -> torch.device:
+        """Where the layers' weights are, and so where they compute."""
+        return self.original(0).qkv.device
+
+    def to(self, device: torch.device) -> "FrozenEncoder":
+        """Move embeddings and layers to a device, in place; returns the encoder."""
+        if device != self.device:
+            with memory_errors(device):
+                self.embeddings.to(device)
+                self.layers.to(device)
+            self._cast.clear()
+        return self
+
+    @property
     def width(self) -> int:
         """Width of a token vector."""
         return self.word_embeddings.shape[1]
@@ -258,19 +273,19 @@ class FrozenEncoder:
 
     def embed(self, tokenized: Sequence[TokenizedText]) -> Ragged:
         """Embed texts: word embeddings, those of positions and segments where there are any; float32."""
-        lengths = torch.tensor([len(t.ids) for t in tokenized])
+        lengths = torch.tensor([len(t.ids) for t in tokenized], device=CPU)
         tokens = int(lengths.sum())
         ids = _flat([t.ids for t in tokenized], tokens)
         segments = _flat([t.segments for t in tokenized], tokens)
         positions = torch.from_numpy(_offsets(lengths.numpy(), self.first_position))
         with torch.no_grad():
-            hidden = self.embeddings(
-                input_ids=ids[None], token_type_ids=segments[None], position_ids=positions[None]
-            )[0]
+            asked = {"input_ids": ids, "token_type_ids": segments, "position_ids": positions}
+            hidden = self.embeddings(**{name: value[None].to(self.device) for name, value in asked.items()})[
+                0
+            ]
         return Ragged(hidden, lengths)
 
-    @staticmethod
-    def context(lengths: Tensor, *, rounded: bool = False) -> Context:
+    def context(self, lengths: Tensor, *, rounded: bool = False) -> Context:
         """Prepare attention for texts of the given lengths.
 
         Args:
@@ -285,9 +300,10 @@ class FrozenEncoder:
             filler = _round_up(tokens, ROUND_TOKENS) - tokens
         counts = np.array(lengths.tolist())  # lengths.numpy() fails within nested torch.func transforms
         cells = torch.from_numpy(_offsets(counts, np.arange(texts) * columns))
-        cells = torch.cat([cells, torch.full((filler,), rows * columns)])
-        real = torch.arange(columns)[None, :] < F.pad(lengths, (0, rows - texts), value=1)[:, None]
-        return Context(cells, None if bool(real.all()) else real[:, None, None, :], rows, columns)
+        cells = torch.cat([cells, torch.full((filler,), rows * columns, device=CPU)])
+        real = torch.arange(columns, device=CPU)[None] < F.pad(lengths, (0, rows - texts), value=1)[:, None]
+        mask = None if bool(real.all()) else real[:, None, None, :].to(self.device)
+        return Context(cells.to(self.device), mask, rows, columns)
 
     def enter(self, ragged: Ragged, dtype: torch.dtype) -> tuple[Tensor, Context]:
         """Make activations ready for :meth:`layer`: cast, with filler tokens after the real ones.
@@ -301,7 +317,7 @@ class FrozenEncoder:
         """
         context = self.context(ragged.lengths, rounded=True)
         filler = len(context.cells) - len(ragged.hidden)
-        return F.pad(ragged.hidden.to(dtype), (0, 0, 0, filler)), context
+        return F.pad(half_weight(ragged.hidden, dtype), (0, 0, 0, filler)), context
 
     def layer(self, index: int, dtype: torch.dtype) -> FrozenLayer:
         """Layer ``index`` with its weights in ``dtype`` (cast once, then kept)."""

@@ -77,7 +77,8 @@ class Blocks:
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
         """The rows of some numbers, (..., columns) float32."""
-        return torch.from_numpy(dequantise(self.blocks[np.array(rows.tolist(), np.int64)]))
+        found = torch.from_numpy(dequantise(self.blocks[np.array(rows.tolist(), np.int64)]))
+        return found.to(rows.device)
 
 
 class BlockEmbedding(nn.Module):

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaxcr.hardware import half_weight
+
 
 class Context(NamedTuple):
     """Where each ragged token stands in the padded (texts, longest) grid, and which grid cells are real.
@@ -105,7 +107,7 @@ class FrozenLayer(nn.Module):
         copy._buffers = {}
         for name, tensor in self._buffers.items():
             moved = tensor + deltas[name] if tensor is not None and name in deltas else tensor
-            copy.register_buffer(name, None if moved is None else moved.to(dtype))
+            copy.register_buffer(name, None if moved is None else half_weight(moved, dtype))
         return copy
 
     def attend(self, qkv: Tensor, context: Context) -> Tensor:

@@ -26,7 +26,7 @@ def check_alignment(
     adapters: Mapping[str, LanguageAdapter] | None = None,
     task: Mapping[int, LayerAdapter] | None = None,
     sentences: int | None = None,
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype | None = None,
     root: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda label, done, total: None,
 ) -> list[Row]:
@@ -38,7 +38,7 @@ def check_alignment(
         adapters: Language -> language adapter; English may have one, too.
         task: Layer -> trained task adapter.
         sentences: Only the first so many; default: all 1,012. Retrieval is harder among more.
-        dtype: Of the layers' arithmetic.
+        dtype: Of the layers' arithmetic; None: what the encoder's device computes fastest.
         root: Data root.
         progress: Called with (label, sentences done, sentences in all).
 

@@ -38,10 +38,10 @@ def predict(
     vectors = torch.cat(pooled)
     probabilities = []
     for data in sets:
-        questions = data.questions.renumber(positions)
+        questions = data.questions.renumber(positions).to(vectors.device)
         scores, _ = model.plausibility(phi[SCORER], vectors, questions)
         asked = torch.where(torch.isinf(scores), scores, questions.sign * scores)
-        p = torch.softmax(asked.double(), dim=1)
+        p = torch.softmax(asked.cpu().double(), dim=1)
         counts = questions.counts.tolist()
         rows = zip(p.tolist(), counts, strict=True)
         probabilities.append([[round(x, 6) for x in row[:n]] for row, n in rows])

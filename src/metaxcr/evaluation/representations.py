@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from metaxcr.adapters.base import LayerAdapter, Stacked, adapted_layer
 from metaxcr.encoders.base import FrozenEncoder, Ragged, Text
 from metaxcr.encoders.layer import NO_ADAPTER, Context
+from metaxcr.hardware import CPU, choose_dtype
 from metaxcr.scoring.model import mean_pool
 
 Level = Callable[[int], LayerAdapter | None]  # layer -> the adapter of one stack level in it
@@ -22,7 +23,7 @@ def layer_vectors(
     levels: Sequence[Level] = (),
     *,
     invertible: nn.Module | None = None,
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype | None = None,
     max_tokens: int = 128,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Tensor:
@@ -36,7 +37,7 @@ def layer_vectors(
         sentences: Of one language; cut to ``max_tokens``.
         levels: The stack from below: language adapter, task adapter.
         invertible: The language adapter's part on the embeddings.
-        dtype: Of the layers' arithmetic.
+        dtype: Of the layers' arithmetic; None: what the encoder's device computes fastest.
         max_tokens: A sentence.
         progress: Called with (sentences done, sentences in all).
 
@@ -44,16 +45,17 @@ def layer_vectors(
         (levels + 1, layers + 1, sentences, width) float32, not normalised; index 0 of the second axis are the
         embeddings.
     """
+    dtype = dtype or choose_dtype(device=encoder.device).dtype
     tokenized = encoder.tokenize([Text(s) for s in sentences], min(max_tokens, encoder.max_positions))
     order = sorted(range(len(tokenized)), key=lambda n: len(tokenized[n].ids))
-    found = torch.empty(len(levels) + 1, encoder.depth + 1, len(sentences), encoder.width)
+    found = torch.empty(len(levels) + 1, encoder.depth + 1, len(sentences), encoder.width, device=CPU)
     begin, tokens = 0, 0
     for end, n in enumerate(order, start=1):
         tokens += len(tokenized[n].ids)
         if tokens >= FORWARD_TOKENS or end == len(order):
             batch = order[begin:end]
             embedded = encoder.embed([tokenized[i] for i in batch])
-            found[:, :, batch] = _climb(encoder, embedded, levels, invertible, dtype)
+            found[:, :, batch] = _climb(encoder, embedded, levels, invertible, dtype).to(CPU)
             progress(end, len(order))
             begin, tokens = end, 0
     return found

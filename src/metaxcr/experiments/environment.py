@@ -21,10 +21,13 @@ import transformers
 
 from metaxcr.config import Config
 from metaxcr.encoders.trunk import TrunkStats
+from metaxcr.hardware import available_threads, choose_device, choose_dtype, processor
 
 
 def describe_environment(config: Config, command: str) -> dict[str, Any]:
     """Versions, hardware, threads, dtype, commit and date, for environment.json."""
+    device = choose_device(config.run.device)
+    precision = choose_dtype(config.encoder.dtype, device)
     return {
         "command": command,
         "metaxcr": _version("metaxcr"),
@@ -34,8 +37,10 @@ def describe_environment(config: Config, command: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": processor(),
         "cores": os.cpu_count(),
-        "threads": config.run.threads or os.cpu_count() or 1,
-        "dtype": config.encoder.dtype,
+        "threads": config.run.threads or available_threads(),
+        "device": device.type,
+        "dtype": precision.name,
+        "dtype_because": precision.why,
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -46,15 +51,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def processor() -> str:
-    """Name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 @cache

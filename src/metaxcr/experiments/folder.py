@@ -23,7 +23,8 @@ from metaxcr.files import disk_error, write_atomically
 
 State = dict[str, Tensor]
 Listen = Callable[[int, dict[str, Any]], None]  # told the number of an event, from 1, and the event
-FIXED_ENVIRONMENT = ("threads", "dtype", "torch")  # what may not change before a run is resumed
+UNRECORDED = {"device": "cpu", "dtype": "bfloat16"}  # what runs had before their environment said so
+THE_MACHINES = ("run.tracker", "run.device", "encoder.dtype")  # what they came to is in the environment
 
 
 @dataclass
@@ -103,7 +104,7 @@ class RunFolder:
         temporary = path.with_name(f".{path.name}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({k: v.contiguous() for k, v in state.items()}, temporary, metadata)
+            save_file({k: v.cpu().contiguous() for k, v in state.items()}, temporary, metadata)
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
             temporary.unlink(missing_ok=True)
@@ -158,8 +159,16 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
         raise UserError("not a run folder: config.yaml or environment.json is missing", str(path)) from error
     with contextlib.suppress(ValidationError):  # settings that came later than the folder have their defaults
         old = Config.model_validate(old).model_dump(mode="json")
-    changed = [key for key in differences(old, config.model_dump(mode="json")) if key != "run.tracker"]
-    changed += [f"environment: {k}" for k in FIXED_ENVIRONMENT if before.get(k) != environment.get(k)]
+    changed = [key for key in differences(old, config.model_dump(mode="json")) if key not in THE_MACHINES]
+    for key, setting in (("device", "run.device"), ("dtype", "encoder.dtype")):
+        was, now = (record.get(key, UNRECORDED[key]) for record in (before, environment))
+        if not changed and was != now:
+            raise UserError(
+                f"the run was begun with {setting} {was}, and would go on with {now} ({environment['cpu']})",
+                str(path),
+                f"add --set {setting}={was}, or begin anew with another --out",
+            )
+    changed += [f"environment: {k}" for k in ("threads", "torch") if before.get(k) != environment.get(k)]
     if changed:
         raise UserError(
             f"the run folder belongs to other settings; these differ: {', '.join(changed)}",

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,10 +29,11 @@ from metaxcr.experiments.stages import RunContext
 from metaxcr.experiments.tracking import RECORD as TRACKED
 from metaxcr.experiments.tracking import Tracking, check_trackers
 from metaxcr.experiments.units import check_regimes, units
-from metaxcr.files import user_cache
+from metaxcr.files import cache_folder
+from metaxcr.hardware import available_threads, choose_device, choose_dtype
 from metaxcr.hub import language_folder
 from metaxcr.scoring.account import parameter_account
-from metaxcr.scoring.build import DTYPES, build_model
+from metaxcr.scoring.build import build_model
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks import task_spec
 from metaxcr.tasks.leaks import leak_summary
@@ -86,7 +86,7 @@ def run(
     Raises:
         UserError: Something that the user can mend; everything finished is kept for ``resume``.
     """
-    torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
+    torch.set_num_threads(config.run.threads or available_threads())
     torch.use_deterministic_algorithms(True)
     check_regimes(config)
     check_trackers(config.run.tracker)
@@ -122,11 +122,12 @@ def carry_out(
     kept = shared.kept if shared else Kept()
     with costs.stage("trunk"):
         encoder = load_pinned(config.encoder, folder, partial(kept.encoder, load_encoder))
+        encoder.to(choose_device(config.run.device))
         model = build_model(config, encoder, config.run.seeds[0])
         store = TrunkStore(
             encoder,
             model.adapted.start,
-            DTYPES[config.encoder.dtype],
+            model.dtype,
             trunk_folder(),
             max_tokens=config.encoder.max_tokens,
             limit_bytes=int(config.encoder.cache_gb * 10**9),
@@ -183,6 +184,10 @@ def announce(
         f"encoder {encoder.name}: {encoder.depth} layers, width {encoder.width}; "
         f"{model.adapted.trained}; stack {', '.join(shown)}; "
         f"scoring {config.scoring.kind}"
+    )
+    precision = choose_dtype(config.encoder.dtype, encoder.device)
+    progress.say(
+        f"device {encoder.device}, {precision.name}: {precision.why}; {torch.get_num_threads()} threads"
     )
     progress.say(
         f"trained {account['trained']:,} parameters: {account['share']:.2%} of the encoder's "
@@ -269,7 +274,9 @@ def finish(config: Config, folder: RunFolder, material: Material, shares: dict[s
     data_hash = hashlib.sha256(json.dumps(material.checksums, sort_keys=True).encode()).hexdigest()[:16]
     results = build_results(
         [Predictions.read(path) for path in files],
-        config_hash=config_hash(config, material.checksums),
+        config_hash=config_hash(
+            config, material.checksums, folder.read_json("environment.json", {})["dtype"]
+        ),
         data_hash=data_hash,
         shares=shares,
     )
@@ -296,6 +303,5 @@ def record_opening(config: Config, identity: str, environment: dict[str, Any]) -
 
 
 def trunk_folder() -> Path:
-    """Where the trunk cache lives: ``$METAXCR_CACHE``, or under the user's cache folder."""
-    explicit = os.environ.get("METAXCR_CACHE")
-    return (Path(explicit) if explicit else user_cache()) / "trunk"
+    """Where the trunk cache lives."""
+    return cache_folder() / "trunk"

@@ -66,12 +66,13 @@ def decision_vectors(
         rows = range(begin, min(begin + _BATCH, len(data)))
         batch = make_batch(data, rows, store)
         unit = F.normalize(model.vectors(phi, batch.trunk, batch.language), dim=-1)
-        picked = batch.questions.choices[torch.arange(len(rows)), torch.tensor([chosen[r] for r in rows])]
+        picks = torch.tensor([chosen[r] for r in rows], device=unit.device)
+        picked = batch.questions.choices[torch.arange(len(rows), device=unit.device), picks]
         vector = unit[picked]
         if model.kind == "dual":
             vector = vector + unit[batch.questions.context]
         parts.append(F.normalize(vector, dim=-1))
-    return torch.cat(parts)
+    return torch.cat(parts).cpu()
 
 
 def write_index(folder: Path, vectors: Tensor, names: Sequence[tuple[str, str, str]]) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from metaxcr.errors import UserError
-from metaxcr.experiments.environment import processor
 from metaxcr.fewshot.account import account_of
 from metaxcr.fewshot.adapt import Report, Start, adapt_to
 from metaxcr.fewshot.folder import check_goal, write_folder
 from metaxcr.fewshot.own import Own, own_file, own_mappings
 from metaxcr.fewshot.settings import Settings
+from metaxcr.hardware import choose_dtype, processor
 
 
 def as_own(examples: Own | Sequence[Mapping[str, Any]] | str | Path, language: str | None) -> Own:
@@ -64,6 +64,7 @@ def adapt_own(
     settings = settings or Settings()
     check_goal(out, force=force)
     torch.use_deterministic_algorithms(True)
+    precision = choose_dtype(start.config.encoder.dtype, start.model.device)
     begun = time.perf_counter()
     adapted = adapt_to(own, start, settings, progress)
     account = account_of(adapted, settings) | {
@@ -73,7 +74,9 @@ def adapt_own(
             "torch": torch.__version__,
             "cpu": processor(),
             "cores": os.cpu_count(),
-            "dtype": start.config.encoder.dtype,
+            "device": start.model.device.type,
+            "dtype": precision.name,
+            "dtype_because": precision.why,
             "seconds": round(time.perf_counter() - begun, 1),
         },
     }

@@ -35,7 +35,7 @@ class TiedHead(nn.Module):
         nn.init.eye_(self.dense.weight)  # so that nothing has to be drawn
         nn.init.zeros_(self.dense.bias)
         self.register_buffer("rows", rows)
-        self.register_buffer("decoder", embeddings[rows].detach().clone())
+        self.register_buffer("decoder", embeddings[rows].detach().cpu().clone())
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (places, width), any dtype, to (places, rows) float32."""

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from metaxcr.adapters.language import LanguageAdapter
 from metaxcr.encoders.base import FrozenEncoder, Ragged, TokenizedText
+from metaxcr.hardware import CPU, leave_half
 from metaxcr.language.masking import Masked
 
 Params = dict[str, Tensor]
@@ -68,12 +69,14 @@ class MaskedLanguageModel(nn.Module):
             targets += sequence.targets
             owners += [n] * len(sequence.places)
             first += len(sequence.ids)
-        encoder, at = self.encoder, torch.tensor(places)
+        encoder = self.encoder
+        at = torch.tensor(places, device=encoder.device)
         trunk = encoder.embed([TokenizedText(m.ids, [0] * len(m.ids), len(m.ids)) for m in masked])
         if self.start:
             trunk = Ragged(encoder.run(trunk, 0, self.start, self.dtype), trunk.lengths)
         bare = encoder.run(trunk, self.start, encoder.depth, self.dtype)[at]
-        return Batch(trunk, bare, at, torch.tensor(targets), torch.tensor(owners))
+        found = torch.tensor(targets, device=encoder.device)
+        return Batch(trunk, bare, at, found, torch.tensor(owners, device=CPU))
 
     def forward(self, batch: Batch, with_adapter: bool) -> Tensor:
         """Cross-entropy of every target in nats: (targets,) float32."""
@@ -93,4 +96,4 @@ class MaskedLanguageModel(nn.Module):
         hidden, context = self.encoder.enter(Ragged(lower, batch.trunk.lengths), self.dtype)
         for index in range(self.start, self.encoder.depth):
             hidden = self.encoder.layer(index, self.dtype)(hidden, context, self.adapter.hooks(index))
-        return self.adapter.before_head(hidden[batch.places])
+        return self.adapter.before_head(leave_half(hidden[batch.places]))

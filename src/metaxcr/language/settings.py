@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from metaxcr.config import Count, Rate, Section, Share
+from metaxcr.config import Count, DtypeName, Rate, Section, Share
 
 
 class LanguageTraining(Section):
@@ -26,7 +26,7 @@ class LanguageTraining(Section):
     patience: Count = 3  # looks without an improvement before a stage stops
     rounds: Count = 4  # maskings of the training text, used in turn
     held_out_rounds: Count = 3  # maskings of each held-out sequence
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of the layers' arithmetic
+    dtype: DtypeName = "auto"  # of the layers' arithmetic; auto: what this machine computes fastest
 
     def chosen_layers(self, depth: int) -> list[int]:
         """Resolve ``layers`` for an encoder of ``depth`` layers."""

@@ -12,6 +12,7 @@ from metaxcr.adapters.base import Shape
 from metaxcr.adapters.language import LanguageAdapter
 from metaxcr.encoders.base import FrozenEncoder
 from metaxcr.errors import UserError
+from metaxcr.hardware import CPU, choose_dtype
 from metaxcr.language.batches import Batches
 from metaxcr.language.corpus import Document, cut
 from metaxcr.language.head import OwnHead, TiedHead
@@ -20,8 +21,6 @@ from metaxcr.language.packing import NO_UNIT, Packed, pack
 from metaxcr.language.pieces import frame, pieces, spaced
 from metaxcr.language.settings import LanguageTraining
 from metaxcr.tasks.seeding import derive
-
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ class Request:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             **self.settings.model_dump(mode="json"),
+            "dtype": choose_dtype(self.settings.dtype, encoder.device).name,
+            "device": encoder.device.type,
         }
 
 
@@ -114,9 +115,10 @@ def prepare(encoder: FrozenEncoder, request: Request, own: nn.Module | None = No
         shape=shape,
         invertible_reduction=settings.reduction if settings.invertible else None,
     )
-    known = torch.tensor(rows)
+    known = torch.tensor(rows, device=CPU)
     head = TiedHead(encoder.word_embeddings, known) if own is None else OwnHead(own, known)
-    model = MaskedLanguageModel(encoder, adapter, head, DTYPES[settings.dtype])
+    dtype = choose_dtype(settings.dtype, encoder.device).dtype
+    model = MaskedLanguageModel(encoder, adapter, head, dtype).to(encoder.device)
     batches = {
         name: Batches(
             model,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metaxcr.hardware import CPU, float64
+
 Params = dict[str, Tensor]
 State = dict[str, Tensor]
 
@@ -32,18 +34,19 @@ class Adam:
     def init(self, params: Params) -> State:
         """Zero moments and a zero step count."""
         zeros = {f"{moment}.{n}": torch.zeros_like(p) for moment in ("m", "v") for n, p in params.items()}
-        return {"step": torch.zeros((), dtype=torch.int64), **zeros}
+        return {"step": torch.zeros((), dtype=torch.int64, device=CPU), **zeros}
 
     def update(self, gradient: Params, state: State, params: Params, rate: float) -> tuple[Params, State]:
         """One step: returns the new parameters and the new state; the arguments are left alone."""
         if self.clip:
             # in the order of the names: a checkpoint gives tensors back in another order than they had, and
             # the last bit of a sum depends on it
-            norm = math.sqrt(sum(float((gradient[n].double() ** 2).sum()) for n in sorted(gradient)))
+            squares = [(float64(gradient[n]) ** 2).sum() for n in sorted(gradient)]
+            norm = math.sqrt(sum(torch.stack(squares).tolist()))  # one wait for the device, not one a tensor
             scale = min(1.0, self.clip / max(norm, 1e-12))
             gradient = {n: g * scale for n, g in gradient.items()}
         step = int(state["step"]) + 1
-        new_params, new_state = {}, {"step": torch.tensor(step)}
+        new_params, new_state = {}, {"step": torch.tensor(step, device=CPU)}
         for name, g in gradient.items():
             m = self.beta1 * state[f"m.{name}"] + (1 - self.beta1) * g
             v = self.beta2 * state[f"v.{name}"] + (1 - self.beta2) * g * g
@@ -83,7 +86,7 @@ class Averager:
     @staticmethod
     def init() -> State:
         """Nothing averaged yet."""
-        return {"count": torch.zeros((), dtype=torch.int64)}
+        return {"count": torch.zeros((), dtype=torch.int64, device=CPU)}
 
     def update(self, state: State, params: Params, step: int) -> State:
         """Take in the parameters after ``step`` (0-based)."""
@@ -92,7 +95,7 @@ class Averager:
         count = int(state["count"]) + 1
         old = {n: state.get(f"mean.{n}", torch.zeros_like(p)) for n, p in params.items()}
         means = {f"mean.{n}": old[n] + (p - old[n]) / count for n, p in params.items()}
-        return {"count": torch.tensor(count), **means}
+        return {"count": torch.tensor(count, device=CPU), **means}
 
     @staticmethod
     def result(state: State, params: Params) -> Params:

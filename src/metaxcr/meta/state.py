@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field, fields, replace
 
+import torch
 from torch import Tensor
 
 from metaxcr.config import Meta
+from metaxcr.hardware import CPU
 from metaxcr.meta.diverged import require_finite
 from metaxcr.meta.inner import Params
 from metaxcr.meta.learners import Adapted, make_learner
@@ -44,8 +46,10 @@ class MetaState:
         return {f"{part}/{name}": t for part in PARTS for name, t in getattr(self, part).items()}
 
     @staticmethod
-    def from_tensors(step: int, tensors: State) -> "MetaState":
+    def from_tensors(step: int, tensors: State, device: torch.device = CPU) -> "MetaState":
         """The inverse of :meth:`tensors`.
+
+        The sampler's state and single numbers stay on the processor, the rest goes to ``device``.
 
         Tensors are copied: one that is mapped from a file need not be aligned in memory, and then the last
         bits of what is computed from it may differ.
@@ -53,7 +57,8 @@ class MetaState:
         parts: dict[str, State] = {part: {} for part in PARTS}
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")
-            parts[part][name] = tensor.clone()
+            place = CPU if part == "sampler" or not tensor.dim() else device
+            parts[part][name] = tensor.clone().to(place)
         return MetaState(step, **parts)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metaxcr.hardware import CPU, float64
 from metaxcr.meta.inner import Params, value_and_grad
 from metaxcr.sampling.base import State
 from metaxcr.scoring.batch import Batch
@@ -86,7 +87,7 @@ class Pay:
         last = int(state[LAST]) if state else -1
         if not state or step - last >= self.refresh or last < swap <= step:
             batch = target()
-            state = reward.look(model, batch, phi) | {LAST: torch.tensor(step)}
+            state = reward.look(model, batch, phi) | {LAST: torch.tensor(step, device=CPU)}
             passes = (reward.look_passes + reward.compare_passes * len(adapted)) * batch.tokens
         rewards = {j: reward.compare(model, batch, phi, state, p) for j, p in adapted.items()}
         return rewards, passes, {} if reward.compare_passes else state
@@ -111,7 +112,7 @@ def _accuracy(model: ChoiceModel, target: Batch, phi: Params) -> State:
     with torch.no_grad():
         scores = model.score(phi, target, torch.float32) * target.questions.sign
     scores = scores.masked_fill(target.questions.choices < 0, float("-inf"))
-    return {"accuracy": (scores.argmax(1) == target.questions.labels).double().mean()}
+    return {"accuracy": float64(scores.argmax(1) == target.questions.labels).mean()}
 
 
 def accuracy_gain(
@@ -140,14 +141,15 @@ def gradient_cosine(
     """
     # in the order of the names: a checkpoint gives tensors back in another order than they had, and the last
     # bit of a sum depends on it
-    cosines = [_cosine(phi[name] - adapted[name], seen[f"gradient/{name}"]) for name in sorted(phi)]
+    products = [_products(phi[name] - adapted[name], seen[f"gradient/{name}"]) for name in sorted(phi)]
+    cosines = [dot / lengths if lengths else 0.0 for dot, lengths in torch.stack(products).tolist()]
     return sum(cosines) / len(cosines)
 
 
-def _cosine(one: Tensor, other: Tensor) -> float:
-    one, other = one.double().flatten(), other.double().flatten()
-    lengths = float(one.norm() * other.norm())
-    return float(one @ other) / lengths if lengths else 0.0
+def _products(one: Tensor, other: Tensor) -> Tensor:
+    """The scalar product of two tensors and that of their lengths: (2,) float64."""
+    one, other = float64(one).flatten(), float64(other).flatten()
+    return torch.stack([one @ other, one.norm() * other.norm()])
 
 
 REWARDS: dict[str, Reward] = {

@@ -10,6 +10,7 @@ from metaxcr.adapters.mixture import MIXED
 from metaxcr.encoders.base import Ragged, Text
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
+from metaxcr.hardware import CPU
 from metaxcr.tasks.example import Example, Phrased
 
 # Two languages' activations of the same sentences in the same order.
@@ -49,7 +50,7 @@ class Questions:
     @property
     def answers(self) -> Tensor:
         """(examples,) position of the labelled choice's text."""
-        return self.choices[torch.arange(len(self.labels)), self.labels]
+        return self.choices[torch.arange(len(self.labels), device=self.labels.device), self.labels]
 
     @property
     def texts(self) -> Tensor:
@@ -59,7 +60,7 @@ class Questions:
 
     def select(self, rows: Sequence[int]) -> "Questions":
         """The questions at ``rows``, in that order, without columns that none of them needs."""
-        index = torch.tensor(list(rows), dtype=torch.long)
+        index = torch.tensor(list(rows), dtype=torch.long, device=CPU)
         choices = self.choices[index]
         width = int((choices >= 0).sum(1).max())
         return replace(
@@ -70,10 +71,16 @@ class Questions:
             labels=self.labels[index],
         )
 
+    def to(self, device: torch.device) -> "Questions":
+        """The questions on a device, where a model scores them; they are drawn on the processor."""
+        names = ("context", "choices", "direction", "labels")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
     def renumber(self, positions: Tensor) -> "Questions":
         """Express positions as indices into ``positions``, which holds all that are in use."""
-        place = torch.full((int(positions.max()) + 2,), -1)  # the last cell stands for position -1, "none"
-        place[positions] = torch.arange(len(positions))
+        size = int(positions.max()) + 2  # the last cell stands for position -1, "none"
+        place = torch.full((size,), -1, device=CPU)
+        place[positions] = torch.arange(len(positions), device=CPU)
         place[-1] = -1
         return replace(self, context=place[self.context], choices=place[self.choices])
 
@@ -184,10 +191,14 @@ def encode_task(
     number = dict(zip(flat, store.ensure(flat, progress, language=language), strict=True))
     most = max(len(choices) for _, choices in texts)
     questions = Questions(
-        context=torch.tensor([number[c] if c else -1 for c, _ in texts]),
-        choices=torch.tensor([[number[c] for c in cs] + [-1] * (most - len(cs)) for _, cs in texts]),
-        direction=torch.tensor([DIRECTIONS[p.relation if kind == "dual" else "effect"] for p in phrased]),
-        labels=torch.tensor([-1 if e.label is None else e.label for e in examples]),
+        context=torch.tensor([number[c] if c else -1 for c, _ in texts], device=CPU),
+        choices=torch.tensor(
+            [[number[c] for c in cs] + [-1] * (most - len(cs)) for _, cs in texts], device=CPU
+        ),
+        direction=torch.tensor(
+            [DIRECTIONS[p.relation if kind == "dual" else "effect"] for p in phrased], device=CPU
+        ),
+        labels=torch.tensor([-1 if e.label is None else e.label for e in examples], device=CPU),
         sign=-1.0 if implausible else 1.0,
     )
     return TaskData(examples[0].task, language, [e.id for e in examples], questions)
@@ -198,4 +209,5 @@ def make_batch(data: TaskData, rows: Sequence[int], store: TrunkStore) -> Batch:
     questions = data.questions.select(rows)
     positions = store.by_length(questions.texts)
     trunk = store.gather(positions.tolist())
-    return Batch(trunk, data.language, questions.renumber(positions), data.source)
+    device = trunk.hidden.device
+    return Batch(trunk, data.language, questions.renumber(positions).to(device), data.source)

@@ -15,13 +15,13 @@ from metaxcr.config import Config
 from metaxcr.encoders.base import FrozenEncoder
 from metaxcr.encoders.memory import MemoryStore
 from metaxcr.errors import UserError
+from metaxcr.hardware import choose_dtype
 from metaxcr.scoring.model import SCORER, ChoiceModel, Params
 from metaxcr.tasks.seeding import derive
 
 HEAD = "scorer.safetensors"
 SCALING = {"parallel": 4.0}  # of kinds whose default is not 1, from their papers
 TASK = "adapted.task"
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def untrained_kind(kind: str) -> str:
@@ -90,8 +90,9 @@ def build_model(
         0 if inference else source_adapters(config),
     )
     scoring = config.scoring
-    dtype = DTYPES[config.encoder.dtype]
-    return ChoiceModel(adapted, kind or scoring.kind, scoring.temperature, scoring.negatives, dtype)
+    dtype = choose_dtype(config.encoder.dtype, encoder.device).dtype
+    model = ChoiceModel(adapted, kind or scoring.kind, scoring.temperature, scoring.negatives, dtype)
+    return model.to(encoder.device)  # drawn on the processor, so that it starts alike on every device
 
 
 def memory_store(model: ChoiceModel, config: Config) -> MemoryStore:
@@ -105,7 +106,7 @@ def memory_store(model: ChoiceModel, config: Config) -> MemoryStore:
     return MemoryStore(
         model.adapted.encoder,
         model.adapted.start,
-        DTYPES[settings.dtype],
+        model.dtype,
         Path(),
         max_tokens=settings.max_tokens,
         languages=model.adapted.languages,
@@ -133,7 +134,7 @@ def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: Froz
             {n.removeprefix(prefix): p for n, p in phi.items() if n.startswith(prefix)}
         )
     write_adapter(folder, pack(name, "task", layers, encoder))
-    save_file({SCORER: phi[SCORER].contiguous()}, folder / HEAD)
+    save_file({SCORER: phi[SCORER].cpu().contiguous()}, folder / HEAD)
 
 
 def load_phi(folder: Path, model: ChoiceModel) -> Params:
@@ -161,4 +162,4 @@ def load_phi(folder: Path, model: ChoiceModel) -> Params:
         raise UserError(
             "the saved adapter is not of this model's shape", str(folder), "use its own config.yaml"
         )
-    return {name: phi[name] for name in expected}
+    return {name: phi[name].to(expected[name].device) for name in expected}

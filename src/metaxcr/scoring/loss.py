@@ -43,8 +43,9 @@ def in_batch_loss(scores: Tensor, answers: Tensor) -> Tensor:
     n = len(scores)
     if n < 2:
         return scores.new_zeros(())
-    same = (answers[:, None] == answers[None, :]) & ~torch.eye(n, dtype=torch.bool)
-    return F.cross_entropy(scores.masked_fill(same, float("-inf")), torch.arange(n)) / math.log(n)
+    same = (answers[:, None] == answers[None, :]) & ~torch.eye(n, dtype=torch.bool, device=scores.device)
+    own = torch.arange(n, device=scores.device)
+    return F.cross_entropy(scores.masked_fill(same, float("-inf")), own) / math.log(n)
 
 
 def contrastive_loss(one: Tensor, other: Tensor, temperature: float) -> Tensor:
@@ -62,5 +63,5 @@ def contrastive_loss(one: Tensor, other: Tensor, temperature: float) -> Tensor:
         van den Oord et al. 2018 (InfoNCE).
     """
     scores = F.normalize(one, dim=-1) @ F.normalize(other, dim=-1).T / temperature
-    target = torch.arange(len(one))
+    target = torch.arange(len(one), device=one.device)
     return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / (2 * math.log(len(one)))

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from metaxcr.adapters.mixture import MIXED
 from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.encoders.base import Ragged
+from metaxcr.hardware import leave_half
 from metaxcr.scoring.batch import Batch, Parallel, Questions
 from metaxcr.scoring.loss import choice_loss, contrastive_loss, in_batch_loss
 
@@ -22,10 +23,10 @@ def mean_pool(hidden: Tensor, lengths: Tensor) -> Tensor:
 
     The same bits as ``torch.segment_reduce``, which cannot be differentiated twice.
     """
-    hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
-    text = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
-    sums = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add(0, text, hidden)
-    return sums / lengths[:, None]
+    hidden = leave_half(hidden)
+    text = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+    sums = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add(0, text.to(hidden.device), hidden)
+    return sums / lengths[:, None].to(hidden.device)
 
 
 def dual_directions(unit: Tensor, weight: Tensor, questions: Questions) -> Tensor:
@@ -61,6 +62,11 @@ class ChoiceModel(nn.Module):
         self.dtype = dtype
         width = adapted.encoder.width
         self.scorer = nn.Parameter(torch.zeros(width) if kind == "cross" else torch.eye(width))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.scorer.device
 
     def params(self) -> Params:
         """A detached copy of phi: the trainable parameters by name."""

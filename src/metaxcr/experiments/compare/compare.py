@@ -1,7 +1,6 @@
 """A comparison: which cells are missing, carrying them out, and what became of them."""
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from metaxcr.experiments.compare.workshop import Workshop
 from metaxcr.experiments.environment import commit
 from metaxcr.experiments.progress import Progress
 from metaxcr.files import write_atomically
+from metaxcr.hardware import available_threads
 from metaxcr.tasks import task_spec
 
 LEDGER = Path("docs/results/test-openings.jsonl")
@@ -113,7 +113,7 @@ def compare(
     chains = group(found.missing)
     number = (workers or default_workers()) if engine == "processes" else 1
     number = max(1, min(number, len(chains)))
-    threads = max(1, (os.cpu_count() or 1) // number) if number > 1 else None
+    threads = max(1, available_threads() // number) if number > 1 else None
     if number > 1:  # long ones first, so that no process works on alone at the end
         chains.sort(key=chain_passes, reverse=True)
     workshop = Workshop(out.absolute() / "work", store, root, keep, threads)

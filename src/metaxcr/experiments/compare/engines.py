@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from metaxcr.errors import UserError
 from metaxcr.experiments.compare.jobs import Job, Listen
+from metaxcr.hardware import available_threads
 
 Task = Callable[[Job, Listen], None]  # carries a job out; picklable
 Chain = Sequence[Job]  # jobs that have to be done in order
@@ -150,7 +151,7 @@ def default_workers() -> int:
     many cells as one with two threads.
     """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(os.cpu_count() or 1, 4, memory // WORKER_BYTES))
+    return max(1, min(available_threads(), 4, memory // WORKER_BYTES))
 
 
 def _do(chain: Chain, task: Task, hear: Hear) -> None:

@@ -13,6 +13,7 @@ from metaxcr.config import Clml, Config, Finetune
 from metaxcr.config_io import ALGORITHM_VERSION, put_setting, read_settings, validate
 from metaxcr.errors import UserError
 from metaxcr.experiments.compare.grid import Grid, Method, Target
+from metaxcr.hardware import AUTO
 from metaxcr.scoring.build import untrained_kind
 from metaxcr.tasks import task_spec
 from metaxcr.tasks.roots import data_fingerprint
@@ -218,9 +219,11 @@ def cell_key(config: Config, kind: str, regime: str) -> str:
     """
     settings = config.model_dump(mode="json")
     run, target = settings["run"], settings["target"]
-    for local in ("threads", "checkpoint_every", "allow_leaks", "tracker", "regimes"):
+    for local in ("threads", "checkpoint_every", "allow_leaks", "tracker", "regimes", "device"):
         run.pop(local)
     settings["encoder"].pop("cache_gb")
+    if config.encoder.dtype == AUTO:  # the machine's choice, recorded in the cell; keys are older than it
+        settings["encoder"]["dtype"] = "bfloat16"
     settings["evaluate"] = {"split": config.evaluate.split}
     on_shots_split = (
         config.evaluate.split == config.target.shots_split

@@ -113,8 +113,9 @@ class Workshop:
         for cell in job.cells:
             own = own_checksums(cell, checksums)
             record = Record(
-                key=cell.key, config_hash=config_hash(cell.config, own), kind=cell.kind, regime=cell.regime,
-                k=found[cell.language].k, seed=cell.seed, costs=_own_costs(cell, costs, len(job.cells)),
+                key=cell.key, config_hash=config_hash(cell.config, own, environment["dtype"]),
+                kind=cell.kind, regime=cell.regime, k=found[cell.language].k, seed=cell.seed,
+                costs=_own_costs(cell, costs, len(job.cells)),
                 parameters=parameters, checksums=own, command=cell.command, environment=environment,
                 **pack(found[cell.language]),
             )  # fmt: skip

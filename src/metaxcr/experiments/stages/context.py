@@ -32,6 +32,7 @@ from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks.seeding import derive
 
 INFORMED = ("few-shot", "pooled-shots", "zero-shot-aux")  # regimes, the best informed first
+SAMPLER = "sampler/"  # how the names of the sampler's tensors begin in a checkpoint
 SHOTS = ("few-shot", "pooled")  # how units of work begin whose CLML learns from shots
 
 
@@ -46,6 +47,12 @@ class RunContext:
     folder: RunFolder
     costs: Costs
     progress: Progress
+
+    def load_phi(self, name: str) -> tuple[Params, State]:
+        """Read the parameters that a unit of work has left, and the sampler's state if it is there, too."""
+        tensors = self.folder.load_state(name)
+        phi = {k: v.to(self.model.device) for k, v in tensors.items() if not k.startswith(SAMPLER)}
+        return phi, {k.removeprefix(SAMPLER): v for k, v in tensors.items() if k.startswith(SAMPLER)}
 
     @property
     def sampler(self) -> Sampler:
@@ -91,7 +98,7 @@ class RunContext:
         """
         journal, about = self.folder.journal, about or {}
         if journal.unit == unit:
-            begin = MetaState.from_tensors(journal.step, self.folder.state)
+            begin = MetaState.from_tensors(journal.step, self.folder.state, self.model.device)
         state, sampler = begin, sampler or self.sampler
         try:
             with self.costs.stage(stage):

@@ -1,13 +1,11 @@
 """CTML: cross-task meta-learning on the English sources."""
 
-from typing import Any
-
 from metaxcr.adaptation import cross_task
 from metaxcr.adaptation.draw import Draw
-from metaxcr.experiments.stages.context import RunContext
+from metaxcr.experiments.stages.context import SAMPLER, RunContext
 from metaxcr.meta.inner import Params
 from metaxcr.meta.optim import Averager
-from metaxcr.meta.state import start
+from metaxcr.meta.state import State, start
 from metaxcr.scoring.build import build_model
 from metaxcr.tasks.seeding import derive
 
@@ -31,17 +29,15 @@ def ctml(run: RunContext, unit: str, seed: int, language: str | None = None) -> 
     about = {"language": language} if language else None
     state = run.meta(unit, "ctml", seed, curriculum, settings, begin, purpose=draw.purpose, about=about)
     phi = Averager.result(state.average, state.phi)
-    sampler = {f"sampler/{key}": tensor for key, tensor in state.sampler.items()}
+    sampler = {SAMPLER + key: tensor for key, tensor in state.sampler.items()}
     run.folder.save_state(name, {**phi, **sampler})
     if seed == run.config.run.seeds[0] and not language:
         run.publish("meta", phi)
 
 
-def ctml_result(run: RunContext, seed: int, language: str | None = None) -> tuple[Params, dict[str, Any]]:
+def ctml_result(run: RunContext, seed: int, language: str | None = None) -> tuple[Params, State]:
     """Parameters after CTML, and the sampler's state, from which CLML goes on; arguments as there."""
-    tensors = run.folder.load_state(_name(seed, language))
-    sampler = {k.removeprefix("sampler/"): v for k, v in tensors.items() if k.startswith("sampler/")}
-    return {k: v for k, v in tensors.items() if not k.startswith("sampler/")}, sampler
+    return run.load_phi(_name(seed, language))
 
 
 def _name(seed: int, language: str | None) -> str:

@@ -61,7 +61,7 @@ def _phi(run: RunContext, regime: str, method: str, seed: int, language: str) ->
         name = "pooled-alone"
     else:
         name = f"pooled.{language}" if run.config.clml.per_language else "pooled"
-    return run.folder.load_state(f"{name}.seed{seed}")
+    return run.load_phi(f"{name}.seed{seed}")[0]
 
 
 def _labels(run: RunContext, regime: str, seed: int | None, language: str) -> tuple[int, int]:
