@@ -162,7 +162,7 @@ def test_scaling_a_gradient_changes_no_bit_and_works_for_second_derivatives() ->
     (first,) = torch.autograd.grad((scale_gradient(x, 8.0) ** 3).sum(), x, create_graph=True)
     assert torch.allclose(first, 8 * 3 * x**2)
     (second,) = torch.autograd.grad(first.sum(), x)
-    assert torch.allclose(second, 8 * 8 * 6 * x) or torch.allclose(second, 8 * 6 * x)
+    assert torch.allclose(second, 8 * 8 * 6 * x)
 
 
 def test_gradients_through_float16_layers_come_back_in_their_own_size() -> None:
@@ -182,15 +182,16 @@ def test_a_model_in_float16_has_the_gradients_of_float32(
     batch = make_batch(data, range(8), toy_store)  # type: ignore[arg-type]
     full, half = toy_model(), toy_model(dtype=torch.float16)
     phi = {n: p + 0.05 * torch.randn_like(p) for n, p in full.params().items()}
-    small = 1e-6
+    small = 1e-5
 
     def gradient(model: ChoiceModel) -> dict[str, Tensor]:
         return value_and_grad(lambda p: small * model.loss(p, batch), phi)[1]
 
     exact, rough = gradient(full), gradient(half)
     for name, g in exact.items():
-        assert torch.nn.functional.cosine_similarity(g.flatten(), rough[name].flatten(), dim=0) > 0.99, name
-        assert abs(float(rough[name].norm() / g.norm()) - 1) < 0.05, name
+        one, other = g.double().flatten(), rough[name].double().flatten()
+        assert float(one @ other / (one.norm() * other.norm())) > 0.99, name
+        assert abs(float(other.norm() / one.norm()) - 1) < 0.05, name
 
 
 def test_running_out_of_a_devices_memory_is_one_line_that_names_settings() -> None:
@@ -199,3 +200,13 @@ def test_running_out_of_a_devices_memory_is_one_line_that_names_settings() -> No
         memory_errors(torch.device("cuda", 0)),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_running_out_of_the_processors_memory_is_the_same_line_and_other_errors_stay() -> None:
+    cpu = torch.device("cpu")
+    with pytest.raises(UserError, match="memory of device cpu"), memory_errors(cpu):
+        raise RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"
+        )
+    with pytest.raises(RuntimeError, match="shapes"), memory_errors(cpu):
+        raise RuntimeError("shapes do not fit")

@@ -15,7 +15,7 @@ from metaxcr.config import Config, Encoder
 from metaxcr.encoders import FrozenEncoder, load_encoder
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predict import predict
-from metaxcr.hardware import AUTO, choose_device
+from metaxcr.hardware import AUTO, choose_device, memory_errors
 from metaxcr.hub import (
     ADAPTERS,
     EMBEDDED_MODEL,
@@ -413,7 +413,8 @@ class MetaXCR:
         if store.stats.cut_texts:
             cut = f"{store.stats.cut_texts} of {store.stats.texts} texts were cut"
             _warn(f"{cut} at {store.max_tokens} tokens")
-        probabilities = predict(model, phi, [data], store)[0][0]
+        with memory_errors(model.device):
+            probabilities = predict(model, phi, [data], store)[0][0]
         return [[p / sum(row) for p in row] for row in probabilities]
 
 

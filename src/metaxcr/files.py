@@ -1,5 +1,6 @@
 """Files that are either whole or absent, and failed writes as messages."""
 
+import contextlib
 import errno
 import json
 import os
@@ -59,7 +60,8 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
     except OSError as error:
         raise disk_error(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -261,17 +261,20 @@ def float64(x: Tensor) -> Tensor:
 
 @contextmanager
 def memory_errors(device: torch.device) -> Iterator[None]:
-    """Turn running out of a device's memory into one line with the setting to change.
+    """Turn running out of memory into one line with the settings to change.
 
     Raises:
         UserError: The device has too little memory for what is done inside.
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+            raise
+        elsewhere = "" if device.type == "cpu" else ", or use the device cpu"
         raise UserError(
             f"the memory of device {device} is exhausted",
             "run.device",
-            "lower ctml.support, ctml.query or encoder.max_tokens, name fewer adapters.layers, or use "
-            "--set run.device=cpu; --resume keeps what is done",
+            "lower ctml.support, ctml.query or encoder.max_tokens, name fewer adapters.layers"
+            f"{elsewhere}; --resume keeps what is done",
         ) from error

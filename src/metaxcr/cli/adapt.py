@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from metaxcr.cli.console import console, note, print_json, print_table, say, warnings_as_notes
-from metaxcr.cli.options import DataOption, JsonOption, QuietOption, examples, out_option
+from metaxcr.cli.options import DataOption, DeviceOption, JsonOption, QuietOption, examples, out_option
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
     from metaxcr.fewshot.settings import Settings
 
-OWN = ("language", "task", "name", "out", "start", "accuracy", "more", "seed", "force", "as_json")
+OWN = ("language", "task", "name", "out", "start", "accuracy", "more", "seed", "force", "device", "as_json")
 
 
 @examples(
@@ -53,6 +53,7 @@ def adapt(
     more: Annotated[int, typer.Option("--more", help="Examples whose worth is forecast.", min=1)] = 30,
     seed: Annotated[int, typer.Option("--seed", help="Of folds and batches.", min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a model that is there.")] = False,
+    device: DeviceOption = "auto",
     data: DataOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -81,7 +82,9 @@ def adapt(
     title = name or _plain(what.stem)
     goal = out or Path("models") / title
     with warnings_as_notes():
-        account = _adapt_file(what, language, task, title, goal, start, settings, force=force, quiet=quiet)
+        account = _adapt_file(
+            what, language, task, title, goal, start, settings, device=device, force=force, quiet=quiet
+        )
     if as_json:
         print_json(account)
     else:
@@ -110,6 +113,7 @@ def _adapt_file(
     start: str | None,
     settings: "Settings",
     *,
+    device: str,
     force: bool,
     quiet: bool,
 ) -> dict[str, Any]:
@@ -127,11 +131,12 @@ def _adapt_file(
 
     from metaxcr.api import MetaXCR
     from metaxcr.experiments.progress import Progress
+    from metaxcr.hub import EMBEDDED_MODEL
 
     progress = Progress(console(stderr=True), quiet=quiet)
     progress.say(f"{len(own.examples)} examples ({own.language}) from {file}")
     try:
-        model = MetaXCR.from_pretrained(start) if start else MetaXCR.embedded()
+        model = MetaXCR.from_pretrained(start or EMBEDDED_MODEL, device=device)
         adapted = model.adapt(
             own, name=name, settings=settings, out=goal, force=force, progress=progress.update,
             command=shlex.join(["metaxcr", *sys.argv[1:]]),

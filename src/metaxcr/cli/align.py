@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metaxcr.cli.console import console, note, print_json, print_table, say
-from metaxcr.cli.options import DataOption, JsonOption, QuietOption, examples
+from metaxcr.cli.options import DataOption, DeviceOption, JsonOption, QuietOption, examples
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def align(
         Path | None,
         typer.Option("--out", metavar="DIR", help=f"Write {TABLE} and {FIGURE} there; default: into RUN."),
     ] = None,
+    device: DeviceOption = "auto",
     data: DataOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -59,7 +60,7 @@ def align(
 
     if run is not None and (encoder is not None or adapter):
         raise UserError("RUN brings its own encoder and adapters", "--encoder, --adapter", "leave them out")
-    chosen, adapters, task = _from_run(run) if run else _from_words(encoder, adapter or [])
+    chosen, adapters, task = _from_run(run, device) if run else _from_words(encoder, adapter or [], device)
     shown = Progress(console(stderr=True), quiet=quiet)
     try:
         rows = check_alignment(
@@ -121,32 +122,37 @@ def show(rows: list[dict[str, Any]], weak: list[dict[str, Any]], limit: float) -
 
 
 def _from_words(
-    encoder: str | None, pairs: list[str]
+    encoder: str | None, pairs: list[str], device: str
 ) -> tuple["FrozenEncoder", dict[str, "LanguageAdapter"], None]:
     from metaxcr.adapters.store import load_language
     from metaxcr.encoders.load import load_encoder
+    from metaxcr.hardware import choose_device
 
-    chosen = load_encoder(encoder or "embedded")
+    chosen = load_encoder(encoder or "embedded").to(choose_device(device))
     adapters = {}
     for pair in pairs:
         code, equals, folder = pair.partition("=")
         if not equals or not code or not folder:
             raise UserError(f"'{pair}' is no CODE=DIR", "--adapter", "write it as sw=adapters/lang.sw")
-        adapters[code] = load_language(Path(folder), chosen)
+        adapters[code] = load_language(Path(folder), chosen).to(chosen.device)
     return chosen, adapters, None
 
 
 def _from_run(
-    run: Path,
+    run: Path, device: str
 ) -> tuple["FrozenEncoder", dict[str, "LanguageAdapter"], dict[int, "LayerAdapter"]]:
     from metaxcr.adapters.store import load_language, load_task
     from metaxcr.encoders.load import load_encoder
+    from metaxcr.hardware import choose_device
     from metaxcr.hub import ADAPTERS, META, read_settings
 
     config = read_settings(run)
     settings = config.encoder
     chosen = load_encoder(settings.name, prefix=settings.prefix, revision=settings.revision)
+    chosen.to(choose_device(device))
     adapters = {
-        code: load_language(Path(folder), chosen) for code, folder in config.adapters.language.items()
+        code: load_language(Path(folder), chosen).to(chosen.device)
+        for code, folder in config.adapters.language.items()
     }
-    return chosen, adapters, load_task(run / ADAPTERS / META, chosen)
+    task = load_task(run / ADAPTERS / META, chosen)
+    return chosen, adapters, {layer: one.to(chosen.device) for layer, one in task.items()}

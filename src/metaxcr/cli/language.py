@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metaxcr.cli.console import console, note, print_json, print_table, say
-from metaxcr.cli.options import DataOption, JsonOption, QuietOption, examples, out_option, set_option
+from metaxcr.cli.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    examples,
+    out_option,
+    set_option,
+)
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,6 +49,7 @@ def train(
     out: Annotated[Path | None, out_option("Where to.", "adapters/lang.<language>")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a folder that was interrupted.")] = False,
     overrides: Annotated[list[str] | None, set_option("A setting of the training, such as steps=500")] = None,
+    device: DeviceOption = "auto",
     data: DataOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -53,6 +62,7 @@ def train(
     from metaxcr.encoders import load_mlm_head
     from metaxcr.encoders.load import load_encoder
     from metaxcr.experiments.progress import Progress
+    from metaxcr.hardware import choose_device
     from metaxcr.language.train import train_language_adapter
     from metaxcr.language.work import Request
     from metaxcr.tasks.languages import language_tag, script_warning
@@ -69,7 +79,7 @@ def train(
     folder = out or Path("adapters") / f"lang.{tag.code}"
     shown = Progress(console(stderr=True), quiet=quiet)
     try:
-        loaded = load_encoder(encoder)
+        loaded = load_encoder(encoder).to(choose_device(device))
         result = train_language_adapter(
             loaded,
             request,

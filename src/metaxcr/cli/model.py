@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metaxcr.cli.console import note, print_json, print_table, say, warnings_as_notes
-from metaxcr.cli.options import DataOption, FolderArgument, JsonOption, QuietOption, examples
+from metaxcr.cli.options import DataOption, DeviceOption, FolderArgument, JsonOption, QuietOption, examples
 from metaxcr.cli.run import carry_out, folder_settings, show_results
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
+    from metaxcr.api import MetaXCR
     from metaxcr.config import Config
     from metaxcr.tasks import LoadedSplit
 
@@ -35,6 +36,7 @@ def evaluate(
         str | None, typer.Option("--split", metavar="NAME", help="With --task.", show_default="test")
     ] = None,
     language_adapter: AdapterOption = "own",
+    device: DeviceOption = "auto",
     data: DataOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -46,12 +48,17 @@ def evaluate(
     """
     settings = folder_settings(folder)
     if task is not None:
+        from metaxcr.api import MetaXCR
+
         with warnings_as_notes():
             loaded = _load(task, language, split, data)
-            _evaluate_task(settings, folder, loaded, acting_adapter(language_adapter), as_json=as_json)
+            model = MetaXCR.from_pretrained(folder, device=device)
+            _evaluate_task(settings, model, loaded, acting_adapter(language_adapter), as_json=as_json)
         return
-    if language or split or language_adapter != "own":
-        raise UserError("--language, --split and --language-adapter belong to --task", None, "add --task ID")
+    if language or split or language_adapter != "own" or device != "auto":
+        raise UserError(
+            "--language, --split, --language-adapter and --device belong to --task", None, "add --task ID"
+        )
     carry_out(settings, folder, data=data, resume=True, quiet=quiet)
     show_results(folder, as_json=as_json)
 
@@ -77,11 +84,8 @@ def acting_adapter(name: str) -> str | None:
 
 
 def _evaluate_task(
-    settings: "Config", folder: Path, loaded: "LoadedSplit", acting: str | None, *, as_json: bool
+    settings: "Config", model: "MetaXCR", loaded: "LoadedSplit", acting: str | None, *, as_json: bool
 ) -> None:
-    from metaxcr.api import MetaXCR
-
-    model = MetaXCR.from_pretrained(folder)
     adapter, stack = model.adapter(loaded.language, unseen=True), model.stack(loaded.language, acting)
     note(f"stack: {' > '.join(stack)}")
     trained, untrained = (

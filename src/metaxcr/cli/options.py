@@ -46,6 +46,12 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars; me
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON to standard output, all else to standard error.")
 ]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; auto: the fastest that is there."
+    ),
+]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
 
 Command = TypeVar("Command", bound=Callable[..., Any])

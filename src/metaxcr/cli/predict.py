@@ -13,7 +13,7 @@ import typer
 
 from metaxcr.cli.console import console, note, warnings_as_notes
 from metaxcr.cli.model import AdapterOption, acting_adapter
-from metaxcr.cli.options import DataOption, FolderArgument, QuietOption, examples
+from metaxcr.cli.options import DataOption, DeviceOption, FolderArgument, QuietOption, examples
 
 if TYPE_CHECKING:
     from metaxcr.cli.questions import Question
@@ -47,6 +47,7 @@ def predict(
         int, typer.Option("--explain", metavar="K", help="Add the K nearest source examples.", min=0)
     ] = 0,
     language_adapter: AdapterOption = "own",
+    device: DeviceOption = "auto",
     data: DataOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -69,7 +70,7 @@ def predict(
     progress = Progress(console(stderr=True), quiet=quiet)
     withheld = done = 0
     with warnings_as_notes(), _writer(out) as stream:
-        model = MetaXCR.from_pretrained(folder)
+        model = MetaXCR.from_pretrained(folder, device=device)
         acting = acting_adapter(language_adapter)
         note(f"stack: {' > '.join(model.stack(language, acting))}")
         for chunk in _chunks(questions(file, language)):

@@ -317,7 +317,9 @@ class FrozenEncoder:
         """
         context = self.context(ragged.lengths, rounded=True)
         filler = len(context.cells) - len(ragged.hidden)
-        return F.pad(half_weight(ragged.hidden, dtype), (0, 0, 0, filler)), context
+        hidden = half_weight(ragged.hidden, dtype)
+        # Filler repeats a token: zeros have no variance, and float16 cannot hold their LayerNorm's slope.
+        return torch.cat([hidden, hidden[:1].expand(filler, -1)]), context
 
     def layer(self, index: int, dtype: torch.dtype) -> FrozenLayer:
         """Layer ``index`` with its weights in ``dtype`` (cast once, then kept)."""

@@ -162,9 +162,8 @@ class TrunkStore:
 
     def gather(self, numbers: Sequence[int]) -> Ragged:
         """Return the activations of texts by number: a :class:`Ragged` batch in the store's dtype."""
-        return Ragged(
-            torch.cat([self._slices[n] for n in numbers]), torch.tensor([self._lengths[n] for n in numbers])
-        )
+        hidden = torch.cat([self._slices[n] for n in numbers]).to(self.encoder.device)
+        return Ragged(hidden, torch.tensor([self._lengths[n] for n in numbers], device="cpu"))
 
     def lengths(self, numbers: Tensor) -> list[int]:
         """Tokens of texts by number."""
@@ -225,7 +224,7 @@ class TrunkStore:
                     pieces.append(part(self.encoder, embedded, self.dtype, self.layer))
                 begin, tokens = end, 0
         lengths = torch.tensor([len(t.ids) for t in tokenized])
-        return torch.cat(pieces), lengths, sum(t.full_length > self.max_tokens for t in tokenized)
+        return torch.cat(pieces).cpu(), lengths, sum(t.full_length > self.max_tokens for t in tokenized)
 
     def _read(self, path: Path) -> tuple[Tensor, Tensor, int] | None:
         """Map a chunk; None when there is none or it is damaged."""

@@ -30,7 +30,7 @@ from metaxcr.experiments.tracking import RECORD as TRACKED
 from metaxcr.experiments.tracking import Tracking, check_trackers
 from metaxcr.experiments.units import check_regimes, units
 from metaxcr.files import cache_folder
-from metaxcr.hardware import available_threads, choose_device, choose_dtype
+from metaxcr.hardware import available_threads, choose_device, choose_dtype, memory_errors
 from metaxcr.hub import language_folder
 from metaxcr.scoring.account import parameter_account
 from metaxcr.scoring.build import build_model
@@ -99,7 +99,8 @@ def run(
     try:
         if shared:
             shared.begin(folder)
-        results = carry_out(config, loaded, folder, phases, progress, shared)
+        with memory_errors(choose_device(config.run.device)):
+            results = carry_out(config, loaded, folder, phases, progress, shared)
         if results and not shared:
             record_opening(config, results["config_hash"], folder.read_json("environment.json", {}))
         return results

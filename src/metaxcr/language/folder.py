@@ -61,7 +61,7 @@ class AdapterFolder:
         path = self.path / name
         temporary = path.with_name(f".{name}.tmp")
         try:
-            save_file({k: v.contiguous() for k, v in state.items()}, temporary, metadata)
+            save_file({k: v.cpu().contiguous() for k, v in state.items()}, temporary, metadata)
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
             temporary.unlink(missing_ok=True)

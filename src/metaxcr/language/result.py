@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metaxcr.evaluation.intervals import paired_difference
+from metaxcr.hardware import CPU, choose_dtype
 from metaxcr.language.batches import Batches
 from metaxcr.language.mlm import ADAPTER
 from metaxcr.language.training import Stage, StageState, begin, target_losses
@@ -35,6 +36,7 @@ def training_result(request: Request, work: Work, states: dict[str, StageState])
         The content of ``result.json``; losses in nats a token.
     """
     test, model = work.batches["test"], work.model
+    precision = choose_dtype(work.settings.dtype, work.encoder.device)
     if work.own_head:
         states = {"before": begin(model.params(), Stage("before", (), 0)), **states}
     losses = {
@@ -59,6 +61,9 @@ def training_result(request: Request, work: Work, states: dict[str, StageState])
             name: [[s, round(x, 4)] for s, x in state.looks] for name, state in states.items() if state.looks
         },
         "settings": work.settings.model_dump(mode="json"),
+        "device": work.encoder.device.type,
+        "dtype": precision.name,
+        "dtype_because": precision.why,
         "command": request.command,
     }
 
@@ -75,7 +80,7 @@ def _row(what: str, state: StageState, losses: Tensor) -> dict[str, Any]:
 def _by_sequence(losses: Tensor, part: Batches) -> NDArray[np.float64]:
     """Mean loss of each held-out sequence over all its targets in all maskings: (sequences,)."""
     owners = part.owners()
-    none = torch.zeros(part.size, dtype=torch.float64)
+    none = torch.zeros(part.size, dtype=torch.float64, device=CPU)
     sums, counts = none.index_add(0, owners, losses), none.index_add(0, owners, torch.ones_like(losses))
     found: NDArray[np.float64] = (sums / counts)[counts > 0].numpy()
     return found

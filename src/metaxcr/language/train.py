@@ -66,7 +66,7 @@ def _run_stages(work: Work, folder: AdapterFolder, progress: Progress) -> dict[s
     states: dict[str, StageState] = {}
     saved = folder.checkpoint()
     if saved is not None:
-        states = unflatten(*saved)
+        states = unflatten(*saved, work.encoder.device)
     current = work.model.params()
     for stage in stages(work.settings, own_head=work.own_head):
         start = states["head"].best if "head" in states and stage.name != "head" else current

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaxcr.hardware import CPU
 from metaxcr.language.batches import Batches
 from metaxcr.language.mlm import ADAPTER, HEAD, MaskedLanguageModel, Params
 from metaxcr.language.settings import LanguageTraining
@@ -140,7 +141,8 @@ def look(model: MaskedLanguageModel, stage: Stage, stop: Batches, state: StageSt
 @torch.no_grad()
 def target_losses(model: MaskedLanguageModel, params: Params, part: Batches, *, with_adapter: bool) -> Tensor:
     """Loss of every target of a held-out part in nats, on its fixed masks: (targets,) float64."""
-    return torch.cat([model.losses(params, b, with_adapter=with_adapter).double() for b in part.all()])
+    losses = [model.losses(params, b, with_adapter=with_adapter) for b in part.all()]
+    return torch.cat(losses).cpu().double()
 
 
 def _step(
@@ -177,12 +179,12 @@ def flatten(states: dict[str, StageState]) -> tuple[State, dict[str, Any]]:
     }
 
 
-def unflatten(tensors: State, notes: dict[str, Any]) -> dict[str, StageState]:
-    """The inverse of :func:`flatten`."""
+def unflatten(tensors: State, notes: dict[str, Any], device: torch.device = CPU) -> dict[str, StageState]:
+    """The inverse of :func:`flatten`; single numbers stay on the processor, the rest goes to ``device``."""
     groups: dict[tuple[str, str], State] = {}
     for key, tensor in tensors.items():
         name, part, rest = key.split("/", 2)
-        groups.setdefault((name, part), {})[rest] = tensor
+        groups.setdefault((name, part), {})[rest] = tensor.to(device if tensor.dim() else CPU)
     return {
         name: StageState(
             note["step"],

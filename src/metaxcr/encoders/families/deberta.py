@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from metaxcr.encoders.families.family import Family, WordEmbeddings, register
 from metaxcr.encoders.lasting import lasting
 from metaxcr.encoders.layer import Activation, Context, FrozenLayer, Pieces, PostNormLayer
+from metaxcr.hardware import CPU
 
 
 class DisentangledLayer(PostNormLayer):
@@ -61,7 +62,7 @@ class DisentangledLayer(PostNormLayer):
     def _by_distance(self, x: Tensor, name: str, *, transposed: bool) -> Tensor:
         """Products with the vector of each pair's distance: (texts, heads, longest, longest), query first."""
         longest = x.shape[-2]
-        rows, pairs = distances(longest, self.buckets, self.reach)
+        rows, pairs = distances(longest, self.buckets, self.reach, x.device)
         table = self.get_buffer(name).index_select(1, rows)  # (heads, 2 * longest - 1, width of a head)
         products = x @ table.transpose(-1, -2)
         index = (pairs.T if transposed else pairs).expand(*x.shape[:-1], longest)
@@ -71,18 +72,18 @@ class DisentangledLayer(PostNormLayer):
 
 @lru_cache(maxsize=256)
 @lasting
-def distances(longest: int, buckets: int, reach: int) -> tuple[Tensor, Tensor]:
+def distances(longest: int, buckets: int, reach: int, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Which position vector each distance takes, and which distance each pair of tokens has.
 
     Returns:
         (2 * longest - 1,) rows of the position vectors, from distance 1 - longest to longest - 1; and
         (longest, longest) places in them of query i minus key j.
     """
-    steps = torch.arange(1 - longest, longest)
+    steps = torch.arange(1 - longest, longest, device=CPU)
     span = buckets if buckets > 0 else reach
     rows = (_bucket(steps, buckets, reach) + span).clamp(0, 2 * span - 1)
-    place = torch.arange(longest)
-    return rows, place[:, None] - place[None, :] + longest - 1
+    place = torch.arange(longest, device=device)
+    return rows.to(device), place[:, None] - place[None, :] + longest - 1
 
 
 def _bucket(distance: Tensor, buckets: int, reach: int) -> Tensor:
@@ -91,7 +92,7 @@ def _bucket(distance: Tensor, buckets: int, reach: int) -> Tensor:
         return distance
     middle = buckets // 2
     size = distance.abs().clamp(min=middle - 1).float()
-    most = torch.log(torch.tensor((reach - 1) / middle))
+    most = torch.log(torch.tensor((reach - 1) / middle, device=CPU))
     steps = torch.ceil(torch.log(size / middle) / most * (middle - 1)) + middle
     return torch.where(distance.abs() <= middle, distance, (steps * distance.sign()).long())
 

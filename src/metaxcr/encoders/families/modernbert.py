@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from metaxcr.encoders.families.family import Family, WordEmbeddings, register
 from metaxcr.encoders.lasting import lasting
 from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, Hooks, attention
+from metaxcr.hardware import CPU
 
 
 class ModernLayer(FrozenLayer):
@@ -78,10 +79,10 @@ class ModernLayer(FrozenLayer):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
         """See :meth:`metaxcr.encoders.layer.FrozenLayer.mix`."""
-        cos, sin = rotation(context.longest, q.shape[-1], self.theta)
+        cos, sin = rotation(context.longest, q.shape[-1], self.theta, q.device)
         mask = context.mask
         if self.window is not None and context.longest - 1 > self.window:
-            near, own = neighbours(context.longest, self.window)
+            near, own = neighbours(context.longest, self.window, q.device)
             # Rows of padding look at themselves: a row that looks nowhere would be no number.
             mask = near if mask is None else near & mask | own
         return attention(_rotate(q, cos, sin), _rotate(k, cos, sin), v, mask)
@@ -101,18 +102,18 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 @lru_cache(maxsize=256)
 @lasting
-def rotation(longest: int, width: int, theta: float) -> tuple[Tensor, Tensor]:
+def rotation(longest: int, width: int, theta: float, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the angles p theta^(-2i/width), position p, pair i: (longest, width), float32."""
-    frequencies = 1.0 / theta ** (torch.arange(0, width, 2, dtype=torch.float) / width)
-    angles = torch.outer(torch.arange(longest, dtype=torch.float), frequencies).repeat(1, 2)
-    return angles.cos(), angles.sin()
+    frequencies = 1.0 / theta ** (torch.arange(0, width, 2, dtype=torch.float, device=CPU) / width)
+    angles = torch.outer(torch.arange(longest, dtype=torch.float, device=CPU), frequencies).repeat(1, 2)
+    return angles.cos().to(device), angles.sin().to(device)
 
 
 @lru_cache(maxsize=256)
 @lasting
-def neighbours(longest: int, window: int) -> tuple[Tensor, Tensor]:
+def neighbours(longest: int, window: int, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Which tokens are at most ``window`` apart, and which are the same: (longest, longest) booleans."""
-    place = torch.arange(longest)
+    place = torch.arange(longest, device=device)
     apart = (place[:, None] - place[None, :]).abs()
     return apart <= window, apart == 0
 
