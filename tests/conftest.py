@@ -3,7 +3,9 @@
 import os
 import zlib
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: processes side by side share the cores
+# Before torch is imported, as the package does it: waiting threads sleep.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the cores
     os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Callable, Iterator, Sequence

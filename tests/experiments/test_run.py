@@ -185,6 +185,38 @@ def test_other_settings_are_refused(whole: Path) -> None:
         start(other, whole, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("key", "setting", "other"), [("dtype", "encoder.dtype", "float16"), ("device", "run.device", "cuda")]
+)
+def test_a_run_is_not_continued_with_another_machines_choice(
+    whole: Path, config: Config, tmp_path: Path, key: str, setting: str, other: str
+) -> None:
+    """What auto came to is the run's own: the line says how to keep it."""
+    shutil.copytree(whole, tmp_path / "run")
+    record = tmp_path / "run" / "environment.json"
+    environment = json.loads(record.read_text())
+    assert environment["dtype_because"] and environment["device"] == "cpu"
+    record.write_text(json.dumps(environment | {key: other}))
+    with pytest.raises(UserError, match=rf"--set {setting}={other}"):
+        start(config, tmp_path / "run", resume=True)
+    environment["dtype"], chosen = "float32", load_config("starter", [*SMALL, "encoder.dtype=float32"])
+    record.write_text(json.dumps(environment))
+    assert start(chosen, tmp_path / "run", resume=True)["schema"] == 1  # named: the same as it was
+
+
+def test_a_run_older_than_the_choice_was_in_bfloat16(whole: Path, config: Config, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    record = tmp_path / "run" / "environment.json"
+    environment = json.loads(record.read_text())
+    for key in ("device", "dtype"):
+        environment.pop(key)
+    record.write_text(json.dumps(environment))
+    settings = (tmp_path / "run" / "config.yaml").read_text().replace("dtype: auto", "dtype: bfloat16")
+    (tmp_path / "run" / "config.yaml").write_text(settings)
+    with pytest.raises(UserError, match=r"begun with encoder\.dtype bfloat16"):
+        start(load_config("starter", [*SMALL, "encoder.dtype=float32"]), tmp_path / "run", resume=True)
+
+
 def test_cross_scoring_runs_with_a_task_without_context(tmp_path: Path) -> None:
     config = load_config("starter-cross", [*SMALL, "run.regimes=[zero-shot]"])
     results = start(config, tmp_path / "run")
