@@ -219,6 +219,11 @@ class FrozenEncoder:
         return len(self.word_embeddings)
 
     @property
+    def device(self) -> torch.device:
+        """Where its layers' weights are, and where it computes."""
+        return self.original(0).qkv.device
+
+    @property
     def depth(self) -> int:
         """Number of layers."""
         return len(self.layers)

@@ -13,7 +13,7 @@ from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.adapters.store import load_language, load_task, pack, write_adapter
 from metaxcr.config import Config
 from metaxcr.encoders.base import FrozenEncoder
-from metaxcr.encoders.memory import MemoryStore
+from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.scoring.model import SCORER, ChoiceModel, Params
 from metaxcr.tasks.seeding import derive
@@ -94,7 +94,7 @@ def build_model(
     return ChoiceModel(adapted, kind or scoring.kind, scoring.temperature, scoring.negatives, dtype)
 
 
-def memory_store(model: ChoiceModel, config: Config) -> MemoryStore:
+def memory_store(model: ChoiceModel, config: Config) -> TrunkStore:
     """A store for texts that are seen once: nothing is cached on disk.
 
     Args:
@@ -102,7 +102,7 @@ def memory_store(model: ChoiceModel, config: Config) -> MemoryStore:
         config: The settings that the model was built from.
     """
     settings = config.encoder
-    return MemoryStore(
+    return TrunkStore(
         model.adapted.encoder,
         model.adapted.start,
         DTYPES[settings.dtype],
