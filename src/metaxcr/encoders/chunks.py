@@ -101,9 +101,11 @@ class ChunkFolder:
             return chunk
         except FileNotFoundError:  # evicted by another process in between
             return None
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+            if not path.exists():  # torch says so in its own way
+                return None
             self._log(f"{self.what} cache: {path.name} is damaged ({error}); it is computed again")
-            if not isinstance(error, OSError):  # which may pass, as where too many files are open
+            if not isinstance(error, OSError | RuntimeError):  # which may pass: too many files are open
                 self.remove(path)
             return None
 
