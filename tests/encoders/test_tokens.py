@@ -250,6 +250,19 @@ def test_nothing_to_tokenise(counting: FrozenEncoder, tmp_path: Path) -> None:
     assert not files(tmp_path)
 
 
+def test_sizes_are_those_of_the_cut_texts(counting: FrozenEncoder, tmp_path: Path) -> None:
+    for store in (TokenStore(counting, tmp_path), TokenStore(counting, None)):
+        for limit in (8, 32):
+            tokenized = counting.tokenize(MANY, limit)
+            sizes, cut = store.sizes(MANY, limit)
+            assert sizes == [len(t.ids) for t in tokenized]
+            assert cut == sum(t.full_length > limit for t in tokenized)
+        with pytest.raises(UserError, match="a choice does not fit into 8 tokens"):
+            store.sizes([Text("word " * 9, cuttable=None)], 8)
+        with pytest.raises(UserError, match="positions"):
+            store.sizes(MANY, 10**6)
+
+
 def test_content_addressing(counting: FrozenEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def count(encoder: FrozenEncoder, texts: Sequence[Text]) -> int:
         TokenStore(encoder, tmp_path).lengths(texts)

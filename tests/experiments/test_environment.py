@@ -1,5 +1,6 @@
 import pytest
 
+from metaxcr.encoders.trunk import TrunkStats
 from metaxcr.experiments import environment
 from metaxcr.experiments.environment import Costs
 
@@ -32,3 +33,46 @@ def test_parts_add_up_over_interruptions() -> None:
     }
     (before,) = costs.summary()["stages"]
     assert before["parts"]["support"]["token_passes"] == 20
+
+
+def test_the_trunks_time_within_a_stage_is_the_trunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(environment.time, "perf_counter", lambda: now[0])
+    costs, stats = Costs({}), TrunkStats()
+    with costs.stage("trunk"):
+        costs.follow(stats)
+        now[0], stats.cold_seconds, stats.computed_tokens = 5.0, 4.0, 40
+    with costs.stage("ctml"):
+        clock = costs.clock("ctml")
+        clock("batches")
+        now[0], stats.cold_seconds, stats.warm_seconds, stats.computed_tokens = 9.0, 6.5, 0.5, 65
+        clock("query")
+        now[0] = 11.0
+        clock("files")
+    summary = costs.summary()
+    stages = {stage["stage"]: stage for stage in summary["stages"]}
+    assert (stages["trunk"]["seconds"], stages["trunk"]["token_passes"]) == (8.0, 65)
+    assert stages["ctml"]["seconds"] == 3.0
+    assert {name: part["seconds"] for name, part in stages["ctml"]["parts"].items()} == {
+        "batches": 1.0,
+        "query": 2.0,
+    }
+    assert summary["trunk"]["cold_seconds"] == 6.5 and summary["total_seconds"] == 11.0
+
+
+def test_an_interrupted_run_counts_the_trunk_once_and_unfinished_steps_not_at_all() -> None:
+    costs, stats = Costs({}), TrunkStats(computed_tokens=10)
+    with costs.stage("trunk"):
+        costs.follow(stats)
+    costs.add_passes("ctml", 30)
+    costs.summary()  # at a checkpoint
+    costs.add_passes("ctml", 7)
+    stats.computed_tokens, stats.cold_seconds = 15, 2.0
+    left = costs.interrupted()
+    assert left == costs.interrupted()
+    resumed, more = Costs(left), TrunkStats(computed_tokens=4, cold_seconds=1.0)
+    resumed.follow(more)
+    resumed.add_passes("ctml", 7)
+    summary = resumed.summary()
+    assert {s["stage"]: s["token_passes"] for s in summary["stages"]} == {"trunk": 19, "ctml": 37}
+    assert (summary["trunk"]["computed_tokens"], summary["trunk"]["cold_seconds"]) == (19, 3.0)

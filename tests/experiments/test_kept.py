@@ -63,6 +63,7 @@ def test_sources_are_encoded_once_and_what_follows_stays_apart(
     later = [Text("word3 common"), Text("new one"), Text("and another")]
     alone = _store(toy_encoder, tmp_path)
     expected = alone.gather([*alone.ensure(words), *alone.ensure(later)])
+    alone.flush(0)
 
     for turn in range(3):
         store = _store(toy_encoder, tmp_path)
@@ -81,6 +82,25 @@ def test_sources_are_encoded_once_and_what_follows_stays_apart(
     other = TrunkStore(toy_encoder, 2, torch.float32, tmp_path, max_tokens=32)
     kept.base("words", other, lambda: (encoded.append(other.ensure(words)) or {}, {}))
     assert len(encoded) == 2  # another trunk
+
+
+def test_what_one_run_computes_serves_the_next_although_its_texts_are_others(
+    toy_encoder: FrozenEncoder,
+) -> None:
+    kept, words = Kept(), [Text(f"word{n} common") for n in range(40)]
+    computed = []
+    for key, first in (("a", 0), ("a", 0), ("b", 10)):  # the last run has other sources
+        store = _store(toy_encoder, Path())
+        stats = store.stats
+        kept.base(key, store, lambda s=store, at=first: (s.register(words[at:]) and {}, {}))
+        store.gather(store.register(words[first + 5 : first + 15]))
+        assert store.stats is stats  # which the run's account follows
+        computed.append(stats.computed_texts)
+    assert computed == [10, 0, 10]
+    other = TrunkStore(toy_encoder, 2, torch.float32, Path(), max_tokens=32)
+    kept.base("a", other, lambda: (other.register(words) and {}, {}))
+    other.gather([5])
+    assert other.stats.computed_texts == 1
 
 
 def _store(encoder: FrozenEncoder, folder: Path) -> TrunkStore:

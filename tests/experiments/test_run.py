@@ -102,6 +102,27 @@ def test_another_seed_differs(whole: Path, tmp_path: Path) -> None:
     assert (whole / name.format(3)).read_bytes() != (tmp_path / "other" / name.format(4)).read_bytes()
 
 
+def test_the_cache_changes_no_byte_and_little_is_computed(
+    config: Config, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same with a cold cache, a warm one, and one that another seed filled with other episodes' texts."""
+    few = [*SMALL, "ctml.steps=2", "run.regimes=[zero-shot]"]
+    for first in (3, 4):
+        monkeypatch.setenv("METAXCR_CACHE", str(tmp_path / f"cache{first}"))
+        start(load_config("starter", [*few, f"run.seeds=[{first}]"]), tmp_path / f"few{first}")
+        start(config, tmp_path / f"after{first}")
+        assert contents(tmp_path / f"after{first}") == contents(whole)
+    start(load_config("starter", few), tmp_path / "again")  # after seed 4, and after more episodes
+    assert contents(tmp_path / "again") == contents(tmp_path / "few3")
+    cold, warm = (json.loads((tmp_path / name / "costs.json").read_text()) for name in ("few3", "again"))
+    passes = [next(s["token_passes"] for s in c["stages"] if s["stage"] == "trunk") for c in (cold, warm)]
+    assert passes == [cold["trunk"]["computed_tokens"], 0]
+    assert warm["trunk"]["computed_tokens"] < cold["trunk"]["computed_tokens"] == cold["trunk"]["used_tokens"]
+    assert cold["trunk"]["used_tokens"] == warm["trunk"]["used_tokens"]
+    certain = sum(s["token_passes"] for s in cold["stages"] if s["stage"] == "evaluate") / 2  # two methods
+    assert cold["trunk"]["used_tokens"] - certain < 0.2 * (cold["trunk"]["tokens"] - certain)
+
+
 @pytest.mark.parametrize("kill", [1, 3, 4, 6, 8])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_and_resumed(

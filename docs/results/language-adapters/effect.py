@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from metaxcr.adapters.store import load_language
 from metaxcr.config_io import load_config
 from metaxcr.encoders import load_encoder
-from metaxcr.encoders.memory import MemoryStore
+from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.evaluation.intervals import crossed_interval, language_average, paired_difference
 from metaxcr.evaluation.predict import predict
 from metaxcr.scoring.batch import encode_task
@@ -38,7 +38,7 @@ def main(adapters_dir: Path, runs: dict[str, Path]) -> None:
     adapters = {code: load_language(folder, encoder) for code, folder in folders.items()}
     model = build_model(load_config(str(Path(__file__).with_name("ctml.yaml"))), encoder, 0)
     model.adapted.language.update({code: a.requires_grad_(False) for code, a in adapters.items()})
-    store = MemoryStore(
+    store = TrunkStore(
         encoder, model.adapted.start, torch.bfloat16, Path(), languages=model.adapted.languages
     )
     methods = {"similarity": [model.params()]}  # untrained: the cosine of the sentence vectors

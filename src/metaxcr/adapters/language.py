@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from metaxcr.adapters.base import LayerAdapter, Shape, Stacked, build_layer
 from metaxcr.adapters.invertible import Nice
 from metaxcr.encoders.base import FrozenEncoder, Ragged
-from metaxcr.encoders.layer import NO_ADAPTER, Hooks
+from metaxcr.encoders.layer import NO_ADAPTER, Context, Hooks
 
 MAD_X_REDUCTION = 2  # of language adapters in MAD-X; the `adapters` library's own default is 16
 
@@ -99,9 +99,31 @@ class LanguageAdapter(nn.Module):
         """
         hidden = embedded.hidden if self.invertible is None else self.invertible(embedded.hidden)
         hidden, context = encoder.enter(Ragged(hidden, embedded.lengths), dtype)
-        for index in range(encoder.depth if stop is None else stop):
-            hidden = encoder.layer(index, dtype)(hidden, context, self.hooks(index))
+        hidden = self._layers(encoder, hidden, context, encoder.depth if stop is None else stop)
         return hidden[: len(embedded.hidden)]
+
+    def trunk(
+        self, encoder: FrozenEncoder, embedded: Tensor, context: Context, dtype: torch.dtype, stop: int
+    ) -> Tensor:
+        """As :meth:`forward`, over tokens and a context that were prepared, so that their shapes are given.
+
+        Args:
+            encoder: The frozen encoder.
+            embedded: (tokens, width), filler tokens among them.
+            context: Of the texts.
+            dtype: Of the layers' arithmetic.
+            stop: Number of layers.
+
+        Returns:
+            (tokens, width) in ``dtype``, filler tokens among them.
+        """
+        hidden = embedded if self.invertible is None else self.invertible(embedded)
+        return self._layers(encoder, hidden.to(dtype), context, stop)
+
+    def _layers(self, encoder: FrozenEncoder, hidden: Tensor, context: Context, stop: int) -> Tensor:
+        for index in range(stop):
+            hidden = encoder.layer(index, hidden.dtype)(hidden, context, self.hooks(index))
+        return hidden
 
     def before_head(self, hidden: Tensor) -> Tensor:
         """Undo the invertible part before a head whose weights are the embeddings': (tokens, width)."""

@@ -1,7 +1,8 @@
 """A folder of cached chunks: written whole or not at all, checked on reading, bounded in size.
 
 Activations and token ids are cached in the same way. A chunk is a safetensors file named after a checksum of
-all that its values depend on, so processes may share a folder without talking to each other.
+all that its values depend on, so processes may share a folder without talking to each other. The folder may
+have folders in it, one for each set of things that belong together; its bound is for all of them.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,12 +55,31 @@ class ChunkFolder:
         """Where the chunk of that name is, or would be."""
         return self.folder / f"{name}.safetensors"
 
-    def read(self, path: Path, check: Callable[[Chunk], None] = lambda chunk: None) -> Chunk | None:
-        """Map a chunk into memory and mark it as used.
+    def sizes(self, inner: str = "") -> dict[Path, int]:
+        """Bytes of each chunk in an inner folder; one that another process deletes meanwhile is left out."""
+        sizes = {}
+        for path in self.paths(inner):
+            with contextlib.suppress(FileNotFoundError):
+                sizes[path] = path.stat().st_size
+        return sizes
+
+    def paths(self, inner: str = "") -> list[Path]:
+        """The chunks in an inner folder."""
+        return list((self.folder / inner).glob("*.safetensors"))
+
+    def read(
+        self,
+        path: Path,
+        check: Callable[[Chunk], None] = lambda chunk: None,
+        only: Collection[str] | None = None,
+    ) -> Chunk | None:
+        """Map a chunk into memory and mark it as used; a damaged one is deleted.
 
         Args:
             path: From :meth:`path`.
             check: Raises :class:`ValueError` or :class:`KeyError` on a chunk that cannot be right.
+            only: Names of the tensors that are wanted. The chunk is then not marked as used, and its checksum
+                is not taken, as that would read all of it: ``check`` has to be sure of these tensors.
 
         Returns:
             The chunk; None when there is none, or it is damaged and has to be computed again.
@@ -70,18 +90,29 @@ class ChunkFolder:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 names: list[str] = file.keys()
-                tensors = {name: file.get_tensor(name) for name in names}
-            if int(metadata.pop("crc32", "-1")) != _crc(tensors):
+                tensors = {name: file.get_tensor(name) for name in names if only is None or name in only}
+            checksum = int(metadata.pop("crc32", "-1"))
+            if only is None and checksum != _crc(tensors):
                 raise SafetensorError("checksum differs")
             check(chunk := Chunk(tensors, metadata))
-            with contextlib.suppress(OSError):  # the folder may be somebody else's
-                os.utime(path)
+            if only is None:
+                with contextlib.suppress(OSError):  # the folder may be somebody else's
+                    os.utime(path)
             return chunk
         except FileNotFoundError:  # evicted by another process in between
             return None
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+            if not path.exists():  # torch says so in its own way
+                return None
             self._log(f"{self.what} cache: {path.name} is damaged ({error}); it is computed again")
+            if not isinstance(error, OSError | RuntimeError):  # which may pass: too many files are open
+                self.remove(path)
             return None
+
+    def remove(self, path: Path) -> None:
+        """Delete a chunk; a process that has it mapped keeps its pages."""
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
     def write(self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
         """Write a chunk through a temporary name; of two writers at the same time the later one stays.
@@ -91,7 +122,7 @@ class ChunkFolder:
         """
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             save_file(dict(tensors), temporary, {"crc32": str(_crc(tensors)), **metadata})
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
@@ -106,12 +137,12 @@ class ChunkFolder:
 
     def evict(self, keep: set[Path]) -> None:
         """Delete the least recently used chunks above the bound, never those in ``keep``."""
-        for path in self.folder.glob(".*.tmp"):  # left behind by processes that were killed
+        for path in self.folder.rglob(".*.tmp"):  # left behind by processes that were killed
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink(missing_ok=True)
         entries = []
-        for path in self.folder.glob("*.safetensors"):
+        for path in self.folder.rglob("*.safetensors"):
             try:
                 stat = path.stat()
             except FileNotFoundError:
@@ -122,8 +153,7 @@ class ChunkFolder:
             if total <= self.limit_bytes:
                 break
             if path not in keep:
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)  # a process that has it mapped keeps its pages
+                self.remove(path)
                 total -= size
 
 

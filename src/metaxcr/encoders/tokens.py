@@ -108,6 +108,24 @@ class TokenStore:
         lengths = [tensors["lengths"].numpy() for tensors in self._each(pairs)]
         return np.concatenate([*lengths, np.empty(0, np.int32)]).astype(np.int64)[place]
 
+    def sizes(self, texts: Sequence[Text], max_tokens: int) -> tuple[list[int], int]:
+        """Tokens of texts after those that are too long are cut, and how many of them are.
+
+        Args:
+            texts: Any texts. The same ones in the same order, repetitions aside, hit the same chunks.
+            max_tokens: Contexts are cut to this many tokens, special tokens included.
+
+        Raises:
+            UserError: As for :meth:`tokenize`.
+        """
+        self.encoder.check_limit(max_tokens)
+        lengths = self.lengths(texts)
+        long = np.flatnonzero(lengths > max_tokens)
+        cut = self.encoder.tokenize([texts[n] for n in long.tolist()], max_tokens) if len(long) else []
+        lengths[long] = [len(text.ids) for text in cut]
+        sizes: list[int] = lengths.tolist()
+        return sizes, len(long)
+
     def _each(self, pairs: list[Pair]) -> Iterator[dict[str, torch.Tensor]]:
         """Chunk by chunk, read or computed."""
         for begin in range(0, len(pairs), CHUNK_TEXTS):

@@ -78,28 +78,38 @@ class Costs:
             s["stage"]: copy.deepcopy(s) for s in before.get("stages", [])
         }
         self._trunk = before.get("trunk", {})
+        self._stats: TrunkStats | None = None
+        self._settled = copy.deepcopy(self._stages)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time and the peak memory of what happens inside."""
-        begun = time.perf_counter()
+        """Add the time and the peak memory of what happens inside.
+
+        What the trunk store takes meanwhile is the stage ``trunk``'s.
+        """
+        begun, before = time.perf_counter(), self._trunk_seconds()
         try:
             yield
         finally:
-            entry = self._entry(name)
-            entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begun, 2)
+            entry, trunk = self._entry(name), self._trunk_seconds() - before
+            if name == "trunk":
+                trunk = 0.0
+            elif trunk:
+                others = self._entry("trunk")
+                others["seconds"] = round(others["seconds"] + trunk, 2)
+            entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begun - trunk, 2)
             entry["peak_rss_mb"] = max(entry["peak_rss_mb"], peak_rss_mb())
 
     def clock(self, name: str) -> Callable[[str], None]:
         """A clock for the parts of a stage: told which part begins, it books the time of the one before.
 
-        What is not between two calls is booked under no part. The time of ``query`` holds that of the
-        alignment term: they share their backward pass.
+        What is not between two calls is booked under no part, nor is what the trunk store takes. The time of
+        ``query`` holds that of the alignment term: they share their backward pass.
         """
         running: list[tuple[str, float]] = []
 
         def begin(part: str) -> None:
-            now = time.perf_counter()
+            now = time.perf_counter() - self._trunk_seconds()
             if running:
                 before, since = running.pop()
                 entry = self._part(name, before)
@@ -118,22 +128,45 @@ class Costs:
         parts: dict[str, dict[str, Any]] = self._entry(name).setdefault("parts", {})
         return parts.setdefault(part, {"seconds": 0.0, "token_passes": 0})
 
-    def add_trunk(self, stats: TrunkStats) -> None:
-        """Add what the trunk store did in this process; sizes are those of the last process."""
-        self._trunk = {
-            "cold_seconds": round(self._trunk.get("cold_seconds", 0.0) + stats.cold_seconds, 2),
-            "warm_seconds": round(self._trunk.get("warm_seconds", 0.0) + stats.warm_seconds, 2),
-            "computed_tokens": self._trunk.get("computed_tokens", 0) + stats.computed_tokens,
-            "texts": stats.texts,
-            "tokens": stats.tokens,
-            "bytes": stats.bytes,
-        }
-        self.add_passes("trunk", stats.computed_tokens)
+    def follow(self, stats: TrunkStats) -> None:
+        """Keep account of a trunk store, which goes on with its work while other stages run."""
+        self._stats = stats
 
     def summary(self) -> dict[str, Any]:
-        """The content of costs.json."""
-        total = round(sum(s["seconds"] for s in self._stages.values()), 2)
-        return {"stages": list(self._stages.values()), "trunk": self._trunk, "total_seconds": total}
+        """The content of costs.json, after a checkpoint or a unit of work: what is done so far counts."""
+        self._settled = copy.deepcopy(self._stages)
+        return self._told()
+
+    def interrupted(self) -> dict[str, Any]:
+        """The content of costs.json where a run stops, at its end or before.
+
+        What was done since the last :meth:`summary` has to be done again and counts then; what the trunk
+        store did in that time remains.
+        """
+        if "trunk" in self._stages:
+            self._settled["trunk"] = copy.deepcopy(self._stages["trunk"])
+        return self._told()
+
+    def _told(self) -> dict[str, Any]:
+        stages, trunk = copy.deepcopy(self._settled), self._trunk
+        if (stats := self._stats) is not None:
+            trunk = {
+                "cold_seconds": round(trunk.get("cold_seconds", 0.0) + stats.cold_seconds, 2),
+                "warm_seconds": round(trunk.get("warm_seconds", 0.0) + stats.warm_seconds, 2),
+                "computed_tokens": trunk.get("computed_tokens", 0) + stats.computed_tokens,
+                "texts": stats.texts,
+                "tokens": stats.tokens,
+                "used_tokens": stats.used_tokens,  # sizes are those of the last process
+                "bytes": stats.bytes,
+            }
+            if "trunk" in stages:
+                stages["trunk"]["token_passes"] += stats.computed_tokens
+        total = round(sum(s["seconds"] for s in stages.values()), 2)
+        return {"stages": list(stages.values()), "trunk": trunk, "total_seconds": total}
+
+    def _trunk_seconds(self) -> float:
+        """What the trunk store has taken so far."""
+        return 0.0 if self._stats is None else self._stats.cold_seconds + self._stats.warm_seconds
 
     def _entry(self, name: str) -> dict[str, Any]:
         empty = {"stage": name, "seconds": 0.0, "token_passes": 0, "peak_rss_mb": 0}

@@ -17,6 +17,7 @@ from metaxcr.tasks.leaks import Leak, find_leaks
 from metaxcr.tasks.roots import split_files
 
 Encoded = tuple[dict[str, TaskData], dict[str, TaskData]]  # the sources, and the parts of the English target
+Key = TypeVar("Key", bound=Hashable)
 Kind = TypeVar("Kind")
 
 
@@ -25,13 +26,13 @@ class Kept:
 
     Args:
         splits: Files that are kept as examples.
-        bases: Sets of encoded sources; each keeps its part of the trunk cache mapped.
+        bases: Sets of encoded sources; each keeps the values that its runs used mapped.
     """
 
     def __init__(self, splits: int = 64, bases: int = 2) -> None:
         self._encoders: dict[Hashable, FrozenEncoder] = {}
         self._splits: dict[Hashable, LoadedSplit] = {}
-        self._bases: dict[Hashable, tuple[TrunkStore, Encoded]] = {}
+        self._bases: dict[tuple[Hashable, Hashable], tuple[TrunkStore, Encoded]] = {}
         self._most_splits, self._most_bases = splits, bases
         self._leaks = lru_cache(maxsize=4)(find_leaks)
 
@@ -73,6 +74,9 @@ class Kept:
             store: Of the run.
             encode: Does it.
         """
+        for (identity, _), (other, _) in self._bases.items():
+            if identity == store.identity:
+                store.share(other)
 
         def first() -> tuple[TrunkStore, Encoded]:
             encoded = encode()
@@ -83,7 +87,7 @@ class Kept:
         return encoded
 
 
-def _keep(kept: dict[Hashable, Kind], key: Hashable, most: int, make: Callable[[], Kind]) -> Kind:
+def _keep(kept: dict[Key, Kind], key: Key, most: int, make: Callable[[], Kind]) -> Kind:
     """Take what is kept under a key, or make it and drop what was not asked for longest."""
     value = kept.pop(key) if key in kept else make()
     kept[key] = value

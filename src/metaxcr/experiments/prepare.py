@@ -26,7 +26,7 @@ from metaxcr.tasks.shots import check_shots, draw_shots, read_shots, shots_diges
 from metaxcr.tasks.versions import other_versions
 
 Read = Callable[..., LoadedSplit]  # tasks.load with the run's data root and repairs
-Encode = Callable[[LoadedSplit, Sequence[Example]], TaskData]
+Encode = Callable[..., TaskData]  # of a split's examples, see :func:`prepare`
 
 
 @dataclass
@@ -262,7 +262,7 @@ def _examples(splits: Mapping[Any, LoadedSplit]) -> list[Example]:
 def prepare(
     config: Config, loaded: Loaded, store: TrunkStore, progress: Progress, kept: Kept | None = None
 ) -> Material:
-    """Encode everything up to the trunk.
+    """Encode everything up to the trunk: at once what is needed whole, the rest when it is drawn.
 
     Args:
         config: The settings.
@@ -273,7 +273,9 @@ def prepare(
     """
     kind = config.scoring.kind
 
-    def encode(split: LoadedSplit, examples: Sequence[Example], kind: str = kind) -> TaskData:
+    def encode(
+        split: LoadedSplit, examples: Sequence[Example], kind: str = kind, drawn: bool = False
+    ) -> TaskData:
         implausible = split.spec.polarity == "implausible"
         label = f"trunk {split.spec.id} {split.language}"
         return encode_task(
@@ -282,6 +284,7 @@ def prepare(
             store,
             kind=kind,
             implausible=implausible,
+            drawn=drawn,
             progress=lambda done, total: progress.update(label, done, total),
         )
 
@@ -291,7 +294,8 @@ def prepare(
     material = Material(English(sources, parts.get("query"), parts["reward"], loaded.english.spec.id))
     material.adaptations = _adaptations(config, loaded, store)
     used = {language for one in material.adaptations for language in one.auxiliary}
-    material.auxiliary = {lang: encode(s, s.examples) for lang, s in loaded.auxiliary.items() if lang in used}
+    auxiliary = {lang: split for lang, split in loaded.auxiliary.items() if lang in used}
+    material.auxiliary = {lang: encode(s, s.examples, drawn=True) for lang, s in auxiliary.items()}
     material.shot_pool = {lang: encode(s, s.examples) for lang, s in loaded.shot_pool.items()}
     material.evaluation = {key: encode(s, s.examples) for key, s in loaded.evaluation.items()}
     material.baseline = material.evaluation
@@ -300,7 +304,7 @@ def prepare(
     aligned = config.target.parallel.languages if config.target.parallel else []
     for language, lines in loaded.corpus.sentences.items():
         if language in ("en", *aligned):
-            material.parallel[language] = store.ensure([Text(line) for line in lines], language=language)
+            material.parallel[language] = store.register([Text(line) for line in lines], language=language)
     material.shots = loaded.shots
     material.checksums = {name: data_fingerprint(files) for name, files in sorted(loaded.files.items())}
     if config.target.shots_file is not None and loaded.shots:
@@ -319,8 +323,11 @@ def _base(config: Config, loaded: Loaded, encode: Encode, store: TrunkStore, kep
     english = loaded.english
 
     def first() -> Encoded:
-        sources = {name: encode(*one) for name, one in zip(named, loaded.sources, strict=True)}
-        return sources, {name: encode(english, examples) for name, examples in loaded.parts.items()}
+        sources = {name: encode(*one, drawn=True) for name, one in zip(named, loaded.sources, strict=True)}
+        parts = {
+            name: encode(english, examples, drawn=name == "source") for name, examples in loaded.parts.items()
+        }
+        return sources, parts
 
     texts = [(split.spec.id, split.spec.version, tuple(examples)) for split, examples in loaded.sources]
     cut = [(name, tuple(examples)) for name, examples in loaded.parts.items()]

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -135,23 +136,36 @@ def carry_out(
             log=progress.say,
             languages=model.adapted.languages,
         )
-        material = prepare(config, loaded, store, progress, kept)
-        for language, adapter in model.adapted.languages.items():
-            material.checksums[f"lang.{language}"] = adapter.checksum(encoder.depth)
-            save_language(language_folder(folder.path, language), language, adapter, encoder)
-    costs.add_trunk(store.stats)
-    folder.write_json("costs.json", costs.summary())
-    shares = announce(config, model, material, store, progress)
-    write_shots(config, material, folder)
-    context = RunContext(config, material, store, model, folder, costs, progress)
-    for name, work in units(context, phases):
-        if name not in folder.journal.done:
-            work(name)
-            folder.write_json("costs.json", costs.summary())
-            folder.finish(name)
-            if shared:
-                shared.done(folder, name)
+    with keeping(store, folder, costs):
+        with costs.stage("trunk"):
+            material = prepare(config, loaded, store, progress, kept)
+            for language, adapter in model.adapted.languages.items():
+                material.checksums[f"lang.{language}"] = adapter.checksum(encoder.depth)
+                save_language(language_folder(folder.path, language), language, adapter, encoder)
+        folder.write_json("costs.json", costs.summary())
+        shares = announce(config, model, material, store, progress)
+        write_shots(config, material, folder)
+        context = RunContext(config, material, store, model, folder, costs, progress)
+        for name, work in units(context, phases):
+            if name not in folder.journal.done:
+                work(name)
+                store.flush()
+                folder.write_json("costs.json", costs.summary())
+                folder.finish(name)
+                if shared:
+                    shared.done(folder, name)
     return finish(config, folder, material, shares) if "evaluate" in phases else {}
+
+
+@contextmanager
+def keeping(store: TrunkStore, folder: RunFolder, costs: Costs) -> Iterator[None]:
+    """Keep what the trunk store computes, and account for it, however the run ends."""
+    costs.follow(store.stats)
+    try:
+        yield
+    finally:
+        store.flush(0)
+        folder.write_json("costs.json", costs.interrupted())
 
 
 def write_shots(config: Config, material: Material, folder: RunFolder) -> None:

@@ -150,13 +150,18 @@ def costs_table(costs: Record) -> Table | None:
 
 
 def trunk_sentence(costs: Record) -> str:
-    """Return what the trunk cache holds and what filling and reading it took, or nothing."""
+    """Return how much the trunk has to do, how much of it was needed and how long that took, or nothing."""
     trunk = costs.get("trunk")
     if not isinstance(trunk, dict):
         return ""
     known = [
         f"{amount(trunk[key])}{unit}"
-        for key, unit in (("texts", " texts"), ("tokens", " tokens"), ("bytes", "B"))
+        for key, unit in (
+            ("texts", " texts"),
+            ("tokens", " tokens"),
+            ("used_tokens", " of them needed"),
+            ("bytes", "B"),
+        )
         if isinstance(trunk.get(key), int | float)
     ]
     times = [

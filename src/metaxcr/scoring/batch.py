@@ -166,6 +166,7 @@ def encode_task(
     kind: str,
     implausible: bool = False,
     language: str | None = None,
+    drawn: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TaskData:
     """Encode examples of one task and language up to the trunk.
@@ -177,6 +178,7 @@ def encode_task(
         kind: ``"dual"``, ``"joint"`` or ``"cross"``.
         implausible: The labels name the implausible choice.
         language: Whose language adapter acts; empty: none; default: the examples' own.
+        drawn: Batches are drawn from them, so some may never be needed: texts are computed when they are.
         progress: See :meth:`TrunkStore.ensure`.
 
     Raises:
@@ -188,7 +190,11 @@ def encode_task(
     texts = [texts_of(p, kind) for p in phrased]
     flat = [t for context, choices in texts for t in ([context] if context else []) + choices]
     language = examples[0].language if language is None else language
-    number = dict(zip(flat, store.ensure(flat, progress, language=language), strict=True))
+    if drawn:
+        numbers = store.register(flat, language=language)
+    else:
+        numbers = store.ensure(flat, progress, language=language)
+    number = dict(zip(flat, numbers, strict=True))
     most = max(len(choices) for _, choices in texts)
     questions = Questions(
         context=torch.tensor([number[c] if c else -1 for c, _ in texts], device=CPU),

@@ -13,7 +13,7 @@ from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.adapters.store import load_language, load_task, pack, write_adapter
 from metaxcr.config import Config
 from metaxcr.encoders.base import FrozenEncoder
-from metaxcr.encoders.memory import MemoryStore
+from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.hardware import choose_dtype
 from metaxcr.scoring.model import SCORER, ChoiceModel, Params
@@ -95,7 +95,7 @@ def build_model(
     return model.to(encoder.device)  # drawn on the processor, so that it starts alike on every device
 
 
-def memory_store(model: ChoiceModel, config: Config) -> MemoryStore:
+def memory_store(model: ChoiceModel, config: Config) -> TrunkStore:
     """A store for texts that are seen once: nothing is cached on disk.
 
     Args:
@@ -103,7 +103,7 @@ def memory_store(model: ChoiceModel, config: Config) -> MemoryStore:
         config: The settings that the model was built from.
     """
     settings = config.encoder
-    return MemoryStore(
+    return TrunkStore(
         model.adapted.encoder,
         model.adapted.start,
         model.dtype,

@@ -118,6 +118,7 @@ class RunContext:
                     )
                     if state.step % self.config.run.checkpoint_every == 0 and state.step < settings.steps:
                         self.folder.checkpoint(unit, state.step, state.tensors())
+                        self.store.flush()
                         self.folder.write_json("costs.json", self.costs.summary())
         except Diverged as error:
             rates = {
