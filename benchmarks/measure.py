@@ -1,5 +1,7 @@
 """What is measured: time, memory, operations, the machine's ceiling. Needs torch and nothing of MetaXCR."""
 
+import ctypes
+import gc
 import json
 import platform
 import resource
@@ -9,11 +11,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+Result = dict[str, Any]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CEILING_SIZES = (512, 1024, 2048)
@@ -72,17 +77,24 @@ class Memory:
         self.loaded = self.before = 0.0
 
     def loaded_now(self) -> None:
-        """Take the baseline, and begin anew with the high-water mark where the system can."""
+        """Take the baseline, and begin anew with the high-water mark where the system can.
+
+        What loading has freed is given back first: memory that is reused would not show as an increase.
+        """
+        gc.collect()
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
         self.loaded, self.before = _status("VmRSS"), _status("VmHWM")
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
     def report(self) -> dict[str, float]:
-        """Peak of the whole process, resident size when loaded, and the increase of the work over that."""
+        """Peak of the whole process, size when loaded, peak of the work, and its increase over the former."""
         after = _status("VmHWM")
         return {
             "peak_mb": round(max(self.before, after), 1),
             "loaded_mb": round(self.loaded, 1),
+            "work_peak_mb": round(after, 1),
             "increase_mb": round(after - self.loaded, 1),
         }
 
@@ -153,3 +165,24 @@ def read_json(path: str | Path) -> Any:
 def write_json(path: str | Path, content: Any) -> None:
     """Write a JSON file that people can read."""
     Path(path).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def ceilings(s: SimpleNamespace, work: Path) -> Result:
+    """The job ``ceiling``: speed of matrix products in both formats."""
+    seconds = 0.2 if s.quick else CEILING_SECONDS
+    return {name: round(ceiling(dtype, seconds), 2) for name, dtype in DTYPES.items()}
+
+
+def main(jobs: dict[str, Callable[..., Result]]) -> None:
+    """Run a job: ``WORK OUT JOB [argument ...] [steps=N] [evaluate=yes]``; write its figures."""
+    work, out, job, *arguments = sys.argv[1:]
+    s = SimpleNamespace(**read_json(Path(work) / "settings.json"))
+    torch.set_num_threads(s.threads)
+    torch.manual_seed(s.seed)
+    options = dict(a.split("=", 1) for a in arguments if "=" in a)
+    s.steps, s.evaluate = int(options.get("steps", s.episodes)), options.get("evaluate") == "yes"
+    write_json(out, jobs[job](s, Path(work), *(a for a in arguments if "=" not in a)))
+
+
+if __name__ == "__main__":
+    main({"ceiling": ceilings})

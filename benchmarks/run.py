@@ -46,6 +46,7 @@ QUICK = FULL | {
     "inner_episodes": 1,
     "source_steps": 4,
 }
+SCRIPTS = {"ceiling": "measure.py", "predict": "prediction.py"}
 NAMES = {
     "a": "plain loop",
     "b": "adapters library, Trainer",
@@ -87,8 +88,9 @@ class Runner:
         self.raw: list[Json] = []
 
     def job(self, name: str, *arguments: str, label: str = "", repeat: int = 0) -> Json:
-        """Run a job of ``contenders.py``."""
-        command = [sys.executable, str(HERE / "contenders.py"), str(self.work)]
+        """Run a job of one of the programs beside this one."""
+        program = SCRIPTS.get(name.partition("-")[0], "contenders.py")
+        command = [sys.executable, str(HERE / program), str(self.work)]
         return self.run(command, [name, *arguments], label or " ".join([name, *arguments]), repeat)
 
     def run(self, command: list[str], arguments: list[str], label: str, repeat: int) -> Json:
@@ -294,7 +296,7 @@ def summarise(measured: Json, settings: Json) -> Json:
             summary["inner_steps"][setting] = {
                 "first": low,
                 "second": high,
-                "ratio_of_peaks": high["peak_mb"] / low["peak_mb"],
+                "ratio_of_peaks": high["work_peak_mb"] / low["work_peak_mb"],
                 "ratio_of_increases": high["increase_mb"] / max(low["increase_mb"], 1e-9),
             }
         if runs := found.get(f"sources/{setting}"):
@@ -391,8 +393,8 @@ def _other_lines(result: Json) -> list[str]:
     for setting, entry in result["inner_steps"].items():
         second, first = entry["second"], entry["first"]
         lines.append(
-            f"- Five inner steps ({setting}): second order peaks at {second['peak_mb']:.0f} MB "
-            f"(+{second['increase_mb']:.0f}), first order at {first['peak_mb']:.0f} MB "
+            f"- Five inner steps ({setting}): second order peaks at {second['work_peak_mb']:.0f} MB "
+            f"(+{second['increase_mb']:.0f}), first order at {first['work_peak_mb']:.0f} MB "
             f"(+{first['increase_mb']:.0f})."
         )
     for setting, entry in result["sources"].items():

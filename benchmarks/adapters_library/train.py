@@ -2,7 +2,7 @@
 
 Plain training, no meta-learning, on the same questions as the other contenders, padded to the longest text of
 a batch. Runs in an environment of its own (see ``make_env.sh``): ``train.py WORK OUT SETTING [steps=N]
-[evaluate=yes]``. WORK is described in ``contenders.py``: the encoder and the token ids come as files, so no
+[evaluate=yes]``. WORK is described in ``common.py``: the encoder and the token ids come as files, so no
 tokenizer is needed here.
 """
 

@@ -22,11 +22,11 @@ TOLERANCE = 1e-4
 def modules(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The benchmark's own modules, which are no package: they run as programs."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import contenders
+    import common
     import plain_loop
     import run
 
-    return SimpleNamespace(contenders=contenders, plain_loop=plain_loop, run=run)
+    return SimpleNamespace(plain_loop=plain_loop, run=run, common=common)
 
 
 def start_command(*arguments: str) -> str:
@@ -42,24 +42,24 @@ def test_the_plain_loop_and_this_project_are_the_same_mathematics(
     modules: SimpleNamespace, data_root: Path, tmp_path: Path
 ) -> None:
     settings = SimpleNamespace(**modules.run.QUICK, dtype="float32", threads=1, quick=True)
-    modules.contenders.prepare(settings, tmp_path)
-    world = modules.contenders.World(settings, tmp_path, "last-two")
+    modules.common.prepare(settings, tmp_path)
+    setup = modules.common.Setup(settings, tmp_path, "last-two")
     generator = torch.Generator().manual_seed(1)
     # fresh adapters add nothing, and half of their gradients are zero: begin elsewhere
-    phi = {n: p + 0.02 * torch.randn(p.shape, generator=generator) for n, p in world.start().items()}
+    phi = {n: p + 0.02 * torch.randn(p.shape, generator=generator) for n, p in setup.start().items()}
 
     plain = modules.plain_loop.PlainModel(
-        modules.contenders._bert(), settings.settings["last-two"], settings.bottleneck
+        modules.common.read_bert(), settings.settings["last-two"], settings.bottleneck
     )
     plain.load_start(phi)
-    support, query = world.plain_episodes(1)[0]
+    support, query = setup.plain_episodes(1)[0]
     losses = modules.plain_loop.episode_gradient(plain, support, query, settings.inner_rate)
 
-    model = world.model()
-    store = world.store(model, tmp_path / "cache" / "trunk")
-    data = encode_task(*world.split("train"), store, kind="dual")
-    episode = world.curriculum(data, store).episode(0, 0)
-    ours = make_learner(world.ctml).adapt(losses_of(model, episode, 0.0), phi, {})
+    model = setup.model()
+    store = setup.store(model, tmp_path / "cache" / "trunk")
+    data = encode_task(*setup.split("train"), store, kind="dual")
+    episode = setup.curriculum(data, store).episode(0, 0)
+    ours = make_learner(setup.ctml).adapt(losses_of(model, episode, 0.0), phi, {})
 
     assert (ours.support_loss, ours.query_loss) == pytest.approx(losses, abs=TOLERANCE)
     assert len(ours.direction) == len(plain.trained())
