@@ -1,7 +1,7 @@
 """What the jobs of the benchmark share: the project's model and stores over the prepared questions.
 
 A job gets a folder with ``settings.json`` (written by ``run.py``) and what ``prepare`` puts beside it: the
-questions as token ids, the episodes, the initial weights, and the encoder as files.
+questions as token ids, the episodes and the initial weights; and the encoder as files, where a job needs it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -161,7 +161,7 @@ class Setup:
 
 
 def prepare(s: SimpleNamespace, work: Path) -> Result:
-    """Choose questions, tokenise them, plan the episodes, write the encoder and the initial weights."""
+    """Choose questions, tokenise them, plan the episodes, write the initial weights."""
     encoder = load_encoder("embedded")
     train, dev = load("ecare", "train"), load("ecare", "dev")
     pool = sorted(rng(s.seed, "bench/pool").permutation(len(train.examples))[: s.pool].tolist())
@@ -184,7 +184,6 @@ def prepare(s: SimpleNamespace, work: Path) -> Result:
     for setting, layers in s.settings.items():
         model = build_model(config_of(s, layers), encoder, s.seed)
         save_file(model.params(), work / f"start-{setting}.safetensors")
-    read_bert().save_pretrained(work / "encoder")
     lengths = [len(t) for q in content["train"] for t in q["texts"]]
     return {
         "train_questions": len(used),
@@ -195,6 +194,12 @@ def prepare(s: SimpleNamespace, work: Path) -> Result:
         "hardware": measure.hardware(),
         "versions": measure.versions(),
     }
+
+
+def write_encoder(s: SimpleNamespace, work: Path) -> Result:
+    """Write the encoder as files, for the contender that lives in another environment."""
+    read_bert().save_pretrained(work / "encoder")
+    return {}
 
 
 def prepared_question(example: Example, spec: Any, encoder: FrozenEncoder) -> plain_loop.Question:

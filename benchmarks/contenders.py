@@ -15,7 +15,7 @@ import torch
 
 import measure
 import plain_loop
-from common import MAX_TOKENS, Setup, Uncached, prepare, read_bert
+from common import MAX_TOKENS, Setup, Uncached, prepare, read_bert, write_encoder
 from measure import Result, count_operations, speeds, timed
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.evaluation.predict import predict
@@ -193,6 +193,7 @@ def sources(s: SimpleNamespace, work: Path, setting: str) -> Result:
 
 JOBS: dict[str, Callable[..., Result]] = {
     "prepare": prepare,
+    "encoder-files": write_encoder,
     "plain": plain,
     "project": project,
     "fill": fill,

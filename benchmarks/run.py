@@ -40,6 +40,8 @@ FULL: dict[str, Any] = {
 QUICK = FULL | {
     "episodes": 2,
     "timed": 2,
+    "support": 4,
+    "query": 4,
     "pool": 100,
     "dev": 16,
     "settings": {"last-two": [10, 11]},
@@ -144,6 +146,8 @@ def measure_all(runner: Runner, settings: Json, only: set[str], repeats: int, li
 
     if "b" in only and (reason := library_environment(library)):
         notes["b"] = f"not run: {reason}"
+    elif "b" in only:
+        runner.job("encoder-files")
     for repeat in range(repeats):
         keep("ceiling", runner.job("ceiling", repeat=repeat))
         first = repeat == 0
