@@ -431,13 +431,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     parser.add_argument("--threads", type=int, default=threads)
     parser.add_argument("--adapters-env", type=Path, default=cache / "adapters-1.3.0", help="made if missing")
+    parser.add_argument("--layers", default="", help=f"some of {','.join(FULL['settings'])}; default: all")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=N", help="change a size")
     arguments = parser.parse_args(argv)
     if bool(arguments.out) == bool(arguments.table):
         parser.error("give either --out or --table")
-    unknown = set(filter(None, arguments.only.split(","))) - set(GROUPS)
-    if unknown:
-        parser.error(f"unknown in --only: {', '.join(sorted(unknown))}")
+    for option, known in (("only", GROUPS), ("layers", FULL["settings"])):
+        unknown = set(filter(None, getattr(arguments, option).split(","))) - set(known)
+        if unknown:
+            parser.error(f"unknown in --{option}: {', '.join(sorted(unknown))}")
     return arguments
 
 
@@ -451,6 +453,8 @@ def main(argv: list[str] | None = None) -> None:
     changed = dict(pair.split("=", 1) for pair in arguments.set)
     settings = settings | {key: type(settings[key])(value) for key, value in changed.items()}
     settings |= {"threads": arguments.threads, "quick": arguments.quick}
+    if arguments.layers:
+        settings["settings"] = {name: FULL["settings"][name] for name in arguments.layers.split(",")}
     settings["dtype"] = resolve_dtype(arguments.dtype)
     repeats = arguments.repeats or (1 if arguments.quick else 3)
     default = set(GROUPS) - ({"b"} if arguments.quick else set())  # quick makes no environments
