@@ -1,6 +1,7 @@
 # make run    the whole critical path on the starter set: environment, install, train, adapt, evaluate, report
 # make test   the test suite          (PYTEST_ARGS="-k cache" narrows it)
 # make lint   ruff and mypy
+# make bench  the benchmark of benchmarks/README.md, about an hour  (BENCH_OUT=FILE, BENCH_ARGS="--quick")
 # make clean  removes what the above made
 #
 # PYTHON        the interpreter the environment is made from (3.11 or newer)
@@ -12,6 +13,8 @@ PYTHON ?= python3
 VENV := .venv
 INSTALL_ARGS :=
 PYTEST_ARGS :=
+BENCH_OUT := benchmarks/results/new.json
+BENCH_ARGS :=
 OUT := runs/starter
 
 BIN := $(VENV)/bin
@@ -27,7 +30,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 # Folders are listed too: a file that was removed changes its folder only.
 SOURCES := $(shell find src -name __pycache__ -prune -o -name '*.egg-info' -prune -o -print)
 
-.PHONY: run test lint clean
+.PHONY: run test lint bench clean
 # Two installs into one environment must not overlap.
 .NOTPARALLEL:
 
@@ -42,9 +45,12 @@ lint: $(STAMP_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(STAMP_DEV)
+	$(BIN)/python benchmarks/run.py --out "$(BENCH_OUT)" $(BENCH_ARGS)
+
 clean:
 	rm -rf .venv build dist runs/starter .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find src tests -name __pycache__ -prune -exec rm -rf {} +
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP_ENV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
