@@ -17,8 +17,7 @@ import plain_loop
 from measure import Memory, Result, read_json, write_json
 from metaxcr.config import Config, Meta
 from metaxcr.encoders import embedded, load_encoder
-from metaxcr.encoders.base import FrozenEncoder, Ragged, Text
-from metaxcr.encoders.memory import MemoryStore
+from metaxcr.encoders.base import FrozenEncoder, Ragged, Text, TokenizedText
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.meta.episode import Curriculum, Episode
 from metaxcr.meta.state import MetaState, start
@@ -67,21 +66,23 @@ def config_of(s: SimpleNamespace, layers: Sequence[int], **meta: Any) -> Config:
     )
 
 
-class Uncached(MemoryStore):
+class Uncached(TrunkStore):
     """A store that keeps token ids alone: every batch passes all layers, as without the trunk cache."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._ids: dict[int, TokenizedText] = {}
 
     def ensure(self, texts: Sequence[Text], *rest: Any, **named: Any) -> list[int]:
         """Tokenise."""
-        for text, tokenized in zip(texts, self.encoder.tokenize(texts, self.max_tokens), strict=True):
-            if ("", text) not in self._index:
-                self._index["", text] = len(self._slices)
-                self._slices.append(tokenized)
-                self._lengths.append(len(tokenized.ids))
-        return [self._index["", text] for text in texts]
+        texts = list(texts)
+        numbers = self.register(texts)
+        self._ids |= zip(numbers, self.encoder.tokenize(texts, self.max_tokens), strict=True)
+        return numbers
 
     def gather(self, numbers: Sequence[int]) -> Ragged:
         """Run the layers below the first adapter."""
-        embedded_texts = self.encoder.embed([self._slices[n] for n in numbers])
+        embedded_texts = self.encoder.embed([self._ids[n] for n in numbers])
         hidden = self.encoder.run(embedded_texts, 0, self.layer, self.dtype)
         return Ragged(hidden, embedded_texts.lengths)
 
