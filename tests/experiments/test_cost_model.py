@@ -25,7 +25,7 @@ TINY = (
     "adapters.layers=[2]", "encoder.max_tokens=48",
     "encoder.dtype=float32", "target.languages=[es, sw, tr]", "target.parallel.languages=[es, sw]",
     "target.k=16", "ctml.steps=12", "ctml.support=4", "ctml.query=5", "ctml.reward=6", "ctml.pairs=3",
-    "ctml.health_every=5", "clml.few_shot_steps=12", "clml.support=4", "clml.query=5", "clml.reward=6",
+    "ctml.health_every=5", "clml.few_shot_steps=6", "clml.support=4", "clml.query=5", "clml.reward=6",
     "clml.health_every=7",
 )  # fmt: skip
 
@@ -178,6 +178,13 @@ def test_the_trunk_holds_each_drawn_text_once() -> None:
     found = trunk_tokens(config, data, [work])
     assert found.tokens == pytest.approx(always + 13 * (20 * (1 - 0.75 * 0.5) + 20))
     assert found.whole == always + 13 * 60
+
+
+def test_texts_that_questions_share_are_held_once() -> None:
+    shared = Pool("source", "task", 1600, 10.0, growth=0.5)
+    assert shared.distinct(8) == 80
+    assert shared.distinct(64) == 320
+    assert shared.all_tokens == 1600
 
 
 def test_everything_that_is_done_is_timed(toy_encoder: FrozenEncoder) -> None:

@@ -1,5 +1,6 @@
 """How much data a configuration has: from its files where they are there, else from typical figures."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -7,7 +8,7 @@ from statistics import fmean
 from metaxcr.adaptation.languages import SENTENCES, Adaptation, plan_adaptations
 from metaxcr.config import WITH_SHOTS, Config
 from metaxcr.encoders.base import Text
-from metaxcr.experiments.cost_model import Amounts, Pool
+from metaxcr.experiments.cost_model import BATCH, Amounts, Pool
 from metaxcr.experiments.prepare import Loaded
 from metaxcr.scoring.batch import texts_of
 from metaxcr.scoring.build import untrained_kind
@@ -16,7 +17,7 @@ from metaxcr.tasks.seeding import rng
 from metaxcr.tasks.spec import TaskSpec
 
 SAMPLE = 200  # questions of a set that are looked at
-BATCH, BATCHES = 16, 32  # how texts that occur twice in a batch are counted
+BATCHES = 32  # of so many the share of texts that occur twice is the mean
 
 # Where nothing is read: tokens of a question with its choices, by the kind of scoring, and of a sentence,
 # measured with the embedded encoder's tokenizer on the files of xcopa-embedded: the mean of its sources, of
@@ -163,7 +164,8 @@ def _pool(name: str, spec: TaskSpec, versions: Sequence[Sequence[Example]], kind
         {text for text in [*texts, *more.get(n, ())] if text is not None} for n, texts in enumerate(questions)
     ]
     lengths = tuple(tuple(0 if text is None else tokens[text] for text in texts) for texts in questions)
-    return Pool(name, spec.id, len(examples), _in_batches(carried, tokens), None, lengths)
+    in_batches, growth = _shared(carried, tokens)
+    return Pool(name, spec.id, len(examples), in_batches, None, lengths, growth)
 
 
 def _texts(example: Example, spec: TaskSpec, kind: str) -> list[Text | None]:
@@ -171,17 +173,20 @@ def _texts(example: Example, spec: TaskSpec, kind: str) -> list[Text | None]:
     return [context, *choices]
 
 
-def _in_batches(questions: Sequence[set[Text]], tokens: Mapping[Text, int]) -> float:
-    """Mean tokens of a question in a batch."""
+def _shared(questions: Sequence[set[Text]], tokens: Mapping[Text, int]) -> tuple[float, float]:
+    """Mean tokens of a question in a batch, and :attr:`Pool.growth`."""
+    distinct = sum(tokens[text] for text in set[Text]().union(*questions))
     if len(questions) <= BATCH:
-        return sum(tokens[text] for text in set[Text]().union(*questions)) / max(1, len(questions))
+        return distinct / max(1, len(questions)), 1.0
     alone = [sum(tokens[text] for text in texts) for texts in questions]
     apart = together = 0  # the batches tell what share is carried twice, all questions how long they are
     for n in range(BATCHES):
         rows = rng(0, "estimate/batches", n).permutation(len(questions))[:BATCH].tolist()
         apart += sum(alone[row] for row in rows)
         together += sum(tokens[text] for text in set[Text]().union(*(questions[row] for row in rows)))
-    return fmean(alone) * together / max(1, apart)
+    carried = fmean(alone) * together / max(1, apart)
+    growth = math.log(max(1.0, distinct / (BATCH * carried))) / math.log(len(questions) / BATCH)
+    return carried, min(1.0, growth)
 
 
 def _some_texts(loaded: Loaded, kind: str) -> tuple[Text, ...]:

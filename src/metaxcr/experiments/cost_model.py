@@ -32,6 +32,7 @@ from metaxcr.sampling.registry import make_pay
 from metaxcr.sampling.rewards import REWARDS, Pay
 
 Parts = dict[str, float]  # token-passes by the name of a part, as in events.jsonl and costs.json
+BATCH = 16  # questions among which Pool.tokens counts a text once
 PAIRS = ("pairs en", "pairs")  # parts of an episode with parallel sentences
 
 
@@ -46,6 +47,7 @@ class Pool:
         tokens: Of a question as a batch carries it: a text that occurs twice counts once.
         held: Questions that all seeds together choose from; None: as many.
         lengths: Tokens of the texts of some of its questions, the context's first (0 where there is none).
+        growth: Exponent with which tokens of distinct texts grow with the questions; 1: no text is shared.
     """
 
     name: str
@@ -54,11 +56,21 @@ class Pool:
     tokens: float
     held: int | None = None
     lengths: tuple[tuple[int, ...], ...] = ()
+    growth: float = 1.0
 
     @property
     def all_tokens(self) -> float:
-        """Of all its questions."""
-        return self.tokens * (self.items if self.held is None else self.held)
+        """Of the distinct texts of all its questions."""
+        return self.distinct(self.items if self.held is None else self.held)
+
+    def distinct(self, questions: float) -> float:
+        """Tokens of the distinct texts of so many questions.
+
+        Source:
+            Heaps 1978 (Information Retrieval), section 7.5, there for the words of a text.
+        """
+        more: float = max(1.0, questions / BATCH) ** self.growth
+        return self.tokens * min(questions, BATCH) * more
 
 
 @dataclass(frozen=True)
@@ -453,5 +465,5 @@ def trunk_tokens(config: Config, amounts: Amounts, done: Iterable[Work]) -> Trun
     whole = sum(pool.all_tokens for pool in always) if config.run.regimes else sum(
         pool.all_tokens for pool in amounts.baseline.values()
     )  # fmt: skip
-    some = sum(pool.all_tokens * (1 - missed.get(name, 1.0)) for name, pool in pools.items())
+    some = sum(pool.distinct(pool.items * (1 - missed.get(name, 1.0))) for name, pool in pools.items())
     return Trunk(whole + some, whole + sum(pool.all_tokens for pool in pools.values()))
