@@ -30,7 +30,7 @@ from metaxcr.scoring.build import DTYPES
 
 ASSUMED = (
     "assumed: sources are drawn as the sampler draws them at first, and an empty trunk cache that takes the "
-    "drawn texts alone; the search for leaks, checkpoints and the report are not in it"
+    "drawn texts alone; the search for leaks (its memory, too), checkpoints and the report are not in it"
 )
 
 
