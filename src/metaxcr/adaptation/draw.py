@@ -64,8 +64,8 @@ class Draw:
                 f"{data.task} has no question left for a query", "sources", "raise its cap to 2 or more"
             )
         order = self.rng(what, step).permutation(len(data))[: first + second].tolist()
-        cut = _cut(len(order), first, second)
-        return make_batch(data, order[:cut], self.store), make_batch(data, order[cut:], self.store)
+        at = cut(len(order), first, second)
+        return make_batch(data, order[:at], self.store), make_batch(data, order[at:], self.store)
 
     def across(self, support: TaskData, query: TaskData, first: int, second: int, step: int) -> list[Batch]:
         """Support and query from two sets that share no item.
@@ -89,7 +89,7 @@ class Draw:
         shared = set(support.ids) & set(query.ids) if support.task == query.task else set()
         second = min(second, len(query))
         if shared and len(support) - second < first:
-            second = len(query) - _cut(len(query), first, second)
+            second = len(query) - cut(len(query), first, second)
         rows = self.rng("query", step).choice(len(query), second, replace=False).tolist()
         asked = shared & {query.ids[row] for row in rows}
         free = [row for row, name in enumerate(support.ids) if name not in asked]
@@ -112,7 +112,7 @@ class Draw:
         return (one, "en"), (other, language)
 
 
-def _cut(size: int, first: int, second: int) -> int:
+def cut(size: int, first: int, second: int) -> int:
     """Where to cut ``size`` questions into a support and a query in proportion, one in each at least."""
     size = min(size, first + second)
     return min(max(1, round(size * first / (first + second))), size - 1)

@@ -122,6 +122,19 @@ def read_data(config: Config, root: Path | None, kept: Kept | None = None) -> Lo
             ``run.allow_leaks`` is off.
     """
     kept = kept or Kept()
+    loaded = read_files(config, root, kept)
+    loaded.leaks = _leaks(loaded, root, kept)
+    if loaded.leaks and not config.run.allow_leaks:
+        raise leak_error(loaded.leaks, "sources, shots and parallel text against development and test items")
+    return loaded
+
+
+def read_files(config: Config, root: Path | None, kept: Kept) -> Loaded:
+    """Read all files that a run needs, leaks or not; arguments as for :func:`read_data`.
+
+    Raises:
+        UserError: A file is missing or malformed.
+    """
     target, read = config.target, partial(kept.split, root=root, off=config.run.no_repair)
     learnt = config.sources if config.run.regimes else []  # without a regime the untrained baseline is all
     sources = [read(s.task, s.split) for s in learnt]
@@ -148,9 +161,6 @@ def read_data(config: Config, root: Path | None, kept: Kept | None = None) -> Lo
     loaded.files = {_place(s): s.files for s in loaded.splits}
     if corpus.files:
         loaded.files["parallel"] = corpus.files
-    loaded.leaks = _leaks(loaded, root, kept)
-    if loaded.leaks and not config.run.allow_leaks:
-        raise leak_error(loaded.leaks, "sources, shots and parallel text against development and test items")
     return loaded
 
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
-from metaxcr.config import SamplerSettings
+from metaxcr.config import RewardSettings, SamplerSettings
 from metaxcr.sampling.base import Sampler
 from metaxcr.sampling.exp3 import Exp3
 from metaxcr.sampling.explore import Explore
 from metaxcr.sampling.fixed import Uniform, temperature
 from metaxcr.sampling.multidds import MultiDDS
 from metaxcr.sampling.reinforce import Reinforce
+from metaxcr.sampling.rewards import Pay
 from metaxcr.sampling.thompson import Thompson
 from metaxcr.sampling.ucb import UCB
+
+GRADIENT_SERVES = 8  # steps, where the settings do not say
 
 Make = Callable[[SamplerSettings, Sequence[int]], Sampler]  # settings, examples of each source
 
@@ -47,3 +50,9 @@ def make_sampler(settings: SamplerSettings, sizes: Sequence[int]) -> Sampler:
     """
     sampler = SAMPLERS[settings.kind](settings, sizes)
     return Explore(sampler, settings.floor, settings.warmup) if sampler.wants_reward else sampler
+
+
+def make_pay(settings: RewardSettings) -> Pay:
+    """What a sampler that learns is paid for: the section ``sampler.reward``."""
+    refresh = settings.refresh or (GRADIENT_SERVES if settings.kind == "gradient-cosine" else 1)
+    return Pay(settings.kind, settings.sources == "all", settings.every, refresh)

@@ -59,6 +59,16 @@ class Pay:
         """Whether a step is rewarded."""
         return step % self.every == 0
 
+    def looks(self, step: int, last: int | None, swap: float = math.inf) -> bool:
+        """Whether a rewarded step looks at B_T anew.
+
+        Args:
+            step: Of the stage.
+            last: The step of the last look that may serve again; None: there is none.
+            swap: From this step on B_T comes from other data; no look serves across it.
+        """
+        return last is None or step - last >= self.refresh or last < swap <= step
+
     def measure(
         self,
         model: ChoiceModel,
@@ -84,8 +94,7 @@ class Pay:
             The reward of each source, the token-passes that they took, and the new state.
         """
         reward, passes, batch = REWARDS[self.kind], 0, None
-        last = int(state[LAST]) if state else -1
-        if not state or step - last >= self.refresh or last < swap <= step:
+        if self.looks(step, int(state[LAST]) if state else None, swap):
             batch = target()
             state = reward.look(model, batch, phi) | {LAST: torch.tensor(step, device=CPU)}
             passes = (reward.look_passes + reward.compare_passes * len(adapted)) * batch.tokens

@@ -1,65 +1,52 @@
-"""What a cell will cost, from its settings alone: rough, for planning and for the time left."""
+"""What a cell will cost, from its settings alone: rough, for planning and for the time left.
+
+The model is that of ``metaxcr estimate`` (:mod:`metaxcr.experiments.cost_model`), on typical amounts:
+no file is read.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from metaxcr.config import Config, Meta
+from metaxcr.config import Config
+from metaxcr.experiments.amounts import typical
 from metaxcr.experiments.compare.jobs import Job, group
+from metaxcr.experiments.cost_model import Work, works
 
 if TYPE_CHECKING:
     from metaxcr.experiments.compare.compare import Comparison
 
-# Tokens of a question with its choices, and of a sentence, measured with the embedded encoder's tokenizer on
-# the sources of xcopa-embedded and on XCOPA; other tokenizers and sets are within a factor of two.
-SOURCE, TARGET, SENTENCE = 60, 40, 30
-CROSS = 1.6  # cross and joint scoring repeat the context with each choice
-ITEMS = 500  # of a test set
 START = 30_000  # token-passes that fit into the time in which a run reads what is new in it
-
-
-def stage_passes(settings: Meta, steps: int, *, parallel: bool, pays: bool) -> int:
-    """Token-passes of so many steps of CTML or CLML."""
-    support = 3 * (1 if settings.learner in ("multi-task", "sequential") else settings.inner_steps)
-    if settings.learner == "maml" and not settings.first_order:
-        support += 6 * settings.inner_steps
-    step = SOURCE * (support * settings.support + 3 * settings.query)
-    step += 2 * SOURCE * settings.reward if pays else 0
-    step += 6 * SENTENCE * settings.pairs if parallel and settings.alignment else 0
-    return steps * step
+STEPS = 40  # of a run of meta-training that are looked at: where no file is read, more tell nothing
 
 
 def ctml_passes(config: Config) -> int:
     """Token-passes of CTML."""
-    pays = config.sampler.kind not in ("uniform", "proportional", "temperature")
-    return round(_factor(config) * stage_passes(
-        config.ctml, config.ctml.steps, parallel=config.target.parallel is not None, pays=pays
-    ))  # fmt: skip
+    return round(sum(work.passes for work in _works(config) if work.stage == "ctml"))
 
 
 def job_passes(job: Job, *, with_ctml: bool) -> int:
-    """Token-passes of a job.
+    """Token-passes of a job, its trunk left out.
 
     Args:
         job: One run.
         with_ctml: Whether it trains what it starts from; the jobs after it in a chain do not.
     """
-    cell, config, languages = job.cells[0], job.config, len(job.cells)
-    if cell.kind == "majority":
+    kind = job.cells[0].kind
+    if kind == "majority":
         return 0
-    passes = languages * ITEMS * TARGET
-    if cell.kind == "trained":
-        pays = config.sampler.kind not in ("uniform", "proportional", "temperature")
-        if cell.regime == "few-shot":
-            clml = stage_passes(config.clml, config.clml.few_shot_steps, parallel=False, pays=pays)
-            tuning = 3 * TARGET * config.finetune.steps * min(config.finetune.batch, max(cell.k, 1))
-            passes += languages * (clml + tuning)
-        if cell.regime == "zero-shot-aux":
-            passes += stage_passes(
-                config.clml, config.clml.steps, parallel=config.target.parallel is not None, pays=pays
-            )
-    return round(_factor(config) * passes) + (
-        ctml_passes(config) if with_ctml and cell.kind == "trained" else 0
+    # a job evaluates the untrained similarity where it is the method, and nowhere else
+    wanted = [work for work in _works(job.config) if (work.regime == "none") == (kind == "similarity")]
+    return round(
+        sum(
+            work.passes
+            for work in wanted
+            if (work.stage == "evaluate" or kind == "trained") and (work.stage != "ctml" or with_ctml)
+        )
     )
+
+
+def _works(config: Config) -> list[Work]:
+    return works(config, typical(config), STEPS)
 
 
 def weigh(chain: Sequence[Job]) -> list[tuple[Job, int]]:
@@ -70,10 +57,6 @@ def weigh(chain: Sequence[Job]) -> list[tuple[Job, int]]:
 def chain_passes(chain: Sequence[Job]) -> int:
     """Token-passes of a chain."""
     return sum(passes for _, passes in weigh(chain))
-
-
-def _factor(config: Config) -> float:
-    return CROSS if config.scoring.kind != "dual" else 1.0
 
 
 def cell_estimates(found: "Comparison") -> list[dict[str, Any]]:

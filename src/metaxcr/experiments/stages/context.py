@@ -25,6 +25,7 @@ from metaxcr.meta.inner import Params
 from metaxcr.meta.state import MetaState, start
 from metaxcr.meta.training import meta_train
 from metaxcr.sampling import Sampler, State, make_sampler
+from metaxcr.sampling.registry import make_pay
 from metaxcr.sampling.rewards import Pay
 from metaxcr.scoring.batch import TaskData
 from metaxcr.scoring.build import load_phi, save_phi
@@ -67,9 +68,7 @@ class RunContext:
     @property
     def pay(self) -> Pay:
         """What the sampler is paid for."""
-        settings = self.config.sampler.reward
-        refresh = settings.refresh or (8 if settings.kind == "gradient-cosine" else 1)
-        return Pay(settings.kind, settings.sources == "all", settings.every, refresh)
+        return make_pay(self.config.sampler.reward)
 
     def meta(
         self,

@@ -22,7 +22,7 @@ def few_shot(run: RunContext, unit: str, seed: int, language: str) -> None:
     """
     english, shots = run.material.english, run.material.shots_of(language, seed)
     draw = Draw(run.store, seed, f"few-shot/{language}")
-    settings, reward = _settings(run.config.clml, 1), _reward(run, shots)
+    settings, reward = with_shots(run.config.clml, 1), _reward(run, shots)
     others = {"en": english.sources[english.target]}
     curriculum = cross_lingual(english, {language: shots}, others, reward, {}, settings, draw)
     own = language if run.config.ctml.reward_data == "shots" else None
@@ -50,7 +50,7 @@ def pooled(run: RunContext, unit: str, seed: int, language: str | None = None) -
     english = run.material.english
     target = {language: shots[language]} if language else shots
     name = f"pooled.{language}" if language else "pooled"
-    settings, draw = _settings(run.config.clml, len(target)), Draw(run.store, seed, name.replace(".", "/"))
+    settings, draw = with_shots(run.config.clml, len(target)), Draw(run.store, seed, name.replace(".", "/"))
     others = {"en": english.sources[english.target], **shots}
     reward = _reward(run, next(iter(shots.values())))
     curriculum = cross_lingual(english, target, others, reward, {}, settings, draw)
@@ -72,7 +72,7 @@ def pooled_baseline(run: RunContext, unit: str, seed: int) -> None:
     )
 
 
-def _settings(clml: Clml, languages: int) -> Clml:
+def with_shots(clml: Clml, languages: int) -> Clml:
     """CLML's settings where it learns from shots: so many episodes a language."""
     steps = clml.few_shot_steps * languages
     return clml.model_copy(update={"steps": steps, "outer_rate": clml.few_shot_rate})
@@ -80,5 +80,9 @@ def _settings(clml: Clml, languages: int) -> Clml:
 
 def _reward(run: RunContext, shots: TaskData) -> TaskData | None:
     """What pays the sampler: None stands for halves of the shots."""
-    enough = len(shots) >= MIN_SHOTS_FOR_REWARD
-    return None if enough and run.config.clml.reward_data == "shots" else run.material.english.reward
+    return None if shots_pay(run.config.clml, len(shots)) else run.material.english.reward
+
+
+def shots_pay(clml: Clml, k: int) -> bool:
+    """Whether halves of k shots pay the sampler, rather than English target data."""
+    return k >= MIN_SHOTS_FOR_REWARD and clml.reward_data == "shots"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from metaxcr.config import Meta
 from metaxcr.meta.learners.anil import Anil
-from metaxcr.meta.learners.base import Adapted, Learner, Losses
+from metaxcr.meta.learners.base import Adapted, Learner, Losses, Passes
 from metaxcr.meta.learners.imaml import Imaml
 from metaxcr.meta.learners.maml import Maml
 from metaxcr.meta.learners.meta_sgd import MetaSgd
@@ -24,6 +24,7 @@ __all__ = [
     "MetaSgd",
     "Mmt",
     "MultiTask",
+    "Passes",
     "Reptile",
     "Sequential",
     "XMetraAda",

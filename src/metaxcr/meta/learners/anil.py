@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from metaxcr.errors import UserError
 from metaxcr.meta.inner import Params, inner_path, value_and_grad
-from metaxcr.meta.learners.base import FORWARD, GRADIENT, Adapted, Losses, Plain
+from metaxcr.meta.learners.base import FORWARD, GRADIENT, Adapted, Losses, Passes, Plain
 from metaxcr.meta.second_order import pull_back
 from metaxcr.scoring.model import SCORER
 
@@ -29,6 +29,12 @@ class Anil(Plain):
     alpha: float
     first_order: bool = False
 
+    @property
+    def passes(self) -> Passes:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        support = FORWARD if self.first_order else FORWARD + GRADIENT
+        return {"support": support * self.steps, "query": GRADIENT}
+
     def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         if SCORER not in phi:
@@ -36,9 +42,6 @@ class Anil(Plain):
         inner = [losses.support] * self.steps
         path = inner_path(inner, phi, self.alpha, [SCORER])
         query_loss, direction = value_and_grad(losses.query, path.end)
-        support_passes = FORWARD * self.steps
         if not self.first_order:
             direction, _ = pull_back(inner, path, self.alpha, direction, [SCORER])
-            support_passes += GRADIENT * self.steps
-        passes = {"support": support_passes, "query": GRADIENT}
-        return Adapted(direction, path.end, path.losses, query_loss, passes)
+        return Adapted(direction, path.end, path.losses, query_loss, self.passes)

@@ -11,6 +11,8 @@ FORWARD = 1
 GRADIENT = 3  # forward 1, backward 2
 HESSIAN = 9  # product with a vector: forward 1, backward 2, and twice as much to go back through both
 
+Passes = dict[str, int]  # part of an episode -> token-passes for each of its tokens
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -46,7 +48,7 @@ class Adapted:
     phi: Params
     inner_losses: list[float]
     query_loss: float
-    passes: dict[str, int]
+    passes: Passes
     own: Params = field(default_factory=dict)
     notes: dict[str, float] = field(default_factory=dict)
 
@@ -62,6 +64,11 @@ class Learner(Protocol):
     @property
     def wants_target(self) -> bool:
         """Whether episodes have to bring two batches of target-task data."""
+        ...
+
+    @property
+    def passes(self) -> Passes:
+        """What an episode costs, before there is one: :attr:`Adapted.passes`, or the most that it can be."""
         ...
 
     def init(self, phi: Params) -> Params:

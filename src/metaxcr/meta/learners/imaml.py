@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metaxcr.meta.inner import Params, descend, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Plain
+from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Passes, Plain
 from metaxcr.meta.second_order import hessian_product
 
 
@@ -37,6 +37,14 @@ class Imaml(Plain):
     cg_steps: int
     damping: float = 0.0
 
+    @property
+    def passes(self) -> Passes:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        return self._passes(self.cg_steps)
+
+    def _passes(self, products: int) -> Passes:
+        return {"support": GRADIENT * self.steps + HESSIAN * products, "query": GRADIENT}
+
     def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         adapted, inner_losses = phi, []
@@ -52,9 +60,8 @@ class Imaml(Plain):
             return {n: (1 + self.damping) * p + product[n] / self.strength for n, p in x.items()}
 
         direction, products, residual = conjugate_gradients(matrix, gradient, self.cg_steps)
-        passes = {"support": GRADIENT * self.steps + HESSIAN * products, "query": GRADIENT}
         notes = {"cg_steps": products, "cg_residual": residual}
-        return Adapted(direction, adapted, inner_losses, query_loss, passes, notes=notes)
+        return Adapted(direction, adapted, inner_losses, query_loss, self._passes(products), notes=notes)
 
 
 def conjugate_gradients(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from metaxcr.meta.inner import Params, inner_path, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Plain
+from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Passes, Plain
 from metaxcr.meta.second_order import pull_back
 
 
@@ -27,14 +27,17 @@ class Maml(Plain):
     alpha: float
     first_order: bool = False
 
+    @property
+    def passes(self) -> Passes:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        support = GRADIENT if self.first_order else GRADIENT + HESSIAN
+        return {"support": support * self.steps, "query": GRADIENT}
+
     def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         inner = [losses.support] * self.steps
         path = inner_path(inner, phi, self.alpha)
         query_loss, direction = value_and_grad(losses.query, path.end)
-        support_passes = GRADIENT * self.steps
         if not self.first_order:
             direction, _ = pull_back(inner, path, self.alpha, direction)
-            support_passes += HESSIAN * self.steps
-        passes = {"support": support_passes, "query": GRADIENT}
-        return Adapted(direction, path.end, path.losses, query_loss, passes)
+        return Adapted(direction, path.end, path.losses, query_loss, self.passes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from metaxcr.meta.inner import Params, inner_path, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Plain
+from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Passes, Plain
 from metaxcr.meta.second_order import pull_back
 
 
@@ -36,18 +36,21 @@ class MetaSgd(Plain):
         """Multipliers of alpha, all 1."""
         return {name: torch.ones_like(p) for name, p in phi.items()}
 
+    @property
+    def passes(self) -> Passes:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        support = GRADIENT if self.first_order else GRADIENT + HESSIAN
+        return {"support": support * self.steps, "query": GRADIENT}
+
     def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         rates = {name: self.alpha * own[name] for name in phi}
         inner = [losses.support] * self.steps
         path = inner_path(inner, phi, rates)
         query_loss, direction = value_and_grad(losses.query, path.end)
-        support_passes = GRADIENT * self.steps
         if self.first_order:
             slope = {n: -sum(g[n] for g in path.gradients) * v for n, v in direction.items()}
         else:
             direction, slope = pull_back(inner, path, rates, direction)
-            support_passes += HESSIAN * self.steps
-        passes = {"support": support_passes, "query": GRADIENT}
         multipliers = {name: self.alpha * slope[name] for name in phi}
-        return Adapted(direction, path.end, path.losses, query_loss, passes, multipliers)
+        return Adapted(direction, path.end, path.losses, query_loss, self.passes, multipliers)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from metaxcr.meta.inner import Params, inner_loop, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Plain, target_losses
+from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Passes, Plain, target_losses
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,12 @@ class Mmt(Plain):
         """Yes: for the transfer."""
         return True
 
+    @property
+    def passes(self) -> Passes:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        rest = dict.fromkeys(("query", "target_support", "target_query"), GRADIENT)
+        return {"support": GRADIENT * self.steps, **rest}
+
     def source(self, step: int, steps: int, sources: int) -> int | None:
         """The sources take turns."""
         return step % sources
@@ -44,7 +50,5 @@ class Mmt(Plain):
         query_loss, meta = value_and_grad(losses.query, adapted)
         (one_loss, one), (other_loss, other) = (value_and_grad(loss, phi) for loss in target_losses(losses))
         direction = {n: (g + (one[n] + other[n]) / 2) / 2 for n, g in meta.items()}
-        passes = {"support": GRADIENT * self.steps}
-        passes |= dict.fromkeys(("query", "target_support", "target_query"), GRADIENT)
         notes = {"target_loss": (one_loss + other_loss) / 2}
-        return Adapted(direction, adapted, inner_losses, query_loss, passes, notes=notes)
+        return Adapted(direction, adapted, inner_losses, query_loss, self.passes, notes=notes)

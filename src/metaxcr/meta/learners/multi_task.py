@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from metaxcr.meta.inner import Params, descend, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Plain
+from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Passes, Plain
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,18 @@ class MultiTask(Plain):
 
     alpha: float
 
+    @property
+    def passes(self) -> Passes:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        return {"support": GRADIENT, "query": GRADIENT}
+
     def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         support_loss, support = value_and_grad(losses.support, phi)
         query_loss, query = value_and_grad(losses.query, phi)
         direction = {n: (g + query[n]) / 2 for n, g in support.items()}
-        passes = {"support": GRADIENT, "query": GRADIENT}
-        return Adapted(direction, descend(phi, support, self.alpha), [support_loss], query_loss, passes)
+        virtual = descend(phi, support, self.alpha)
+        return Adapted(direction, virtual, [support_loss], query_loss, self.passes)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from metaxcr.meta.inner import Params, inner_loop
-from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Plain
+from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Passes, Plain
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,14 @@ class Reptile(Plain):
     steps: int
     alpha: float
 
+    @property
+    def passes(self) -> Passes:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        return {"support": GRADIENT * self.steps, "query": GRADIENT}
+
     def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         adapted, inner_losses = inner_loop([losses.support] * self.steps, phi, self.alpha)
         end, query_losses = inner_loop([losses.query], adapted, self.alpha)
         direction = {name: (p - end[name]) / self.alpha for name, p in phi.items()}
-        passes = {"support": GRADIENT * self.steps, "query": GRADIENT}
-        return Adapted(direction, adapted, inner_losses, query_losses[0], passes)
+        return Adapted(direction, adapted, inner_losses, query_losses[0], self.passes)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from metaxcr.meta.inner import Params, inner_loop, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Plain, target_losses
+from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Passes, Plain, target_losses
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,12 @@ class XMetraAda(Plain):
         """Yes: support and query of the second part."""
         return True
 
+    @property
+    def passes(self) -> Passes:
+        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        inner = GRADIENT * self.steps
+        return {"support": inner, "query": GRADIENT, "target_support": inner, "target_query": GRADIENT}
+
     def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         target_support, target_query = target_losses(losses)
@@ -42,9 +48,5 @@ class XMetraAda(Plain):
         further, _ = inner_loop([target_support] * self.steps, adapted, self.alpha)
         target_loss, adapt = value_and_grad(target_query, further)
         direction = {n: (g + adapt[n]) / 2 for n, g in train.items()}
-        inner = GRADIENT * self.steps
-        passes = {
-            "support": inner, "query": GRADIENT, "target_support": inner, "target_query": GRADIENT
-        }  # fmt: skip
         notes = {"target_loss": target_loss}
-        return Adapted(direction, adapted, inner_losses, query_loss, passes, notes=notes)
+        return Adapted(direction, adapted, inner_losses, query_loss, self.passes, notes=notes)
