@@ -53,7 +53,7 @@ def estimate(
         "encoder_name": encoder.name,
         **parameter_account(settings, encoder),
         "layers": {"of": encoder.depth, "with_adapters": layers, "trunk": start},
-        "cache_bytes_a_token": encoder.width * resolve(settings).dtype.itemsize,
+        "cache_bytes_a_token": encoder.width * resolve(settings).precision.dtype.itemsize,
         "steps": _steps(settings),
     }
     if not as_json:

@@ -25,6 +25,7 @@ from metaxcr.evaluation.predict import predict
 from metaxcr.experiments.cost_model import Amounts, Parts, Pool, Work
 from metaxcr.experiments.environment import Costs, forget_peak, peak_rss_mb
 from metaxcr.experiments.stages.shots import shots_pay, with_shots
+from metaxcr.hardware import CPU
 from metaxcr.meta.diverged import Diverged
 from metaxcr.meta.episode import Curriculum
 from metaxcr.meta.state import start
@@ -111,7 +112,7 @@ class StandIn(TrunkStore):
         """See :meth:`metaxcr.encoders.trunk.TrunkStore.gather`."""
         lengths, places = [self._lengths[n] for n in numbers], [n % PLACES for n in numbers]
         rows = [self._noise[at : at + n] for at, n in zip(places, lengths, strict=True)]
-        return Ragged(torch.cat(rows), torch.tensor(lengths))
+        return Ragged(torch.cat(rows).to(self.encoder.device), torch.tensor(lengths, device=CPU))
 
     def lengths(self, numbers: Tensor) -> list[int]:
         """See :meth:`metaxcr.encoders.trunk.TrunkStore.lengths`."""
@@ -135,9 +136,13 @@ def stand_in(pool: Pool, store: StandIn, language: str, kind: str) -> TaskData:
     for row in rows:
         context.append(store.add([row[0]])[0] if row[0] else -1)
         choices.append([*store.add(row[1:]), *[-1] * (most - len(row) + 1)])
-    labels = torch.tensor([n % (len(row) - 1) for n, row in enumerate(rows)])
+    labels = torch.tensor([n % (len(row) - 1) for n, row in enumerate(rows)], device=CPU)
     questions = Questions(
-        torch.tensor(context), torch.tensor(choices), torch.tensor([(1.0, 0.0)] * size), labels, 1.0
+        torch.tensor(context, device=CPU),
+        torch.tensor(choices, device=CPU),
+        torch.tensor([(1.0, 0.0)] * size, device=CPU),
+        labels,
+        1.0,
     )
     return TaskData(pool.task, language, [f"{pool.task}-{n}" for n in range(size)], questions)
 

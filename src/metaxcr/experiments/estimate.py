@@ -1,6 +1,5 @@
 """What a run will take: token-passes, time, memory and disk of every stage."""
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +21,17 @@ from metaxcr.errors import UserError
 from metaxcr.experiments.amounts import Count, from_files, typical
 from metaxcr.experiments.calibration import Calibration, as_in_a_run, calibrate
 from metaxcr.experiments.cost_model import Amounts, Trunk, Work, trunk_tokens, works
-from metaxcr.experiments.environment import processor
 from metaxcr.experiments.kept import Kept
 from metaxcr.experiments.prepare import read_files
 from metaxcr.experiments.units import check_regimes
-from metaxcr.scoring.build import DTYPES
+from metaxcr.hardware import (
+    Precision,
+    available_threads,
+    choose_device,
+    choose_dtype,
+    memory_errors,
+    processor,
+)
 
 ASSUMED = (
     "assumed: sources are drawn as the sampler draws them at first, and an empty trunk cache that takes the "
@@ -40,21 +45,22 @@ class Machine:
 
     Attributes:
         processor: In words.
-        device: ``cpu`` or ``cuda``.
-        dtype: Of the layers' arithmetic and of the trunk cache.
+        device: Where the layers compute.
+        precision: Of the layers' arithmetic and of the trunk cache.
         threads: Of the processor.
     """
 
     processor: str
-    device: str
-    dtype: torch.dtype
+    device: torch.device
+    precision: Precision
     threads: int
 
 
 def resolve(config: Config) -> Machine:
-    """The device, the dtype and the threads that a run of these settings would use here."""
-    dtype, threads = DTYPES[config.encoder.dtype], config.run.threads or os.cpu_count() or 1
-    return Machine(processor(), "cpu", dtype, threads)
+    """The device, the precision and the threads that a run of these settings would use here."""
+    device = choose_device(config.run.device)
+    precision = choose_dtype(config.encoder.dtype, device)
+    return Machine(processor(), device, precision, config.run.threads or available_threads())
 
 
 def estimate_run(
@@ -85,9 +91,12 @@ def estimate_run(
         trunk = trunk_tokens(config, amounts, done)
         found = None
         if encoder is not None:
-            found = calibrate(config, amounts, encoder, machine.dtype, done, seconds)
+            with memory_errors(machine.device):
+                found = calibrate(
+                    config, amounts, encoder.to(machine.device), machine.precision.dtype, done, seconds
+                )
     width = encoder.width if encoder else shape(config.encoder.name, config.encoder.revision).width
-    rows = [_trunk_row(trunk, found, width * machine.dtype.itemsize, loading)]
+    rows = [_trunk_row(trunk, found, width * machine.precision.dtype.itemsize, loading)]
     rows += [_row(work, found) for work in done if work.steps]
     _raise_memory(rows)
     return {
@@ -98,8 +107,8 @@ def estimate_run(
         "reading_seconds": round(reading, 2),
         "encoder": source,
         "machine": {
-            "processor": machine.processor, "device": machine.device, "threads": machine.threads,
-            "dtype": str(machine.dtype).removeprefix("torch."),
+            "processor": machine.processor, "device": str(machine.device), "threads": machine.threads,
+            "dtype": machine.precision.name, "dtype_because": machine.precision.why,
         },
         "calibration": None if found is None else {
             "seconds": round(found.seconds, 2),
