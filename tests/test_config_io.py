@@ -23,6 +23,7 @@ SMALL: dict[str, Any] = {
 }
 LOCAL = {
     "run.threads",
+    "run.device",
     "run.checkpoint_every",
     "run.tracker",
     "run.allow_leaks",
@@ -305,6 +306,13 @@ def test_the_hash_depends_on_every_setting_that_decides_results_and_on_no_other(
         seen.add(name)
     assert seen >= LOCAL
     assert len(seen) > 50
+
+
+def test_the_hash_knows_what_auto_came_to() -> None:
+    auto = Config.model_validate(SMALL)
+    named = Config.model_validate({**SMALL, "encoder": {"dtype": "float32"}})
+    assert config_hash(auto, {}, "float32") == config_hash(named, {}, "float32") == config_hash(named, {})
+    assert config_hash(auto, {}, "float32") != config_hash(auto, {}, "bfloat16")
 
 
 def test_where_shots_were_read_from_is_no_part_of_the_hash() -> None:

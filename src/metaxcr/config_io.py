@@ -100,16 +100,16 @@ def _dotted(location: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in location)
 
 
-def config_hash(config: Config, data_checksums: dict[str, str], dtype: str) -> str:
+def config_hash(config: Config, data_checksums: dict[str, str], dtype: str | None = None) -> str:
     """Identity of a run's results: settings, data and algorithm, but not where or how it is carried out.
 
     Args:
         config: The settings.
         data_checksums: Of the files.
-        dtype: Number format that ``encoder.dtype`` came to on the machine.
+        dtype: Number format that ``encoder.dtype`` came to on the machine; None: the setting as it stands.
     """
     settings = config.model_dump(mode="json")
-    settings["encoder"]["dtype"] = dtype
+    settings["encoder"]["dtype"] = dtype or config.encoder.dtype
     for local in ("threads", "checkpoint_every", "allow_leaks", "tracker", "device"):
         settings["run"].pop(local)
     if settings["target"].pop("shots_file"):  # the ids are among the checksums, and their number is k

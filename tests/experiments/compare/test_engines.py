@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from metaxcr.errors import UserError
+from metaxcr.experiments.compare import engines
 from metaxcr.experiments.compare.engines import ENGINES, Ended, Step, default_workers, processes
 
 
@@ -72,6 +73,6 @@ def test_a_process_takes_one_chain_after_another() -> None:
 def test_one_process_a_core_while_memory_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, gigabytes, expected in ((1, 64, 1), (2, 24, 2), (16, 64, 4), (16, 12, 2), (4, 2, 1)):
         sizes = {"SC_PHYS_PAGES": gigabytes * 2**18, "SC_PAGE_SIZE": 4096}
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(engines, "available_threads", lambda cores=cores: cores)
         monkeypatch.setattr(os, "sysconf", sizes.get)
         assert default_workers() == expected
