@@ -46,7 +46,7 @@ for task, split, items, languages in SETS:
     same = np.mean(
         [a == b for (_, x), (_, y) in zip(*found.values(), strict=True) for a, b in zip(x, y, strict=True)]
     )
-    gap = paired_difference(means["float32"], means["bfloat16"])
+    gap = paired_difference(means["bfloat16"], means["float32"])
     rows.append(
         {
             "task": task, "split": split, "languages": len(found["float32"]), "items": len(means["float32"]),
