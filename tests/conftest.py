@@ -5,6 +5,7 @@ import zlib
 
 # Before torch is imported, as the package does it: waiting threads sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the cores
     os.environ["OMP_NUM_THREADS"] = "1"
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 # Before torch is imported: a thread that waits for others sleeps. By default it spins, and where another
 # process wants the same core the two hold each other up: a run took ten times as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Some microseconds of spinning are left: most waits are that short, and waking up takes longer.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 # Before a CUDA device is used: with it matrix products are repeatable.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
