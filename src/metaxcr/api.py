@@ -15,7 +15,7 @@ from metaxcr.config import Config, Encoder
 from metaxcr.encoders import FrozenEncoder, load_encoder
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predict import predict
-from metaxcr.hardware import AUTO, choose_device, memory_errors
+from metaxcr.hardware import AUTO, choose_device, choose_dtype, memory_errors
 from metaxcr.hub import (
     ADAPTERS,
     EMBEDDED_MODEL,
@@ -113,6 +113,12 @@ class MetaXCR:
         settings = config.encoder
         encoder = load_encoder(settings.name, prefix=settings.prefix, revision=settings.revision)
         return cls(config, encoder.to(place), folder)
+
+    @property
+    def machine(self) -> str:
+        """Where the model computes, in which number format, and why in that one: for messages."""
+        precision = choose_dtype(self.config.encoder.dtype, self._model.device)
+        return f"device {self._model.device}, {precision.name}: {precision.why}"
 
     @property
     def languages(self) -> list[str]:

@@ -137,6 +137,7 @@ def _adapt_file(
     progress.say(f"{len(own.examples)} examples ({own.language}) from {file}")
     try:
         model = MetaXCR.from_pretrained(start or EMBEDDED_MODEL, device=device)
+        progress.say(model.machine)
         adapted = model.adapt(
             own, name=name, settings=settings, out=goal, force=force, progress=progress.update,
             command=shlex.join(["metaxcr", *sys.argv[1:]]),

@@ -72,6 +72,7 @@ def predict(
     with warnings_as_notes(), _writer(out) as stream:
         model = MetaXCR.from_pretrained(folder, device=device)
         acting = acting_adapter(language_adapter)
+        note(model.machine)
         note(f"stack: {' > '.join(model.stack(language, acting))}")
         for chunk in _chunks(questions(file, language)):
             answers = model.rank_many([question for _, question in chunk], language_adapter=acting)
