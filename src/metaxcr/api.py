@@ -15,7 +15,7 @@ from metaxcr.config import Config, Encoder
 from metaxcr.encoders import FrozenEncoder, load_encoder
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predict import predict
-from metaxcr.hardware import AUTO, choose_device, choose_dtype, memory_errors
+from metaxcr.hardware import AUTO, choose_device, machine_in_words, memory_errors
 from metaxcr.hub import (
     ADAPTERS,
     EMBEDDED_MODEL,
@@ -117,8 +117,7 @@ class MetaXCR:
     @property
     def machine(self) -> str:
         """Where the model computes, in which number format, and why in that one: for messages."""
-        precision = choose_dtype(self.config.encoder.dtype, self._model.device)
-        return f"device {self._model.device}, {precision.name}: {precision.why}"
+        return machine_in_words(self.config.encoder.dtype, self._model.device)
 
     @property
     def languages(self) -> list[str]:

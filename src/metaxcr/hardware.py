@@ -151,6 +151,17 @@ def choose_dtype(name: str = AUTO, device: torch.device = CPU) -> Precision:
     return _by_time("cpu" if device.type == "meta" else device.type)  # meta: shapes without numbers
 
 
+def machine_in_words(name: str, device: torch.device) -> str:
+    """Where layers compute, in which number format, and why in that one: for messages.
+
+    Args:
+        name: As for :func:`choose_dtype`.
+        device: As there.
+    """
+    precision = choose_dtype(name, device)
+    return f"device {device}, {precision.name}: {precision.why}"
+
+
 def _by_capability(capability: tuple[int, int], name: str) -> Precision:
     """What an NVIDIA device multiplies fastest: bfloat16 since Ampere, float16 since Volta."""
     generation = ".".join(map(str, capability))

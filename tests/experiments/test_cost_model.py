@@ -89,7 +89,9 @@ def predicted(config: Config, data: Amounts) -> dict[str, dict[str, int]]:
     return found
 
 
-def agree(config: Config, encoder: FrozenEncoder, *, auxiliary: bool = False, rel: float = 1e-9) -> None:
+def assert_agreement(
+    config: Config, encoder: FrozenEncoder, *, auxiliary: bool = False, rel: float = 1e-9
+) -> None:
     # one tested language in few-shot, because each is a run of its own
     data = amounts(auxiliary=auxiliary, config=config)
     real = reported(config, data, encoder)
@@ -119,13 +121,13 @@ def test_every_learner_is_predicted_exactly(toy_encoder: FrozenEncoder, learner:
         words += [f"{stage}.imaml={{strength: 1000.0, cg_steps: 1}}" for stage in ("ctml", "clml")]
     if learner == "mmt":
         words += [f"{stage}.tasks_per_step=3" for stage in ("ctml", "clml")]
-    agree(settings(*words), toy_encoder)
+    assert_agreement(settings(*words), toy_encoder)
 
 
 @pytest.mark.parametrize("learner", ["anil", "maml", "meta-sgd"])
 def test_so_is_its_first_order(toy_encoder: FrozenEncoder, learner: str) -> None:
     words = [f"{s}.{w}" for s in ("ctml", "clml") for w in (f"learner={learner}", "first_order=true")]
-    agree(settings(*words), toy_encoder)
+    assert_agreement(settings(*words), toy_encoder)
 
 
 @pytest.mark.parametrize(
@@ -143,18 +145,18 @@ def test_so_is_its_first_order(toy_encoder: FrozenEncoder, learner: str) -> None
     ],
 )
 def test_so_are_rewards_samplers_and_shares(toy_encoder: FrozenEncoder, changes: list[str]) -> None:
-    agree(settings(*changes), toy_encoder)
+    assert_agreement(settings(*changes), toy_encoder)
 
 
 def test_all_arms_are_taken_to_be_as_long_as_the_drawn_one(toy_encoder: FrozenEncoder) -> None:
-    agree(settings("clml.languages=reinforce", "sampler.reward.sources=all"), toy_encoder, rel=0.1)
+    assert_agreement(settings("clml.languages=reinforce", "sampler.reward.sources=all"), toy_encoder, rel=0.1)
 
 
 def test_so_are_auxiliary_languages(toy_encoder: FrozenEncoder) -> None:
     words = ["run.regimes=[zero-shot-aux, few-shot]", "clml.steps=20", "clml.alignment=0.5", "clml.pairs=4"]
     auxiliary = "target.auxiliary={task: starter_target, split: shots, languages: [it, zh]}"
-    agree(settings(*words, auxiliary), toy_encoder, auxiliary=True)
-    agree(settings(*words, auxiliary, "clml.languages=reinforce"), toy_encoder, auxiliary=True)
+    assert_agreement(settings(*words, auxiliary), toy_encoder, auxiliary=True)
+    assert_agreement(settings(*words, auxiliary, "clml.languages=reinforce"), toy_encoder, auxiliary=True)
 
 
 def test_long_runs_are_like_their_beginning() -> None:

@@ -280,9 +280,8 @@ class FrozenEncoder:
         positions = torch.from_numpy(_offsets(lengths.numpy(), self.first_position))
         with torch.no_grad():
             asked = {"input_ids": ids, "token_type_ids": segments, "position_ids": positions}
-            hidden = self.embeddings(**{name: value[None].to(self.device) for name, value in asked.items()})[
-                0
-            ]
+            there = {name: value[None].to(self.device) for name, value in asked.items()}
+            hidden = self.embeddings(**there)[0]
         return Ragged(hidden, lengths)
 
     def context(self, lengths: Tensor, *, rounded: bool = False) -> Context:

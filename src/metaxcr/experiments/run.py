@@ -31,7 +31,7 @@ from metaxcr.experiments.tracking import RECORD as TRACKED
 from metaxcr.experiments.tracking import Tracking, check_trackers
 from metaxcr.experiments.units import check_regimes, units
 from metaxcr.files import cache_folder
-from metaxcr.hardware import available_threads, choose_device, choose_dtype, memory_errors
+from metaxcr.hardware import available_threads, choose_device, machine_in_words, memory_errors
 from metaxcr.hub import language_folder
 from metaxcr.scoring.account import parameter_account
 from metaxcr.scoring.build import build_model
@@ -200,10 +200,8 @@ def announce(
         f"{model.adapted.trained}; stack {', '.join(shown)}; "
         f"scoring {config.scoring.kind}"
     )
-    precision = choose_dtype(config.encoder.dtype, encoder.device)
-    progress.say(
-        f"device {encoder.device}, {precision.name}: {precision.why}; {torch.get_num_threads()} threads"
-    )
+    machine = machine_in_words(config.encoder.dtype, encoder.device)
+    progress.say(f"{machine}; {torch.get_num_threads()} threads")
     progress.say(
         f"trained {account['trained']:,} parameters: {account['share']:.2%} of the encoder's "
         f"{account['encoder']:,}, "
