@@ -37,7 +37,18 @@ LearnerName = Literal[
 DtypeName = Literal["auto", "bfloat16", "float16", "float32"]
 
 
+NamedLayers = Literal["all", "last-two", "top-third"]
+
+
 TrackerName = Literal["tensorboard", "trackio", "mlflow", "wandb"]
+
+
+def resolve_layers(layers: NamedLayers | list[int], depth: int) -> list[int]:
+    """Numbers of the layers that a setting means in an encoder of ``depth`` layers; a list stays as it is."""
+    if isinstance(layers, list):
+        return layers
+    size = {"all": depth, "last-two": min(2, depth), "top-third": max(1, round(depth / 3))}[layers]
+    return list(range(depth - size, depth))
 
 
 WITH_SHOTS = ("few-shot", "pooled-shots")  # regimes
@@ -103,7 +114,7 @@ class Adapters(Section):
     # part; lora: on the query and value projections; full: no adapter, all weights of the layers are trained;
     # none: no adapter, the scorer alone is trained
     kind: Literal["pfeiffer", "houlsby", "parallel", "lora", "full", "none"] = "pfeiffer"
-    layers: Literal["top-third", "all"] | list[int] = "top-third"  # that carry a task adapter, counted from 0
+    layers: NamedLayers | list[int] = "top-third"  # that carry a task adapter, counted from 0
     bottleneck: Count = 192  # width; LoRA's rank r
     nonlinearity: Literal["relu", "gelu", "swish"] = "relu"  # LoRA has none
     scaling: Rate | None = None  # factor on what is added, LoRA's alpha / r; None: 4 for parallel, else 1

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from metaxcr.adaptation.draw import Draw, halves
+from metaxcr.encoders.base import Text
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.scoring.batch import Batch, TaskData
@@ -85,3 +86,19 @@ def test_halves_share_nothing_and_miss_nothing(toy_task: Callable[..., TaskData]
     assert one.ids + other.ids == shots.ids
     assert len(one) == size // 2
     assert len(one.questions) == len(one)
+
+
+def test_the_pairs_of_all_steps_are_encoded_together(toy_store: TrunkStore, draw: Draw) -> None:
+    texts = {
+        language: toy_store.register([Text(f"{language} pair {n}") for n in range(40)])
+        for language in ("en", "sw", "th")
+    }
+    before = toy_store.stats.computed_texts
+    draw.encode_pairs(texts, 5, 4)
+    computed = toy_store.stats.computed_texts - before
+    assert 10 < computed <= 40  # not all of the 120 sentences
+    for step in range(4):
+        assert draw.parallel(texts, 5, step) is not None
+    assert toy_store.stats.computed_texts == before + computed
+    draw.parallel(texts, 5, 4)
+    assert toy_store.stats.computed_texts > before + computed

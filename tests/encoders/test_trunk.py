@@ -229,7 +229,7 @@ def test_many_small_files_become_one(
     for n in range(15):
         stores.append(fill(make(), TEXTS[n : n + 2]))
         other.register(TEXTS[n : n + 2])
-        other._provide([])
+        other.provide([])
     stale = make()
     expected = stale.gather(stale.ensure(TEXTS[:4])).hidden.clone()
     other._of("")

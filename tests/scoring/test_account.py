@@ -106,7 +106,8 @@ def test_full_fine_tuning_is_counted_offline_as_with_the_model(toy_encoder: Froz
 
 
 def test_without_adapters_the_scorer_alone_counts(toy_encoder: FrozenEncoder) -> None:
-    config = load_config("starter", ["adapters.kind=none", "ctml.alignment=0"])
+    words = ["adapters.kind=none", "adapters.layers=top-third", "ctml.alignment=0"]
+    config = load_config("starter", words)
     account = parameter_account(config, toy_encoder)
     assert account["stages"][0]["parts"] == {"scorer": 256}
     assert list(build_model(config, toy_encoder, 0).params()) == ["scorer"]

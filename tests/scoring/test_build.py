@@ -39,6 +39,8 @@ def random_phi(phi: dict[str, Tensor]) -> dict[str, Tensor]:
         ("top-third", 12, [8, 9, 10, 11]),
         ("top-third", 3, [2]),
         ("top-third", 1, [0]),
+        ("last-two", 12, [10, 11]),
+        ("last-two", 1, [0]),
         ("all", 3, [0, 1, 2]),
         ([0, 2], 3, [0, 2]),
     ],

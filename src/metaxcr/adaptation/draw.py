@@ -1,6 +1,6 @@
 """Drawing batches: a draw depends on the seed, the stage, what it is for and the step, on nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,13 +103,40 @@ class Draw:
 
     def parallel(self, texts: Mapping[str, Sequence[int]], pairs: int, step: int) -> Parallel | None:
         """Sentence pairs of English and one other language, the languages in turn; None without any."""
+        drawn = self.pairs(texts, pairs, step)
+        if drawn is None:
+            return None
+        language, one, other = drawn
+        return (self.store.gather(one), "en"), (self.store.gather(other), language)
+
+    def pairs(
+        self, texts: Mapping[str, Sequence[int]], pairs: int, step: int
+    ) -> tuple[str, list[int], list[int]] | None:
+        """The other language of :meth:`parallel`, and the numbers of the English and the other sentences."""
         languages = [language for language in texts if language != "en"]
         if not languages:
             return None
         language = languages[step % len(languages)]
         rows = self.rng("pairs", step).choice(len(texts["en"]), min(pairs, len(texts["en"])), replace=False)
-        one, other = (self.store.gather([texts[name][r] for r in rows]) for name in ("en", language))
-        return (one, "en"), (other, language)
+        return language, [texts["en"][r] for r in rows], [texts[language][r] for r in rows]
+
+    def encode_pairs(
+        self,
+        texts: Mapping[str, Sequence[int]],
+        pairs: int,
+        steps: int,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Compute the trunk's values for the sentence pairs of all steps: many at once take less time.
+
+        Args:
+            texts: As in :meth:`parallel`.
+            pairs: As in :meth:`parallel`.
+            steps: Of the stage.
+            progress: See :meth:`metaxcr.encoders.trunk.TrunkStore.provide`.
+        """
+        drawn = (self.pairs(texts, pairs, step) for step in range(steps))
+        self.store.provide({n for found in drawn if found for n in (*found[1], *found[2])}, progress)
 
 
 def cut(size: int, first: int, second: int) -> int:

@@ -226,7 +226,7 @@ class TrunkStore:
             UserError: A choice is too long, the disk is full or the cache folder cannot be written.
         """
         numbers = self.register(texts, language=language)
-        self._provide(numbers, progress)
+        self.provide(numbers, progress)
         return numbers
 
     def gather(self, numbers: Sequence[int]) -> Ragged:
@@ -238,7 +238,7 @@ class TrunkStore:
         Raises:
             UserError: The disk is full or the cache folder cannot be written.
         """
-        self._provide([n for n in numbers if n not in self._resident])
+        self.provide([n for n in numbers if n not in self._resident])
         lengths = torch.tensor([self._lengths[n] for n in numbers], device=CPU)
         device = self.encoder.device
         if device.type == "cpu" and not self._resident_left and not self._resident:
@@ -313,10 +313,18 @@ class TrunkStore:
             self.max_tokens, torch.__version__, self._tile, self.encoder.device.type,
         )  # fmt: skip
 
-    def _provide(
+    def provide(
         self, numbers: Iterable[int], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> None:
-        """Read or compute what is missing of the values of texts."""
+        """Compute or read what is missing of the values of texts, so that :meth:`gather` finds them.
+
+        Args:
+            numbers: Of the texts.
+            progress: Called with (tiles done, tiles in all), where something has to be computed.
+
+        Raises:
+            UserError: The disk is full or the cache folder cannot be written.
+        """
         begun = time.perf_counter()
         distinct = set(numbers)
         new = distinct - self._used

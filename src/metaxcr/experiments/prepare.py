@@ -25,6 +25,7 @@ from metaxcr.tasks.seeding import rng
 from metaxcr.tasks.shots import check_shots, draw_shots, read_shots, shots_digest, split_target
 from metaxcr.tasks.versions import other_versions
 
+WHOLE = 3  # so often a source is gone through before it is encoded at once: 95 % of it is then drawn
 Read = Callable[..., LoadedSplit]  # tasks.load with the run's data root and repairs
 Encode = Callable[..., TaskData]  # of a split's examples, see :func:`prepare`
 
@@ -274,6 +275,9 @@ def prepare(
 ) -> Material:
     """Encode everything up to the trunk: at once what is needed whole, the rest when it is drawn.
 
+    Few texts at a time fill the trunk's tiles badly, so a set that training goes through more than
+    :data:`WHOLE` times is encoded at once.
+
     Args:
         config: The settings.
         loaded: From :func:`read_data`.
@@ -294,7 +298,7 @@ def prepare(
             store,
             kind=kind,
             implausible=implausible,
-            drawn=drawn,
+            drawn=drawn and _draws(config) < WHOLE * len(examples),
             progress=lambda done, total: progress.update(label, done, total),
         )
 
@@ -325,6 +329,12 @@ def prepare(
     material.leaks = loaded.leaks
     progress.finish()
     return material
+
+
+def _draws(config: Config) -> float:
+    """Questions that CTML draws from a source, over all seeds, where each is chosen equally often."""
+    ctml, sources = config.ctml, len(config.sources) + 1
+    return len(config.run.seeds) * ctml.steps * (ctml.support + ctml.query) / sources
 
 
 def _base(config: Config, loaded: Loaded, encode: Encode, store: TrunkStore, kept: Kept) -> Encoded:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from metaxcr.config import Count, DtypeName, Rate, Section, Share
+from metaxcr.config import Count, DtypeName, NamedLayers, Rate, Section, Share, resolve_layers
 
 
 class LanguageTraining(Section):
@@ -14,7 +14,7 @@ class LanguageTraining(Section):
     held_out: Annotated[float, Field(gt=0, lt=0.5)] = 0.1  # share of the lines in each of the two parts
     length: Count = 128  # tokens a sequence, special tokens included
     batch: Count = 8  # sequences a step
-    layers: Literal["all", "top-third"] | list[int] = "all"  # that carry the adapter, counted from 0
+    layers: NamedLayers | list[int] = "all"  # that carry the adapter, counted from 0
     reduction: Rate = 2.0  # the encoder's width over the bottleneck's
     invertible: bool = True  # an invertible part on the embeddings
     nonlinearity: Literal["relu", "gelu", "swish"] = "relu"
@@ -30,6 +30,4 @@ class LanguageTraining(Section):
 
     def chosen_layers(self, depth: int) -> list[int]:
         """Resolve ``layers`` for an encoder of ``depth`` layers."""
-        if isinstance(self.layers, list):
-            return self.layers
-        return list(range(0 if self.layers == "all" else depth - max(1, round(depth / 3)), depth))
+        return resolve_layers(self.layers, depth)

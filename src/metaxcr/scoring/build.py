@@ -11,7 +11,7 @@ from metaxcr.adapters.full import NONE, SIZELESS, fresh_layer
 from metaxcr.adapters.mixture import reduce_mixture
 from metaxcr.adapters.stack import AdaptedEncoder
 from metaxcr.adapters.store import load_language, load_task, pack, write_adapter
-from metaxcr.config import Config
+from metaxcr.config import Config, resolve_layers
 from metaxcr.encoders.base import FrozenEncoder
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
@@ -35,14 +35,8 @@ def untrained_model(config: Config, encoder: FrozenEncoder) -> ChoiceModel:
 
 
 def adapter_layers(config: Config, depth: int) -> list[int]:
-    """Resolve ``adapters.layers``: the top third of the layers, all, or a list; kind ``none`` has none."""
-    layers = config.adapters.layers
-    if config.adapters.kind == NONE:
-        return []
-    if isinstance(layers, list):
-        return layers
-    first = 0 if layers == "all" else depth - max(1, round(depth / 3))
-    return list(range(first, depth))
+    """Resolve ``adapters.layers`` for an encoder of ``depth`` layers; kind ``none`` has none."""
+    return [] if config.adapters.kind == NONE else resolve_layers(config.adapters.layers, depth)
 
 
 def task_shape(config: Config, *, inference: bool = False) -> Shape:

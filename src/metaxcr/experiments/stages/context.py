@@ -1,7 +1,8 @@
 """What every stage of a run works with, and the shell around the meta-training loop."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from safetensors import SafetensorError
@@ -69,6 +70,13 @@ class RunContext:
     def pay(self) -> Pay:
         """What the sampler is paid for."""
         return make_pay(self.config.sampler.reward)
+
+    def encode_pairs(self, unit: str, draw: Draw, texts: Mapping[str, Sequence[int]], settings: Meta) -> None:
+        """Encode the sentence pairs of a stage together, before it begins; arguments as in :meth:`meta`."""
+        if settings.alignment:
+            with self.costs.stage("trunk"):
+                show = partial(self.progress.update, f"{unit}: sentence pairs")
+                draw.encode_pairs(texts, settings.pairs, settings.steps, show)
 
     def meta(
         self,
