@@ -7,7 +7,7 @@ up: what the trunk would give has no influence on the time. So neither weights n
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -38,6 +38,7 @@ from metaxcr.scoring.build import build_model, memory_store
 QUESTIONS = 200  # of a pool that batches are drawn from here
 MOST_STEPS = 40
 PLACES = 499  # where the activations of texts begin, so that few of them are the same
+TOGETHER = 240  # texts that are computed together, as a small set is
 WARM_TEXTS = 8  # with which the trunk is warmed up
 TRUNK_SHARE, CTML_SHARE = 0.15, 0.35  # of the time
 CLOCKED = {  # part by the clock of a run -> parts of its token-passes
@@ -296,11 +297,11 @@ class Bench:
             now = time.perf_counter()
             found.append((now - last, tokens))
             if now - begun + 2 * (now - last) > limit or len(found) > 12:
-                return _plain(found, steps=False)
+                return _plain(found)
             size = min(len(self.evaluated), 2 * size)
 
     def time_trunk(self, limit: float) -> Timing:
-        """Time the trunk on the texts of an episode, and on those of others while there is time.
+        """Time the trunk on the texts of an episode, and on many together, which fill its tiles better.
 
         It is warmed up by a few of them.
         """
@@ -309,16 +310,14 @@ class Bench:
             Text(" ".join(f"word{n}" for n in range(at, at + max(1, round(pool.tokens / 6)))))
             for at, pool in enumerate([self.amounts.reward] * QUESTIONS)
         ]
-        size = min(len(texts), 3 * (self.config.ctml.support + self.config.ctml.query))
-        found, begun = [], time.perf_counter()
-        for at in range(-size, len(texts), size):
-            before, last = store.stats.computed_tokens, time.perf_counter()
-            store.ensure(texts[at : at + size] if at >= 0 else texts[-WARM_TEXTS:])
-            now = time.perf_counter()
-            found.append((now - last, store.stats.computed_tokens - before))
-            if now - begun + (now - last) > limit and at >= 0:
-                break
-        return _plain(found)
+        store.ensure(texts[-WARM_TEXTS:])
+        few = min(len(texts) // 4, 3 * (self.config.ctml.support + self.config.ctml.query))
+        texts, begun = texts[:-WARM_TEXTS] or texts, time.perf_counter()
+        drawn = _spend([texts[:few], texts[few : 2 * few]], store, begun + limit / 3)
+        together = texts[2 * few :]
+        groups = [together[at : at + TOGETHER] for at in range(0, len(together), TOGETHER)]
+        together_timing = _plain(_spend(groups, store, begun + limit), warm=False)
+        return replace(together_timing, rates={"drawn": _plain(drawn, warm=False).mean})
 
 
 def calibrate(
@@ -384,9 +383,22 @@ def _timing(costs: Costs, steps: int) -> Timing:
     )
 
 
-def _plain(found: Sequence[tuple[float, int]], steps: bool = True) -> Timing:
+def _spend(groups: Sequence[Sequence[Text]], store: TrunkStore, until: float) -> list[tuple[float, int]]:
+    """Seconds and tokens of each group of texts that the trunk computes; the first one in any case."""
+    found: list[tuple[float, int]] = []
+    for group in groups:
+        before, last = store.stats.computed_tokens, time.perf_counter()
+        store.ensure(group)
+        now = time.perf_counter()
+        found.append((now - last, store.stats.computed_tokens - before))
+        if now + (now - last) > until:
+            break
+    return found
+
+
+def _plain(found: Sequence[tuple[float, int]], warm: bool = True) -> Timing:
     """Rates from seconds and token-passes of steps; the first one warms up where there are others."""
-    timed = found[1:] or found
+    timed = found[1:] or found if warm else found
     mean = sum(seconds for seconds, _ in timed) / max(1, sum(passes for _, passes in timed))
     return Timing({}, mean, 0.0, len(timed), memory_mb())
 

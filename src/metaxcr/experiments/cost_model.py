@@ -21,6 +21,7 @@ from metaxcr.adaptation.languages import Adaptation
 from metaxcr.config import WITH_SHOTS, Config, Meta
 from metaxcr.encoders.base import Text
 from metaxcr.encoders.trunk import TrunkStore
+from metaxcr.experiments.prepare import WHOLE, draws_a_source
 from metaxcr.experiments.stages.evaluate import METHODS
 from metaxcr.experiments.stages.shots import shots_pay, with_shots
 from metaxcr.experiments.units import regimes_of
@@ -429,10 +430,17 @@ class Trunk:
     Attributes:
         tokens: Of the texts that a run draws: an expectation.
         whole: Of all texts of its data.
+        drawn: Those among ``tokens`` that are computed an episode at a time.
     """
 
     tokens: float
     whole: float
+    drawn: float = 0.0
+
+    @property
+    def parts(self) -> Parts:
+        """The tokens, by how many are computed together."""
+        return {"texts": self.tokens - self.drawn, "drawn": self.drawn}
 
 
 def trunk_tokens(config: Config, amounts: Amounts, done: Iterable[Work]) -> Trunk:
@@ -465,5 +473,9 @@ def trunk_tokens(config: Config, amounts: Amounts, done: Iterable[Work]) -> Trun
     whole = sum(pool.all_tokens for pool in always) if config.run.regimes else sum(
         pool.all_tokens for pool in amounts.baseline.values()
     )  # fmt: skip
-    some = sum(pool.distinct(pool.items * (1 - missed.get(name, 1.0))) for name, pool in pools.items())
-    return Trunk(whole + some, whole + sum(pool.all_tokens for pool in pools.values()))
+    some = {name: pool.distinct(pool.items * (1 - missed.get(name, 1.0))) for name, pool in pools.items()}
+    draws = draws_a_source(config)
+    drawn = [pool.name for pool in amounts.sources.values() if draws < WHOLE * pool.items]
+    drawn += [pool.name for pool in amounts.auxiliary.values()]
+    everything = whole + sum(pool.all_tokens for pool in pools.values())
+    return Trunk(whole + sum(some.values()), everything, sum(some[name] for name in set(drawn)))

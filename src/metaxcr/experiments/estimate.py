@@ -188,11 +188,11 @@ def _trunk_row(trunk: Trunk, found: Calibration | None, size: int, loading: floa
     """The trunk's row; with a filled cache it takes the time of loading the encoder alone."""
     disk = round(trunk.tokens * size)
     row = {"stage": "trunk", "regime": "", "steps": 0, "token_passes": round(trunk.tokens)}
-    row |= {"parts": {"texts": round(trunk.tokens)}, "disk_bytes": disk}
+    row |= {"parts": {part: round(n) for part, n in trunk.parts.items()}, "disk_bytes": disk}
     if found is None:
         return row | {"seconds": None, "warm_seconds": None, "memory_mb": None}
     timing = found.stages["trunk", ""]
-    filling = timing.seconds(0, {"texts": trunk.tokens})
+    filling = timing.seconds(0, trunk.parts)
     row |= {"seconds": round(loading + filling, 2), "warm_seconds": round(loading, 2)}
     return row | {"memory_mb": round(timing.memory_mb)}
 

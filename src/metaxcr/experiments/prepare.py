@@ -298,7 +298,7 @@ def prepare(
             store,
             kind=kind,
             implausible=implausible,
-            drawn=drawn and _draws(config) < WHOLE * len(examples),
+            drawn=drawn and draws_a_source(config) < WHOLE * len(examples),
             progress=lambda done, total: progress.update(label, done, total),
         )
 
@@ -331,7 +331,7 @@ def prepare(
     return material
 
 
-def _draws(config: Config) -> float:
+def draws_a_source(config: Config) -> float:
     """Questions that CTML draws from a source, over all seeds, where each is chosen equally often."""
     ctml, sources = config.ctml, len(config.sources) + 1
     return len(config.run.seeds) * ctml.steps * (ctml.support + ctml.query) / sources
