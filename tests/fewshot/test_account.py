@@ -62,7 +62,7 @@ def test_answers_that_are_all_right_are_given_with_caution(adapted: Adapted) -> 
 
 
 def test_informative_answers_are_calibrated(adapted: Adapted) -> None:
-    found = account_of(with_answers(adapted, [[0.99, 0.01]] * 36, [0] * 30 + [1] * 6), SETTINGS)[
+    found = account_of(with_answers(adapted, [[0.99, 0.01]] * 36, [0, 0, 0, 0, 0, 1] * 6), SETTINGS)[
         "calibration"
     ]
     assert found["state"] == "fitted" and found["low"] < found["temperature"] < found["high"]
