@@ -165,7 +165,8 @@ class MetaXCR:
                 texts, if there is one; None is none; another code is another language's.
 
         Returns:
-            Probabilities in the order of the choices; they sum to 1.
+            Probabilities in the order of the choices; they sum to 1. Whether they mean what they say is told
+            by :meth:`calibrated`.
 
         Raises:
             UserError: Fewer than two choices, an empty text, a language that the model does not know, or one
@@ -192,6 +193,7 @@ class MetaXCR:
         checked = [as_example(i, asked) for i, asked in enumerate(examples)]
         ranked: list[list[float]] = [[] for _ in checked]
         for language in dict.fromkeys(e.language for e in checked):
+            self._warn_unreliable(language)
             rows = [i for i, e in enumerate(checked) if e.language == language]
             answers = self._probabilities(
                 [checked[i] for i in rows],
@@ -279,8 +281,8 @@ class MetaXCR:
             command: For the record.
 
         Returns:
-            The model that is kept, adapted or not, by a rule fixed in advance; :attr:`account` says what
-            adapting gave, cross-validated.
+            The model that is kept: the adapted one only if the examples show it to be better;
+            :attr:`account` says what adapting gave, cross-validated.
 
         Raises:
             UserError: The examples cannot be used, or the folder cannot be written.
@@ -387,18 +389,55 @@ class MetaXCR:
             return upload(folder, repo_id, private=private, token=token, message=message)
 
     def _calibrated(self, answer: list[float], language: str) -> list[float]:
-        """Probabilities at the temperature that was fitted on held-out examples of the language."""
-        if self.account is None or self.account["language"] != language:
+        """Probabilities at the temperature that was fitted on held-out examples of the language.
+
+        Where none could be fitted they stay as computed: equal ones would hide the order, which holds.
+        """
+        temperature = self._temperature(language)
+        if temperature is None:
             return answer
         from metaxcr.fewshot.calibration import tempered
 
-        row = tempered([answer], self.account["calibration"]["temperature"])[0]
-        return [round(float(p), 6) for p in row]
+        return [round(float(p), 6) for p in tempered([answer], temperature)[0]]
+
+    def _temperature(self, language: str) -> float | None:
+        if self.account is None or self.account["language"] != language:
+            return None
+        temperature: float | None = self.account["calibration"]["temperature"]
+        return temperature
+
+    def calibrated(self, language: str) -> bool:
+        """Whether :meth:`rank` gives calibrated probabilities in a language, fitted on held-out examples.
+
+        If not, the order of the choices is what the model says, and their probabilities are as it computes
+        them.
+        """
+        return self._temperature(language) is not None
+
+    def unreliable(self, language: str) -> str | None:
+        """Why nothing can be told from the probabilities in a language; None where that is not known.
+
+        Of a model that :meth:`adapt` made, in the language of its examples: they were not enough, or the
+        model does not know enough, to tell its probabilities from guessing.
+        """
+        if self.account is None or self.account["language"] != language or self.calibrated(language):
+            return None
+        return str(self.account["calibration"]["sentence"])
+
+    def _warn_unreliable(self, language: str) -> None:
+        key = f"unreliable {language}"
+        if self.unreliable(language) and key not in self._warned:
+            self._warned.add(key)
+            _warn(
+                f"nothing can be told from the probabilities in {language!r}: the examples that this model "
+                "was made with do not show that they say more than guessing"
+            )
 
     def _trained(self, language: str, *, warn: bool = True, unseen: bool = False) -> Params:
         """Parameters of phi for a language; says once where they are not the language's own."""
         name = self.adapter(language, unseen=unseen)
-        if name == META and warn and language not in self._warned:
+        chosen = self.account is not None and self.account["language"] == language  # as the better one
+        if name == META and warn and not chosen and language not in self._warned:
             self._warned.add(language)
             new = "" if language in self.languages else ", a language that the run did not know"
             _warn(f"no adapter for {language!r}{new}: adapters/meta is used")

@@ -80,7 +80,8 @@ def read_account(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         account = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(account["language"], str) and float(account["calibration"]["temperature"]) > 0:
+        temperature = account["calibration"]["temperature"]  # None: nothing can be told
+        if isinstance(account["language"], str) and (temperature is None or float(temperature) > 0):
             return dict(account)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"the account of the adaptation is damaged: {error}", str(path)) from error

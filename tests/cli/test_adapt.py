@@ -2,6 +2,7 @@
 
 import csv
 import json
+from html import unescape
 
 import pytest
 import torch
@@ -66,11 +67,73 @@ def test_from_the_file_to_answers(adapt, call, tmp_path):
     assert (tmp_path / "copy/README.md").read_text() == (folder / "README.md").read_text()
 
 
+def set_calibration(folder, **found):
+    path = folder / "adaptation.json"
+    account = json.loads(path.read_text())
+    account["calibration"] |= found
+    path.write_text(json.dumps(account))
+
+
+UNKNOWN = {"state": "unknown", "temperature": None, "sentence": "Nothing can be told from the probabilities."}
+
+
+def test_probabilities_that_say_nothing_are_no_threshold(adapt, call, tmp_path):
+    assert adapt().status == 0
+    folder, questions = tmp_path / "model", tmp_path / "q.csv"
+    questions.write_text("premise,choice1,choice2\nMvua ilinyesha.,Nililowa.,Nililala.\n")
+    words = ["predict", folder, questions, "--language", "sw"]
+    found = {}
+    for name, state in (("known", {"state": "fitted", "temperature": 3.0}), ("unknown", UNKNOWN)):
+        set_calibration(folder, **state)
+        found[name] = call(*words)
+        assert found[name].status == 0, found[name].err
+    known, unknown = (json.loads(found[name].out) for name in ("known", "unknown"))
+    assert known["calibrated"] is True and unknown["calibrated"] is False
+    assert max(known["probabilities"]) < max(unknown["probabilities"])  # flatter at temperature 3
+    assert known["choice"] == unknown["choice"]  # in the same order
+    assert "nothing can be told from the probabilities in 'sw'" in found["unknown"].err
+    assert "nothing can be told" not in found["known"].err
+    refused = call(*words, "--abstain", "0.6")
+    assert refused.status == 2 and refused.out == "" and "leave out --abstain" in refused.line
+    with pytest.warns(metaxcr.MetaXCRWarning, match="nothing can be told") as warned:
+        model = metaxcr.MetaXCR.from_pretrained(folder)
+        for _ in range(2):
+            model.rank("Mvua ilinyesha.", ["Nililowa.", "Nililala."], language="sw")
+    assert len([w for w in warned if "nothing can be told" in str(w.message)]) == 1
+    assert not model.calibrated("sw") and model.unreliable("sw") == UNKNOWN["sentence"]
+
+
+def test_what_cannot_be_told_is_said_everywhere(adapt, file, toy_run, tmp_path):
+    """Labels that every second answer agrees with: terminal, JSON, report and card say the same."""
+    rows = list(csv.reader(file.read_text().splitlines()))
+    asked = [
+        {"context": context, "question": question, "choices": choices, "language": "sw"}
+        for context, question, *choices, _ in rows[1:]
+    ]
+    answers = metaxcr.MetaXCR.from_pretrained(toy_run).rank_many(asked)
+    for place, n in enumerate(sorted(range(20), key=lambda n: max(answers[n]))):
+        best = answers[n].index(max(answers[n]))
+        rows[n + 1][-1] = str((1 - best if place % 2 else best) + 1)
+    with file.open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    done = adapt()
+    assert done.status == 0, done.err
+    folder = tmp_path / "model"
+    account = json.loads((folder / "adaptation.json").read_text())
+    assert account["calibration"]["temperature"] is None and account["kept"] == "unadapted"
+    sentence = account["calibration"]["sentence"]
+    assert sentence.startswith("Nothing can be told from the probabilities: 20 held-out examples")
+    assert sentence in done.out and sentence in (folder / "README.md").read_text()
+    assert sentence in unescape((folder / "report.html").read_text())
+    assert "threshold can be vouched" not in done.out and "temperature 9" not in done.out
+
+
 def test_answers_can_be_withheld_and_explained(adapt, call, tmp_path):
     from metaxcr.fewshot.nearest import write_index
 
     assert adapt().status == 0
     folder = tmp_path / "model"
+    set_calibration(folder, state="fitted", temperature=2.0)
     write_index(folder, torch.eye(16), [("starter_facts", "train", e.id) for e in FACTS[:16]])
     questions, out = tmp_path / "q.csv", tmp_path / "answers.jsonl"
     rows = "".join(f"Mvua {n} ilinyesha.,Nililowa.,Nililala.\n" for n in range(5))

@@ -16,7 +16,7 @@ from metaxcr.fewshot.settings import Settings
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks.example import Example, Phrased
 
-SETTINGS = Settings(folds=4, repeats=2, steps=40, rate=0.03)
+SETTINGS = Settings(folds=4, repeats=2, steps=100, rate=0.03)
 WORDS = ("apple", "brick", "cloud", "dress", "eagle", "flame")
 
 

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from metaxcr.fewshot.account import Account, account_of, certainty, suspects_of
 from metaxcr.fewshot.adapt import Adapted
 from metaxcr.fewshot.verdict import SYSTEMS
@@ -34,6 +36,48 @@ def test_agreement_of_all_answers_is_no_certainty(adapted: Adapted) -> None:
     systems = {**adapted.systems, "unadapted": sure}
     found = account_of(replace(adapted, systems=systems), SETTINGS)["systems"][1]
     assert found["mean"] == 1 and 0.85 < found["ci95"][0] < 0.95 and found["ci95"][1] == 1
+
+
+def with_answers(adapted: Adapted, table: list[list[float]], labels: list[int]) -> Adapted:
+    """The same, but for the held-out answers of the model that is kept."""
+    kept = replace(adapted.kept, probabilities=[table], labels=labels)
+    return replace(adapted, systems={**adapted.systems, adapted.verdict.kept: kept})
+
+
+def test_probabilities_that_say_nothing_are_not_called_calibrated(adapted: Adapted) -> None:
+    noise = with_answers(adapted, [[0.99, 0.01]] * 18 + [[0.01, 0.99]] * 18, [0, 1] * 18)
+    account = account_of(noise, SETTINGS)
+    found = account["calibration"]
+    assert found["state"] == "unknown" and found["temperature"] is None and found["error_after"] is None
+    assert found["threshold"]["probability"] is None and account["suspects"] == []
+    assert found["sentence"].startswith("Nothing can be told from the probabilities: 36 held-out examples")
+    assert all(b["stated"] == pytest.approx(0.99) for b in found["bins"])  # as the model computes them
+    assert json.loads(json.dumps(account)) == account
+
+
+def test_answers_that_are_all_right_are_given_with_caution(adapted: Adapted) -> None:
+    found = account_of(with_answers(adapted, [[0.99, 0.01]] * 36, [0] * 36), SETTINGS)["calibration"]
+    assert found["state"] == "cautious" and "most cautious" in found["sentence"]
+    assert all(0.9 < b["stated"] < 0.96 for b in found["bins"])  # exp(-1.92 / 36) = 0.948
+
+
+def test_informative_answers_are_calibrated(adapted: Adapted) -> None:
+    found = account_of(with_answers(adapted, [[0.99, 0.01]] * 36, [0, 0, 0, 0, 0, 1] * 6), SETTINGS)[
+        "calibration"
+    ]
+    assert found["state"] == "fitted" and found["low"] < found["temperature"] < found["high"]
+    assert found["bins"][0]["stated"] == pytest.approx(30 / 36, abs=1e-3)  # as often as they are right
+    assert found["error_after"] < found["error_before"]
+    assert f"temperature {found['temperature']:.2f}" in found["sentence"]
+
+
+def test_duplicates_do_not_count(adapted: Adapted) -> None:
+    twins = [*range(18), *range(18)]
+    account = account_of(replace(adapted, group=twins), SETTINGS)
+    assert (account["examples"], account["different"]) == (36, 18)
+    assert sum(b["n"] for b in account["calibration"]["bins"]) == 18
+    half = adapted.systems["unadapted"].at(range(18))
+    assert account["systems"][1]["mean"] == round(float(half.correct.mean()), 6)
 
 
 def test_a_doubted_label_and_a_duplicate_are_found(adapted: Adapted) -> None:

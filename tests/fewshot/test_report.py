@@ -41,3 +41,17 @@ def test_numbers_have_every_system_and_difference(account: Account) -> None:
 
 def test_a_curve_without_a_forecast_is_drawn(account: Account) -> None:
     assert report({**account, "forecast": None}).count("<svg") == 6
+
+
+def test_the_page_says_that_nothing_can_be_told(account: Account) -> None:
+    found = account["calibration"] | {"state": "unknown", "temperature": None, "low": None, "high": None}
+    found |= {"error_after": None, "sentence": "Nothing can be told from the probabilities."}
+    page = unescape(report({**account, "calibration": found}))
+    assert "Nothing can be told from the probabilities." in page
+    assert "without calibration" in page and "after calibration" not in page and "nothing was fitted" in page
+    assert "after calibration" in report(account) and "chosen on these answers" in report(account)
+
+
+def test_the_page_says_that_duplicates_do_not_count(account: Account) -> None:
+    assert "repeat another one" not in report(account)
+    assert "Of 36 examples 4 repeat another one" in report({**account, "different": 32})

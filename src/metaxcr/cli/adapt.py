@@ -61,9 +61,9 @@ def adapt(
     """Adapt to your own examples in a minute, or a trained folder to its target languages.
 
     FILE: CSV, TSV, JSON, JSON lines or Parquet with a few dozen labelled examples. Adapts the meta-adapter
-    that comes with the package, and says honestly what that gave: cross-validated accuracy beside the
-    unadapted model and the untrained similarity, the learning curve, doubtful labels, calibration. The better
-    of the two models is kept by a rule fixed in advance.
+    that comes with the package, and says what that gave: cross-validated accuracy beside the unadapted model
+    and the untrained similarity, the learning curve, doubtful labels, whether probabilities can be relied on.
+    The adapted model is kept only if the examples show it to be better; a tie goes to the unadapted one.
 
     DIR: the second part of 'metaxcr run': CLML and few-shot fine-tuning with the folder's own settings; what
     of the training is missing is done first.

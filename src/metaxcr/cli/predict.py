@@ -14,6 +14,7 @@ import typer
 from metaxcr.cli.console import console, note, warnings_as_notes
 from metaxcr.cli.model import AdapterOption, acting_adapter
 from metaxcr.cli.options import DataOption, DeviceOption, FolderArgument, QuietOption, examples
+from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
     from metaxcr.cli.questions import Question
@@ -55,7 +56,8 @@ def predict(
 
     A line has 'premise' (or 'context'), perhaps 'question' (cause, effect, or a question in words), 'choices'
     (a list) or 'choice1', 'choice2', ..., and perhaps 'id'. The answer has, line by line, id, probabilities,
-    and choice: the index of the most probable one, counted from 0, or null where --abstain withholds it. The
+    choice: the index of the most probable one, counted from 0, or null where --abstain withholds it; and
+    calibrated: whether 'adapt' fitted the probabilities to held-out answers in this language. The
     whole file is checked before the first answer; memory does not grow with it. With --explain an answer also
     has 'nearest': the source examples that lie nearest to the decision, with their texts where the data sets
     are at hand.
@@ -74,9 +76,19 @@ def predict(
         acting = acting_adapter(language_adapter)
         note(model.machine)
         note(f"stack: {' > '.join(model.stack(language, acting))}")
+        calibrated = model.calibrated(language)
+        if abstain is not None and model.unreliable(language):
+            raise UserError(
+                f"nothing can be told from this model's probabilities in {language!r}, see adaptation.json",
+                str(folder),
+                "leave out --abstain, or adapt to more examples",
+            )
         for chunk in _chunks(questions(file, language)):
             answers = model.rank_many([question for _, question in chunk], language_adapter=acting)
-            lines = [_answer(name, answer, abstain) for (name, _), answer in zip(chunk, answers, strict=True)]
+            lines = [
+                _answer(name, answer, abstain, calibrated)
+                for (name, _), answer in zip(chunk, answers, strict=True)
+            ]
             if explain:
                 best = [answer.index(max(answer)) for answer in answers]
                 near = model.nearest([question for _, question in chunk], best, k=explain, root=data)
@@ -110,8 +122,9 @@ def _chunks(asked: Iterator["Question"]) -> Iterator[Sequence["Question"]]:
         yield chunk
 
 
-def _answer(name: str, probabilities: list[float], abstain: float | None) -> dict[str, Any]:
+def _answer(name: str, probabilities: list[float], abstain: float | None, calibrated: bool) -> dict[str, Any]:
     rounded = [round(p, 6) for p in probabilities]
     best = max(probabilities)
     given = abstain is None or best >= abstain
-    return {"id": name, "probabilities": rounded, "choice": probabilities.index(best) if given else None}
+    choice = probabilities.index(best) if given else None
+    return {"id": name, "probabilities": rounded, "choice": choice, "calibrated": calibrated}

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metaxcr.evaluation.intervals import Difference, Interval
-from metaxcr.fewshot.adapt import Adapted
+from metaxcr.evaluation.intervals import Interval
+from metaxcr.fewshot.adapt import Adapted, distinct
 from metaxcr.fewshot.calibration import (
+    Calibration,
+    Threshold,
     abstention,
     calibration_error,
     reliability,
@@ -18,9 +20,10 @@ from metaxcr.fewshot.calibration import (
 from metaxcr.fewshot.curve import forecast, points
 from metaxcr.fewshot.settings import Settings
 from metaxcr.fewshot.suspects import Suspect, doubtful, duplicates, inverted
-from metaxcr.fewshot.verdict import RULE, SYSTEMS
+from metaxcr.fewshot.verdict import RULE, SYSTEMS, Gain
+from metaxcr.fewshot.words import calibration_words
 
-SCHEMA = 1
+SCHEMA = 2
 Account = dict[str, Any]
 
 
@@ -32,41 +35,46 @@ def account_of(adapted: Adapted, settings: Settings) -> Account:
         settings: That it was made with.
 
     Returns:
-        Plain data; accuracies are shares, intervals are 95 %, every answer is to an example not adapted to.
+        Plain data; accuracies are shares of the different examples, intervals are 95 %, every answer is to an
+        example not adapted to.
     """
-    examples, verdict, kept = adapted.examples, adapted.verdict, adapted.kept
-    temperature, n = kept.temperature, len(examples.examples)
+    examples, verdict, systems = adapted.examples, adapted.verdict, adapted.distinct
+    calibration, n = systems[verdict.kept].calibration, len(distinct(adapted.group))
     told = forecast(adapted.curve, n, settings.more)
     return {
         "schema": SCHEMA,
         "language": examples.language,
         "file": str(examples.file) if examples.file else None,
-        "examples": n,
-        "different": len(set(adapted.group)),
+        "examples": len(examples.examples),
+        "different": n,
         "choices": sorted({len(e.choices) for e in examples.examples}),
         "repaired": examples.repaired,
         "kept": verdict.kept,
         "sentence": verdict.sentence,
         "rule": RULE,
-        "systems": [{"name": name, **_accuracy(adapted.systems[name].accuracy, n)} for name in SYSTEMS],
+        "systems": [{"name": name, **_share(*systems[name].accuracy)} for name in SYSTEMS],
         "differences": {
             "adapted minus unadapted": _difference(verdict.gain),
             f"{verdict.kept} minus similarity": _difference(verdict.over_similarity),
         },
-        "curve": [{"n": p.n, **_accuracy(p.accuracy, n)} for p in points(adapted.curve)],
+        "curve": [{"n": p.n, **_wilson(p.accuracy.mean, n)} for p in points(adapted.curve)],
         "forecast": {"more": told.more, **_gain(told.gain)} if told else None,
-        "suspects": [_suspect(adapted, s) for s in suspects_of(adapted, temperature)],
+        "suspects": [_suspect(adapted, s) for s in suspects_of(adapted, calibration.temperature)],
         "inverted": _inverted(adapted),
-        "calibration": _calibration(adapted, temperature, settings),
+        "calibration": _calibration(adapted, calibration, settings),
         "settings": asdict(settings),
     }
 
 
-def suspects_of(adapted: Adapted, temperature: float) -> list[Suspect]:
-    """Examples that deserve a second look, the most suspicious first, each once."""
-    calibrated = [list(row) for row in tempered(adapted.kept.mean, temperature)]
+def suspects_of(adapted: Adapted, temperature: float | None) -> list[Suspect]:
+    """Examples that deserve a second look, the most suspicious first, each once.
+
+    Where nothing can be told from the probabilities (no temperature), they cast no doubt on a label.
+    """
     found = duplicates(adapted.examples.examples, adapted.group)
-    found += doubtful(calibrated, adapted.kept.labels)
+    if temperature is not None:
+        calibrated = [list(row) for row in tempered(adapted.kept.mean, temperature)]
+        found += doubtful(calibrated, adapted.kept.labels)
     worst: dict[int, Suspect] = {}
     for suspect in sorted(found, key=lambda s: (-s.weight, s.row)):
         worst.setdefault(suspect.row, suspect)
@@ -74,30 +82,38 @@ def suspects_of(adapted: Adapted, temperature: float) -> list[Suspect]:
 
 
 def certainty(adapted: Adapted, temperature: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Calibrated probability of each held-out choice of the kept model, and whether it was right."""
-    rows = tempered(adapted.kept.mean, temperature)
+    """Probability of each held-out choice of the kept model at a temperature, and whether it was right.
+
+    Of the different examples.
+    """
+    kept = adapted.distinct[adapted.verdict.kept]
+    rows = tempered(kept.mean, temperature)
     chosen = np.array([int(row.argmax()) for row in rows])
-    return np.array([row.max() for row in rows]), chosen == np.array(adapted.kept.labels)
+    return np.array([row.max() for row in rows]), chosen == np.array(kept.labels)
 
 
-def _calibration(adapted: Adapted, temperature: float, settings: Settings) -> Account:
+def _calibration(adapted: Adapted, found: Calibration, settings: Settings) -> Account:
+    """What is known of the probabilities; without a temperature the bins are of those as computed."""
     before, right = certainty(adapted, 1.0)
-    after, _ = certainty(adapted, temperature)
-    found = abstention(after, right, settings.wished)
-    return {
-        "temperature": temperature,
+    after, threshold = before, Threshold(settings.wished, None)
+    if found.temperature is not None:
+        after, _ = certainty(adapted, found.temperature)
+        threshold = abstention(after, right, settings.wished)
+    known = {
+        **asdict(found),
         "error_before": round(calibration_error(before, right), 4),
-        "error_after": round(calibration_error(after, right), 4),
+        "error_after": None if found.temperature is None else round(calibration_error(after, right), 4),
         "bins": [{key: _round(value) for key, value in asdict(b).items()} for b in reliability(after, right)],
-        "threshold": {key: _round(value) for key, value in asdict(found).items()},
+        "threshold": {key: _round(value) for key, value in asdict(threshold).items()},
     }
+    return {**known, "sentence": calibration_words(known, len(right))}
 
 
 def _inverted(adapted: Adapted) -> Account | None:
     """Whether models that saw no label are right more rarely than by chance."""
-    counts = [len(e.choices) for e in adapted.examples.examples]
+    counts = [len(adapted.examples.examples[row].choices) for row in distinct(adapted.group)]
     for name in ("unadapted", "similarity"):
-        right = int(np.floor(adapted.systems[name].correct[:, 0].sum()))
+        right = int(np.floor(adapted.distinct[name].correct[:, 0].sum()))
         p = inverted(right, counts)
         if p is not None:
             return {"system": name, "right": right, "p": p}
@@ -117,22 +133,20 @@ def _suspect(adapted: Adapted, suspect: Suspect) -> Account:
     }
 
 
-def _accuracy(found: Interval, n: int) -> Account:
-    """A share with its interval; where all answers agree, the spread that others would show is Wilson's."""
-    low, high = (found.low, found.high) if found.se else wilson(round(found.mean * n), n)
-    return {"mean": _round(found.mean), "ci95": [_round(max(0.0, low)), _round(min(1.0, high))]}
+def _wilson(mean: float, n: int) -> Account:
+    return _share(mean, *wilson(mean * n, n))
+
+
+def _share(mean: float, low: float, high: float) -> Account:
+    return {"mean": _round(mean), "ci95": [_round(low), _round(high)]}
 
 
 def _gain(found: Interval) -> Account:
     return {"mean": _round(found.mean), "ci95": [_round(found.low), _round(found.high)]}
 
 
-def _difference(found: Difference) -> Account:
-    return {
-        "mean": _round(found.mean),
-        "ci95": [_round(found.low), _round(found.high)],
-        "p": _round(found.p),
-    }
+def _difference(found: Gain) -> Account:
+    return {"mean": _round(found.mean), "ci95": [_round(found.low), _round(found.high)], "p": _round(found.p)}
 
 
 def _round(value: Any) -> Any:

@@ -19,7 +19,7 @@ from metaxcr.fewshot.folds import draw_folds
 from metaxcr.fewshot.own import Own
 from metaxcr.fewshot.settings import FEWEST, Settings
 from metaxcr.fewshot.suspects import groups
-from metaxcr.fewshot.verdict import HeldOut, Verdict, judge
+from metaxcr.fewshot.verdict import SYSTEMS, HeldOut, Verdict, judge
 from metaxcr.meta.inner import Params
 from metaxcr.scoring.batch import TaskData, encode_task
 from metaxcr.scoring.build import memory_store, untrained_model
@@ -55,9 +55,9 @@ class Adapted:
         phi: Parameters of the model that is kept.
         examples: What was adapted to.
         group: Row of the first example that says the same, see :func:`metaxcr.fewshot.suspects.groups`.
-        systems: Held-out answers of similarity, unadapted and adapted model.
+        systems: Held-out answers of similarity, unadapted and adapted model, to all examples.
         verdict: Which of the two models is kept, and why.
-        curve: Number of examples -> (examples, repeats) share of right answers, held out.
+        curve: Number of examples -> (different examples, repeats) share of right answers, held out.
     """
 
     phi: Params
@@ -69,8 +69,14 @@ class Adapted:
 
     @property
     def kept(self) -> HeldOut:
-        """Held-out answers of the model that is kept."""
+        """Held-out answers of the model that is kept, to all examples."""
         return self.systems[self.verdict.kept]
+
+    @property
+    def distinct(self) -> dict[str, HeldOut]:
+        """Held-out answers to different examples: of duplicates the first counts, the others add nothing."""
+        rows = distinct(self.group)
+        return {name: system.at(rows) for name, system in self.systems.items()}
 
 
 def adapt_to(examples: Own, start: Start, settings: Settings, report: Report = _silent) -> Adapted:
@@ -110,12 +116,13 @@ def adapt_to(examples: Own, start: Start, settings: Settings, report: Report = _
         "unadapted": HeldOut("unadapted", [answer(start.model, start.phi, data, everything, store)], labels),
         "adapted": HeldOut("adapted", list(validated.full), labels),
     }
-    verdict = judge(systems["similarity"], systems["unadapted"], systems["adapted"])
+    rows = distinct(group)
+    verdict = judge(*(systems[name].at(rows) for name in SYSTEMS))
     phi = start.phi
     if verdict.kept == "adapted":
         report("adapting to all examples", 0, 1)
         phi = tune(start, data, everything, tuning, Draw(store, settings.seed, "all"))
-    curve = _curve(systems, validated, labels, folds)
+    curve = {n: scores[rows] for n, scores in _curve(systems, validated, labels, folds).items()}
     return Adapted(phi, examples, group, systems, verdict, curve)
 
 
@@ -191,6 +198,11 @@ def usable(examples: Own) -> list[int]:
             f"bring {FEWEST} or more; without any, 'metaxcr predict' uses the model as it is",
         )
     return group
+
+
+def distinct(group: Sequence[int]) -> list[int]:
+    """Rows that repeat no earlier one, see :func:`metaxcr.fewshot.suspects.groups`."""
+    return [row for row, head in enumerate(group) if row == head]
 
 
 def _strata(examples: Own) -> list[str]:

@@ -89,7 +89,8 @@ def reliability(account: Account, width: int) -> Figure:
         axes.plot([x], [100 * part["right"]], color=_COLOURS["adapted"], marker="s", markersize=6)
     axes.set_xlim(100 * chance(account) - 3, 101)
     axes.set_ylim(-1, 101)
-    axes.set_xlabel("stated probability, % (after calibration)", fontsize=11)
+    known = account["calibration"]["temperature"] is not None
+    axes.set_xlabel(f"stated probability, % ({'after' if known else 'without'} calibration)", fontsize=11)
     axes.set_title("right, %")
     axes.tick_params(labelsize=11)
     axes.grid()

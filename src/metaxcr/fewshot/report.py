@@ -70,8 +70,13 @@ def _systems_caption(account: Account) -> str:
     settings = account["settings"]
     return (
         f"Every example was answered by models that had not seen it: {settings['folds']} folds, "
-        f"{settings['repeats']} times. Whiskers: 95 % intervals. Dashed: guessing."
+        f"{settings['repeats']} times. Whiskers: 95 % intervals. Dashed: guessing.{_duplicates(account)}"
     )
+
+
+def _duplicates(account: Account) -> str:
+    more = account["examples"] - account["different"]
+    return f" Of {account['examples']} examples {more} repeat another one and do not count." if more else ""
 
 
 def _curve_caption(account: Account) -> str:
@@ -82,13 +87,18 @@ def _curve_caption(account: Account) -> str:
     if told is None:
         return text
     gain = f"{100 * told['mean']:+.1f} points ({interval(told['ci95'], '+')})"
-    return f"{text} Open mark: {told['more']} more examples, {gain} by extrapolation."
+    return f"{text} Open mark: {told['more']} more examples, {gain} if the curve goes on as it did."
 
 
 def _reliability_caption(account: Account) -> str:
     found = account["calibration"]
+    error = f"Expected calibration error: {100 * found['error_before']:.1f} points as computed"
+    if found["temperature"] is None:
+        return (
+            f"Answers in groups of about equal certainty, as the model computes it. {error}; nothing was "
+            "fitted, because nothing can be told from these probabilities."
+        )
     return (
-        f"Answers in groups of about equal certainty. Expected calibration error: "
-        f"{100 * found['error_before']:.1f} points as computed, {100 * found['error_after']:.1f} at the "
-        f"fitted temperature {found['temperature']:.2f}."
+        f"Answers in groups of about equal certainty. {error}, {100 * found['error_after']:.1f} at the "
+        f"temperature {found['temperature']:.2f}, which was chosen on these answers."
     )

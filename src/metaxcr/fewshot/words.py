@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from metaxcr.fewshot.calibration import CAUTIOUS, UNKNOWN
+
 Account = dict[str, Any]
 
 
@@ -22,7 +24,7 @@ def advice(account: Account) -> list[str]:
     Args:
         account: From :func:`metaxcr.fewshot.account.account_of`.
     """
-    said = [_inverted(account["inverted"], account["examples"])] if account["inverted"] else []
+    said = [_inverted(account["inverted"], account["different"])] if account["inverted"] else []
     doubtful = len(account["suspects"])
     if doubtful:
         said.append(
@@ -35,27 +37,63 @@ def advice(account: Account) -> list[str]:
     return said
 
 
-def threshold_words(account: Account) -> str:
-    """Say from which probability on answers reach the wished accuracy."""
-    found = account["calibration"]["threshold"]
-    wished = f"{found['wished']:.0%}"
-    if found["probability"] is None:
+def calibration_words(found: Account, n: int) -> str:
+    """Say what is known of the probabilities.
+
+    Args:
+        found: ``calibration`` of the account.
+        n: Number of different examples.
+    """
+    if found["state"] == UNKNOWN:
         return (
-            f"With these examples no threshold can be vouched for that makes {wished} of the answers right: "
-            "bring more of them, or wish for less (--accuracy)."
+            f"Nothing can be told from the probabilities: {n} held-out examples do not show that they fit "
+            f"the labels better than guessing does (likelihood-ratio test, {p_value(found['p'])}). So they "
+            "are not calibrated, and there is no threshold to withhold answers by: 'rank' and 'predict' give "
+            "them as the model computes them, and --abstain is refused."
+        )
+    if found["state"] == CAUTIOUS:
+        return (
+            f"Probabilities are given at temperature {found['temperature']:.2f}, the most cautious one that "
+            f"{n} held-out examples allow: they set no lower limit, which would be certainty."
         )
     return (
-        f"To have {wished} of the answers right, withhold those below {found['probability']:.2f} "
-        f"(metaxcr predict --abstain {found['probability']:.2f}): {found['answered']:.0%} are answered then, "
+        f"Probabilities are calibrated on {n} held-out examples: temperature {found['temperature']:.2f} "
+        f"(95 % interval {found['low']:.2f} to {found['high']:.2f})."
+    )
+
+
+def threshold_words(account: Account) -> str:
+    """Say what the probabilities mean, and from which one on answers reach the wished accuracy."""
+    calibration = account["calibration"]
+    found, known = calibration["threshold"], calibration["sentence"]
+    wished = f"{found['wished']:.0%}"
+    if calibration["temperature"] is None:
+        return str(known)
+    if found["probability"] is None:
+        return (
+            f"{known} With these examples no threshold can be vouched for that makes {wished} of the answers "
+            "right: bring more of them, or wish for less (--accuracy)."
+        )
+    limit = f"{found['probability']:g}"  # all of its digits: rounded, it would let others through
+    return (
+        f"{known} To have {wished} of the answers right, withhold those below {limit} "
+        f"(metaxcr predict --abstain {limit}): {found['answered']:.0%} are answered then, "
         f"{found['right']:.0%} of them right here, at least {found['low']:.0%} with 90 % confidence."
     )
+
+
+def p_value(value: float) -> str:
+    """A p value with the digits that matter."""
+    if value < 0.001:
+        return "p < 0.001"
+    return f"p = {value:.2g}" if value < 0.1 else f"p = {value:.2f}"
 
 
 def _inverted(found: Account, n: int) -> str:
     return (
         f"The labels may be inverted or counted from the wrong number: {found['system']}, which has seen "
-        f"none of them, is right in only {found['right']} of {n} (p = {found['p']:.2g} by chance). Check how "
-        "the label column was read (metaxcr tasks add FILE --name NAME --language CODE --dry-run)."
+        f"none of them, is right in only {found['right']} of {n} (by chance with {p_value(found['p'])}). "
+        "Check how the label column was read (metaxcr tasks add FILE --name NAME --language CODE --dry-run)."
     )
 
 
@@ -63,7 +101,7 @@ def _forecast(told: Account) -> str:
     low, high = told["ci95"]
     gain = f"{100 * told['mean']:+.1f} points ({interval(told['ci95'], '+')})"
     if low > 0:
-        return f"{told['more']} more examples are likely to buy {gain}."
+        return f"If the learning curve goes on as it did, {told['more']} more examples buy {gain}."
     if high < 0:
-        return f"More examples of this kind seem to harm: {gain} for {told['more']} more."
+        return f"If the learning curve goes on as it did, {told['more']} more examples harm: {gain}."
     return f"Whether {told['more']} more examples would buy anything is not shown: {gain}."
