@@ -127,7 +127,7 @@ def _described(own: "UserTask") -> dict[str, Any]:
                 "split": source.split,
                 "file": source.name,
                 "format": source.form,
-                "rows": len(source.rows),
+                "rows": max(len(source.rows), len(reading.examples) + len(reading.skipped)),
                 "examples": len(reading.examples),
                 "labels": {str(label): balance[label] for label in sorted(balance)},
                 "fields": guess.why,

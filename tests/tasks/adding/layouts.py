@@ -974,6 +974,21 @@ _add(
     refused="--columns premise,choice1,choice2,label",
 )
 _add(
+    "no head line, a row that occurs again",
+    "q.csv",
+    table([*_rows, _rows[0]], head=False),
+    [*_P, _P[0]],
+    question=none,
+    refused="--columns premise,choice1,choice2,label",
+)
+_add(
+    "no head line, two equal cells in the first",
+    "q.csv",
+    table([{**row, "choice2": row["choice1"]} if n == 0 else row for n, row in enumerate(_rows)], head=False),
+    [],
+    refused="--columns premise,choice1,choice2,label",
+)
+_add(
     "no head line, tabs",
     "q.tsv",
     table(_rows, "\t", head=False),

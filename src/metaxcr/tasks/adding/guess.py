@@ -97,6 +97,9 @@ def guess(
         UserError: Something cannot be told; the message names the fields that are there and what to say.
     """
     held, steps = _unfolded(rows, part, asked)
+    good = [(line, row) for line, row in held if not isinstance(row, Defect)]
+    if len(good) < len(held) and (headless := _proposed_columns(Table(good, [*names_of(held)], asked, path))):
+        raise UserError("the first line names no columns", f"{path}:1", f"say --columns {headless}")
     table = Table(_readable(held, asked, path), list(names_of(held)), asked, path)
     if steps:
         table.fields["unfold"] = steps
@@ -547,7 +550,7 @@ def _proposed_columns(table: Table) -> str | None:
     alike = sum(_are_indices(column) or _alike(column) for column in columns)
     if alike < len(columns) - 1:
         return None
-    return ",".join(_column_names(columns))
+    return ",".join(column_names(columns))
 
 
 def _alike(column: Sequence[Any]) -> bool:
@@ -560,7 +563,12 @@ def _alike(column: Sequence[Any]) -> bool:
     )
 
 
-def _column_names(columns: Sequence[Sequence[Any]]) -> list[str]:
+def column_names(columns: Sequence[Sequence[Any]]) -> list[str]:
+    """Propose names for columns by what they hold.
+
+    Args:
+        columns: The cells of each.
+    """
     found: list[str] = []
     small = [k for k, column in enumerate(columns) if _are_indices(column)]
     label = small[-1] if small else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from metaxcr.errors import UserError
+from metaxcr.tasks.adding.guess import column_names
 from metaxcr.tasks.fetching.downloads import Download
 from metaxcr.tasks.formats import FORMATS
 from metaxcr.tasks.languages import Tag
@@ -265,8 +266,26 @@ def _source(
     form, repairs = sniff(path), Repairs()
     if columns and form in ("copa-xml", "parquet", "dream"):
         raise UserError("the file names its columns itself", str(path), "leave out --columns")
-    rows = read_rows(path, form, columns, repairs)
+    try:
+        rows = read_rows(path, form, columns, repairs)
+    except UserError as error:
+        names = [] if columns or not error.what.startswith("two columns") else _names_for(path, form)
+        if not names:
+            raise
+        fix = f"{error.fix}; if the file has no head line, say --columns {','.join(names)}"
+        raise UserError(error.what, error.where, fix) from error
     return Source(path, split, form, rows, name, download, None, tuple(columns), dict(repairs.counts))
+
+
+def _names_for(path: Path, form: str) -> list[str]:
+    """Propose names for the columns of a table whose first line has two equal cells."""
+    separator = next(
+        (mark for mark, name in _TABLES.items() if name == form), "\t" if form == "tsv" else None
+    )
+    records = _records(read_text(path), separator) if separator else None
+    width = len(records[0]) if records else 0
+    whole = [record for record in records or () if len(record) == width]
+    return column_names([[record[k] for record in whole] for k in range(width)]) if width > 2 else []
 
 
 def _parts_of(source: Source, wanted: Sequence[str]) -> list[Source]:
