@@ -175,7 +175,7 @@ def _in_row(
 
 def _keys(fields: Fields, row: Row, number: int) -> Sequence[object]:
     """Look up the keys of the choices, without those of choices that were left blank."""
-    if isinstance(fields.choices, list):
+    if isinstance(fields.choices, list) and fields.choice_keys is None:
         return fields.choices[:number]
     name = fields.choice_keys or fields.choices
     found = value_of(row, name) if isinstance(name, str) else []
