@@ -15,6 +15,7 @@ NOT_DAMAGED = {
     "JSON over several lines", "CSV as JSON lines", "a column is missing", "semicolons declared as commas",
     "commas declared as semicolons", "columns that the file names", "too few columns declared",
     "columns in the wrong order", "JSON as Parquet", "Parquet with numbers", "Parquet with bytes",
+    "label a float", "label true", "label a list", "float labels", "Parquet with float labels",
 }  # fmt: skip
 FILES = [case for case in CASES if not case.labels and case.name not in NOT_DAMAGED]
 

@@ -166,3 +166,27 @@ def test_a_label_file_that_cannot_be_used_is_refused_before_a_row_is_read(
 def test_a_task_without_a_label_field_says_so():
     with pytest.raises(Defect, match="declares no label field"):
         labels_of(fields(label=None))({}, 0, "1", TWO)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "index"),
+    [
+        *(("zero", raw, 1) for raw in (1.0, "1.0", True, "true", "choice1", [1], "(1)", "#1")),
+        *(("one", raw, 1) for raw in (2.0, "option 2", "2)", "Answer: 2")),
+        *(("letter", raw, 1) for raw in ("B.", "(b)", " b)", "option B", "Б", ["B"])),
+        *(("text", raw, 1) for raw in ("Y", " Y ", ["y"])),
+    ],
+)
+def test_free_spellings_are_a_repair_that_a_task_declares(kind, raw, index):
+    repairs = Repairs(("label-spelling",))
+    assert decode_label(raw, fields(kind), TWO, repairs) == index and repairs.counts["label-spelling"] == 1
+    with pytest.raises(Defect):
+        decode_label(raw, fields(kind), TWO, Repairs())
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"), [("zero", 1.5), ("zero", "B"), ("one", True), ("letter", "AB"), ("zero", 2.0)]
+)
+def test_free_spellings_have_their_limits(kind, raw):
+    with pytest.raises(Defect):
+        decode_label(raw, fields(kind), TWO, Repairs(("label-spelling",)))

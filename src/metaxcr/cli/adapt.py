@@ -9,13 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from metaxcr.cli.console import console, note, print_json, print_table, say, warnings_as_notes
-from metaxcr.cli.options import DataOption, DeviceOption, JsonOption, QuietOption, examples, out_option
+from metaxcr.cli.options import (
+    ColumnsOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    LabelsOption,
+    MapOption,
+    QuietOption,
+    RelationOption,
+    SkipBadOption,
+    WhereOption,
+    column_hints,
+    examples,
+    out_option,
+)
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
     from metaxcr.fewshot.settings import Settings
+    from metaxcr.tasks.adding.table import ColumnHints
 
-OWN = ("language", "task", "name", "out", "start", "accuracy", "more", "seed", "force", "device", "as_json")
+OWN = ("language", "task", "name", "out", "start", "accuracy", "more", "seed", "force", "device", "as_json",
+       "mapping", "labels", "relation", "columns", "where", "split", "skip_bad")  # fmt: skip
 
 
 @examples(
@@ -36,6 +52,15 @@ def adapt(
         Literal["cause-effect", "cause", "effect", "plain"] | None,
         typer.Option("--task", help="What is asked, where the file does not say."),
     ] = None,
+    mapping: MapOption = None,
+    labels: LabelsOption = None,
+    relation: RelationOption = None,
+    columns: ColumnsOption = None,
+    where: WhereOption = None,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="NAME", help="Of a file that holds several splits.")
+    ] = None,
+    skip_bad: SkipBadOption = False,
     name: Annotated[
         str | None,
         typer.Option("--name", help="What the examples are called.", show_default="name of FILE"),
@@ -71,7 +96,8 @@ def adapt(
     if what.is_dir():
         given = [option for option in OWN if _given(context, option)]
         if given:
-            raise UserError(f"--{given[0].removeprefix('as_')} belongs to a FILE of examples", str(what))
+            flag = {"mapping": "map"}.get(given[0], given[0].removeprefix("as_").replace("_", "-"))
+            raise UserError(f"--{flag} belongs to a FILE of examples", str(what))
         _adapt_folder(what, data, quiet)
         return
     if language is None:
@@ -79,20 +105,32 @@ def adapt(
     from metaxcr.fewshot.settings import Settings
 
     settings = Settings(seed=seed, wished=accuracy, more=more)
+    hints = column_hints(mapping, labels, relation, columns, where, skip_bad)
     title = name or _plain(what.stem)
     goal = out or Path("models") / title
     with warnings_as_notes():
         account = _adapt_file(
-            what, language, task, title, goal, start, settings, device=device, force=force, quiet=quiet
+            what,
+            language,
+            task,
+            title,
+            goal,
+            start,
+            settings,
+            hints=hints,
+            split=split,
+            device=device,
+            force=force,
+            quiet=quiet,
         )
     if as_json:
         print_json(account)
     else:
         _print(account)
-    where = note if as_json else say
-    where(f"model: {goal}")
-    where(f"report: {goal / 'report.html'}")
-    where(f"next: metaxcr predict {shlex.quote(str(goal))} QUESTIONS --language {account['language']}")
+    tell = note if as_json else say
+    tell(f"model: {goal}")
+    tell(f"report: {goal / 'report.html'}")
+    tell(f"next: metaxcr predict {shlex.quote(str(goal))} QUESTIONS --language {account['language']}")
 
 
 def _adapt_folder(folder: Path, data: Path | None, quiet: bool) -> None:
@@ -113,6 +151,8 @@ def _adapt_file(
     start: str | None,
     settings: "Settings",
     *,
+    hints: "ColumnHints",
+    split: str | None,
     device: str,
     force: bool,
     quiet: bool,
@@ -123,7 +163,9 @@ def _adapt_file(
 
     begun = time.perf_counter()
     check_goal(goal, force=force)
-    own = own_file(file, language, task)
+    own = own_file(file, language, task, hints, split)
+    for line in own.notes:
+        note(f"warning: {line}")
 
     from metaxcr.fewshot.adapt import usable
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,13 +10,23 @@ import typer
 
 from metaxcr.cli.console import note, print_json, say
 from metaxcr.cli.describe import seen
-from metaxcr.cli.options import DataOption, JsonOption, examples
+from metaxcr.cli.options import (
+    ColumnsOption,
+    DataOption,
+    JsonOption,
+    LabelsOption,
+    MapOption,
+    RelationOption,
+    SkipBadOption,
+    WhereOption,
+    column_hints,
+    examples,
+)
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.tasks.adding.own import Own
-    from metaxcr.tasks.adding.own_files import Source
-    from metaxcr.tasks.adding.table import Asked
+    from metaxcr.tasks.adding.user_files import Source
+    from metaxcr.tasks.adding.user_task import UserTask
     from metaxcr.tasks.languages import Tag
 
 SHOWN = 3  # examples
@@ -29,6 +40,7 @@ def _option(flag: str, metavar: str, text: str) -> Any:
 @examples(
     "metaxcr tasks add mine.csv --name mine --language sw",
     "metaxcr tasks add val.jsonl test.jsonl --name mine --language sw --map premise=text --labels one",
+    "metaxcr tasks add table.csv --name mine --language sw --columns premise,choice1,choice2,label",
     "metaxcr tasks add owner/name:PART --name mine --language th --split test",
 )
 def add(
@@ -38,22 +50,18 @@ def add(
     ],
     name: Annotated[str, _option("--name", "NAME", "What the task is called from now on.")],
     language: Annotated[str, _option("--language", "CODE", "Of the texts (ISO 639-1).")],
-    mapping: Annotated[
+    mapping: MapOption = None,
+    labels: LabelsOption = None,
+    relation: RelationOption = None,
+    columns: ColumnsOption = None,
+    where: WhereOption = None,
+    split: Annotated[
         list[str] | None,
         _option(
-            "--map", "ROLE=FIELD", "premise, question, choices (a,b,...), label, id; cause=WORD; effect=WORD."
+            "--split", "NAME", "Of each file in order, or what is wanted of one file with several splits."
         ),
     ] = None,
-    labels: Annotated[Text, _option("--labels", "KIND", "zero, one, letter, key, text or none.")] = None,
-    relation: Annotated[
-        Text, _option("--relation", "KIND", "question, effect, cause, answer or none.")
-    ] = None,
-    split: Annotated[
-        list[str] | None, _option("--split", "NAME", "Of each file in order; default: from its name.")
-    ] = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used; they are counted.")
-    ] = False,
+    skip_bad: SkipBadOption = False,
     repair: Annotated[
         list[str] | None, _option("--repair", "STEP", "repeated-ids or choices; repeatable.")
     ] = None,
@@ -72,19 +80,19 @@ def add(
     """Make a task of your own files, which then works wherever the name of a task does.
 
     The format is told from the content and the fields from their names and values. What was understood is
-    shown with three examples; what cannot be told is one line that says what to add. Nothing is copied: the
-    task refers to the files where they are. Files in another language, or of another split, are added to a
-    task that is already there.
+    shown with three examples; what cannot be told is one line that says what to add, and columns with text
+    that is not used are named. Nothing is copied: the task refers to the files where they are. Files in
+    another language, or of another split, are added to a task that is already there.
     """
-    from metaxcr.tasks.adding.own import About, own_path, own_task
+    from metaxcr.tasks.adding.user_task import About, own_path, user_task
     from metaxcr.tasks.languages import language_tag
 
     own_path(name)
-    asked = _asked(mapping or [], labels, relation, skip_bad, repair or [])
+    asked = column_hints(mapping, labels, relation, columns, where, skip_bad, repair)
     tag = language_tag(language)
     about = About(group, licence, citation, url, origin)
-    sources = _sources(files, tag, split or [])
-    own = own_task(name, tag, sources, asked, about, force=force, root=data)
+    sources = _sources(files, tag, split or [], asked.columns)
+    own = user_task(name, tag, sources, asked, about, force=force, root=data)
     if not dry_run:
         own.write()
     commands = [] if dry_run else _next(own, data)
@@ -97,45 +105,19 @@ def add(
         say(("next: " if number == 0 else "      ") + command)
 
 
-def _asked(
-    mapping: list[str], labels: str | None, relation: str | None, skip_bad: bool, repairs: list[str]
-) -> "Asked":
-    """Read what the user said about the fields."""
-    from metaxcr.tasks.adding.table import KINDS, ROLES, Asked
-
-    roles: dict[str, list[str]] = {}
-    for pair in mapping:
-        role, equals, value = pair.partition("=")
-        role = {"context": "premise"}.get(role, role)
-        if not equals or not value or role not in ROLES:
-            raise UserError(
-                f"cannot read '{pair}'", "--map", f"write ROLE=FIELD, ROLE one of {', '.join(ROLES)}"
-            )
-        several = value.split(",") if role in ("choices", "premise", "cause", "effect") else [value]
-        roles.setdefault(role, []).extend(word.strip() for word in several)
-    for flag, given, known in (
-        ("--labels", labels, KINDS),
-        ("--relation", relation, ("question", "effect", "cause", "answer", "none")),
-        *(("--repair", step, ("repeated-ids", "choices")) for step in repairs),
-    ):
-        if given is not None and given not in known:
-            raise UserError(f"'{given}' is unknown", flag, f"give one of {', '.join(known)}")
-    return Asked(roles, labels, relation, skip_bad, tuple(repairs))
-
-
-def _sources(files: list[str], tag: "Tag", splits: list[str]) -> "list[Source]":
+def _sources(files: list[str], tag: "Tag", splits: list[str], columns: Sequence[str]) -> "list[Source]":
     """Open the files, or fetch a data set of the hub."""
-    from metaxcr.tasks.adding.own_files import hub_name, hub_sources, local_sources
+    from metaxcr.tasks.adding.user_files import hub_name, hub_sources, local_sources
 
     hub = hub_name(files[0])
     if hub is None:
-        return local_sources([Path(file) for file in files], splits)
+        return local_sources([Path(file) for file in files], splits, columns)
     if len(files) > 1:
         raise UserError("one data set of the hub at a time", files[1], "add the others to the same --name")
-    return hub_sources(hub[0], hub[1], tag, splits)
+    return hub_sources(hub[0], hub[1], tag, splits, columns)
 
 
-def _described(own: "Own") -> dict[str, Any]:
+def _described(own: "UserTask") -> dict[str, Any]:
     """Return what was understood."""
     splits = []
     for source, guess, reading in zip(own.sources, own.guesses, own.readings, strict=True):
@@ -145,11 +127,12 @@ def _described(own: "Own") -> dict[str, Any]:
                 "split": source.split,
                 "file": source.name,
                 "format": source.form,
-                "rows": len(source.rows),
+                "rows": max(len(source.rows), len(reading.examples) + len(reading.skipped)),
                 "examples": len(reading.examples),
                 "labels": {str(label): balance[label] for label in sorted(balance)},
                 "fields": guess.why,
                 "unused": guess.unused,
+                "warnings": guess.warnings,
                 "repairs": reading.repairs,
                 "left_out": reading.skipped,
             }
@@ -169,7 +152,7 @@ def _described(own: "Own") -> dict[str, Any]:
     }
 
 
-def _print(own: "Own") -> None:
+def _print(own: "UserTask") -> None:
     shown = _described(own)
     before: dict[str, str] = {}
     for split in shown["splits"]:
@@ -200,7 +183,7 @@ def _declared(shown: dict[str, Any]) -> str:
     return "".join(f"; {part}" for part in parts)
 
 
-def _next(own: "Own", data: Path | None) -> list[str]:
+def _next(own: "UserTask", data: Path | None) -> list[str]:
     """Return the commands that come next."""
     from metaxcr.cli.next_run import run_words
 

@@ -107,11 +107,13 @@ def _of_tasks(task: str | None, wanted: _Wanted) -> tuple[list[dict[str, Any]], 
 
 def _of_file(file: Path, wanted: _Wanted) -> tuple[list[dict[str, Any]], list[str]]:
     """Check a file that no task declares, as ``tasks add`` would read it."""
-    from metaxcr.tasks.adding.own import read_own
+    from metaxcr.tasks.adding.user_task import read_user_file
 
     if wanted.language is None:
         raise UserError("the language of a file has to be named", str(file), "add --language CODE")
-    loaded = read_own(file, wanted.language, split=wanted.split)
+    loaded, notes = read_user_file(file, wanted.language, part=wanted.split)
+    for line in notes:
+        note(f"warning: {line}")
     row = _row(loaded, wanted)
     return [row], [f"{file}: {problem}" for problem in row["problems"]]
 

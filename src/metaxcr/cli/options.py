@@ -1,11 +1,16 @@
 """Arguments and options that several commands share."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from metaxcr.errors import UserError
+
+if TYPE_CHECKING:
+    from metaxcr.tasks.adding.table import ColumnHints
 
 
 def set_option(what: str) -> Any:
@@ -53,6 +58,96 @@ DeviceOption = Annotated[
     ),
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
+
+# What is said about a file of one's own, where its columns are not understood: the same for all commands.
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="ROLE=COLUMN",
+        help="premise, question, choices (a,b,...), label, id, language, ignore; cause=WORD; effect=WORD.",
+    ),
+]
+LabelsOption = Annotated[
+    str | None, typer.Option("--labels", metavar="KIND", help="zero, one, letter, key, text, flag or none.")
+]
+RelationOption = Annotated[
+    str | None,
+    typer.Option("--relation", metavar="KIND", help="question, effect, cause, answer or none."),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", metavar="NAME,...", help="Of a file without a head line: premise,choice1,choice2,label."
+    ),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="COLUMN=VALUE", help="Read only the rows with this value; repeatable."),
+]
+SkipBadOption = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used; they are counted.")
+]
+RELATIONS = ("question", "effect", "cause", "answer", "none")
+
+
+def column_hints(
+    mapping: Sequence[str] | None = None,
+    labels: str | None = None,
+    relation: str | None = None,
+    columns: str | None = None,
+    where: Sequence[str] | None = None,
+    skip_bad: bool = False,
+    repairs: Sequence[str] | None = None,
+) -> "ColumnHints":
+    """Read what the user said about the columns of a file.
+
+    Args:
+        mapping: Of ``--map``.
+        labels: Of ``--labels``.
+        relation: Of ``--relation``.
+        columns: Of ``--columns``.
+        where: Of ``--where``.
+        skip_bad: Whether rows that cannot be used are left out.
+        repairs: Of ``--repair``.
+
+    Raises:
+        UserError: An option cannot be read.
+    """
+    from metaxcr.tasks.adding.table import KINDS, ROLES, ColumnHints
+
+    roles: dict[str, list[str]] = {}
+    for pair in mapping or ():
+        role, equals, value = pair.partition("=")
+        role = {"context": "premise"}.get(role, role)
+        if not equals or not value or role not in ROLES:
+            raise UserError(
+                f"cannot read '{pair}'", "--map", f"write ROLE=FIELD, ROLE one of {', '.join(ROLES)}"
+            )
+        several = value.split(",") if role not in ("question", "label", "id", "language") else [value]
+        roles.setdefault(role, []).extend(word.strip() for word in several)
+    for flag, given, known in (
+        ("--labels", labels, KINDS),
+        ("--relation", relation, RELATIONS),
+        *(("--repair", step, ("repeated-ids", "choices")) for step in repairs or ()),
+    ):
+        if given is not None and given not in known:
+            raise UserError(f"'{given}' is unknown", flag, f"give one of {', '.join(known)}")
+    names = tuple(name.strip() for name in columns.split(",")) if columns is not None else ()
+    if columns is not None and (not all(names) or len(set(names)) < max(3, len(names))):
+        raise UserError(
+            f"cannot read '{columns}'",
+            "--columns",
+            "give one name a column, all different, as in premise,choice1,choice2,label",
+        )
+    wanted: dict[str, str] = {}
+    for pair in where or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name or not value or set(value) & set("{}"):
+            raise UserError(f"cannot read '{pair}'", "--where", "write COLUMN=VALUE")
+        wanted[name] = value.strip()
+    return ColumnHints(roles, labels, relation, names, wanted, skip_bad, tuple(repairs or ()))
+
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

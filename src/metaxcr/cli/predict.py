@@ -13,7 +13,19 @@ import typer
 
 from metaxcr.cli.console import console, note, warnings_as_notes
 from metaxcr.cli.model import AdapterOption, acting_adapter
-from metaxcr.cli.options import DataOption, DeviceOption, FolderArgument, QuietOption, examples
+from metaxcr.cli.options import (
+    ColumnsOption,
+    DataOption,
+    DeviceOption,
+    FolderArgument,
+    MapOption,
+    QuietOption,
+    RelationOption,
+    SkipBadOption,
+    WhereOption,
+    column_hints,
+    examples,
+)
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,9 +43,17 @@ CHUNK = 512  # questions that are encoded together
 def predict(
     folder: FolderArgument,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="JSON lines (.jsonl) or CSV (.csv) with questions.")
+        Path, typer.Argument(metavar="FILE", help="CSV, TSV, JSON, JSON lines or Parquet with questions.")
     ],
     language: Annotated[str, typer.Option("--language", metavar="CODE", help="Of the texts (ISO 639-1).")],
+    mapping: MapOption = None,
+    relation: RelationOption = None,
+    columns: ColumnsOption = None,
+    where: WhereOption = None,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="NAME", help="Of a file that holds several splits.")
+    ] = None,
+    skip_bad: SkipBadOption = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write.", show_default="standard output"),
@@ -55,7 +75,8 @@ def predict(
     """Rank the choices of your own questions; no labels needed.
 
     A line has 'premise' (or 'context'), perhaps 'question' (cause, effect, or a question in words), 'choices'
-    (a list) or 'choice1', 'choice2', ..., and perhaps 'id'. The answer has, line by line, id, probabilities,
+    (a list) or 'choice1', 'choice2', ..., and perhaps 'id'; other names are understood as by 'metaxcr tasks
+    add', or told with --map. The answer has, line by line, id, probabilities,
     choice: the index of the most probable one, counted from 0, or null where --abstain withholds it; and
     calibrated: whether 'adapt' fitted the probabilities to held-out answers in this language. The
     whole file is checked before the first answer; memory does not grow with it. With --explain an answer also
@@ -64,7 +85,10 @@ def predict(
     """
     from metaxcr.cli.questions import questions
 
-    total = sum(1 for _ in questions(file, language))
+    hints = column_hints(mapping, None, relation, columns, where, skip_bad)
+    total = sum(
+        1 for _ in questions(file, language, hints, split, tell=lambda line: note(f"warning: {line}"))
+    )
 
     from metaxcr.api import MetaXCR
     from metaxcr.experiments.progress import Progress
@@ -83,7 +107,7 @@ def predict(
                 str(folder),
                 "leave out --abstain, or adapt to more examples",
             )
-        for chunk in _chunks(questions(file, language)):
+        for chunk in _chunks(questions(file, language, hints, split)):
             answers = model.rank_many([question for _, question in chunk], language_adapter=acting)
             lines = [
                 _answer(name, answer, abstain, calibrated)

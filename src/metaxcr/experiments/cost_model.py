@@ -474,8 +474,8 @@ def trunk_tokens(config: Config, amounts: Amounts, done: Iterable[Work]) -> Trun
         pool.all_tokens for pool in amounts.baseline.values()
     )  # fmt: skip
     some = {name: pool.distinct(pool.items * (1 - missed.get(name, 1.0))) for name, pool in pools.items()}
-    draws = draws_a_source(config)
-    drawn = [pool.name for pool in amounts.sources.values() if draws < WHOLE * pool.items]
+    expected = draws_a_source(config)
+    drawn = [pool.name for pool in amounts.sources.values() if expected < WHOLE * pool.items]
     drawn += [pool.name for pool in amounts.auxiliary.values()]
     everything = whole + sum(pool.all_tokens for pool in pools.values())
     return Trunk(whole + sum(some.values()), everything, sum(some[name] for name in set(drawn)))

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from metaxcr.asked import as_example, in_words
 from metaxcr.errors import UserError
 from metaxcr.tasks import Example, LoadedSplit, Phrased, phrase
-from metaxcr.tasks.adding.own import read_own
+from metaxcr.tasks.adding.table import ColumnHints
+from metaxcr.tasks.adding.user_task import read_user_file
 from metaxcr.tasks.languages import language_tag
 
 Asked = Literal["cause-effect", "cause", "effect", "plain"]
@@ -26,6 +27,7 @@ class Own:
         file: Where they come from; None: from Python.
         lines: The line of each example in the file.
         repaired: Number of rows that were repaired on reading.
+        notes: What the user should look at in the file.
     """
 
     examples: list[Example]
@@ -35,25 +37,34 @@ class Own:
     file: Path | None = None
     lines: tuple[int, ...] = ()
     repaired: int = 0
+    notes: tuple[str, ...] = ()
 
     def place(self, row: int) -> str:
         """Where an example stands, for messages."""
         return f"{self.file}:{self.lines[row]}" if self.file and self.lines else f"example {row}"
 
 
-def own_file(file: Path, language: str, asked: Asked | None = None) -> Own:
+def own_file(
+    file: Path,
+    language: str,
+    asked: Asked | None = None,
+    hints: ColumnHints | None = None,
+    split: str | None = None,
+) -> Own:
     """Read a file as ``tasks add`` does: format, fields and labels are told from the content.
 
     Args:
         file: CSV, TSV, JSON, JSON lines or Parquet.
         language: Tag of its language.
         asked: What the questions ask for, where the file does not say or says otherwise; None: as it says.
+        hints: What the user said about its columns.
+        split: Of a file that holds several, the one that is wanted.
 
     Raises:
         UserError: It cannot be understood, or does not ask what ``asked`` says.
     """
-    loaded = read_own(file, language, "shots")
-    return _asking(of_split(loaded), asked)
+    loaded, notes = read_user_file(file, language, "shots", hints, split)
+    return _asking(replace(of_split(loaded), notes=tuple(notes)), asked)
 
 
 def own_mappings(examples: Sequence[Mapping[str, Any]], language: str) -> Own:

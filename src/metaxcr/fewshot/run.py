@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +30,12 @@ def as_own(examples: Own | Sequence[Mapping[str, Any]] | str | Path, language: s
     if language is None:
         raise UserError("the language of the examples is not known", None, 'say for example language="sw"')
     if isinstance(examples, str | Path):
-        return own_file(Path(examples), language)
+        from metaxcr.api import MetaXCRWarning
+
+        own = own_file(Path(examples), language)
+        for line in own.notes:
+            warnings.warn(line, MetaXCRWarning, stacklevel=3)
+        return own
     return own_mappings(examples, language)
 
 

@@ -184,6 +184,7 @@ FORMATS: dict[str, RowReader] = {
     "json": read_json,
     "csv": read_csv,
     "csv-semicolon": partial(read_csv, delimiter=";"),
+    "csv-pipe": partial(read_csv, delimiter="|"),
     "tsv": read_tsv,
     "tsv-quoted": partial(read_csv, delimiter="\t"),
     "parquet": read_parquet,

@@ -15,22 +15,29 @@ _BETWEEN, _COLON = re.compile(r"[\s,]*"), re.compile(r"\s*:\s*")
 
 
 def read_jsonl(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
-    """Yield one JSON object a line.
+    """Yield one JSON object a line, or one list a line.
 
     Args:
         path: The file.
-        columns: Not used: the objects name their fields.
+        columns: Names of the columns where the lines are lists without a head.
         repairs: The steps that are on.
 
     Yields:
         (line number, row).
     """
-    decoder = _decoder(repairs)
-    for number, line in lines_of(path, repairs):
-        if isinstance(line, Defect):
-            yield number, line
+    decoder, lists = _decoder(repairs), columns is not None
+    for at, (number, line) in enumerate(lines_of(path, repairs)):
+        row = line if isinstance(line, Defect) else _line(decoder, line)
+        lists = lists or (at == 0 and isinstance(row, list))
+        if not isinstance(row, list):
+            yield number, row
+        elif not lists:
+            yield number, _object(row, "")
+        elif columns is None:
+            columns = [str(cell).strip() for cell in row]
+            check_columns(columns, f"{path}:{number}")
         else:
-            yield number, _line(decoder, line)
+            yield number, paired(row, columns)
 
 
 def read_json(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
@@ -152,10 +159,11 @@ def _decoder(repairs: Repairs) -> json.JSONDecoder:
     return json.JSONDecoder(object_pairs_hook=pairs)
 
 
-def _line(decoder: json.JSONDecoder, text: str) -> Row | Defect:
+def _line(decoder: json.JSONDecoder, text: str) -> Row | list[Any] | Defect:
     """Decode one line; what stands against it comes as a defect."""
     try:
-        return _object(decoder.decode(text.strip()), text)
+        value = decoder.decode(text.strip())
+        return value if isinstance(value, list) and value else _object(value, text)
     except Defect as defect:
         return defect
     except json.JSONDecodeError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.errors import UserError
-from metaxcr.tasks.adding.cells import cut_cell
+from metaxcr.tasks.cells import cut_cell, flagged, plain_text, spelt_index, without_numbers
 from metaxcr.tasks.formats import read_csv
 from metaxcr.tasks.repair import Repairs
 from metaxcr.tasks.rows import Defect, Row, lines_of, shown, strict, value_of
@@ -78,6 +78,50 @@ def decode_label(
     Raises:
         Defect: The label is not of the declared kind or out of range.
     """
+    if isinstance(raw, list) and fields.label_kind == "flag":
+        if len(raw) != len(choices):
+            raise Defect(f"{len(raw)} marks for {len(choices)} choices", "correct the row")
+        return _marked(raw)
+    try:
+        return _decode(raw, fields, choices, repairs, keys)
+    except Defect:
+        index = _loosely(raw, fields, choices)
+        if index is None or not repairs.take("label-spelling"):
+            raise
+        return index
+
+
+def _loosely(raw: object, fields: Fields, choices: Sequence[Any]) -> int | None:
+    """Read a label that is spelt as people do; None: it is out of range, or cannot be read."""
+    if fields.label_kind == "text":
+        texts = [plain_text(choice) for choice in choices]
+        bare = [plain_text(text) for text in without_numbers(choices) or choices]
+        wanted = plain_text(raw[0] if isinstance(raw, list) and len(raw) == 1 else raw)
+        return next((listed.index(wanted) for listed in (texts, bare) if listed.count(wanted) == 1), None)
+    found = spelt_index(raw)
+    if found is None or fields.label_kind not in ("zero", "one", "letter"):
+        return None
+    kind, index = found
+    if (kind == "letter") != (fields.label_kind == "letter"):
+        return None
+    if kind == "truth" and (fields.label_kind != "zero" or len(choices) != 2):
+        return None
+    index -= fields.label_kind == "one"
+    return index if 0 <= index < len(choices) else None
+
+
+def _marked(flags: Sequence[object]) -> int:
+    """Return the place of the one choice that is marked."""
+    index = flagged(flags)
+    if index is None:
+        raise Defect("no choice is marked as right", "mark one of them")
+    return index
+
+
+def _decode(
+    raw: object, fields: Fields, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object]
+) -> int:
+    """Read a label that is spelt exactly as declared."""
     if fields.label_kind == "key":
         places = [place for place, key in enumerate(keys) if type(key) is type(raw) and key == raw]
         if not places:
@@ -119,6 +163,10 @@ def _in_row(
     fields: Fields, repairs: Repairs, row: Row, index: int, identity: str, choices: Sequence[Any]
 ) -> int:
     """Decode the label that the row itself holds."""
+    if fields.label_kind == "first":
+        return 0
+    if fields.choice_flag is not None:
+        return _marked(objects_of(row, fields, fields.choice_flag)[: len(choices)])
     if fields.label is None:
         raise Defect("the task declares no label field", "add fields.label to the task")
     keys = _keys(fields, row, len(choices)) if fields.label_kind == "key" else ()
@@ -127,6 +175,8 @@ def _in_row(
 
 def _keys(fields: Fields, row: Row, number: int) -> Sequence[object]:
     """Look up the keys of the choices, without those of choices that were left blank."""
+    if isinstance(fields.choices, list) and fields.choice_keys is None:
+        return fields.choices[:number]
     name = fields.choice_keys or fields.choices
     found = value_of(row, name) if isinstance(name, str) else []
     if fields.choice_cell is not None and isinstance(found, str):
@@ -139,6 +189,26 @@ def _keys(fields: Fields, row: Row, number: int) -> Sequence[object]:
     if len(found) < number or (len(found) > number and not fields.blank_choices):
         raise Defect(f"{len(found)} keys for {number} choices", "correct the row")
     return found[:number]
+
+
+def objects_of(row: Row, fields: Fields, key: str) -> list[object]:
+    """List what the objects of the choices hold under a key.
+
+    Args:
+        row: A row.
+        fields: Where it keeps the choices.
+        key: The key.
+
+    Raises:
+        Defect: The choices are no list of objects.
+    """
+    name = fields.choices
+    found = value_of(row, name) if isinstance(name, str) else None
+    if fields.choice_cell is not None and isinstance(found, str):
+        found = cut_cell(found, fields.choice_cell)
+    if not isinstance(found, list) or not all(isinstance(choice, Mapping) for choice in found):
+        raise Defect(f"'{name}' is no list of objects", f"write objects with '{key}'")
+    return [choice.get(key) for choice in found]
 
 
 def _in_step(

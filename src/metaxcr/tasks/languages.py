@@ -1,9 +1,11 @@
 """Language tags as users give them, and whether a text can be in a language at all, by its script."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import langcodes
 
@@ -23,6 +25,58 @@ _MISTAKES = {
     "croatian": "hr", "slovene": "sl", "slovenian": "sl", "haitian": "ht", "ukrainian": "uk",
     "greek": "el",
 }  # fmt: skip
+# Names of languages in English, in themselves, and in some neighbours, by code.
+_NAMED = """
+af afrikaans| am amharic amarigna አማርኛ| ar arabic العربية عربي عربية arabisch arabe árabe|
+as assamese অসমীয়া| ay aymara aymar| az azerbaijani azeri azərbaycanca azərbaycan| ba bashkir башҡорт|
+be belarusian беларуская| bg bulgarian български bulgarisch bulgare| bn bengali bangla বাংলা|
+bo tibetan བོད་སྐད| br breton brezhoneg| bs bosnian bosanski| ca catalan català katalanisch|
+ceb cebuano binisaya| ckb sorani کوردی| cs czech čeština český tschechisch tchèque checo|
+cy welsh cymraeg| da danish dansk dänisch danois|
+de german deutsch allemand alemán tedesco njemački niemiecki немецкий almanca alemão|
+el greek ελληνικά griechisch grec griego|
+en english englisch anglais inglés inglese engleski английский angielski ingilizce inglês kiingereza|
+en 英語 英语 영어 الإنجليزية|
+eo esperanto|
+es spanish castilian español castellano spanisch espagnol spagnolo španjolski испанский espanhol|
+et estonian eesti estnisch| eu basque euskara euskera baskisch| fa persian farsi dari فارسی persisch|
+fi finnish suomi finnisch| fil filipino tagalog| fo faroese føroyskt|
+fr french français französisch francés francese francuski французский francês kifaransa|
+ga irish gaeilge| gl galician galego| gn guarani avañe'ẽ| gu gujarati ગુજરાતી| ha hausa|
+he hebrew עברית hebräisch| hi hindi हिन्दी हिंदी|
+hr croatian hrvatski kroatisch croate croata хорватский| ht haitian kreyòl kreyol creole ayisyen|
+hu hungarian magyar ungarisch hongrois| hy armenian հայերեն|
+id indonesian indonesia bahasa indonesisch indonésien| ig igbo| is icelandic íslenska|
+it italian italiano italienisch italien talijanski итальянский| ja japanese 日本語 japanisch japonais|
+jv javanese jawa| ka georgian ქართული| kk kazakh қазақша қазақ| km khmer cambodian ខ្មែរ|
+kn kannada ಕನ್ನಡ| ko korean 한국어 koreanisch coréen| ku kurdish kurmanji kurdî| ky kyrgyz кыргызча|
+la latina| lb luxembourgish lëtzebuergesch| lg ganda luganda| ln lingala| lo lao ລາວ|
+lt lithuanian lietuvių| lv latvian latviešu| mg malagasy| mi maori māori|
+mk macedonian македонски makedonski mazedonisch macédonien македонский| ml malayalam മലയാളം|
+mn mongolian монгол| mr marathi मराठी| ms malay melayu| mt maltese malti| my burmese မြန်မာ|
+ne nepali नेपाली| nl dutch flemish nederlands niederländisch| nb bokmål bokmal| nn nynorsk|
+no norwegian norsk norwegisch| ny chichewa nyanja| oc occitan| om oromo oromoo| or odia oriya ଓଡ଼ିଆ|
+pa punjabi panjabi ਪੰਜਾਬੀ| pl polish polski polnisch polonais| ps pashto پښتو|
+pt portuguese português portugiesisch portugais| qu quechua runasimi| ro romanian română rumänisch|
+ru russian русский russisch russe ruso ruski| rw kinyarwanda| sa sanskrit संस्कृतम्| sd sindhi سنڌي|
+si sinhala sinhalese සිංහල| sk slovak slovenčina slovenský slowakisch|
+sl slovene slovenian slovenščina slovenski slowenisch| sn shona chishona| so somali soomaali|
+sq albanian shqip albanisch| sr serbian српски srpski serbisch serbe| st sotho sesotho|
+su sundanese sunda| sv swedish svenska schwedisch| sw swahili kiswahili suaheli| ta tamil தமிழ்|
+te telugu తెలుగు| tg tajik тоҷикӣ| th thai ไทย ภาษาไทย thailändisch| ti tigrinya ትግርኛ|
+tk turkmen türkmençe| tn tswana setswana| tr turkish türkçe türkisch turc turco турецкий|
+ts tsonga xitsonga| tt tatar татарча| ug uyghur ئۇيغۇرچە| uk ukrainian українська ukrainisch|
+ur urdu اردو| uz uzbek oʻzbek o'zbek oʻzbekcha| vi vietnamese việt vietnamesisch| wo wolof|
+xh xhosa isixhosa| yi yiddish ייִדיש| yo yoruba yorùbá| yue cantonese 粵語|
+zh chinese mandarin 中文 汉语 漢語 chinesisch chinois chino 普通话| zu zulu isizulu
+"""
+_NAMES = {name: entry.split()[0] for entry in _NAMED.split("|") for name in entry.split()[1:]}
+# What stands beside the name of a language: "hrvatski jezik", "bahasa indonesia".
+_BESIDE = frozenset({
+    "language", "jezik", "језик", "язык", "мова", "език", "jazyk", "język", "lingua", "langue",
+    "idioma", "língua", "sprache", "taal", "språk", "dil", "dili", "kieli", "nyelv", "bahasa", "lugha",
+    "tiếng", "language:", "modern", "standard", "اللغة", "زبان", "भाषा", "भाषा:",
+})  # fmt: skip
 _SCRIPTS = {
     "Latn": {"LATIN"}, "Cyrl": {"CYRILLIC"}, "Arab": {"ARABIC"}, "Hans": {"CJK"}, "Hant": {"CJK"},
     "Jpan": {"HIRAGANA", "KATAKANA", "CJK"}, "Kore": {"HANGUL", "CJK"}, "Thai": {"THAI"},
@@ -75,7 +129,7 @@ def language_tag(given: str) -> Tag:
         UserError: No such language; names the code that is probably meant.
     """
     place, text = "--language", given.strip()
-    meant = _MISTAKES.get(text.casefold().replace("_", "-").split("-")[0])
+    meant = _MISTAKES.get(text.casefold().replace("_", "-").split("-")[0]) or _by_name(text)
     if meant is not None:
         kind = (
             "Kanuri in ISO 639 (as 'kau' it would be taken)"
@@ -109,6 +163,61 @@ def same_language(value: object, code: str) -> bool:
         return isinstance(value, str) and language_tag(value).code == code
     except UserError:
         return _MISTAKES.get(str(value).strip().casefold()) == code
+
+
+def language_named(value: object) -> tuple[str, str] | None:
+    """Read what a cell says about its language: a code, a tag, or a name in some language.
+
+    Args:
+        value: What the row holds, such as ``hr``, ``hrv_Latn``, ``Croatian`` or ``hrvatski jezik``.
+
+    Returns:
+        The code as of :func:`language_tag`, and what it says beyond that: region, script or variety, or
+        nothing; None: it names no language.
+    """
+    return _named(value.strip()) if isinstance(value, str) and 1 < len(value.strip()) <= 60 else None
+
+
+def is_language(value: str) -> bool:
+    """Tell whether a word that may be anything is certainly a language: a name, a tag, or a two-letter code.
+
+    Three letters alone do not do: ``one``, ``yes`` and ``two`` are codes, too.
+    """
+    text = value.strip()
+    if language_named(text) is None:
+        return False
+    tagged = any(len(part) == 4 or part.isupper() for part in re.split("[-_]", text)[1:])
+    return _by_name(text) is not None or tagged or len(text) == 2
+
+
+@lru_cache(maxsize=4096)
+def _named(text: str) -> tuple[str, str] | None:
+    code = _by_name(text)
+    if code is not None:
+        words = sorted(word for word in _words(text) if word not in _NAMES)
+        return code, " ".join(words)
+    try:
+        tag = language_tag(text)
+    except UserError:
+        code = _MISTAKES.get(text.casefold())
+        return None if code is None else (code, "")
+    plain = text.casefold().replace("_", "-")
+    usual = {tag.code, langcodes.Language.get(tag.code).to_alpha3()}
+    script = langcodes.Language.get(tag.code).maximize().script or ""
+    usual |= {f"{code}-{script.casefold()}" for code in usual}
+    return tag.code, "" if plain in usual else plain
+
+
+def _by_name(text: str) -> str | None:
+    """Find the code of a language that is named in words, perhaps with a word for its script or region."""
+    words = _words(text)
+    codes = {_NAMES[word] for word in words if word in _NAMES}
+    return codes.pop() if len(codes) == 1 and len(words) < 4 else None
+
+
+def _words(text: str) -> list[str]:
+    words = [word for word in re.split(r"[\s()_,/-]+", unicodedata.normalize("NFC", text).casefold()) if word]
+    return [word for word in words if word not in _BESIDE] or words
 
 
 def script_warning(texts: Iterable[str], code: str) -> str | None:

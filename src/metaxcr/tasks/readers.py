@@ -1,20 +1,23 @@
 """From rows to examples: one reader for all formats, driven by what the task declares."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
 from metaxcr.errors import UserError
-from metaxcr.tasks.adding.cells import cut_cell
+from metaxcr.tasks.cells import carries_number, cut_cell, without_numbers
 from metaxcr.tasks.example import Example
 from metaxcr.tasks.formats import FORMATS
 from metaxcr.tasks.labels import LabelSource, check_length, label_source
+from metaxcr.tasks.languages import language_named
 from metaxcr.tasks.repair import Repairs, repair_questions
 from metaxcr.tasks.rows import Defect, Row, flaw, shown, value_of
 from metaxcr.tasks.spec import Fields, TaskSpec
+from metaxcr.tasks.unfold import unfold_rows
 
 UNSPACED = frozenset({"ja", "km", "lo", "my", "th", "zh"})  # scripts without spaces between sentences
 MAX_TEXT = 100_000  # characters; the longest context of any known set has a tenth of that
@@ -46,6 +49,7 @@ def read_examples(
     labels: Path | None = None,
     *,
     off: Collection[str] = (),
+    parsed: Iterable[tuple[int, Row | Defect]] | None = None,
 ) -> Reading:
     """Read one split in one language.
 
@@ -56,6 +60,7 @@ def read_examples(
         data: File with the rows.
         labels: File with the labels, where the task keeps them apart.
         off: Repair steps that are switched off (:data:`metaxcr.tasks.repair.STEPS`).
+        parsed: The rows of the data file, where it was parsed already.
 
     Returns:
         The examples, what was repaired and what was left out.
@@ -69,8 +74,10 @@ def read_examples(
     rows = _RowReader(spec, split, language, label_of, repairs)
     found = Reading([], [])
     index, before = -1, 0
-    reader = FORMATS[declared.format or spec.format]
-    for index, (line, row) in enumerate(reader(data, declared.columns or spec.columns, repairs)):
+    columns = declared.columns or spec.columns
+    held = FORMATS[declared.format or spec.format](data, columns, repairs) if parsed is None else parsed
+    unfolded = unfold_rows(held, rows.fields.unfold, declared.part, columns)
+    for index, (line, row) in enumerate(unfolded):
         try:
             example = rows.example(row, line, index)
         except (Defect, RecursionError) as error:
@@ -120,6 +127,9 @@ class _RowReader:
         self.ids = spec.splits[split].ids
         code = spec.codes.get(language, language)
         self.where = {name: value.format(language=code) for name, value in self.fields.where.items()}
+        # of a language without a spelling of its own, every name counts
+        self.named = {name for name, value in self.fields.where.items() if value == "{language}"}
+        self.named -= self.where.keys() if language in spec.codes else set()
         self.words = {
             word.casefold(): kind for kind, words in self.fields.question_words.items() for word in words
         }
@@ -136,7 +146,7 @@ class _RowReader:
         """
         if isinstance(row, Defect):
             raise row
-        if any(str(value_of(row, name)) != value for name, value in self.where.items()):
+        if not all(self._belongs(row, name, value) for name, value in self.where.items()):
             return None
         identity = self._identity(row, line, index)
         if self.ids is not None and _number(identity) not in self.ids:
@@ -149,15 +159,42 @@ class _RowReader:
             if fitted is None:
                 return None
             choices, label = fitted
+        if self.fields.choice_numbers:
+            choices = self._without_numbers(choices)
         texts = tuple([_checked(choice, "choices") for choice in choices])
         if self.spec.equal_choices == "refuse" and len(set(texts)) < len(texts):
             twice = next(text for text in texts if texts.count(text) > 1)
             raise Defect(f"two choices are {shown(twice)}", "correct the row")
         identity = self._unique(identity, line)
+        if self.fields.shuffle is not None:
+            order = self._order(row, line, index, len(texts))
+            texts = tuple([texts[place] for place in order])
+            label = None if label is None else order.index(label)
         return Example(identity, context, question, texts, label, self.language, self.spec.id)
 
-    def _identity(self, row: Row, line: int, index: int) -> str:
-        words = {"position": index, **row, "split": self.split, "line": line}
+    def _belongs(self, row: Row, name: str, wanted: str) -> bool:
+        """Tell whether a row is of the part or the language that is read."""
+        value = value_of(row, name)
+        if str(value).strip() == wanted:
+            return True
+        named = language_named(value) if name in self.named else None
+        return named is not None and named[0] == self.language
+
+    def _order(self, row: Row, line: int, index: int, count: int) -> list[int]:
+        """Draw the order of the choices from the seed and the id; the name of the split plays no part."""
+        identity = self._identity(row, line, index, split="any")
+        drawn = [f"{self.fields.shuffle} {identity} {place}".encode() for place in range(count)]
+        return sorted(range(count), key=lambda place: hashlib.sha256(drawn[place]).digest())
+
+    def _without_numbers(self, choices: list[Any]) -> list[Any]:
+        """Take the number or letter off each choice; a row without any is taken as it is."""
+        bare = without_numbers(choices)
+        if bare is None and all(map(carries_number, choices)):
+            raise Defect("the numbers of the choices are not in order", "number them 1, 2, ... or A, B, ...")
+        return bare or choices
+
+    def _identity(self, row: Row, line: int, index: int, split: str | None = None) -> str:
+        words = {"position": index, **row, "split": self.split if split is None else split, "line": line}
         for name in self.id_fields:
             if name not in words:
                 raise Defect(f"no field '{name}'", "add it; the id is made from it")
@@ -189,7 +226,8 @@ class _RowReader:
         if self.fields.blank_context:
             listed = [name for name in listed if value_of(row, name) is not None]
             listed = [name for name in listed if str(value_of(row, name)).strip()]
-        context = ("" if self.language in UNSPACED else " ").join(_text(row, name) for name in listed)
+        glue = "" if self.language in UNSPACED else " "
+        context = glue.join(_text(row, name, glue) for name in listed)
         blank = self.spec.phrasing.blank
         if blank and context.count(blank) != 1:
             raise Defect(
@@ -240,7 +278,10 @@ def choices_of(row: Row, fields: Fields) -> list[Any]:
         Defect: There are fewer than two, or far too many.
     """
     if isinstance(fields.choices, list):
-        found = [value_of(row, name) for name in fields.choices]
+        found = []
+        for name in fields.choices:  # right answer and list of wrong ones
+            value = value_of(row, name)
+            found += value if isinstance(value, list) and fields.label_kind == "first" else [value]
     else:
         found = value_of(row, fields.choices)
         if fields.choice_cell is not None and isinstance(found, str):
@@ -266,9 +307,12 @@ def _inside(choice: object, name: str, field: str) -> Any:
     return value_of(choice, name)
 
 
-def _text(row: Row, name: str) -> str:
-    """Look up a field that must hold text."""
-    return _checked(value_of(row, name), name)
+def _text(row: Row, name: str, glue: str = " ") -> str:
+    """Look up a field that must hold text, or its parts in a list: turns of a dialogue, sentences."""
+    value = value_of(row, name)
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        value = glue.join(part.strip() for part in value)
+    return _checked(value, name)
 
 
 def _checked(value: object, name: str) -> str:

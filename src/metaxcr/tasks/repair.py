@@ -21,6 +21,7 @@ GENERAL = {
 DECLARED = {
     "question": "cause or effect, where the file has the wrong one",
     "choices": "surplus choices, blank or repeated, are taken out; rows that still do not fit are left out",
+    "label-spelling": "a label such as 1.0, (b) or choice2 is read as the number or letter in it",
     "repeated-ids": "an id that occurs again gets #2, #3, ... added",
 }
 STEPS = {**GENERAL, **DECLARED}

@@ -95,14 +95,22 @@ class Fields(Strict):
         choice_text: In a list of objects, the key of the text.
         choice_key: In a list of objects, the key that ``label_kind: key`` refers to.
         choice_keys: The same where texts and keys are two lists: the field that holds the keys.
+        choice_flag: In a list of objects, the key that says whether a choice is the right one.
+        choice_numbers: Each choice carries its number or letter, which is no part of its text.
         choice_cell: How one text holds all choices: ``lines``, perhaps numbered, or a list as ``json`` (or
             Python) writes it.
         blank_choices: A row with fewer choices leaves the last of its fields, or of its list, blank.
         label: Field of the label, unless a file of its own holds it.
         label_kind: ``zero`` and ``one``: an index that starts there; ``letter``: A, B, ...; ``key``: see
-            above; ``text``: the text of the right choice.
+            above, or the name of the right choice's field; ``text``: the text of the right choice; ``flag``:
+            ``choice_flag``, or a list in ``label``, marks the right choice; ``first``: the first choice is
+            right, to be used with ``shuffle``.
+        shuffle: Seed of the order of the choices, drawn for each example from this number and its id; None:
+            as in the file.
         question_words: How the file spells ``cause`` and ``effect``, where it does not use these words.
-        where: Only rows whose field has this value; ``{language}`` stands for the language's code.
+        where: Only rows whose field has this value; ``{language}`` stands for the language, by its code or
+            its name.
+        unfold: Rows that are held inside the file's rows, see :func:`metaxcr.tasks.unfold.unfold_rows`.
     """
 
     id: str = "{split}-{line}"
@@ -113,12 +121,16 @@ class Fields(Strict):
     choice_text: str | None = None
     choice_key: str | None = None
     choice_keys: str | None = None
+    choice_flag: str | None = None
+    choice_numbers: bool = False
     choice_cell: Literal["lines", "json"] | None = None
     blank_choices: bool = False
     label: str | None = None
-    label_kind: Literal["zero", "one", "letter", "key", "text"] = "zero"
+    label_kind: Literal["zero", "one", "letter", "key", "text", "flag", "first"] = "zero"
+    shuffle: int | None = None
     question_words: dict[Literal["cause", "effect"], list[str]] = {}
     where: dict[str, str] = {}
+    unfold: list[list[str]] = []
 
     @field_validator("id")
     @classmethod
@@ -151,6 +163,7 @@ class Split(Strict):
         files: Where it lies.
         n: Examples in the official file, for ``tasks check``; by language where they differ.
         labelled: False where the official file hides the labels; they are then None.
+        part: The field of the file's one object that holds this split's rows.
         format, columns, fields: Replace the task's where this file is laid out differently.
         ids: Which items of the file belong to the split.
         languages: Those of the task's languages that the split has; None: all.
@@ -159,6 +172,7 @@ class Split(Strict):
     files: Files
     n: int | dict[str, int] | None = None
     labelled: bool = True
+    part: str | None = None
     format: Format | None = None
     columns: list[str] | None = None
     fields_: Fields | None = Field(default=None, alias="fields")
@@ -236,7 +250,13 @@ class IdsRepair(Strict):
     step: Literal["repeated-ids"]
 
 
-Repair = Annotated[QuestionRepair | ChoicesRepair | IdsRepair, Field(discriminator="step")]
+class SpellingRepair(Strict):
+    """Labels such as ``1.0``, ``(b)`` or ``choice2`` are read as the number or letter in them."""
+
+    step: Literal["label-spelling"]
+
+
+Repair = Annotated[QuestionRepair | ChoicesRepair | IdsRepair | SpellingRepair, Field(discriminator="step")]
 
 
 class TaskSpec(Strict):

@@ -6,7 +6,7 @@ import pytest
 
 from metaxcr.errors import UserError
 from metaxcr.tasks.adding.guess import guess
-from metaxcr.tasks.adding.table import Asked
+from metaxcr.tasks.adding.table import ColumnHints
 from metaxcr.tasks.languages import language_tag
 from metaxcr.tasks.rows import Defect
 
@@ -15,7 +15,7 @@ FILE = Path("file.x")
 
 def guessed(rows, *, language="en", **asked):
     numbered = [(n, row) for n, row in enumerate(rows, start=1)]
-    return guess(numbered, language_tag(language), Asked(**asked), FILE)
+    return guess(numbered, language_tag(language), ColumnHints(**asked), FILE)
 
 
 def causal(n=4, **more):
@@ -187,7 +187,9 @@ def test_ids():
     assert guessed(many).fields["id"] == "{split}-{line}"
     assert guessed(many, repairs=("repeated-ids",)).repairs == [{"step": "repeated-ids"}]
     assert guessed(many, roles={"id": ["idx"]}).fields["id"] == "{split}-{idx}"
-    one_line = guess([(1, row) for row in renamed(causal(), idx="x")], language_tag("en"), Asked(), FILE)
+    one_line = guess(
+        [(1, row) for row in renamed(causal(), idx="x")], language_tag("en"), ColumnHints(), FILE
+    )
     assert one_line.fields["id"] == "{split}-{position}"
 
 

@@ -1,7 +1,7 @@
 """The declaration of a task from guesses about its files, and two declarations made into one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from metaxcr.errors import UserError
 from metaxcr.tasks.adding.guess import Guess
-from metaxcr.tasks.adding.own_files import Source
-from metaxcr.tasks.adding.table import Asked
+from metaxcr.tasks.adding.table import ColumnHints
+from metaxcr.tasks.adding.user_files import Source
 from metaxcr.tasks.spec import TaskSpec
 
 UNKNOWN = "not given"
@@ -24,6 +24,8 @@ class Layout:
     """One split: its format and fields, its files by language, and their numbers of rows."""
 
     form: str
+    part: str | None
+    columns: list[str]
     fields: dict[str, Any]
     labelled: bool
     data: dict[str, str]
@@ -35,7 +37,7 @@ def declared(
     language: str,
     sources: Sequence[Source],
     guesses: Sequence[Guess],
-    asked: Asked,
+    asked: ColumnHints,
     about: Mapping[str, str | None],
 ) -> TaskSpec:
     """Make a declaration of files in one language.
@@ -60,7 +62,15 @@ def declared(
                 "add them under two names",
             )
     layouts = {
-        source.split: Layout(source.form, dict(one.fields), one.labelled, {language: source.name}, {})
+        source.split: Layout(
+            source.form,
+            source.part,
+            list(source.columns),
+            dict(one.fields),
+            one.labelled,
+            {language: source.name},
+            {},
+        )
         for source, one in zip(sources, guesses, strict=True)
     }
     repairs = {step["step"]: step for one in guesses for step in one.repairs}
@@ -118,9 +128,10 @@ def merged(old: TaskSpec, new: TaskSpec, language: str, *, force: bool, path: Pa
                 f"'{old.id}' has {key} {was}, these files {now}", str(path), "give another --name"
             )
     for split, layout in after.items():
-        known = before.setdefault(split, Layout(layout.form, layout.fields, layout.labelled, {}, {}))
+        known = before.setdefault(split, replace(layout, data={}, n={}))
         soft = _unified([known.fields, layout.fields])
-        if (known.form, known.labelled) != (layout.form, layout.labelled) or soft[0] != soft[1]:
+        same = known.form == layout.form and (known.part, known.columns) == (layout.part, layout.columns)
+        if not same or known.labelled != layout.labelled or soft[0] != soft[1]:
             what = (
                 "layout"
                 if known.labelled == layout.labelled
@@ -159,7 +170,7 @@ def _layouts(spec: TaskSpec) -> dict[str, Layout]:
     body = body_of(spec)
     found = {}
     for name, split in spec.splits.items():
-        if not isinstance(split.files.data, dict) or split.files.labels or split.ids or split.columns:
+        if not isinstance(split.files.data, dict) or split.files.labels or split.ids or spec.columns:
             raise UserError(
                 f"'{spec.id}' was written by hand",
                 f"split {name}",
@@ -167,7 +178,9 @@ def _layouts(spec: TaskSpec) -> dict[str, Layout]:
             )
         fields = body["splits"][name].get("fields") or body["fields"]
         n = dict(split.n) if isinstance(split.n, dict) else {}
-        found[name] = Layout(split.format or spec.format, fields, split.labelled, dict(split.files.data), n)
+        data = dict(split.files.data)
+        form, columns = split.format or spec.format, split.columns or []
+        found[name] = Layout(form, split.part, columns, fields, split.labelled, data, n)
     return found
 
 
@@ -180,6 +193,10 @@ def _laid_out(layouts: dict[str, Layout]) -> dict[str, Any]:
         splits[name] = {"files": {"data": layout.data}, "labelled": layout.labelled}
         if layout.n:
             splits[name]["n"] = layout.n
+        if layout.part is not None:
+            splits[name]["part"] = layout.part
+        if layout.columns:
+            splits[name]["columns"] = layout.columns
         if layout.form != first.form:
             splits[name]["format"] = layout.form
         if fields != unified[0]:

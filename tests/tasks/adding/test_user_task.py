@@ -1,16 +1,29 @@
 """Tasks declared from files."""
 
 import json
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from metaxcr.errors import UserError
-from metaxcr.tasks.adding.own import About, own_path, own_task, read_own
-from metaxcr.tasks.adding.own_files import local_sources
-from metaxcr.tasks.adding.table import Asked
+from metaxcr.tasks.adding.table import ColumnHints
+from metaxcr.tasks.adding.user_files import Source, local_sources, read_rows
+from metaxcr.tasks.adding.user_task import (
+    About,
+    own_path,
+    read_user_file,
+    refuse_equal,
+    remarks,
+    translation_of,
+    user_task,
+    with_origin,
+)
 from metaxcr.tasks.check import check_split
 from metaxcr.tasks.languages import language_tag
+from metaxcr.tasks.leaks import identity, overlap
+from metaxcr.tasks.readers import Reading
 from metaxcr.tasks.registry import load, task_spec
 from metaxcr.tasks.roots import split_files
 
@@ -36,11 +49,11 @@ def written(path: Path, listed) -> Path:
 
 
 def added(*files, name="mine", language="sw", splits=(), force=False, about=None, **asked):
-    own = own_task(
+    own = user_task(
         name,
         language_tag(language),
         local_sources(files, splits),
-        Asked(**asked),
+        ColumnHints(**asked),
         about or About(),
         force=force,
     )
@@ -201,9 +214,10 @@ def test_repeated_ids_and_a_script_that_does_not_fit(tmp_path):
 
 
 def test_a_file_is_read_without_being_added(tmp_path, own_folder):
-    loaded = read_own(written(tmp_path / "mine.jsonl", rows()), "swh")
+    loaded, notes = read_user_file(written(tmp_path / "mine.jsonl", rows()), "swh")
+    assert notes == []
     assert (loaded.language, loaded.split, len(loaded.examples), loaded.lines[0]) == ("sw", "test", 30, 1)
-    assert read_own(loaded.files[0], "sw", split="val").split == "val"
+    assert read_user_file(loaded.files[0], "sw", split="val")[0].split == "val"
     assert not own_folder.exists()
 
 
@@ -225,11 +239,11 @@ def test_blank_contexts_choices_in_a_cell_and_rows_on_one_line(tmp_path):
 
 def real(root: Path, name: str, language: str, official: tuple[str, str], *files: str, **asked):
     """Add official files as if they were foreign, and compare them with the official declaration."""
-    own = own_task(
+    own = user_task(
         name,
         language_tag(language),
         local_sources([root / f for f in files]),
-        Asked(**asked),
+        ColumnHints(**asked),
         About(),
         root=root,
     )
@@ -271,3 +285,127 @@ def test_official_files_added_as_if_foreign(data_root, language, official, file,
     if official[0] == "xcopa":
         assert own.spec.origin == "copa"
         assert [e.id for e in found] == [e.id for e in expected]
+
+
+@pytest.fixture
+def source(tmp_path):
+    return Source(tmp_path / "x.csv", "test", "csv", [], "x.csv")
+
+
+def reading(make_example, n, equal, **more):
+    examples = [make_example(id=str(i), choices=("a", "a") if i < equal else ("a", "b")) for i in range(n)]
+    return Reading(examples, list(range(2, n + 2)), **more)
+
+
+@pytest.mark.parametrize(
+    ("n", "equal", "refused"), [(100, 5, False), (99, 5, True), (300, 15, False), (5, 0, False)]
+)
+def test_more_than_one_row_in_twenty_is_too_much(make_spec, make_example, source, n, equal, refused):
+    read = reading(make_example, n, equal)
+    skipping = refuse_equal(make_spec(skip_bad=True), [source], [read])
+    assert skipping.equal_choices == ("refuse" if refused else "keep")
+    if not refused:
+        assert refuse_equal(make_spec(), [source], [read]) == make_spec()
+        return
+    with pytest.raises(UserError, match=r"x\.csv:2.*--skip-bad"):
+        refuse_equal(make_spec(), [source], [read])
+
+
+def test_remarks(make_example, source):
+    read = reading(make_example, 3, 1, repairs={"digits": 2, "line-ends": 3}, skipped=["x.csv:9: broken"])
+    told = remarks([source], [read], "th")
+    assert told[0].startswith("warning: test: the texts are mostly in Latin letters")
+    assert told[1:] == [
+        "test: 1 rows offer the same choice twice (line 2); kept",
+        "test: 1 rows left out, first x.csv:9: broken",
+        "test: 2 x repaired: digits",
+    ]
+    assert remarks([source], [reading(make_example, 3, 0)], "en") == []
+
+
+def items(make_example, n=100):
+    draw = random.Random(5)
+    return [
+        make_example(id=f"val-{i}", label=draw.randrange(2), question=draw.choice(["cause", "effect"]))
+        for i in range(n)
+    ]
+
+
+def test_labels_in_the_same_order_are_a_translation(make_example):
+    copa = {"val": items(make_example)}
+    numbered = dict(enumerate(copa["val"]))
+    found = translation_of(numbered, copa)
+    assert found is not None and (found.split, found.labels, found.questions) == ("val", 100, 100)
+    wrong = {n: replace(e, question="effect") for n, e in numbered.items()}  # as in XCOPA's Thai file
+    assert translation_of(wrong, copa) is not None
+    assert "100 labels" in str(found)
+
+
+@pytest.mark.parametrize("change", ["labels", "few", "order", "more"])
+def test_others_are_none(make_example, change):
+    copa = {"val": items(make_example)}
+    numbered = dict(enumerate(copa["val"]))
+    if change == "labels":
+        numbered = {n: replace(e, label=1 - e.label if n < 6 else e.label) for n, e in numbered.items()}
+    if change == "few":
+        numbered = {n: e for n, e in numbered.items() if n < 49}
+    if change == "order":
+        numbered = {99 - n: e for n, e in numbered.items()}
+    if change == "more":
+        numbered |= {n + 100: e for n, e in list(numbered.items())[:10]}
+    assert translation_of(numbered, copa) is None
+
+
+def test_questions_tell_where_labels_are_hidden(make_example):
+    copa = {"test": items(make_example)}
+    hidden = {n: replace(e, label=None) for n, e in enumerate(copa["test"])}
+    assert translation_of(hidden, copa) is not None
+    assert translation_of({n: replace(e, question="") for n, e in hidden.items()}, copa) is None
+
+
+@pytest.mark.parametrize(("shown", "split", "template"), [
+    (range(100), "val", "{split}-{idx}"), (range(1, 101), "val", "{split}-{position}"),
+    (reversed(range(100)), "test", "val-{idx}"),
+])  # fmt: skip
+def test_ids_become_copas(make_spec, make_example, monkeypatch, tmp_path, shown, split, template):
+    copa = {"val": items(make_example)}
+    monkeypatch.setattr("metaxcr.tasks.adding.user_task.references", lambda root: copa)
+    file = tmp_path / "file.jsonl"
+    numbers = list(shown)
+    order = numbers if template.endswith("{idx}") else range(100)
+    listed = [copa["val"][n] for n in order]
+    lines = [
+        json.dumps({"p": "p", "a": f"x {n}", "b": "y", "label": e.label, "question": e.question, "idx": n})
+        for n, e in zip(numbers, listed, strict=True)
+    ]
+    file.write_text("\n".join(lines))
+    fields = {"context": "p", "question": "question", "choices": ["a", "b"], "label": "label"}
+    spec = make_spec(
+        fields={"id": "{split}-{idx}", **fields},
+        splits={split: {"files": {"data": {"en": str(file)}}}},
+        relation="question",
+    )
+    source = Source(file, split, "jsonl", read_rows(file, "jsonl"), str(file))
+    changed, notes = with_origin(spec, [source], "en")
+    assert changed.origin == "copa"
+    assert changed.split_fields(split).id == template
+    assert "translation of COPA's val" in notes[0]
+
+
+@pytest.mark.real
+def test_the_leak_guard_knows_a_translation(data_root, tmp_path, monkeypatch):
+    from metaxcr.tasks.adding.table import ColumnHints
+    from metaxcr.tasks.adding.user_files import local_sources
+    from metaxcr.tasks.adding.user_task import About, user_task
+    from metaxcr.tasks.languages import language_tag
+    from metaxcr.tasks.registry import load
+
+    monkeypatch.setenv("METAXCR_TASKS", str(tmp_path))
+    file = data_root / "xcopa/data/sw/test.sw.jsonl"
+    user_task(
+        "leaky", language_tag("sw"), local_sources([file]), ColumnHints(), About(), root=data_root
+    ).write()
+    mine = load("leaky", "test", language="sw").examples
+    assert identity(mine[3]) == ("copa", "test-3")
+    held_out = load("xcopa", "test", language="et", root=data_root).examples
+    assert len(overlap(mine, held_out)) == 500

@@ -2,7 +2,7 @@
 
 import pytest
 
-from metaxcr.tasks.adding.cells import cut_cell
+from metaxcr.tasks.cells import cut_cell, is_missing
 from metaxcr.tasks.rows import Defect
 
 
@@ -35,3 +35,8 @@ def test_lists_as_json_and_python_write_them(cell):
 def test_what_is_no_list(cell):
     with pytest.raises(Defect, match="is no list"):
         cut_cell(cell, "json")
+
+
+def test_hidden_labels():
+    assert all(map(is_missing, (None, "", " - ", -1, "-1", "null", float("nan"))))
+    assert not any(map(is_missing, (0, "0", "A", False, "no")))
