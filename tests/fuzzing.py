@@ -9,11 +9,12 @@ A fuzz test draws damaged or hostile input and gives it to an entry point of the
         with only_user_errors():
             read_settings(write(tmp_path, text))
 
-``fuzz`` takes the test's share of all inputs (those of all tests add up to about 1) and the strategies of its
-arguments; other arguments are fixtures, shared by all inputs of the test. In the normal suite a test gets a few
-dozen inputs, the same ones every time (``quick=`` says how many where they are slow or very cheap). ``make fuzz``
-sets ``METAXCR_FUZZ`` to the number of inputs of all tests together, drawn anew each time; a test stops early, and
-says so, once it has taken its share of ``METAXCR_FUZZ_MINUTES``. ``run_command`` drives the command line.
+``fuzz`` takes the test's share of all inputs (those of all tests add up to about 1) and the strategies of
+its arguments; other arguments are fixtures, shared by all inputs of the test. In the normal suite a test gets
+a few dozen inputs, the same ones every time (``quick=`` says how many where they are slow or very cheap).
+``make fuzz`` sets ``METAXCR_FUZZ`` to the number of inputs of all tests together, drawn anew each time; a
+test stops early, and says so, once it has taken its share of ``METAXCR_FUZZ_MINUTES``. ``run_command`` drives the
+command line.
 """
 
 import contextlib

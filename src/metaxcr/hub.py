@@ -13,6 +13,7 @@ from metaxcr.config import Config
 from metaxcr.config_io import load_config
 from metaxcr.errors import UserError
 from metaxcr.experiments.pinned import recorded_revision
+from metaxcr.parse import read_json_object
 
 SETTINGS, RESULTS, CARD, ADAPTERS = "config.yaml", "results.json", "README.md", "adapters"
 ENVIRONMENT = "environment.json"
@@ -79,10 +80,10 @@ def read_account(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        account = json.loads(path.read_text(encoding="utf-8"))
+        account = read_json_object(path, "adapt again")
         if isinstance(account["language"], str) and float(account["calibration"]["temperature"]) > 0:
             return dict(account)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"the account of the adaptation is damaged: {error}", str(path)) from error
     raise UserError("the account of the adaptation is damaged", str(path), "adapt again")
 
@@ -112,7 +113,7 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         (goal / SETTINGS).write_text(text, encoding="utf-8")
         if (source / ENVIRONMENT).is_file():
-            found = json.loads((source / ENVIRONMENT).read_text(encoding="utf-8"))
+            found = read_json_object(source / ENVIRONMENT)
             origin = {key: found[key] for key in ORIGIN if key in found}
             (goal / ENVIRONMENT).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
         for file in (RESULTS, ACCOUNT, *NEAREST):

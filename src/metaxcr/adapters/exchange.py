@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 from metaxcr.adapters.full import SIZELESS
 from metaxcr.adapters.store import (
@@ -22,6 +21,7 @@ from metaxcr.adapters.store import (
 from metaxcr.encoders.families import family_of
 from metaxcr.encoders.shapes import published, shape
 from metaxcr.errors import UserError
+from metaxcr.files import temporary_folder
 from metaxcr.hub import download
 
 FILES = (CONFIG, WEIGHTS, PICKLED)
@@ -100,7 +100,7 @@ def _folder(source: str, revision: str | None) -> Iterator[Path]:
     if path.is_dir():
         yield path
     elif path.is_file():
-        with TemporaryDirectory() as temporary:
+        with temporary_folder() as temporary:
             _unzip(path, Path(temporary))
             yield Path(temporary)
     else:
@@ -122,7 +122,9 @@ def _unzip(archive: Path, goal: Path) -> None:
                 if entry.file_size > LARGEST:
                     raise UserError(f"{place.name} is larger than {LARGEST} bytes", str(archive))
                 (goal / place.name).write_bytes(opened.read(entry))
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # zlib's own, UnicodeDecodeError, struct.error and whatever else it leads to
         raise UserError(
             f"cannot read the archive: {error}", str(archive), "give a zip or a folder"
         ) from error

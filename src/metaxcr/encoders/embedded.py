@@ -26,6 +26,7 @@ from transformers import BertConfig, BertModel
 from metaxcr.encoders.base import Text, TokenizedText, WholeText, Worded, truncate
 from metaxcr.encoders.blocks import BLOCK, SIZE, BlockEmbedding, Blocks, dequantise
 from metaxcr.errors import UserError
+from metaxcr.parse import read_json
 
 FILE = "e5-small-q4.bin"
 VOCABULARY = "unigram.json"  # of a trimmed copy, see metaxcr.encoders.trim
@@ -135,10 +136,10 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     """
     path = folder / VOCABULARY
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = read_json(path, "trim the encoder again")
         pieces = [(str(piece), float(score)) for piece, score in read["pieces"]]
         return Vocabulary(pieces, {int(point): str(text) for point, text in read["code_points"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"the vocabulary is damaged: {error}", str(path), "trim the encoder again") from error
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from metaxcr.errors import UserError
 from metaxcr.fewshot.adapt import Adapted, Start
 from metaxcr.fewshot.card import card
 from metaxcr.fewshot.report import report
-from metaxcr.files import disk_error
+from metaxcr.files import disk_error, remove_leftovers, temporary_path
 from metaxcr.hub import ACCOUNT, ADAPTERS, CARD, META, NEAREST, SETTINGS
 from metaxcr.scoring.build import save_phi
 
@@ -54,7 +53,8 @@ def write_folder(
     Raises:
         UserError: The disk is full, or the place cannot be written.
     """
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    remove_leftovers(out.parent, out.name)
+    temporary = temporary_path(out)
     language = adapted.examples.language
     config = own_config(start.config, name, language)
     try:

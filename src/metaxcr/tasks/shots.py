@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.errors import UserError
+from metaxcr.parse import lines_of_text, parse_json, read_text
 from metaxcr.tasks.example import Example
 from metaxcr.tasks.seeding import derive
 
@@ -95,15 +96,13 @@ def shots_digest(shots: Mapping[int, Sequence[str]]) -> str:
 def _read_ids(file: Path, seeds: Sequence[int]) -> dict[int, list[str]]:
     """Read one file of shots."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the shots: {error}", str(file), "give a file of item ids") from error
-    value: Any = [line.strip() for line in text.splitlines() if line.strip()]
+        text = read_text(file)
+    except UserError as error:
+        what = f"cannot read the shots: {error.what}"
+        raise UserError(what, error.where, "give a file of item ids") from error
+    value: Any = [line for found in lines_of_text(text) if (line := found.strip(" \t\r"))]
     if file.suffix == ".json" or text.lstrip().startswith(("{", "[")):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"not JSON: {error}", str(file), "write a list of item ids") from error
+        value = parse_json(text, str(file), "write a list of item ids")
     if isinstance(value, dict) and "ids" in value:
         value = value["ids"]
     if isinstance(value, dict):

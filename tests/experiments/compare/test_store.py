@@ -43,7 +43,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="under another's name"):
         store.get("4" * 16)
     (tmp_path / f"{'5' * 16}.json").write_text("{")
-    with pytest.raises(UserError, match="damaged cell"):
+    with pytest.raises(UserError, match="not valid JSON"):
         store.get("5" * 16)
 
 

@@ -4,12 +4,12 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from metaxcr.config import SHIPPED, Section, distinct, listed
 from metaxcr.config_io import override_setting, validate_as
 from metaxcr.errors import UserError
+from metaxcr.parse import read_yaml
 
 GRIDS = SHIPPED / "grids"
 Shots = Annotated[int, Field(ge=0)]
@@ -167,14 +167,7 @@ def load_grid(name: str, overrides: list[str] | None = None) -> Grid:
         UserError: A file, key or value is wrong.
     """
     path = find_grid(name)
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError("not valid YAML", f"{path}{line}", str(getattr(error, "problem", error))) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the grid: {error}", str(path)) from error
+    settings = read_yaml(path)
     if not isinstance(settings, dict):
         raise UserError("a grid is a mapping with 'title', 'base' and 'methods'", str(path))
     for override in overrides or ():

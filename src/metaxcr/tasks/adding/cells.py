@@ -1,11 +1,10 @@
 """A cell of a table that holds a whole list of choices."""
 
-import ast
-import json
 import re
 from typing import Any
 
-from metaxcr.tasks.rows import Defect
+from metaxcr.parse import json_value, literal_value
+from metaxcr.tasks.rows import Defect, shown
 
 # What stands in front of a choice: "1.", "(2)", "C)", a number in a circle.
 _NUMBER = re.compile(r"(?:\(?(?:\d{1,2}|[A-Ja-j])[.)]|[①-⑳㉠-㉭])\s+|[①-⑳]\s*")
@@ -27,11 +26,9 @@ def cut_cell(cell: str, how: str) -> Any:
     if how == "lines":
         lines = [_NUMBER.sub("", line.strip()) for line in cell.split("\n")]
         return [line for line in lines if line]
-    try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(cell.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise Defect(f"'{cell[:40]}' is no list", "write a list as JSON does") from None
+    for parse in (json_value, literal_value):
+        try:
+            return parse(cell)
+        except ValueError:
+            continue
+    raise Defect(f"{shown(cell[:40])} is no list", "write a list as JSON does")

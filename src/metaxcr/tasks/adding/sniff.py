@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from metaxcr.errors import UserError
+from metaxcr.parse import json_value
 from metaxcr.tasks.formats import FORMATS
 from metaxcr.tasks.repair import Repairs
 from metaxcr.tasks.rows import Defect, Row, check_file, open_bytes, read_text
@@ -88,7 +88,7 @@ def _json(text: str) -> str:
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(json_value(line), dict)
     except ValueError:
         return False
 
