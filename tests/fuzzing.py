@@ -13,8 +13,8 @@ A fuzz test draws damaged or hostile input and gives it to an entry point of the
 its arguments; other arguments are fixtures, shared by all inputs of the test. In the normal suite a test gets
 a few dozen inputs, the same ones every time (``quick=`` says how many where they are slow or very cheap).
 ``make fuzz`` sets ``METAXCR_FUZZ`` to the number of inputs of all tests together, drawn anew each time; a
-test stops early, and says so, once it has taken its share of ``METAXCR_FUZZ_MINUTES``. ``run_command`` drives the
-command line.
+test stops early, and says so, once it has taken its share of ``METAXCR_FUZZ_MINUTES``. ``run_command`` drives
+the command line.
 """
 
 import contextlib

@@ -1,6 +1,7 @@
 """The store of cells: found by key in any folder, ids beside them, nothing half."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def test_cells_are_found_in_all_folders(tmp_path: Path) -> None:
         f"{two.items}.txt",
         "items",
     ]
+
+
+def test_ids_come_back_whatever_they_hold(tmp_path: Path) -> None:
+    for ids in (["a\u2028b\x85", "c\r"], ["a\nb", "c\r\n"], ['"1"', "2"]):
+        found = replace(predictions(2), ids=ids)
+        one = record(found)
+        CellStore(tmp_path).put(one, ids)
+        assert CellStore(tmp_path).ids(one) == ids
 
 
 def test_damage_is_named(tmp_path: Path) -> None:

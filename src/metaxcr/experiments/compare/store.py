@@ -52,7 +52,7 @@ class CellStore:
         name = f"items/{record.items}.txt"
         for folder in self.folders:
             if (folder / name).is_file():
-                for ids in _readings(folder / name):
+                for ids in _known_ids(folder / name):
                     if digest(ids) == record.items and len(ids) == record.n:
                         return ids
                 raise UserError("the item ids of a cell are damaged", str(folder / name), "restore the file")
@@ -65,7 +65,8 @@ class CellStore:
         if not items.is_file():
             lines = [json.dumps(name) for name in ids] if any("\n" in name for name in ids) else ids
             write_atomically(items, "\n".join(lines) + "\n")
-        self.ids(record)  # before the cell counts as done
+            if list(ids) not in _read_ids(items):  # before the cell counts as done
+                raise UserError("what was written is read back differently", str(items), "check the disk")
         text = json.dumps(record.as_dict(), indent=1, ensure_ascii=False) + "\n"
         write_atomically(self.folder / f"{record.key}.json", text)
 
@@ -102,11 +103,13 @@ def _fingerprint(files: tuple[tuple[Path, int], ...]) -> str:
     return data_fingerprint(file for file, _ in files)
 
 
-@lru_cache(maxsize=256)
-def _readings(path: Path) -> list[list[str]]:
+def _read_ids(path: Path) -> list[list[str]]:
     """The ids of a file, one a line; where one of them holds a line feed, they are JSON: the digest tells."""
     lines = lines_of_text(read_text(path, "restore the file"))
     try:
         return [lines, [str(json_value(line)) for line in lines]]
     except ValueError:
         return [lines]
+
+
+_known_ids = lru_cache(maxsize=256)(_read_ids)
