@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from metaxcr.errors import UserError
 from metaxcr.parse import (
     DEPTH,
+    dump_yaml,
     json_value,
     lines_of_text,
     literal_value,
@@ -138,7 +139,8 @@ def test_yaml_keeps_what_settings_need() -> None:
     )
 )
 def test_yaml_that_we_write_is_read_back(value: Any) -> None:
-    assert yaml_value(yaml.safe_dump(value, sort_keys=False, allow_unicode=True)) == value
+    assert yaml_value(dump_yaml(value)) == value
+    assert yaml.safe_load(dump_yaml(value)) == value
 
 
 @pytest.mark.parametrize(

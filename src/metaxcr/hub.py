@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from metaxcr.config import Config
 from metaxcr.config_io import load_config
 from metaxcr.errors import UserError
 from metaxcr.experiments.pinned import recorded_revision
-from metaxcr.parse import read_json_object
+from metaxcr.parse import dump_yaml, read_json_object
 
 SETTINGS, RESULTS, CARD, ADAPTERS = "config.yaml", "results.json", "README.md", "adapters"
 ENVIRONMENT = "environment.json"
@@ -110,7 +108,7 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
             if not own.exists():
                 shutil.copytree(path, own)
             settings["adapters"]["language"][language] = str(own.relative_to(goal))
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        text = dump_yaml(settings)
         (goal / SETTINGS).write_text(text, encoding="utf-8")
         if (source / ENVIRONMENT).is_file():
             found = read_json_object(source / ENVIRONMENT)

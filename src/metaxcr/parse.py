@@ -324,6 +324,27 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(read_text(path), str(path))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes texts so that they come back: PyYAML leaves U+0085 bare, and reads it as a line end."""
+
+    def represent_str(self, data: str) -> Any:
+        style = '"' if any(character in data for character in "\x85\u2028\u2029\ufeff") else None
+        return self.represent_scalar(f"{_YAML}str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def dump_yaml(value: Any, width: int = 80) -> str:
+    """Write a value as YAML, in the order of its keys, so that :func:`yaml_value` gives it back.
+
+    Args:
+        value: Of null, truth values, numbers, texts, lists and mappings.
+        width: Of the lines, in characters.
+    """
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width))
+
+
 def literal_value(text: str) -> Any:
     """Parse a Python literal, such as a list that ``str()`` wrote into a cell of a table.
 

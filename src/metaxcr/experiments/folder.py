@@ -20,6 +20,7 @@ from metaxcr.config import Config
 from metaxcr.config_io import differences
 from metaxcr.errors import UserError
 from metaxcr.files import disk_error, remove_leftovers, replacing, temporary_path, write_atomically
+from metaxcr.parse import dump_yaml
 
 State = dict[str, Tensor]
 Listen = Callable[[int, dict[str, Any]], None]  # told the number of an event, from 1, and the event
@@ -133,7 +134,7 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
         remove_leftovers(path.parent, path.name)
         try:
             temporary.mkdir(parents=True)
-            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+            text = dump_yaml(config.model_dump(mode="json"))
             (temporary / "config.yaml").write_text(text, encoding="utf-8")
             (temporary / "environment.json").write_text(
                 json.dumps(environment, indent=1) + "\n", encoding="utf-8"

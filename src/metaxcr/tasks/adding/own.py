@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
+from metaxcr.parse import dump_yaml
 from metaxcr.tasks.adding.declare import body_of, declared, merged, validated
 from metaxcr.tasks.adding.guess import Guess, guess
 from metaxcr.tasks.adding.label_kinds import Undecided
@@ -52,7 +51,7 @@ class Own:
         Raises:
             UserError: It cannot be written.
         """
-        body = yaml.safe_dump(body_of(self.spec), sort_keys=False, allow_unicode=True, width=110)
+        body = dump_yaml(body_of(self.spec), width=110)
         write_atomically(self.path, _HEAD + body)
 
 
