@@ -47,6 +47,99 @@ class Counted:
 
 COUNTED = Counted()
 
+# Values at which parsers and arithmetic have failed.
+NUMBERS: list[Any] = [
+    0, -1, -0.0, 1, 2, 7, 0.5, 1e308, -1e308, 5e-324, float("nan"), float("inf"), float("-inf"), 2**31, 2**63,
+    10**18, -(10**18), 10**30, 10**399, True, False, None, "", "16", "1e3", "nan", [], [16], {}, {"a": 1},
+]  # fmt: skip
+TEXTS = [
+    "",
+    " ",
+    "a\u2028b",
+    "\u2029",
+    "\x85",
+    "\x1c\x1d\x1e",
+    "\x0b\x0c",
+    "a\r\nb",
+    "\0",
+    "\x1b]0;title\x07",
+    "\u202eabc",
+    "\ufeff",
+    "[" * 3000,
+    '{"a":' * 3000,
+    "- " * 3000,
+    "(" * 500,
+    "-" * 5000 + "1",
+    "9" * 5000,
+    "2024-13-45",
+    "2024-01-31",
+    "!!int x",
+    "!!timestamp x",
+    "!!python/name:os.system",
+    "&a [*a]",
+    "*a",
+    "<<: *a",
+    "'",
+    '"',
+    "{[]}",
+    "['a', 'b']",
+    "['a', {}]",
+    "{'a', 1}",
+    "b'a'",
+    "...",
+    "1_0",
+    "0x",
+    ".inf",
+    "=",
+    "?",
+    "%",
+    "@",
+    "`",
+    "|",
+    ">",
+    "~",
+    "null",
+    "x" * 300,
+    "x" * 5000,
+    "../" * 50,
+    "/" * 10,
+    "a" * 70_000,
+    "\\ud800",
+    '"\\ud800"',
+    "\U0001f600",
+    "[yellow]a[/]",
+    "NaN",
+]
+SCALARS = (
+    st.sampled_from(NUMBERS) | st.sampled_from(TEXTS) | st.text(max_size=20) | st.integers() | st.floats()
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, contents: st.SearchStrategy[bytes]) -> bytes:
+    """Draw a file's content and damage it in one to four places; hostile texts are put in, too."""
+    content = draw(contents)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(content)))
+        how = draw(st.integers(0, 4))
+        if how == 0:
+            content = content[:at]
+        elif how == 1:
+            content = content[:at] + draw(st.binary(min_size=1, max_size=4)) + content[at + 1 :]
+        elif how == 2:
+            content = (
+                content[:at] + draw(st.sampled_from(TEXTS)).encode(errors="surrogatepass") + content[at:]
+            )
+        elif how == 3:
+            content = content[:at] + content[at + draw(st.integers(1, 20)) :]
+        else:
+            content = content[:at] + content[max(0, at - draw(st.integers(1, 40))) :]
+    return content
+
 
 def fuzz(share: float, quick: int = 40, **strategies: st.SearchStrategy[Any]) -> Callable[..., Any]:
     """Make a test draw its arguments.

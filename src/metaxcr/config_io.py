@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,10 +30,10 @@ def find(name: str) -> Path:
         UserError: Neither exists; the message names the nearest shipped one.
     """
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     shipped_path = SHIPPED / f"{name}.yaml"
-    if "/" not in name and shipped_path.is_file():
+    if "/" not in name and os.path.isfile(shipped_path):
         return shipped_path
     near = difflib.get_close_matches(path.stem, shipped(), 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -148,7 +149,7 @@ def _parent(path: Path, name: str) -> Path:
     A file that extends its own name means the shipped one: it is an edited copy.
     """
     for neighbour in (path.parent / f"{name}.yaml", path.parent / name):
-        if neighbour.is_file() and (neighbour.resolve() != path.resolve() or name not in shipped()):
+        if os.path.isfile(neighbour) and (neighbour.resolve() != path.resolve() or name not in shipped()):
             return neighbour
     return find(name)
 

@@ -1,6 +1,7 @@
 """Models to and from folders and the Hugging Face hub."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
         UserError: There is no such folder or model, or it is not trained yet.
     """
     folder = Path(path_or_hub_id)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         wanted = [SETTINGS, RESULTS, ENVIRONMENT, ACCOUNT, *NEAREST, CARD, f"{ADAPTERS}/*"]
         folder = download(str(path_or_hub_id), revision, wanted)
     if not (folder / SETTINGS).is_file():
@@ -64,7 +65,7 @@ def read_settings(folder: Path) -> Config:
     languages = {}
     for language, path in config.adapters.language.items():
         own = language_folder(folder, language)
-        languages[language] = str(own) if own.is_dir() else path
+        languages[language] = str(own) if os.path.isdir(own) else path
     return config.model_copy(update={"adapters": config.adapters.model_copy(update={"language": languages})})
 
 
@@ -98,7 +99,7 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
     from metaxcr.reporting.card import model_card
 
     goal.mkdir(parents=True, exist_ok=True)
-    if goal.resolve() != source.resolve():
+    if os.path.realpath(goal) != os.path.realpath(source):
         for adapter in sorted((source / ADAPTERS).iterdir()):
             if adapter.is_dir():
                 shutil.copytree(adapter, goal / ADAPTERS / adapter.name, dirs_exist_ok=True)

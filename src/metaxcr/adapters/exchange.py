@@ -1,5 +1,6 @@
 """Adapters in from AdapterHub, out to it."""
 
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ def import_adapter(
     Raises:
         UserError: It cannot be found or read, or does not fit.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise UserError("the folder exists", str(out), "choose another --out")
     with _folder(source, revision) as folder:
         file = read_adapter(folder)
@@ -72,7 +73,7 @@ def export_adapter(source: Path, out: Path, *, name: str | None = None) -> Adapt
     Raises:
         UserError: There is no adapter, the new folder exists, or the library has no such kind.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise UserError("the folder exists", str(out), "choose another --out")
     file = read_adapter(source)
     if file.config.shape.kind in SIZELESS:
@@ -97,9 +98,9 @@ class _Named:
 @contextmanager
 def _folder(source: str, revision: str | None) -> Iterator[Path]:
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):
         yield path
-    elif path.is_file():
+    elif os.path.isfile(path):
         with temporary_folder() as temporary:
             _unzip(path, Path(temporary))
             yield Path(temporary)

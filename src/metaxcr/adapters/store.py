@@ -1,6 +1,7 @@
 """Adapters on disk in AdapterHub's layout, and in our own what that has no place for."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,7 +53,7 @@ def read_adapter(folder: Path) -> AdapterFile:
     Raises:
         UserError: A file is missing, damaged, malformed, or holds what has no place.
     """
-    if (folder / own_file.CONFIG).exists():
+    if os.path.exists(folder / own_file.CONFIG):
         return _read_own(folder)
     raw = read_json(folder / CONFIG, NEEDED)
     config = read_config(raw, str(folder / CONFIG))
@@ -324,12 +325,12 @@ def _hub_like(name: str) -> bool:
         bool(name)
         and name.count("/") < 2
         and not name.startswith((".", "/", "~"))
-        and not Path(name).is_dir()
+        and not os.path.isdir(name)
     )
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    if (folder / WEIGHTS).exists() or not (folder / PICKLED).exists():
+    if os.path.exists(folder / WEIGHTS) or not os.path.exists(folder / PICKLED):
         return _numbers(read_tensors(folder / WEIGHTS, NEEDED), folder)
     return _numbers(read_pickled_tensors(folder / PICKLED, NEEDED), folder)
 

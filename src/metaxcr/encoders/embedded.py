@@ -9,6 +9,7 @@ wheel is executed.
 import hashlib
 import importlib.util
 import json
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ class Vocabulary(NamedTuple):
 
 def stored(folder: Path) -> bool:
     """Whether a folder holds a trimmed copy of the embedded encoder."""
-    return (folder / VOCABULARY).is_file()
+    return os.path.isfile(folder / VOCABULARY)
 
 
 def write_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:

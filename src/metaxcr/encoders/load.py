@@ -1,6 +1,7 @@
 """Load an encoder: the embedded one, or any of the supported families by hub name or folder."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -189,7 +190,7 @@ def default_prefix(name: str) -> str:
     Trimmed encoders note what theirs is.
     """
     notes = Path(name) / NOTES
-    if notes.is_file():
+    if os.path.isfile(notes):
         try:
             return str(read_json(notes, "trim the encoder again")["prefix"])
         except (KeyError, TypeError) as error:

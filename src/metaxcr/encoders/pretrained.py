@@ -5,10 +5,10 @@ does not fit is one clear message. ``transformers`` fills missing weights with r
 vocabulary with an empty one; here both are errors.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ def find_commit(name: str, revision: str | None = None) -> str | None:
     Raises:
         UserError: There is no such encoder.
     """
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         return None
     with _reading(name):
         path = str(cached_file(name, "config.json", revision=revision))

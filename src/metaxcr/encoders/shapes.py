@@ -5,6 +5,7 @@ can be computed, and encoders of the true size built, without a network.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -158,7 +159,7 @@ def shape(name: str, revision: str | None = None) -> Shape:
     random, encoder = random_name(name), published(name)
     if random is not None:
         config, pooler = build_config(random.config), random.base.pooler
-    elif encoder is not None and not Path(name).is_dir():
+    elif encoder is not None and not os.path.isdir(name):
         config, pooler = build_config(encoder.config), encoder.pooler
     else:
         from metaxcr.encoders.embedded import stored

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
@@ -54,7 +55,7 @@ def read_shots(path: Path, task: str, seeds: Sequence[int]) -> dict[int, list[st
         UserError: The file cannot be read, a seed has no shots, an id occurs twice, there are fewer than
             two, or the seeds have different numbers of them.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         folder = path / "shots" if (path / "shots").is_dir() else path
         files = {seed: folder / f"{task}.seed{seed}.json" for seed in seeds}
         by_seed = {seed: _read_ids(file, [seed])[seed] for seed, file in files.items() if file.is_file()}

@@ -1,6 +1,7 @@
 """Grids: methods x languages x shots x seeds in one file."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -147,9 +148,9 @@ def find_grid(name: str) -> Path:
         UserError: Neither exists; the message names the nearest shipped one.
     """
     path, ours = Path(name), GRIDS / f"{name}.yaml"
-    if path.is_file():
+    if os.path.isfile(path):
         return path
-    if "/" not in name and ours.is_file():
+    if "/" not in name and os.path.isfile(ours):
         return ours
     near = difflib.get_close_matches(path.stem, shipped_grids(), 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -176,7 +177,7 @@ def load_grid(name: str, overrides: list[str] | None = None) -> Grid:
         settings["methods"] = {str(k): v or {} for k, v in settings["methods"].items()}
     grid = validate_as(Grid, settings, str(path))
     neighbour = path.parent / grid.base
-    return grid.model_copy(update={"base": str(neighbour)}) if neighbour.is_file() else grid
+    return grid.model_copy(update={"base": str(neighbour)}) if os.path.isfile(neighbour) else grid
 
 
 def _replaced(value: Any, mark: str, word: str) -> Any:

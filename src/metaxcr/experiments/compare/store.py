@@ -1,6 +1,7 @@
 """Where finished cells lie: a folder that is written to, and others (committed ones) that are read."""
 
 import json
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +27,10 @@ class CellStore:
     def __init__(self, folder: Path, others: Sequence[Path] = ()) -> None:
         self.folder = folder
         remove_leftovers(folder)
-        self.folders = [folder, *(other for other in others if other.resolve() != folder.resolve())]
+        self.folders = [
+            folder,
+            *(other for other in others if os.path.realpath(other) != os.path.realpath(folder)),
+        ]
 
     def get(self, key: str) -> Record | None:
         """A finished cell; None where there is none.

@@ -1,5 +1,6 @@
 """The files that a user's own task is made from: on this machine, or of a data set on the hub."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,14 +72,16 @@ def local_sources(files: Sequence[Path], splits: Sequence[str] = ()) -> list[Sou
             )
     return [
         Source(path, split, form := sniff(path), read_rows(path, form), str(path))
-        for path, split in zip((file.expanduser().absolute() for file in files), names, strict=True)
+        for path, split in zip(
+            (Path(os.path.expanduser(file)).absolute() for file in files), names, strict=True
+        )
     ]
 
 
 def hub_name(word: str) -> tuple[str, str | None] | None:
     """Read ``owner/name`` or ``owner/name:config``; None where a file is meant."""
     match = _HUB.fullmatch(word)
-    if match is None or Path(word).expanduser().exists() or word.startswith(("/", ".", "~")):
+    if match is None or os.path.exists(os.path.expanduser(word)) or word.startswith(("/", ".", "~")):
         return None
     if match[2] is None and Path(match[1]).suffix.casefold() in {*_SUFFIXES, ".txt", ".xml"}:
         return None
