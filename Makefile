@@ -1,6 +1,6 @@
 # make run    the whole critical path on the starter set: environment, install, train, adapt, evaluate, report
 # make test   the test suite          (PYTEST_ARGS="-k cache" narrows it)
-# make fuzz   100,000 damaged and hostile inputs, some minutes   (FUZZ_INPUTS, FUZZ_MINUTES: how many, how long)
+# make fuzz   100,000 damaged and hostile inputs, about half an hour   (FUZZ_INPUTS, FUZZ_MINUTES: how many, how long)
 # make lint   ruff and mypy
 # make bench  the benchmark of benchmarks/README.md, about an hour  (BENCH_OUT=FILE, BENCH_ARGS="--quick")
 # make clean  removes what the above made

@@ -133,8 +133,8 @@ def random_name(name: str) -> RandomName | None:
             f"encoder.name {name!r}",
             f"known are {', '.join(known())}",
         )
-    if at and not seed.isdecimal():
-        raise UserError(f"{seed!r} is no seed", f"encoder.name {name!r}", f"write {prefix}:{base}@1")
+    if at and not (seed.isdecimal() and len(seed) <= 18):
+        raise UserError(f"{seed[:40]!r} is no seed", f"encoder.name {name!r}", f"write {prefix}:{base}@1")
     return RandomName(prefix == TINY, encoder, int(seed or 0))
 
 
