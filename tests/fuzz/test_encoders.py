@@ -16,7 +16,8 @@ from ..fuzzing import NUMBERS, TEXTS, VALUES, damaged, fuzz, only_user_errors
 
 KEYS = [
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-    "model_type", "max_position_embeddings", "hidden_act", "type_vocab_size", "layer_norm_eps", "pad_token_id",
+    "model_type", "max_position_embeddings", "hidden_act", "type_vocab_size", "layer_norm_eps",
+    "pad_token_id",
 ]  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def read_index(folder: Path) -> Index:
         if len(names) != len(vectors):
             raise ValueError(f"{len(names)} names of {len(vectors)} vectors")
         return Index(vectors, [(str(task), str(split), str(name)) for task, split, name in names])
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (UserError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"the index of source examples is damaged: {error}", str(folder)) from error
 
 

@@ -1,5 +1,6 @@
 """A cell of a table that holds a whole list of choices."""
 
+import json
 import re
 from typing import Any
 
@@ -26,9 +27,13 @@ def cut_cell(cell: str, how: str) -> Any:
     if how == "lines":
         lines = [_NUMBER.sub("", line.strip()) for line in cell.split("\n")]
         return [line for line in lines if line]
-    for parse in (json_value, literal_value):
-        try:
-            return parse(cell)
-        except ValueError:
-            continue
-    raise Defect(f"{shown(cell[:40])} is no list", "write a list as JSON does")
+    try:
+        return json_value(cell)
+    except json.JSONDecodeError:
+        pass  # the list may be written as Python does
+    except ValueError as error:
+        raise Defect(f"{shown(cell[:40])}: {error}", "mend the list") from None
+    try:
+        return literal_value(cell)
+    except ValueError:
+        raise Defect(f"{shown(cell[:40])} is no list", "write a list as JSON does") from None
