@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from metaxcr.errors import UserError
 from metaxcr.parse import (
     DEPTH,
+    digits_value,
     dump_yaml,
     json_value,
     lines_of_text,
@@ -167,6 +168,12 @@ def test_numbers_out_of_bounds_are_named(value: object) -> None:
     with pytest.raises(UserError, match=r"r is .*, where a whole number from 1 to 1000 belongs") as caught:
         number(value, "r", "f.json", low=1, high=1000, whole=True)
     assert len(str(caught.value)) < 200
+
+
+def test_texts_of_digits() -> None:
+    assert [digits_value(t) for t in ("012", "9" * 18, "9" * 19, "9" * 5000, "", "-1", "1.0", "\u00b2")] == [
+        12, 10**18 - 1, None, None, None, None, None, None,
+    ]  # fmt: skip
 
 
 def test_numbers() -> None:

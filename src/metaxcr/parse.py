@@ -365,6 +365,14 @@ def literal_value(text: str) -> Any:
         raise ValueError(f"this is no literal ({type(error).__name__})") from error
 
 
+def digits_value(text: str) -> int | None:
+    """The number that a text of at most 18 decimal digits writes; None for every other text.
+
+    ``int`` refuses texts of some thousands of digits, also where ``isdecimal`` is true.
+    """
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
 def number(
     value: Any, what: str, where: str, *, low: float = -math.inf, high: float = math.inf, whole: bool = False
 ) -> float:

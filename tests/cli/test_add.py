@@ -151,6 +151,7 @@ def test_a_data_set_of_the_hub(call, server, tmp_path):
 def test_a_run_reads_its_predictions_whatever_the_ids_hold(
     call, toy_command, monkeypatch, tmp_path, tiny_settings, separators
 ):
+    monkeypatch.chdir(tmp_path)  # the ledger of openings of test splits belongs to the working folder
     monkeypatch.setenv("METAXCR_TASKS", str(tmp_path / "tasks"))
     rows = [{**json.loads(line), "idx": f"x{separators}{n}"} for n, line in enumerate(lines().splitlines())]
     path = tmp_path / "test.sw.jsonl"

@@ -8,7 +8,7 @@ from torch import Tensor
 from metaxcr.adapters.full import NONE, SIZELESS
 from metaxcr.adapters.hub_config import LARGEST, LAYERS, HubConfig
 from metaxcr.errors import UserError
-from metaxcr.parse import number
+from metaxcr.parse import digits_value, number
 
 CONFIG, WEIGHTS = "layers_config.json", "layers.safetensors"
 VERSION = 1
@@ -80,7 +80,8 @@ def from_own(tensors: Mapping[str, Tensor], where: str) -> dict[int, dict[str, T
     layers: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         layer, point, name = key.partition(".")
-        if not layer.isdecimal() or not point:
+        at = digits_value(layer)
+        if at is None or not point:
             raise UserError(f"the adapter has a tensor {key!r} that has no place", where)
-        layers.setdefault(int(layer), {})[name] = tensor
+        layers.setdefault(at, {})[name] = tensor
     return layers

@@ -32,7 +32,7 @@ def cut_cell(cell: str, how: str) -> Any:
     except json.JSONDecodeError:
         pass  # the list may be written as Python does
     except ValueError as error:
-        raise Defect(f"{shown(cell[:40])}: {error}", "mend the list") from None
+        raise Defect(f"{shown(cell[:40])} is no list: {error}", "write a list as JSON does") from None
     try:
         return literal_value(cell)
     except ValueError:

@@ -1,6 +1,7 @@
 """Which field holds the labels, and how it spells them."""
 
 from metaxcr.errors import UserError
+from metaxcr.parse import digits_value
 from metaxcr.tasks.adding.label_kinds import Labelled, is_missing, label_kind
 from metaxcr.tasks.adding.names import LABEL, known
 from metaxcr.tasks.adding.table import Table, value_at
@@ -78,8 +79,9 @@ def _labels(table: Table, name: str) -> list[Labelled]:
 def _may_be(table: Table, name: str) -> bool:
     """Tell whether a field that nobody knows may be the labels: a few small numbers, over and over."""
     values = table.values(name)
-    if len(values) <= 5 or not all(type(v) is int or (isinstance(v, str) and v.isdecimal()) for v in values):
+    numbers = [v if type(v) is int else digits_value(v) if isinstance(v, str) else None for v in values]
+    different, listed = {n for n in numbers if n is not None}, table.fields["choices"]
+    if len(values) <= 5 or None in numbers:
         return False
-    different, listed = {int(value) for value in values}, table.fields["choices"]
     most = len(listed) if isinstance(listed, list) else 4
     return len(different) > 1 and max(different) <= most

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.errors import UserError
+from metaxcr.parse import digits_value
 from metaxcr.tasks.adding.declare import body_of, validated
 from metaxcr.tasks.adding.own_files import Source
 from metaxcr.tasks.example import Example
@@ -136,7 +137,7 @@ def _numbering(
         layout = body["splits"][source.split]
         layout["fields"] = {**(layout.get("fields") or body["fields"]), "id": template}
         examples = read_examples(validated(body), source.split, language, source.path).examples
-        numbered = {int(e.id): e for e in examples if e.id.isdecimal() and e.id.isascii()}
+        numbered = {n: e for e in examples if e.id.isascii() and (n := digits_value(e.id)) is not None}
         translation = translation_of(numbered, copa) if len(numbered) == len(examples) else None
         if translation is not None:
             return translation, template
