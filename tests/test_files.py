@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from metaxcr import files
+from metaxcr.config_io import load_config
 from metaxcr.errors import UserError
+from metaxcr.experiments.folder import open_folder
 from metaxcr.files import (
     disk_error,
     disk_is_full,
@@ -132,3 +134,13 @@ def test_what_was_moved_out_of_the_way_goes_back_unless_the_new_has_come(tmp_pat
         (tmp_path / "model").mkdir()
     remove_leftovers(tmp_path, "model")
     assert not old.exists() and (tmp_path / "model" / "weights").exists() is not arrived
+
+
+def test_a_run_that_is_resumed_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    config, machine = load_config("starter"), {"cpu": "x", "device": "cpu", "dtype": "float32"}
+    open_folder(tmp_path / "run", config, machine, resume=False).close()
+    for path in (tmp_path / "run" / "costs.json", tmp_path / "run" / "predictions" / "a.jsonl"):
+        kill_a_writer(path, path.with_name("folder"))
+    config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"dtype": "float32"})})
+    open_folder(tmp_path / "run", config, machine, resume=True).close()
+    assert not [path for path in (tmp_path / "run").rglob(".*") if path.suffix == ".tmp"]
