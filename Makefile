@@ -1,5 +1,6 @@
 # make run    the whole critical path on the starter set: environment, install, train, adapt, evaluate, report
 # make test   the test suite          (PYTEST_ARGS="-k cache" narrows it)
+# make fuzz   100,000 damaged and hostile inputs, about half an hour   (FUZZ_INPUTS, FUZZ_MINUTES: how many, how long)
 # make lint   ruff and mypy
 # make bench  the benchmark of benchmarks/README.md, about an hour  (BENCH_OUT=FILE, BENCH_ARGS="--quick")
 # make clean  removes what the above made
@@ -13,6 +14,8 @@ PYTHON ?= python3
 VENV := .venv
 INSTALL_ARGS :=
 PYTEST_ARGS :=
+FUZZ_INPUTS := 100000
+FUZZ_MINUTES := 60
 BENCH_OUT := benchmarks/results/new.json
 BENCH_ARGS :=
 OUT := runs/starter
@@ -30,7 +33,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 # Folders are listed too: a file that was removed changes its folder only.
 SOURCES := $(shell find src -name __pycache__ -prune -o -name '*.egg-info' -prune -o -print)
 
-.PHONY: run test lint bench clean
+.PHONY: run test fuzz lint bench clean
 # Two installs into one environment must not overlap.
 .NOTPARALLEL:
 
@@ -39,6 +42,9 @@ run: $(INSTALLED)
 
 test: $(STAMP_DEV)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+fuzz: $(STAMP_DEV)
+	METAXCR_FUZZ=$(FUZZ_INPUTS) METAXCR_FUZZ_MINUTES=$(FUZZ_MINUTES) $(BIN)/python -m pytest tests/fuzz $(PYTEST_ARGS)
 
 lint: $(STAMP_DEV)
 	$(BIN)/ruff check .

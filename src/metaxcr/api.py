@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor
@@ -15,6 +14,7 @@ from metaxcr.config import Config, Encoder
 from metaxcr.encoders import FrozenEncoder, load_encoder
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predict import predict
+from metaxcr.files import temporary_folder
 from metaxcr.hardware import AUTO, choose_device, machine_in_words, memory_errors
 from metaxcr.hub import (
     ADAPTERS,
@@ -290,7 +290,7 @@ class MetaXCR:
         from metaxcr.fewshot.run import adapt_own, as_own
 
         own = as_own(examples, language)
-        temporary = TemporaryDirectory() if out is None else None
+        temporary = temporary_folder() if out is None else None
         goal = Path(temporary.name) / name if temporary else Path(str(out))
         adapt_own(
             own,
@@ -384,7 +384,7 @@ class MetaXCR:
         Raises:
             UserError: The hub cannot be reached or refuses.
         """
-        with TemporaryDirectory() as temporary:
+        with temporary_folder() as temporary:
             folder = self.save_pretrained(Path(temporary))
             return upload(folder, repo_id, private=private, token=token, message=message)
 

@@ -5,7 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Width = Annotated[int, Field(ge=1, le=2**16)]  # of vectors: memory is taken for it
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what random number generators take
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -55,16 +57,16 @@ WITH_SHOTS = ("few-shot", "pooled-shots")  # regimes
 
 
 class Section(BaseModel):
-    """A group of settings; immutable, unknown keys refused."""
+    """A group of settings; immutable, unknown keys refused, and numbers that are none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Run(Section):
     """What applies to the whole run."""
 
     # one meta-training each
-    seeds: Annotated[list[int], AfterValidator(distinct)] = Field(default=[0, 1, 2], min_length=1)
+    seeds: Annotated[list[Seed], AfterValidator(distinct)] = Field(default=[0, 1, 2], min_length=1)
     # auto, cpu, cuda, cuda:N or mps; auto: a CUDA device where there is one, else Apple's mps, else the
     # processor. Random numbers are the same on all of them
     device: str = "auto"
@@ -115,7 +117,7 @@ class Adapters(Section):
     # none: no adapter, the scorer alone is trained
     kind: Literal["pfeiffer", "houlsby", "parallel", "lora", "full", "none"] = "pfeiffer"
     layers: NamedLayers | list[int] = "top-third"  # that carry a task adapter, counted from 0
-    bottleneck: Count = 192  # width; LoRA's rank r
+    bottleneck: Width = 192  # width; LoRA's rank r
     nonlinearity: Literal["relu", "gelu", "swish"] = "relu"  # LoRA has none
     scaling: Rate | None = None  # factor on what is added, LoRA's alpha / r; None: 4 for parallel, else 1
     mixture: bool = False  # one task adapter a source, and a learned mixture of them
@@ -334,7 +336,7 @@ class SamplerSettings(Section):
     s_min: Rate = 1e-9  # smallest standard deviation that rewards are divided by (not multidds)
     memory: Share = 0.95  # decay, a reward, of the mean and variance that rewards are standardised with
     # reinforce
-    hidden: Count = 16  # width of the policy's LSTM
+    hidden: Width = 16  # width of the policy's LSTM
     window: Count = 8  # rewards between two updates of the policy
     entropy: Weight = 0.05  # weight of the entropy bonus, nats
     # weight of the log barrier, which pulls towards uniform even where a source is rare

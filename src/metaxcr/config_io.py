@@ -3,15 +3,16 @@
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from metaxcr.config import SHIPPED, Config
 from metaxcr.errors import UserError
+from metaxcr.parse import parse_yaml, read_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 ALGORITHM_VERSION = 2  # raised whenever the same settings and data may give other results
@@ -29,10 +30,10 @@ def find(name: str) -> Path:
         UserError: Neither exists; the message names the nearest shipped one.
     """
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     shipped_path = SHIPPED / f"{name}.yaml"
-    if "/" not in name and shipped_path.is_file():
+    if "/" not in name and os.path.isfile(shipped_path):
         return shipped_path
     near = difflib.get_close_matches(path.stem, shipped(), 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -129,14 +130,7 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError("not valid YAML", f"{path}{line}", str(getattr(error, "problem", error))) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the configuration: {error}", str(path)) from error
+    settings = read_yaml(path) or {}
     if not isinstance(settings, dict):
         raise UserError("a configuration is a mapping of settings", str(path), "see 'metaxcr configs cp'")
     parent = settings.pop("extends", None)
@@ -155,7 +149,7 @@ def _parent(path: Path, name: str) -> Path:
     A file that extends its own name means the shipped one: it is an edited copy.
     """
     for neighbour in (path.parent / f"{name}.yaml", path.parent / name):
-        if neighbour.is_file() and (neighbour.resolve() != path.resolve() or name not in shipped()):
+        if os.path.isfile(neighbour) and (neighbour.resolve() != path.resolve() or name not in shipped()):
             return neighbour
     return find(name)
 
@@ -181,11 +175,17 @@ def override_setting(settings: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UserError(f"cannot read the override {override!r}", "--set", "write --set section.key=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"cannot read the value of {key!r}", f"--set {override}") from error
-    put_setting(settings, key, value)
+    put_setting(settings, key, override_value(key, text))
+
+
+def override_value(key: str, text: str) -> Any:
+    """Parse the value that ``--set`` gives a key.
+
+    Raises:
+        UserError: It is no value.
+    """
+    place = f"--set {key[:40]}={text[:40]}" + ("..." if text[40:] else "")
+    return parse_yaml(text, place, what=f"cannot read the value of {key[:40]!r}", lines=False)
 
 
 def put_setting(settings: dict[str, Any], key: str, value: Any) -> None:

@@ -1,5 +1,7 @@
 """The one exception for everything a user can mend."""
 
+LONGEST = 1200  # characters of a part of a message
+
 
 class UserError(Exception):
     """The user's input is wrong, and one line says what, where, and how to mend it.
@@ -13,7 +15,13 @@ class UserError(Exception):
     """
 
     def __init__(self, what: str, where: str | None = None, fix: str | None = None) -> None:
+        what, where, fix = _short(what), where and _short(where), fix and _short(fix)
         self.what, self.where, self.fix = what, where, fix
         place = f" ({where})" if where else ""
         remedy = f": {fix}" if fix else ""
         super().__init__(f"{what}{place}{remedy}")
+
+
+def _short(text: str) -> str:
+    """Leave out the middle of a text that is far too long for a line: it quotes what a file holds."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 200]} ... {text[-180:]}"

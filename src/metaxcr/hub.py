@@ -1,18 +1,18 @@
 """Models to and from folders and the Hugging Face hub."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from metaxcr.config import Config
 from metaxcr.config_io import load_config
 from metaxcr.errors import UserError
 from metaxcr.experiments.pinned import recorded_revision
+from metaxcr.parse import dump_yaml, read_json_object
 
 SETTINGS, RESULTS, CARD, ADAPTERS = "config.yaml", "results.json", "README.md", "adapters"
 ENVIRONMENT = "environment.json"
@@ -34,7 +34,7 @@ def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
         UserError: There is no such folder or model, or it is not trained yet.
     """
     folder = Path(path_or_hub_id)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         wanted = [SETTINGS, RESULTS, ENVIRONMENT, ACCOUNT, *NEAREST, CARD, f"{ADAPTERS}/*"]
         folder = download(str(path_or_hub_id), revision, wanted)
     if not (folder / SETTINGS).is_file():
@@ -65,7 +65,7 @@ def read_settings(folder: Path) -> Config:
     languages = {}
     for language, path in config.adapters.language.items():
         own = language_folder(folder, language)
-        languages[language] = str(own) if own.is_dir() else path
+        languages[language] = str(own) if os.path.isdir(own) else path
     return config.model_copy(update={"adapters": config.adapters.model_copy(update={"language": languages})})
 
 
@@ -79,11 +79,11 @@ def read_account(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        account = json.loads(path.read_text(encoding="utf-8"))
+        account = read_json_object(path, "adapt again")
         temperature = account["calibration"]["temperature"]  # None: nothing can be told
         if isinstance(account["language"], str) and (temperature is None or float(temperature) > 0):
             return dict(account)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"the account of the adaptation is damaged: {error}", str(path)) from error
     raise UserError("the account of the adaptation is damaged", str(path), "adapt again")
 
@@ -100,7 +100,7 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
     from metaxcr.reporting.card import model_card
 
     goal.mkdir(parents=True, exist_ok=True)
-    if goal.resolve() != source.resolve():
+    if os.path.realpath(goal) != os.path.realpath(source):
         for adapter in sorted((source / ADAPTERS).iterdir()):
             if adapter.is_dir():
                 shutil.copytree(adapter, goal / ADAPTERS / adapter.name, dirs_exist_ok=True)
@@ -110,10 +110,10 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
             if not own.exists():
                 shutil.copytree(path, own)
             settings["adapters"]["language"][language] = str(own.relative_to(goal))
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        text = dump_yaml(settings)
         (goal / SETTINGS).write_text(text, encoding="utf-8")
         if (source / ENVIRONMENT).is_file():
-            found = json.loads((source / ENVIRONMENT).read_text(encoding="utf-8"))
+            found = read_json_object(source / ENVIRONMENT)
             origin = {key: found[key] for key in ORIGIN if key in found}
             (goal / ENVIRONMENT).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
         for file in (RESULTS, ACCOUNT, *NEAREST):

@@ -223,7 +223,7 @@ def test_unreadable_files_are_one_clear_line(
     folder: Path, toy_encoder: FrozenEncoder, name: str, missing: bool
 ) -> None:
     (folder / name).unlink() if missing else (folder / name).write_text("{")
-    with pytest.raises(UserError, match=f"cannot read an adapter.*it needs {CONFIG} and {WEIGHTS}") as told:
+    with pytest.raises(UserError, match=f": an adapter needs {CONFIG} and {WEIGHTS}") as told:
         load_task(folder, toy_encoder)
     assert "\n" not in str(told.value)
 
@@ -260,7 +260,7 @@ def test_a_truncated_pickle_is_one_clear_line(folder: Path, toy_encoder: FrozenE
     data = (folder / PICKLED).read_bytes()
     for size in (0, 10, len(data) // 2, len(data) - 20):
         (folder / PICKLED).write_bytes(data[:size])
-        with pytest.raises(UserError, match=r"cannot read an adapter|more than tensors") as told:
+        with pytest.raises(UserError, match=r"cannot read the tensors|more than tensors") as told:
             load_task(folder, toy_encoder)
         assert "\n" not in str(told.value)
     torch.save([1, 2], folder / PICKLED)

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from metaxcr.config_io import load_config
+from metaxcr.evaluation.predictions import Predictions
 from metaxcr.experiments.prepare import read_data
 
 from ..server import Repository
@@ -144,3 +145,27 @@ def test_a_data_set_of_the_hub(call, server, tmp_path):
     assert call("tasks", "show", "mine").status == 0
     assert call("tasks", "fetch", "mine").status == 0
     assert call("tasks", "add", "o/n", "x.csv", "--name", "m", "--language", "sw").status == 2
+
+
+@pytest.mark.parametrize("separators", ["\u2028\u2029\x85", "\x1c\x1d\x1e\x0b\x0c", "\n\r"])
+def test_a_run_reads_its_predictions_whatever_the_ids_hold(
+    call, toy_command, monkeypatch, tmp_path, tiny_settings, separators
+):
+    monkeypatch.chdir(tmp_path)  # the ledger of openings of test splits belongs to the working folder
+    monkeypatch.setenv("METAXCR_TASKS", str(tmp_path / "tasks"))
+    rows = [{**json.loads(line), "idx": f"x{separators}{n}"} for n, line in enumerate(lines().splitlines())]
+    path = tmp_path / "test.sw.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    assert call("tasks", "add", path, "--name", "mine", "--language", "sw").status == 0
+    settings = tiny_settings(
+        target__task="mine", target__languages="[sw]", target__parallel="null", target__auxiliary="null",
+        target__shots_split="test", target__k="4", evaluate__split="test", evaluate__english="null",
+        ctml__alignment="0",
+    )  # fmt: skip
+    words = ["run", "starter", *settings, "--out", tmp_path / "run", "--quiet", "--allow-leaks"]
+    done = call(*words)
+    assert done.status == 0, done.err
+    found = [Predictions.read(p) for p in (tmp_path / "run" / "predictions").glob("mine.sw.*.jsonl")]
+    assert found and all(f"x{separators}" in name for one in found for name in one.ids)
+    assert call(*words, "--resume").status == 0
+    assert call("evaluate", tmp_path / "run").status == 0

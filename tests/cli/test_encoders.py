@@ -88,7 +88,7 @@ def test_trim_by_task_and_language(call: Call, folder: Path, tmp_path: Path) -> 
     [
         ([], "nothing says which text"),
         (["--tasks", "no_such_task"], "no_such_task"),
-        (["--text", "/no/such/file"], "cannot read the text"),
+        (["--text", "/no/such/file"], "no such file"),
     ],
 )
 def test_wrong_words_are_one_clear_line(call: Call, tmp_path: Path, words: list[str], line: str) -> None:

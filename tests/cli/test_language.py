@@ -83,7 +83,7 @@ def test_bad_texts(
         (["--language", "sw", "--text", "a", "--text", "a"], "'a' is named twice"),
         (["--language", "sw", "--set", "stepz=1"], "unknown setting 'stepz=1'"),
         (["--language", "sw", "--set", "steps=0"], "--set steps"),
-        (["--language", "sw", "--set", "steps=[1"], "is no value"),
+        (["--language", "sw", "--set", "steps=[1"], "cannot read the value of"),
     ],
 )
 def test_bad_words(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -409,7 +409,8 @@ def test_an_evicted_file_stays_readable_for_who_has_it(make: Callable[..., Trunk
 
 def test_leftovers_of_killed_processes_go(make: Callable[..., TrunkStore], tmp_path: Path) -> None:
     (tmp_path / "cache" / "inner").mkdir(parents=True)
-    stale, fresh = (tmp_path / "cache" / "inner" / f".{n}.safetensors.{n}.tmp" for n in (1, 2))
+    names = (f".{n}.safetensors.{os.getpid()}.tmp" for n in (1, 2))
+    stale, fresh = (tmp_path / "cache" / "inner" / name for name in names)
     for path in (stale, fresh):
         path.write_bytes(b"half a chunk")
     os.utime(stale, (0, 0))

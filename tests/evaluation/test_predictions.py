@@ -118,7 +118,7 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str, message: str) -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     path = make().write(tmp_path)
     (tmp_path / f"{make().name}.meta.json").unlink()
-    with pytest.raises(UserError, match=r"cannot read predictions .*\.meta\.json"):
+    with pytest.raises(UserError, match=r"cannot read predictions: there is no such file .*\.meta\.json"):
         Predictions.read(path)
 
 

@@ -41,7 +41,7 @@ def test_files(tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("one\n \ntwo\n", encoding="utf-8")
     assert [g.texts for g in gather([], [], [file])] == [["one", "two"]]
-    with pytest.raises(UserError, match=r"cannot read the text.*missing\.txt"):
+    with pytest.raises(UserError, match=r"no such file.*missing\.txt"):
         gather([], [], [tmp_path / "missing.txt"])
 
 

@@ -246,7 +246,7 @@ def test_a_cell_may_hold_all_choices(tmp_path, make_spec):
     assert examples_of(spec, "train", "en", path)[0].choices == ("a", "b")
     for cell, what in (
         ("a, b", "is no list"),
-        ("[" * 10**4, "is no list"),
+        ("[" * 10**4, "nested too deeply"),
         ("[1" + ",1" * 10**6 + "]", "has 2,000,003 characters"),
         ('["\\ud83d", "b"]', "half a surrogate pair"),
     ):

@@ -109,7 +109,7 @@ def test_what_is_no_text_is_named(tmp_path, start, kind):
 def test_only_plain_files_are_read(tmp_path, monkeypatch):
     path = written(tmp_path, "abc")
     check_file(path)
-    monkeypatch.setattr("metaxcr.tasks.rows.MAX_BYTES", 2)
+    monkeypatch.setattr("metaxcr.parse.MAX_BYTES", 2)
     with pytest.raises(UserError, match="more than 2 bytes"):
         check_file(path)
     os.mkfifo(tmp_path / "pipe")
@@ -121,7 +121,7 @@ def test_only_plain_files_are_read(tmp_path, monkeypatch):
         ("loop", "leads nowhere"),
         (".", "a folder"),
         ("rows.txt/x", "no such file"),
-        ("x" * 300, "no such file"),
+        ("x" * 300, "File name too long"),
     ):
         with pytest.raises(UserError, match=what):
             check_file(tmp_path / name)

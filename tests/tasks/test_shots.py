@@ -178,7 +178,7 @@ def test_numbers_are_ids_too(tmp_path):
         ("[true, false]", "no list of item ids"),
         ('{"0": "ab"}', "no list of item ids"),
         ('{"ids": null}', "no list of item ids"),
-        ('["a",', "not JSON"),
+        ('["a",', "not valid JSON"),
         ('{"0": ["a", "b"], "1": ["a", "b", "c"]}', "2 to 3 shots"),
         ("\ud800", "cannot read the shots"),
     ],

@@ -1,11 +1,11 @@
 """Adapters in from AdapterHub, out to it."""
 
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 from metaxcr.adapters.full import SIZELESS
 from metaxcr.adapters.store import (
@@ -22,6 +22,7 @@ from metaxcr.adapters.store import (
 from metaxcr.encoders.families import family_of
 from metaxcr.encoders.shapes import published, shape
 from metaxcr.errors import UserError
+from metaxcr.files import temporary_folder
 from metaxcr.hub import download
 
 FILES = (CONFIG, WEIGHTS, PICKLED)
@@ -45,7 +46,7 @@ def import_adapter(
     Raises:
         UserError: It cannot be found or read, or does not fit.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise UserError("the folder exists", str(out), "choose another --out")
     with _folder(source, revision) as folder:
         file = read_adapter(folder)
@@ -72,7 +73,7 @@ def export_adapter(source: Path, out: Path, *, name: str | None = None) -> Adapt
     Raises:
         UserError: There is no adapter, the new folder exists, or the library has no such kind.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise UserError("the folder exists", str(out), "choose another --out")
     file = read_adapter(source)
     if file.config.shape.kind in SIZELESS:
@@ -97,10 +98,10 @@ class _Named:
 @contextmanager
 def _folder(source: str, revision: str | None) -> Iterator[Path]:
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):
         yield path
-    elif path.is_file():
-        with TemporaryDirectory() as temporary:
+    elif os.path.isfile(path):
+        with temporary_folder() as temporary:
             _unzip(path, Path(temporary))
             yield Path(temporary)
     else:
@@ -122,7 +123,9 @@ def _unzip(archive: Path, goal: Path) -> None:
                 if entry.file_size > LARGEST:
                     raise UserError(f"{place.name} is larger than {LARGEST} bytes", str(archive))
                 (goal / place.name).write_bytes(opened.read(entry))
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # zlib's own, UnicodeDecodeError, struct.error and whatever else it leads to
         raise UserError(
             f"cannot read the archive: {error}", str(archive), "give a zip or a folder"
         ) from error

@@ -8,8 +8,10 @@ from typing import Any
 from metaxcr.adapters.base import Shape
 from metaxcr.adapters.bottleneck import NONLINEARITIES
 from metaxcr.errors import UserError
+from metaxcr.parse import number
 
 VERSION = "adapters.1.3.0"  # whose format is written; a file without a version counts as one of 2020 or 2021
+LARGEST, LAYERS, MOST = 2**16, 10**4, 1e6  # width of a vector; number of a layer; a factor
 TYPES = {"text_lang": "language", "text_task": "task"}
 _RENAMED = {  # spelling of 2020 -> now
     "LN_after": "ln_after", "LN_before": "ln_before", "MH_Adapter": "mh_adapter",
@@ -98,9 +100,12 @@ def read_config(raw: Any, where: str) -> HubConfig:
         UserError: A key is missing or unknown, or the adapter is of a kind that this package has not.
     """
     try:
-        name, width, inner = str(raw["name"]), int(raw["hidden_size"]), raw["config"]
-    except (KeyError, TypeError, ValueError) as error:
+        name, width, inner = raw["name"], _whole(raw["hidden_size"], "hidden_size", where), raw["config"]
+    except (KeyError, TypeError) as error:
         raise UserError(f"the adapter's configuration lacks {error}", where) from error
+    for key in ("name", "type", "model_name", "model_type", "version"):
+        if not isinstance(raw.get(key), str) and (key == "name" or raw.get(key) is not None):
+            raise UserError(f"the adapter's {key!r} is no text", where, "correct the configuration")
     if isinstance(inner, str):
         if inner not in _NAMED:
             raise UserError(f"unknown adapter configuration {inner!r}", where)
@@ -123,8 +128,8 @@ def read_config(raw: Any, where: str) -> HubConfig:
             shape=shape,
             bottlenecks=bottlenecks,
             invertible=_invertible(config, where),
-            leave_out=[int(i) for i in config.get("leave_out") or []],
-            layers=config.get("layers"),
+            leave_out=_indices(config.get("leave_out") or [], "leave_out", where),
+            layers=None if config.get("layers") is None else _indices(config["layers"], "layers", where),
         )
     except KeyError as error:
         raise UserError(f"the adapter's configuration lacks {error}", where) from error
@@ -153,21 +158,23 @@ def _bottleneck(config: dict[str, Any], width: int, *, old: bool, where: str) ->
     if name not in NONLINEARITIES:
         raise UserError(f"the adapter's non-linearity {name!r} is not supported", where)
     scaling = config.get("scaling", 1.0)
-    if not isinstance(scaling, int | float):
-        raise UserError(f"an adapter with {scaling} scaling is not supported", where)
+    if isinstance(scaling, str):
+        raise UserError(f"an adapter with {scaling[:40]} scaling is not supported", where)
+    scaling = number(scaling, "scaling", where, low=-MOST, high=MOST)
     factor = config["reduction_factor"]
     widths = {}
     if isinstance(factor, Mapping):
-        listed = {key: _width(width, value) for key, value in factor.items()}
+        listed = {key: _width(width, value, where) for key, value in factor.items()}
         default = listed.pop("default", 0)
         widths = {int(key): value for key, value in listed.items()}
     else:
-        default = _width(width, factor)
-    return Shape(kinds[0], default, name, float(scaling)), widths
+        default = _width(width, factor, where)
+    return Shape(kinds[0], default, name, scaling), widths
 
 
-def _width(width: int, factor: float) -> int:
+def _width(width: int, factor: Any, where: str) -> int:
     """The library's own rounding; a quotient that misses a whole number by rounding counts as that number."""
+    factor = number(factor, "reduction_factor", where, low=width / LARGEST, high=width)
     exact = width / factor
     return round(exact) if math.isclose(exact, round(exact), rel_tol=1e-9) else int(width // factor)
 
@@ -177,7 +184,8 @@ def _lora(config: dict[str, Any], raw: dict[str, Any], where: str) -> tuple[Shap
     odd = [f"{k} {config[k]}" for k, v in _LORA.items() if config.get(k, v) != v]
     if odd:
         raise UserError(f"this kind of LoRA is not supported: {', '.join(odd)}", where)
-    rank, alpha = int(config["r"]), float(config["alpha"])
+    rank = _whole(config["r"], "r", where)
+    alpha = number(config["alpha"], "alpha", where, low=-MOST, high=MOST)
     version = str(raw.get("version", ""))
     if version.startswith("adapters.") and _before_1_1(version.removeprefix("adapters.")):
         alpha = float(rank)  # versions before 1.1.0 scaled by 1, whatever the configuration said
@@ -197,7 +205,19 @@ def _invertible(config: dict[str, Any], where: str) -> float | None:
         return None
     if kind != "nice":
         raise UserError(f"invertible adapters of the kind {kind!r} are not supported", where)
-    return float(nested["reduction_factor"] if nested else config["inv_adapter_reduction_factor"])
+    reduction = nested["reduction_factor"] if nested else config["inv_adapter_reduction_factor"]
+    return number(reduction, "the invertible part's reduction_factor", where, low=1 / 64, high=LARGEST)
+
+
+def _whole(value: Any, name: str, where: str) -> int:
+    return int(number(value, name, where, low=1, high=LARGEST, whole=True))
+
+
+def _indices(value: Any, name: str, where: str) -> list[int]:
+    """Numbers of layers."""
+    if not isinstance(value, list):
+        raise UserError(f"{name} is no list of layers", where, "correct the configuration")
+    return [int(number(i, f"a layer in {name}", where, low=0, high=LAYERS, whole=True)) for i in value]
 
 
 def _known(config: dict[str, Any], known: set[str], where: str) -> None:

@@ -102,7 +102,7 @@ def from_hub(
         UserError: A tensor belongs nowhere, so that part of the adapter would stay inactive.
     """
     places = {
-        re.compile(r"(?:^|.*\.)" + re.escape(theirs).replace(r"\{layer\}", r"(\d+)") + "$"): ours
+        re.compile(r"(?:^|.*\.)" + re.escape(theirs).replace(r"\{layer\}", r"(\d{1,9})") + "$"): ours
         for ours, theirs in layer_names(kind, name, at).items()
     }
     inverse = {theirs: ours for ours, theirs in invertible_names(name).items()}

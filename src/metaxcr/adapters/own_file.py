@@ -6,8 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from metaxcr.adapters.full import NONE, SIZELESS
-from metaxcr.adapters.hub_config import HubConfig
+from metaxcr.adapters.hub_config import LARGEST, LAYERS, HubConfig
 from metaxcr.errors import UserError
+from metaxcr.parse import digits_value, number
 
 CONFIG, WEIGHTS = "layers_config.json", "layers.safetensors"
 VERSION = 1
@@ -43,10 +44,10 @@ def read_own_config(raw: Any, where: str) -> HubConfig:
         UserError: It is malformed, or of a version or kind that is not known.
     """
     try:
-        kind, layers = raw["kind"], [int(layer) for layer in raw["layers"]]
+        kind, layers = raw["kind"], _indices(raw["layers"], where)
         known = raw["version"] == VERSION and kind in SIZELESS and (kind == NONE) == (not layers)
         names = [str(raw[key]) for key in ("name", "model_name", "model_type")]
-        width = int(raw["hidden_size"])
+        width = int(number(raw["hidden_size"], "hidden_size", where, low=1, high=LARGEST, whole=True))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"the adapter's configuration is malformed: {error!r}", where) from error
     if not known:
@@ -66,6 +67,10 @@ def read_own_config(raw: Any, where: str) -> HubConfig:
     )
 
 
+def _indices(value: Any, where: str) -> list[int]:
+    return [int(number(i, "a layer", where, low=0, high=LAYERS, whole=True)) for i in value]
+
+
 def from_own(tensors: Mapping[str, Tensor], where: str) -> dict[int, dict[str, Tensor]]:
     """Sort the tensors of :data:`WEIGHTS` by layer.
 
@@ -75,7 +80,8 @@ def from_own(tensors: Mapping[str, Tensor], where: str) -> dict[int, dict[str, T
     layers: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         layer, point, name = key.partition(".")
-        if not layer.isdecimal() or not point:
+        at = digits_value(layer)
+        if at is None or not point:
             raise UserError(f"the adapter has a tensor {key!r} that has no place", where)
-        layers.setdefault(int(layer), {})[name] = tensor
+        layers.setdefault(at, {})[name] = tensor
     return layers

@@ -1,16 +1,13 @@
 """Adapters on disk in AdapterHub's layout, and in our own what that has no place for."""
 
 import json
-import pickle
-import warnings
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from metaxcr.adapters import own_file
@@ -24,9 +21,11 @@ from metaxcr.encoders.base import FrozenEncoder
 from metaxcr.encoders.families import Family
 from metaxcr.encoders.shapes import published
 from metaxcr.errors import UserError
-from metaxcr.files import write_atomically
+from metaxcr.files import replacing, write_atomically
+from metaxcr.parse import read_json, read_pickled_tensors, read_tensors
 
 CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"
+NEEDED = f"an adapter needs {CONFIG} and {WEIGHTS} or {PICKLED}"
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,9 @@ def read_adapter(folder: Path) -> AdapterFile:
     Raises:
         UserError: A file is missing, damaged, malformed, or holds what has no place.
     """
-    if (folder / own_file.CONFIG).exists():
+    if os.path.exists(folder / own_file.CONFIG):
         return _read_own(folder)
-    raw = _read_json(folder / CONFIG)
+    raw = read_json(folder / CONFIG, NEEDED)
     config = read_config(raw, str(folder / CONFIG))
     tensors = _read_tensors(folder)
     at = locations(config.family)
@@ -75,13 +74,11 @@ def read_adapter(folder: Path) -> AdapterFile:
 def _read_own(folder: Path) -> AdapterFile:
     """Read what :func:`_write_own` wrote."""
     path = folder / own_file.CONFIG
-    config = own_file.read_own_config(_read_json(path), str(path))
+    config = own_file.read_own_config(read_json(path, NEEDED), str(path))
     if config.shape.kind == NONE:
         return AdapterFile(config, {})
-    try:
-        tensors = load_file(folder / own_file.WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(error, folder, f"it needs {own_file.CONFIG} and {own_file.WEIGHTS}") from error
+    needed = f"an adapter of its kind needs {own_file.CONFIG} and {own_file.WEIGHTS}"
+    tensors = _numbers(read_tensors(folder / own_file.WEIGHTS, needed), folder)
     return AdapterFile(config, own_file.from_own(tensors, str(folder / own_file.WEIGHTS)))
 
 
@@ -105,15 +102,14 @@ def write_adapter(folder: Path, adapter: AdapterFile, *, pickled: bool = False) 
     tensors = to_hub(config.shape.kind, name, adapter.layers, adapter.invertible, adapter.at)
     _write_tensors(folder / WEIGHTS, tensors)
     if pickled:
-        torch.save(tensors, folder / f".{PICKLED}.tmp")
-        (folder / f".{PICKLED}.tmp").replace(folder / PICKLED)
+        with replacing(folder / PICKLED) as temporary:
+            torch.save(tensors, temporary)
     write_atomically(folder / CONFIG, json.dumps(write_config(config), indent=2) + "\n")
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file(tensors, temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
 
 
 def pack(
@@ -232,6 +228,7 @@ def modules(file: AdapterFile, folder: Path) -> dict[int, LayerAdapter]:
             adapters[layer] = FullLayer({n.removeprefix("delta."): t.float() for n, t in parts.items()})
             continue
         shape = replace(file.config.shape, bottleneck=file.config.bottleneck(layer))
+        _check_room(parts, file.config.width * shape.bottleneck, f"layer {layer}", folder)
         adapters[layer] = build_layer(file.config.width, shape, torch.Generator())
         _fill(adapters[layer], parts, f"layer {layer}", folder)
     return adapters
@@ -246,9 +243,17 @@ def front(file: AdapterFile, folder: Path) -> Nice | None:
     config, reduction = file.config, file.config.invertible
     if file.invertible is None or reduction is None:
         return None
+    half = config.width // 2
+    _check_room(file.invertible, half * int(half // reduction), "the invertible part", folder)
     invertible = Nice(config.width, reduction, config.shape.nonlinearity, torch.Generator())
     _fill(invertible, file.invertible, "the invertible part", folder)
     return invertible
+
+
+def _check_room(parts: Mapping[str, Tensor], size: int, place: str, folder: Path) -> None:
+    """Refuse a configuration that asks for more than the file holds, before memory is taken for it."""
+    if size < 1 or size > sum(tensor.numel() for tensor in parts.values()):
+        raise UserError(f"the adapter's weights in {place} are incomplete or misshapen", str(folder))
 
 
 def _fill(module: torch.nn.Module, parts: dict[str, Tensor], place: str, folder: Path) -> None:
@@ -320,41 +325,19 @@ def _hub_like(name: str) -> bool:
         bool(name)
         and name.count("/") < 2
         and not name.startswith((".", "/", "~"))
-        and not Path(name).is_dir()
+        and not os.path.isdir(name)
     )
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(error, path.parent) from error
-
-
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    try:
-        if (folder / WEIGHTS).exists() or not (folder / PICKLED).exists():
-            return load_file(folder / WEIGHTS)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about protocols of pickles that are refused anyway
-            loaded = torch.load(folder / PICKLED, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error).lower():
-            raise _unreadable(error, folder) from error
-        raise UserError(
-            "the adapter's file holds more than tensors, such as code, which is not run",
-            str(folder / PICKLED),
-            "do not use it, or ask its author for a safetensors file",
-        ) from error
-    except (OSError, ValueError, TypeError, RuntimeError, EOFError, SafetensorError) as error:
-        raise _unreadable(error, folder) from error
-    if not isinstance(loaded, dict) or not all(isinstance(t, Tensor) for t in loaded.values()):
-        raise UserError("the adapter's file is no dictionary of tensors", str(folder / PICKLED))
-    return loaded
+    if os.path.exists(folder / WEIGHTS) or not os.path.exists(folder / PICKLED):
+        return _numbers(read_tensors(folder / WEIGHTS, NEEDED), folder)
+    return _numbers(read_pickled_tensors(folder / PICKLED, NEEDED), folder)
 
 
-def _unreadable(
-    error: Exception, folder: Path, fix: str = f"it needs {CONFIG} and {WEIGHTS} or {PICKLED}"
-) -> UserError:
-    reason = str(error).strip().split("\n")[0]
-    return UserError(f"cannot read an adapter: {reason}", str(folder), fix)
+def _numbers(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    """Insist on weights: floating-point numbers."""
+    odd = next((name for name, tensor in tensors.items() if not tensor.is_floating_point()), None)
+    if odd is not None:
+        raise UserError(f"the adapter's tensor {odd!r} holds no weights", str(folder), "give another file")
+    return tensors

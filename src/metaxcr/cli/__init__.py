@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Nothing in the package depends on it."""
 
+import errno
 import os
 import sys
 import traceback
@@ -7,7 +8,10 @@ from collections.abc import Sequence
 
 from metaxcr.errors import UserError
 from metaxcr.files import disk_is_full
+from metaxcr.parse import file_error
 
+# What the system says of names that a user gave, wherever the package comes upon it.
+NAME_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.EROFS)
 DONE, UNEXPECTED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -56,6 +60,8 @@ def explain(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, (
             "interrupted; what is finished is kept: the same command continues (run and train: with --resume)"
         )
+    if isinstance(error, OSError) and error.errno in NAME_ERRORS:
+        return USER_ERROR, str(file_error(error, error.filename or "a file"))
     if disk_is_full(error):
         place = getattr(error, "filename", None)
         return USER_ERROR, str(UserError("the disk is full", place, "make room, then continue with --resume"))

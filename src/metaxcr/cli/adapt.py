@@ -1,5 +1,6 @@
 """``adapt``: a trained folder to its target languages, or the package's own model to a user's examples."""
 
+import os
 import shlex
 import sys
 import time
@@ -93,7 +94,7 @@ def adapt(
     DIR: the second part of 'metaxcr run': CLML and few-shot fine-tuning with the folder's own settings; what
     of the training is missing is done first.
     """
-    if what.is_dir():
+    if os.path.isdir(what):
         given = [option for option in OWN if _given(context, option)]
         if given:
             flag = {"mapping": "map"}.get(given[0], given[0].removeprefix("as_").replace("_", "-"))

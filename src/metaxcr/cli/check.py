@@ -1,5 +1,6 @@
 """``tasks check``: what is wrong with a data set, before a number depends on it."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def _is_file(name: str) -> bool:
     """Tell a file's name from a task's: by its path or suffix, or because it is there."""
     from metaxcr.tasks.registry import task_ids
 
-    return name not in task_ids() and ("/" in name or "." in name or Path(name).exists())
+    return name not in task_ids() and ("/" in name or "." in name or os.path.exists(name))
 
 
 def _of_tasks(task: str | None, wanted: _Wanted) -> tuple[list[dict[str, Any]], list[str]]:

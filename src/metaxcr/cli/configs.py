@@ -47,6 +47,7 @@ def cp(
 ) -> None:
     """Copy a configuration, to edit it."""
     from metaxcr.config_io import find
+    from metaxcr.parse import read_text
 
     source = find(name)
     goal = file or Path(f"{source.stem}.yaml")
@@ -54,7 +55,7 @@ def cp(
         goal = goal / f"{source.stem}.yaml"
     if goal.exists() and not force:
         raise UserError("the file exists", str(goal), "choose another name, or add --force")
-    first, newline, rest = source.read_text(encoding="utf-8").partition("\n")
+    first, newline, rest = read_text(source).partition("\n")
     if first.startswith(
         "# metaxcr run"
     ):  # the command that runs a configuration heads it: it names the copy now
@@ -128,8 +129,10 @@ def _known(kind: str, name: str, names: Sequence[str], where: str) -> None:
 
 def _comment(path: Path) -> str:
     """The comment that heads a configuration: the command, an empty line, what it does; without the marks."""
+    from metaxcr.parse import lines_of_text, read_text
+
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in lines_of_text(read_text(path)):
         if not line.startswith("#"):
             break
         lines.append(line.lstrip("# "))

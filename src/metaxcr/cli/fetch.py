@@ -1,5 +1,6 @@
 """``tasks fetch``: the files of declared tasks, from where they were published."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ def fetch(
     from metaxcr.tasks.roots import cache_root
 
     specs = _asked(tasks or [], everything, split, language)
-    root = (to or cache_root()).expanduser()
+    root = Path(os.path.expanduser(to or cache_root()))
     done: list[dict[str, Any]] = []
     failed: dict[str, UserError] = {}
     tell = note if as_json else say

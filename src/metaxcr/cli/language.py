@@ -153,9 +153,9 @@ def parse_settings(overrides: list[str]) -> "LanguageTraining":
     Raises:
         UserError: There is no such setting, or its value is wrong.
     """
-    import yaml
     from pydantic import ValidationError
 
+    from metaxcr.config_io import override_value
     from metaxcr.language.settings import LanguageTraining
 
     values: dict[str, Any] = {}
@@ -164,10 +164,7 @@ def parse_settings(overrides: list[str]) -> "LanguageTraining":
         if not equals or key not in LanguageTraining.model_fields:
             known = ", ".join(LanguageTraining.model_fields)
             raise UserError(f"unknown setting '{override}'", "--set", f"KEY=VALUE with one of {known}")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"'{value}' is no value", f"--set {key}") from error
+        values[key] = override_value(key, value)
     try:
         return LanguageTraining.model_validate(values)
     except ValidationError as error:

@@ -1,6 +1,5 @@
 """Questions that users write themselves, for ``metaxcr predict``."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -9,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.errors import UserError
+from metaxcr.parse import check_file, json_value
 from metaxcr.tasks.adding.table import ColumnHints
 from metaxcr.tasks.formats import FORMATS
 from metaxcr.tasks.repair import Repairs
-from metaxcr.tasks.rows import Defect, Row, strict
+from metaxcr.tasks.rows import Defect, Row, lines_of, strict
 
 Question = tuple[str, dict[str, Any]]
 LOOK = 1 << 17  # bytes that tell the format of a file
@@ -47,10 +47,7 @@ def questions(
     Raises:
         UserError: The file cannot be read, or a line lacks something; with file and line.
     """
-    if not file.is_file():
-        raise UserError(
-            "there is no such file", str(file), "give JSON lines or CSV; see 'metaxcr predict --help'"
-        )
+    check_file(file)
     if split is not None or (hints is not None and hints != ColumnHints()):
         yield from _guessed(file, language, hints or ColumnHints(), split, tell)
         return
@@ -106,11 +103,10 @@ def _form(file: Path) -> str:
 
     usual = "csv" if file.suffix.lower() == ".csv" else "jsonl"
     try:
-        with file.open(encoding="utf-8-sig") as stream:
-            first = next((line for line in stream if line.strip()), "{}")
-        if usual == "jsonl" and isinstance(json.loads(first), dict):
+        first = next((line for _, line in lines_of(file)), "{}")
+        if usual == "jsonl" and isinstance(first, str) and isinstance(json_value(first), dict):
             return usual
-    except (OSError, ValueError, RecursionError):
+    except (UserError, ValueError):
         pass  # the reader says what is wrong, if anything is
     try:
         return usual if file.suffix.lower() == ".jsonl" else sniff(file, LOOK)

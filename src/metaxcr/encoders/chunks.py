@@ -7,8 +7,6 @@ have folders in it, one for each set of things that belong together; its bound i
 
 import contextlib
 import os
-import threading
-import time
 import zlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -19,9 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, uint8
 
 from metaxcr.errors import UserError
-from metaxcr.files import disk_is_full
-
-STALE_SECONDS = 3600  # a temporary file of this age has no process any more
+from metaxcr.files import disk_is_full, remove_leftovers, temporary_path
 
 
 class Chunk(NamedTuple):
@@ -120,7 +116,7 @@ class ChunkFolder:
         Raises:
             UserError: The disk is full or the folder cannot be written.
         """
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+        temporary = temporary_path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(dict(tensors), temporary, {"crc32": str(_crc(tensors)), **metadata})
@@ -137,10 +133,7 @@ class ChunkFolder:
 
     def evict(self, keep: set[Path]) -> None:
         """Delete the least recently used chunks above the bound, never those in ``keep``."""
-        for path in self.folder.rglob(".*.tmp"):  # left behind by processes that were killed
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                    path.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
         entries = []
         for path in self.folder.rglob("*.safetensors"):
             try:

@@ -9,6 +9,7 @@ wheel is executed.
 import hashlib
 import importlib.util
 import json
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from transformers import BertConfig, BertModel
 from metaxcr.encoders.base import Text, TokenizedText, WholeText, Worded, truncate
 from metaxcr.encoders.blocks import BLOCK, SIZE, BlockEmbedding, Blocks, dequantise
 from metaxcr.errors import UserError
+from metaxcr.parse import read_json
 
 FILE = "e5-small-q4.bin"
 VOCABULARY = "unigram.json"  # of a trimmed copy, see metaxcr.encoders.trim
@@ -117,7 +119,7 @@ class Vocabulary(NamedTuple):
 
 def stored(folder: Path) -> bool:
     """Whether a folder holds a trimmed copy of the embedded encoder."""
-    return (folder / VOCABULARY).is_file()
+    return os.path.isfile(folder / VOCABULARY)
 
 
 def write_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
@@ -135,10 +137,10 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     """
     path = folder / VOCABULARY
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = read_json(path, "trim the encoder again")
         pieces = [(str(piece), float(score)) for piece, score in read["pieces"]]
         return Vocabulary(pieces, {int(point): str(text) for point, text in read["code_points"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"the vocabulary is damaged: {error}", str(path), "trim the encoder again") from error
 
 

@@ -1,7 +1,7 @@
 """Load an encoder: the embedded one, or any of the supported families by hub name or folder."""
 
 import hashlib
-import json
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from metaxcr.encoders.pretrained import find_commit, read_encoder
 from metaxcr.encoders.random_weights import random_model
 from metaxcr.encoders.shapes import random_name
 from metaxcr.errors import UserError
+from metaxcr.parse import read_json
 
 EMBEDDED = "embedded"
 NOTES = "metaxcr.json"  # where a trimmed encoder came from, and its prefix
@@ -189,10 +190,10 @@ def default_prefix(name: str) -> str:
     Trimmed encoders note what theirs is.
     """
     notes = Path(name) / NOTES
-    if notes.is_file():
+    if os.path.isfile(notes):
         try:
-            return str(json.loads(notes.read_text(encoding="utf-8"))["prefix"])
-        except (ValueError, KeyError, TypeError) as error:
+            return str(read_json(notes, "trim the encoder again")["prefix"])
+        except (KeyError, TypeError) as error:
             raise UserError(f"damaged: {error}", str(notes), "trim the encoder again") from error
     return "query: " if name == EMBEDDED or "e5" in Path(name).name.lower().split("-") else ""
 

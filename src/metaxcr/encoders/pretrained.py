@@ -5,6 +5,7 @@ does not fit is one clear message. ``transformers`` fills missing weights with r
 vocabulary with an empty one; here both are errors.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,15 @@ from transformers.utils.hub import cached_file
 
 from metaxcr.encoders.families import check_family
 from metaxcr.errors import UserError
+from metaxcr.parse import number
 
 WHERE = "encoder.name"
 FIX = "give a folder, a hub name that is reachable from here, or 'embedded'"
+SIZES = {  # what a configuration may say at most
+    "vocab_size": 2**23, "hidden_size": 2**15, "embedding_size": 2**15, "num_hidden_layers": 1000,
+    "num_attention_heads": 2**10, "intermediate_size": 2**18, "max_position_embeddings": 2**22,
+    "type_vocab_size": 2**12,
+}  # fmt: skip
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
 NO_SAFETENSORS = (
     "save it as safetensors once where its pickle is trusted; of some hub repositories there is a converted "
@@ -42,7 +49,7 @@ def find_commit(name: str, revision: str | None = None) -> str | None:
     Raises:
         UserError: There is no such encoder.
     """
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         return None
     with _reading(name):
         path = str(cached_file(name, "config.json", revision=revision))
@@ -59,7 +66,28 @@ def read_config(name: str, revision: str | None = None) -> Any:
     with _reading(name):
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
     check_family(name, config)
+    _check_sizes(name, config)
     return config
+
+
+def _check_sizes(name: str, config: Any) -> None:
+    """Refuse numbers that no encoder has, and a vocabulary that the folder's weights cannot hold.
+
+    ``transformers`` takes memory for what a configuration says, whatever the weights are.
+    """
+    for key, most in SIZES.items():
+        if (value := getattr(config, key, None)) is not None:
+            number(value, key, f"config.json of encoder {name!r}", low=0, high=most, whole=True)
+    if os.path.isdir(name):
+        held = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
+        width = getattr(config, "embedding_size", None) or config.hidden_size
+        if config.vocab_size * width > 16 * held + 10**8:  # more numbers than weights of four bits each
+            raise UserError(
+                f"encoder {name!r} has {config.vocab_size:,} words of {width} numbers in its configuration, "
+                f"its weights have {held:,} bytes",
+                WHERE,
+                "config.json and the weights must be of the same encoder",
+            )
 
 
 def read_model(name: str, revision: str | None, config: Any, kind: Any = AutoModel) -> tuple[Any, list[str]]:

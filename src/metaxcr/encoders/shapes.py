@@ -5,6 +5,7 @@ can be computed, and encoders of the true size built, without a network.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -132,8 +133,8 @@ def random_name(name: str) -> RandomName | None:
             f"encoder.name {name!r}",
             f"known are {', '.join(known())}",
         )
-    if at and not seed.isdecimal():
-        raise UserError(f"{seed!r} is no seed", f"encoder.name {name!r}", f"write {prefix}:{base}@1")
+    if at and not (seed.isdecimal() and len(seed) <= 18):
+        raise UserError(f"{seed[:40]!r} is no seed", f"encoder.name {name!r}", f"write {prefix}:{base}@1")
     return RandomName(prefix == TINY, encoder, int(seed or 0))
 
 
@@ -158,7 +159,7 @@ def shape(name: str, revision: str | None = None) -> Shape:
     random, encoder = random_name(name), published(name)
     if random is not None:
         config, pooler = build_config(random.config), random.base.pooler
-    elif encoder is not None and not Path(name).is_dir():
+    elif encoder is not None and not os.path.isdir(name):
         config, pooler = build_config(encoder.config), encoder.pooler
     else:
         from metaxcr.encoders.embedded import stored

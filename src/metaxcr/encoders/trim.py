@@ -26,6 +26,7 @@ from metaxcr.encoders.pretrained import find_commit, read_encoder
 from metaxcr.encoders.shapes import random_name
 from metaxcr.encoders.vocabulary import trim_tokenizer, unigram_rows
 from metaxcr.errors import UserError
+from metaxcr.files import remove_leftovers, temporary_path
 
 CHECKED_TEXTS = 64  # whose vectors are compared before a trimmed encoder is handed out
 SPECIAL = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
@@ -78,8 +79,8 @@ def trim_encoder(name: str, texts: Iterable[str], out: Path, *, revision: str | 
     commit = None if name == EMBEDDED else find_commit(name, revision)
     whole = load_encoder(name, revision=commit)
     needed = [*distinct, *(whole.prefix + text for text in distinct)] if whole.prefix else distinct
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = temporary_path(out)
+    remove_leftovers(out.parent, out.name)
     try:
         temporary.mkdir(parents=True)
         kept = _write(name, commit, needed, temporary)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
+from metaxcr.parse import lines_of_text, parse_json, read_text
 
 REGIMES = ("none", "zero-shot", "zero-shot-aux", "few-shot", "pooled-shots", "transductive")
 DATA = ("repaired", "raw")
@@ -111,6 +112,9 @@ class Predictions:
 
         Returns:
             The path of the items.
+
+        Raises:
+            UserError: They cannot be written, or not be read back.
         """
         meta = {key: getattr(self, key) for key in _META}
         write_atomically(
@@ -121,6 +125,8 @@ class Predictions:
         lines = [json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + "\n" for row in rows]
         path = folder / f"{self.name}.jsonl"
         write_atomically(path, "".join(lines))
+        if type(self).read(path) != self:  # before anything counts as done
+            raise UserError("what was written is read back differently", str(path), "check the disk")
         return path
 
     @classmethod
@@ -134,9 +140,9 @@ class Predictions:
             UserError: A file is missing or a line is malformed; the message names file and line.
         """
         meta_path = path.with_name(path.name.removesuffix(".jsonl") + ".meta.json")
-        meta = _parse(_text(meta_path), str(meta_path), _META)
+        meta = _checked_meta(_parse(_text(meta_path), str(meta_path), _META), str(meta_path))
         ids, probabilities, labels = [], [], []
-        for number, line in enumerate(_text(path).splitlines(), start=1):
+        for number, line in enumerate(lines_of_text(_text(path)), start=1):
             where = f"{path}:{number}"
             row = _parse(line, where, ("id", "probabilities", "choice", "label"))
             try:
@@ -144,25 +150,33 @@ class Predictions:
                 probabilities.append([float(value) for value in row["probabilities"]])
                 labels.append(int(row["label"]))
                 consistent = row["choice"] == int(np.argmax(probabilities[-1]))
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise UserError(f"malformed prediction: {error}", where, "write the file anew") from error
             if not consistent:
                 raise UserError("choice is not the most probable one", where, "write the file anew")
         return cls(**{key: meta[key] for key in _META}, ids=ids, probabilities=probabilities, labels=labels)
 
 
+def _checked_meta(meta: dict[str, Any], where: str) -> dict[str, Any]:
+    """Insist on the types of the metadata."""
+    for key, value in meta.items():
+        kind = "a whole number" if key in ("seed", "k", "total_labels") else "a text"
+        right = type(value) is (int if kind == "a whole number" else str) or (key == "seed" and value is None)
+        if key in _META and not right:
+            raise UserError(f"{key!r} is {repr(value)[:40]}, not {kind}", where, "write the file anew")
+    return meta
+
+
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError("cannot read predictions", str(path), "run `metaxcr evaluate` again") from error
+        return read_text(path)
+    except UserError as error:
+        what = f"cannot read predictions: {error.what}"
+        raise UserError(what, error.where, "run `metaxcr evaluate` again") from error
 
 
 def _parse(text: str, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        row = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError("not valid JSON", where, "write the file anew") from error
+    row = parse_json(text, where, "write the file anew")
     missing = [key for key in keys if not isinstance(row, dict) or key not in row]
     if missing:
         raise UserError(f"missing {', '.join(missing)}", where, "write the file anew")

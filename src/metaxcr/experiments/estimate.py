@@ -1,5 +1,6 @@
 """What a run will take: token-passes, time, memory and disk of every stage."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -130,7 +131,7 @@ def at_hand(config: Config) -> tuple[FrozenEncoder, str]:
     except ValueError:  # no name of a repository
         cached = None
     known = published(name)
-    if name == EMBEDDED or random_name(name) or Path(name).is_dir() or isinstance(cached, str):
+    if name == EMBEDDED or random_name(name) or os.path.isdir(name) or isinstance(cached, str):
         try:
             encoder = load_encoder(name, prefix=settings.prefix, revision=settings.revision)
             return encoder, name

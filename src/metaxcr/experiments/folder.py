@@ -19,7 +19,8 @@ from torch import Tensor
 from metaxcr.config import Config
 from metaxcr.config_io import differences
 from metaxcr.errors import UserError
-from metaxcr.files import disk_error, write_atomically
+from metaxcr.files import disk_error, remove_leftovers, replacing, temporary_path, write_atomically
+from metaxcr.parse import dump_yaml
 
 State = dict[str, Tensor]
 Listen = Callable[[int, dict[str, Any]], None]  # told the number of an event, from 1, and the event
@@ -50,6 +51,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = _lock(path)
+        remove_leftovers(path)
         self.journal, self.state = self._read_journal()
         events = path / "events.jsonl"
         events.touch()
@@ -100,15 +102,8 @@ class RunFolder:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
 
     def _save(self, name: str, state: State, metadata: dict[str, str]) -> None:
-        path = self.path / name
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path / name) as temporary:
             save_file({k: v.cpu().contiguous() for k, v in state.items()}, temporary, metadata)
-            os.replace(temporary, path)
-        except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
-            raise disk_error(error, path) from error
 
     def _write_journal(self, state: State) -> None:
         self._save("checkpoints/progress.safetensors", state, {"journal": json.dumps(vars(self.journal))})
@@ -135,10 +130,11 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
             environment.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = temporary_path(path)
+        remove_leftovers(path.parent, path.name)
         try:
             temporary.mkdir(parents=True)
-            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+            text = dump_yaml(config.model_dump(mode="json"))
             (temporary / "config.yaml").write_text(text, encoding="utf-8")
             (temporary / "environment.json").write_text(
                 json.dumps(environment, indent=1) + "\n", encoding="utf-8"

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import yaml
-
 from metaxcr.config import Config
 from metaxcr.fewshot.words import threshold_words
+from metaxcr.parse import dump_yaml
 from metaxcr.reporting.card import EMBEDDED, aligned_texts, data_table, training_tasks
 
 
@@ -29,7 +28,7 @@ def card(account: dict[str, Any], config: Config) -> str:
     rows += [_row(name, found, sign="+") for name, found in account["differences"].items()]
     lines = [
         "---",
-        yaml.safe_dump(head, sort_keys=False).strip(),
+        dump_yaml(head).strip(),
         "---",
         "",
         f"# MetaXCR, adapted to {account['examples']} own examples ({account['language']})",

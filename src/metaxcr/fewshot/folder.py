@@ -3,20 +3,18 @@
 import json
 import os
 import shutil
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from metaxcr.config import Config
 from metaxcr.errors import UserError
 from metaxcr.fewshot.adapt import Adapted, Start
 from metaxcr.fewshot.card import card
 from metaxcr.fewshot.report import report
-from metaxcr.files import disk_error
+from metaxcr.files import disk_error, remove_leftovers, temporary_path
 from metaxcr.hub import ACCOUNT, ADAPTERS, CARD, META, NEAREST, SETTINGS
+from metaxcr.parse import dump_yaml
 from metaxcr.scoring.build import save_phi
 
 REPORT = "report.html"
@@ -54,7 +52,8 @@ def write_folder(
     Raises:
         UserError: The disk is full, or the place cannot be written.
     """
-    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    remove_leftovers(out.parent, out.name)
+    temporary = temporary_path(out)
     language = adapted.examples.language
     config = own_config(start.config, name, language)
     try:
@@ -65,7 +64,7 @@ def write_folder(
         if adapted.verdict.kept == "adapted":
             title = f"target.{name}.{language}"
             save_phi(temporary / ADAPTERS / title, title, adapted.phi, config, start.model.adapted.encoder)
-        settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        settings = dump_yaml(config.model_dump(mode="json"))
         texts = {
             SETTINGS: settings,
             ACCOUNT: json.dumps(account, ensure_ascii=False, indent=1) + "\n",

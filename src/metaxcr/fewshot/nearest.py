@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.hub import NEAREST
 from metaxcr.meta.inner import Params
+from metaxcr.parse import read_json, read_tensors
 from metaxcr.scoring.batch import TaskData, make_batch
 from metaxcr.scoring.model import ChoiceModel
 from metaxcr.tasks import load, task_spec
@@ -129,13 +129,13 @@ def read_index(folder: Path) -> Index:
             "the model has no index of source examples", str(folder), "explain the package's own model"
         )
     try:
-        tensors = load_file(folder / VECTORS)
-        names: list[Any] = json.loads((folder / NAMES).read_text(encoding="utf-8"))
+        tensors = read_tensors(folder / VECTORS)
+        names: list[Any] = read_json(folder / NAMES)
         vectors = F.normalize(tensors["vectors"].float() * tensors["scale"], dim=-1)
         if len(names) != len(vectors):
             raise ValueError(f"{len(names)} names of {len(vectors)} vectors")
         return Index(vectors, [(str(task), str(split), str(name)) for task, split, name in names])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (UserError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"the index of source examples is damaged: {error}", str(folder)) from error
 
 

@@ -17,6 +17,7 @@ from metaxcr.api import MetaXCR
 from metaxcr.experiments.prepare import read_data
 from metaxcr.fewshot.nearest import decision_vectors, write_index
 from metaxcr.hub import ADAPTERS, CARD, EMBEDDED_MODEL, ENVIRONMENT, META, ORIGIN, RESULTS, SETTINGS
+from metaxcr.parse import dump_yaml
 from metaxcr.reporting.card import model_card
 from metaxcr.scoring.batch import encode_task
 from metaxcr.scoring.build import memory_store
@@ -40,7 +41,7 @@ def ship(run: Path, goal: Path = EMBEDDED_MODEL) -> None:
         save_file({name: t.half() for name, t in load_file(file).items()}, file)
     settings = yaml.safe_load((run / SETTINGS).read_text(encoding="utf-8"))
     settings["run"]["threads"] = None  # of the machine that trained it
-    (goal / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    (goal / SETTINGS).write_text(dump_yaml(settings))
     found = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
     origin = {key: found[key] for key in ORIGIN if key in found}
     (goal / ENVIRONMENT).write_text(json.dumps(origin, indent=1) + "\n")

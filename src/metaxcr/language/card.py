@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from metaxcr.parse import dump_yaml
 
 if TYPE_CHECKING:
     from metaxcr.language.work import Request
@@ -25,7 +25,7 @@ def card(request: "Request", result: dict[str, Any]) -> str:
     layers = settings.layers if isinstance(settings.layers, str) else ", ".join(map(str, settings.layers))
     invertible = "with an invertible part on the embeddings" if settings.invertible else "no invertible part"
     parts = [
-        "---\n" + yaml.safe_dump(head, sort_keys=False) + "---",
+        "---\n" + dump_yaml(head) + "---",
         f"# Language adapter: {language}",
         f"For the frozen encoder `{result['encoder']}` (layers: {layers}; reduction {settings.reduction:g}; "
         f"{invertible}; {result['parameters']:,} parameters), trained by masked-language modelling of whole "

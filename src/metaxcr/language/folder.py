@@ -2,16 +2,16 @@
 
 import fcntl
 import json
-import os
 from pathlib import Path
 from typing import IO, Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from metaxcr.errors import UserError
-from metaxcr.files import disk_error, write_atomically
+from metaxcr.files import remove_leftovers, replacing, write_atomically
 from metaxcr.meta.optim import State
+from metaxcr.parse import json_value, read_json_object
 
 SETTINGS, RESULT, CHECKPOINT, HEAD_FILE = (
     "training.json",
@@ -34,8 +34,7 @@ class AdapterFolder:
     def result(self) -> dict[str, Any] | None:
         """What the finished training found; None where it is not finished."""
         path = self.path / RESULT
-        found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        return found
+        return read_json_object(path) if path.exists() else None
 
     def checkpoint(self) -> tuple[State, dict[str, Any]] | None:
         """Tensors and notes of the last checkpoint."""
@@ -46,8 +45,8 @@ class AdapterFolder:
             with safe_open(path, framework="pt") as file:
                 # copied: mapped tensors need not be aligned, and then last bits may differ
                 state = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
-                return state, json.loads(file.metadata()["notes"])
-        except (OSError, SafetensorError) as error:
+                return state, json_value(file.metadata()["notes"])
+        except Exception as error:  # which ones a damaged file brings about changes with versions
             raise UserError(
                 f"cannot read the checkpoint: {error}", str(path), "start anew elsewhere"
             ) from error
@@ -58,14 +57,8 @@ class AdapterFolder:
 
     def save(self, name: str, state: State, metadata: dict[str, str] | None = None) -> None:
         """Write tensors through a temporary name."""
-        path = self.path / name
-        temporary = path.with_name(f".{name}.tmp")
-        try:
+        with replacing(self.path / name) as temporary:
             save_file({k: v.cpu().contiguous() for k, v in state.items()}, temporary, metadata)
-            os.replace(temporary, path)
-        except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
-            raise disk_error(error, path) from error
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write what was found, last of all, and drop the checkpoint."""
@@ -93,9 +86,9 @@ def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> Adapte
     if not exists:
         write_atomically(path / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
     try:
-        before = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
+        before = read_json_object(path / SETTINGS)
         lock = (path / ".lock").open("w", encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except (OSError, UserError) as error:
         raise UserError(f"no training of a language adapter: {SETTINGS} cannot be read", str(path)) from error
     changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
     if changed:
@@ -111,4 +104,5 @@ def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> Adapte
         raise UserError(
             "another process works in the folder", str(path), "wait for it, or stop it"
         ) from error
+    remove_leftovers(path)
     return AdapterFolder(path, lock)

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from metaxcr.config import WITH_SHOTS, Config
+from metaxcr.parse import dump_yaml
 from metaxcr.tasks.registry import task_spec
 from metaxcr.tasks.spec import TaskSpec
 from metaxcr.tasks.text import Corpus, corpus, corpus_ids
@@ -39,7 +38,7 @@ def model_card(config: Config, folder: Path, languages: Sequence[str]) -> str:
     }
     lines = [
         "---",
-        yaml.safe_dump(head, sort_keys=False).strip(),
+        dump_yaml(head).strip(),
         "---",
         "",
         f"# MetaXCR for {config.target.task}",

@@ -14,6 +14,7 @@ import yaml
 
 from metaxcr.diagnosis import Evidence
 from metaxcr.errors import UserError
+from metaxcr.parse import lines_of_text
 
 Record = dict[str, Any]
 
@@ -176,7 +177,7 @@ def _with_shots(config: Record) -> bool:
 def _events(text: str, missing: list[str]) -> list[Record]:
     """Parse the lines; a process that was killed leaves half a line at the end, which is only counted."""
     events, bad = [], 0
-    for line in text.splitlines():
+    for line in lines_of_text(text):
         if not line.strip():
             continue
         try:

@@ -1,11 +1,11 @@
 """The report of a run: what ``metaxcr run`` and ``metaxcr report`` write as ``report.html``."""
 
-import os
 from functools import partial
 from pathlib import Path
 
 from metaxcr.diagnosis import Finding, diagnose
 from metaxcr.evaluation.alignment import WEAK
+from metaxcr.files import write_atomically
 from metaxcr.reporting import alignment, curves, figures, tables
 from metaxcr.reporting.accuracies import (
     Average,
@@ -43,12 +43,7 @@ def write_report(run_dir: Path) -> Path:
     """
     run = read_run(run_dir)
     path = run_dir / "report.html"
-    temporary = path.with_name(f".report.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(render(_context(run)), encoding="utf-8", newline="\n")
-        temporary.replace(path)  # a reader never sees half a page
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, render(_context(run)))  # a reader never sees half a page
     return path
 
 

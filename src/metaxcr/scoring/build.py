@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from metaxcr.adapters.base import Shape
 from metaxcr.adapters.full import NONE, SIZELESS, fresh_layer
@@ -16,6 +15,7 @@ from metaxcr.encoders.base import FrozenEncoder
 from metaxcr.encoders.trunk import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.hardware import choose_dtype
+from metaxcr.parse import read_tensors
 from metaxcr.scoring.model import SCORER, ChoiceModel, Params
 from metaxcr.tasks.seeding import derive
 
@@ -145,10 +145,7 @@ def load_phi(folder: Path, model: ChoiceModel) -> Params:
     phi = {
         f"{TASK}.{i}.{n}": p.detach().clone() for i, a in adapters.items() for n, p in a.named_parameters()
     }
-    try:
-        phi |= {name: tensor.float() for name, tensor in load_file(folder / HEAD).items()}
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read the scorer: {error}", str(folder)) from error
+    phi |= {name: tensor.float() for name, tensor in read_tensors(folder / HEAD).items()}
     expected = reduce_mixture(model.params())
     shapes = {i: a.shape for i, a in adapters.items()}
     same = {n: p.shape for n, p in phi.items()} == {n: p.shape for n, p in expected.items()}

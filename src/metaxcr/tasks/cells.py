@@ -1,6 +1,5 @@
 """How people write choices and labels into one cell: lists, numbers before choices, spellings of labels."""
 
-import ast
 import json
 import math
 import re
@@ -8,7 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from metaxcr.tasks.rows import Defect
+from metaxcr.parse import json_value, literal_value
+from metaxcr.tasks.rows import Defect, shown
 
 # What stands in front of a choice: "1.", "(2)", "C)", a number in a circle.
 _NUMBER = re.compile(r"(?:\(?(?:\d{1,2}|[A-Ja-j])[.)]|[①-⑳㉠-㉭])\s+|[①-⑳]\s*")
@@ -45,13 +45,15 @@ def cut_cell(cell: str, how: str) -> Any:
         lines = [_NUMBER.sub("", line.strip()) for line in cell.split("\n")]
         return [line for line in lines if line]
     try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        pass
+        return json_value(cell)
+    except json.JSONDecodeError:
+        pass  # the list may be written as Python does
+    except ValueError as error:
+        raise Defect(f"{shown(cell[:40])} is no list: {error}", "write a list as JSON does") from None
     try:
-        return ast.literal_eval(cell.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise Defect(f"'{cell[:40]}' is no list", "write a list as JSON does") from None
+        return literal_value(cell)
+    except ValueError:
+        raise Defect(f"{shown(cell[:40])} is no list", "write a list as JSON does") from None
 
 
 def without_numbers(choices: Sequence[Any]) -> list[str] | None:

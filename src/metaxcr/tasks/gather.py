@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metaxcr.errors import UserError
+from metaxcr.parse import lines_of_text, read_text
 from metaxcr.tasks import text
 from metaxcr.tasks.phrasing import phrase
 from metaxcr.tasks.registry import load, task_ids, task_spec
@@ -84,10 +85,7 @@ def gather(
     there = {part for gathered in found for part in (gathered.place.split()[0], gathered.place.split()[-1])}
     absent = [name for name in (*languages, *tasks) if name not in there]
     for file in files:
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the text: {error}", str(file)) from error
+        lines = [line.removesuffix("\r") for line in lines_of_text(read_text(file))]
         found.append(Gathered(str(file), [line for line in lines if line.strip()]))
     if absent and not (files and not tasks):
         raise UserError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.errors import UserError
+from metaxcr.parse import check_characters, json_value, too_deep_at
 from metaxcr.tasks.repair import Repairs
 from metaxcr.tasks.rows import Defect, Row, Rows, check_columns, lines_of, paired, read_text
 
@@ -32,7 +33,7 @@ def read_jsonl(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> R
         if not isinstance(row, list):
             yield number, row
         elif not lists:
-            yield number, _object(row, "")
+            yield number, _object(row)
         elif columns is None:
             columns = [str(cell).strip() for cell in row]
             check_columns(columns, f"{path}:{number}")
@@ -60,18 +61,21 @@ def read_json(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Ro
     text = read_text(path, repairs)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # line ends as on an old Macintosh
+    if (deep := too_deep_at(text)) >= 0:
+        place = f"{path}:{1 + text.count(NEWLINE, 0, deep)}"
+        raise UserError("the file is nested too deeply", place, "mend it, or fetch it again")
     start = _first_row(text)
     listed, line = start > 0 and text[start - 1] == "[", 1 + text.count("\n", 0, start)
     for value, begin, end in _values(path, text, start, listed, _decoder(repairs)):
         line += text.count("\n", start, begin)
         start = begin
         if not isinstance(value, list):
-            yield line, _object(value, text[begin:end])
+            yield line, _characters(text[begin:end], value) or _object(value)
         elif columns is None:
             columns = [str(cell).strip() for cell in value]
             check_columns(columns, f"{path}:{line}")
         else:
-            yield line, paired(value, columns)
+            yield line, _characters(text[begin:end], value) or paired(value, columns)
 
 
 def _values(
@@ -107,8 +111,6 @@ def _decode(
         return decoder.raw_decode(text, position)
     except Defect as defect:
         return defect, json.JSONDecoder().raw_decode(text, position)[1]
-    except RecursionError:
-        raise wrong("the file is nested too deeply", position) from None
     except json.JSONDecodeError as error:
         raise wrong(f"the file is not JSON ({_reason(error)})", error.pos) from None
     except ValueError:  # more digits than Python converts
@@ -162,17 +164,20 @@ def _decoder(repairs: Repairs) -> json.JSONDecoder:
 def _line(decoder: json.JSONDecoder, text: str) -> Row | list[Any] | Defect:
     """Decode one line; what stands against it comes as a defect."""
     try:
-        value = decoder.decode(text.strip())
-        return value if isinstance(value, list) and value else _object(value, text)
+        value = json_value(text.strip(), decoder)
+        return value if isinstance(value, list) and value else _object(value)
     except Defect as defect:
         return defect
     except json.JSONDecodeError as error:
         what = f"the line is not JSON ({_reason(error)} at column {error.colno})"
         return Defect(what, "mend or remove it")
-    except RecursionError:
-        return Defect("the line is nested too deeply", "mend or remove it")
-    except ValueError:  # more digits than Python converts
-        return Defect("a number has too many digits", "mend or remove it")
+    except ValueError as error:
+        return Defect(_bounds(error).replace("it is", "the line is"), "mend or remove it")
+
+
+def _bounds(error: ValueError) -> str:
+    """Say what is too deep or too long; Python itself says it of numbers, at length."""
+    return "a number has too many digits" if "integer string" in str(error) else str(error)
 
 
 def _reason(error: json.JSONDecodeError) -> str:
@@ -180,21 +185,20 @@ def _reason(error: json.JSONDecodeError) -> str:
     return error.msg.removesuffix(" at").removesuffix(" starting")
 
 
-def _object(value: Any, text: str) -> Row | Defect:
-    """Insist on an object whose texts are texts."""
+def _characters(text: str, value: Any) -> Defect | None:
+    """Return a defect where a value holds half a character, which JSON can spell but no file can hold."""
+    try:
+        if "\\u" in text:
+            check_characters(value)
+    except ValueError as error:
+        return Defect(str(error), "mend or remove the character")
+    return None
+
+
+def _object(value: Any) -> Row | Defect:
+    """Insist on an object."""
     if isinstance(value, Defect):
         return value
     if not isinstance(value, dict):
         return Defect("the line is JSON, but no object", "write {...} with named fields")
-    if "\\u" in text and _lone_surrogate(value):
-        return Defect("half a surrogate pair (\\ud...)", "mend or remove the character")
     return value
-
-
-def _lone_surrogate(row: Row) -> bool:
-    """Tell whether a row holds half a character, which JSON can spell but no tokenizer can read."""
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    return False

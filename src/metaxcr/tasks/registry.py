@@ -56,7 +56,7 @@ def own_specs() -> Path:
     """Return the folder of the user's own tasks: ``$METAXCR_TASKS``, or under the configuration folder."""
     explicit = os.environ.get(VARIABLE)
     if explicit:
-        return Path(explicit).expanduser()
+        return Path(os.path.expanduser(explicit))
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "metaxcr" / "tasks"
 
 
@@ -83,7 +83,7 @@ def task_spec(task_id: str) -> TaskSpec:
         UserError: There is no such task; the message names the nearest one.
     """
     path = SPECS / f"{task_id}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):
         files = _spec_files()
         _known("task", task_id, sorted(files))
         path = files[task_id]

@@ -51,8 +51,8 @@ def candidate_roots(explicit: Path | None = None) -> list[Path]:
     for value, source in named:
         if not value:
             continue
-        path = Path(value).expanduser()
-        if not path.is_dir():
+        path = Path(os.path.expanduser(value))
+        if not os.path.isdir(path):
             raise UserError(
                 f"the data root '{path}' is no folder", source, "name the folder that holds the data sets"
             )

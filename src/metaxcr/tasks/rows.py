@@ -1,16 +1,17 @@
 """Rows of a file: what they are, how a text file is read, and what becomes of a row that cannot be used."""
 
 import io
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from metaxcr.errors import UserError
+from metaxcr.parse import MAX_BYTES as MAX_BYTES
+from metaxcr.parse import check_file as check_file
+from metaxcr.parse import file_error
 from metaxcr.tasks.repair import Repairs
 
 Row = Mapping[str, Any]
-MAX_BYTES = 2 * 10**9  # of a file, unpacked: no data set of this kind comes near it
 MARK = "\ufeff"  # the byte order mark, decoded
 _NOT_TEXT = {  # how such a file begins -> what it is
     b"\x1f\x8b": "packed (gzip)",
@@ -75,23 +76,6 @@ def shown(value: object) -> str:
     return quoted if len(quoted) <= 60 else f"{quoted[:57]}..."
 
 
-def check_file(path: Path) -> None:
-    """Refuse what is no file that can be read whole.
-
-    Raises:
-        UserError: There is no such file, it is no plain file, or it is too large.
-    """
-    if not os.path.exists(path):  # unlike Path.exists, no error where a folder may not be entered
-        broken = os.path.islink(path)
-        what = f"the link leads nowhere: {os.readlink(path)}" if broken else "there is no such file"
-        raise UserError(what, str(path), "check the name")
-    if not path.is_file():
-        what = "this is a folder, not a file" if path.is_dir() else "this is no plain file"
-        raise UserError(what, str(path), "name the data file itself")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"the file has more than {MAX_BYTES:,} bytes", str(path), "cut it into parts")
-
-
 def read_bytes(path: Path) -> bytes:
     """Read a text file whole.
 
@@ -114,9 +98,7 @@ def open_bytes(path: Path) -> io.BufferedReader:
         head = stream.read(256).lstrip()
         stream.seek(0)
     except OSError as error:
-        raise UserError(
-            f"cannot read the file: {error.strerror}", str(path), "check its permissions"
-        ) from error
+        raise file_error(error, path) from error
     for start, kind in _NOT_TEXT.items():
         if head.startswith(start) or head.lower().startswith(start):
             stream.close()

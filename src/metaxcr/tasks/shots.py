@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.errors import UserError
+from metaxcr.parse import lines_of_text, parse_json, read_text
 from metaxcr.tasks.example import Example
 from metaxcr.tasks.seeding import derive
 
@@ -53,7 +55,7 @@ def read_shots(path: Path, task: str, seeds: Sequence[int]) -> dict[int, list[st
         UserError: The file cannot be read, a seed has no shots, an id occurs twice, there are fewer than
             two, or the seeds have different numbers of them.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         folder = path / "shots" if (path / "shots").is_dir() else path
         files = {seed: folder / f"{task}.seed{seed}.json" for seed in seeds}
         by_seed = {seed: _read_ids(file, [seed])[seed] for seed, file in files.items() if file.is_file()}
@@ -95,15 +97,13 @@ def shots_digest(shots: Mapping[int, Sequence[str]]) -> str:
 def _read_ids(file: Path, seeds: Sequence[int]) -> dict[int, list[str]]:
     """Read one file of shots."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the shots: {error}", str(file), "give a file of item ids") from error
-    value: Any = [line.strip() for line in text.splitlines() if line.strip()]
+        text = read_text(file)
+    except UserError as error:
+        what = f"cannot read the shots: {error.what}"
+        raise UserError(what, error.where, "give a file of item ids") from error
+    value: Any = [line for found in lines_of_text(text) if (line := found.strip(" \t\r"))]
     if file.suffix == ".json" or text.lstrip().startswith(("{", "[")):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"not JSON: {error}", str(file), "write a list of item ids") from error
+        value = parse_json(text, str(file), "write a list of item ids")
     if isinstance(value, dict) and "ids" in value:
         value = value["ids"]
     if isinstance(value, dict):

@@ -5,7 +5,6 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -17,6 +16,7 @@ from pydantic import (
 )
 
 from metaxcr.errors import UserError
+from metaxcr.parse import parse_yaml
 from metaxcr.tasks.example import Relation
 from metaxcr.tasks.fetching.downloads import Download
 from metaxcr.tasks.formats import FORMATS
@@ -353,12 +353,8 @@ def read_spec(path: Path) -> TaskSpec:
         UserError: Not YAML, an unknown or missing key, or a value of the wrong kind.
     """
     try:
-        declared = yaml.safe_load(read_text(path))
+        declared = parse_yaml(read_text(path), str(path), what="the task file is not YAML")
         spec = TaskSpec.model_validate(declared)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError("the task file is not YAML", where, "mend the line") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -1,11 +1,11 @@
 """Two layouts that no declaration of fields describes: XWinograd's and DREAM's."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from metaxcr.parse import json_value
 from metaxcr.tasks.json_rows import read_json
 from metaxcr.tasks.repair import Repairs
 from metaxcr.tasks.rows import Defect, Row, Rows, lines_of
@@ -42,11 +42,11 @@ def _winograd_row(cells: list[str]) -> Row | Defect:
         return Defect(f"{len(cells)} fields where {len(_COLUMNS)} belong", "check the separators")
     row: dict[str, Any] = dict(zip(_COLUMNS, cells, strict=True))
     try:
-        tokens, (pronoun, (first, _end), *_), candidates = (json.loads(cell) for cell in cells[4:])
+        tokens, (pronoun, (first, _end), *_), candidates = map(json_value, cells[4:])
         row["choices"] = [candidate[0] for candidate in candidates]
         right = [bool(candidate[3]) for candidate in candidates]
         row["sentence"] = _with_blank(row["sentence"], tokens[:first], pronoun)
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         return Defect(
             f"tokens, pronoun or candidates are not as they should be ({error})", "fetch the file again"
         )

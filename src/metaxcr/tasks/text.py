@@ -6,10 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, field_validator
 
 from metaxcr.errors import UserError
+from metaxcr.parse import read_yaml
 from metaxcr.tasks.fetching.downloads import Download
 from metaxcr.tasks.roots import VARIABLE, cache_root, candidate_roots
 from metaxcr.tasks.rows import Defect, lines_of
@@ -113,7 +113,7 @@ def corpus(corpus_id: str) -> Corpus:
 
 @lru_cache
 def _read(path: Path) -> Corpus:
-    return Corpus.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return Corpus.model_validate(read_yaml(path))
 
 
 def load_text(

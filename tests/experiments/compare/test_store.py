@@ -1,6 +1,7 @@
 """The store of cells: found by key in any folder, ids beside them, nothing half."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def test_cells_are_found_in_all_folders(tmp_path: Path) -> None:
     ]
 
 
+def test_ids_come_back_whatever_they_hold(tmp_path: Path) -> None:
+    for ids in (["a\u2028b\x85", "c\r"], ["a\nb", "c\r\n"], ['"1"', "2"]):
+        found = replace(predictions(2), ids=ids)
+        one = record(found)
+        CellStore(tmp_path).put(one, ids)
+        assert CellStore(tmp_path).ids(one) == ids
+
+
 def test_damage_is_named(tmp_path: Path) -> None:
     found, store = predictions(20), CellStore(tmp_path)
     one = record(found)
@@ -43,7 +52,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="under another's name"):
         store.get("4" * 16)
     (tmp_path / f"{'5' * 16}.json").write_text("{")
-    with pytest.raises(UserError, match="damaged cell"):
+    with pytest.raises(UserError, match="not valid JSON"):
         store.get("5" * 16)
 
 

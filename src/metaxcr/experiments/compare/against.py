@@ -1,6 +1,5 @@
 """Another system's predictions beside the methods of a grid: a paired test on the same items."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from metaxcr.experiments.compare.marks import Answers, Line, Marks, collect
 from metaxcr.experiments.compare.record import Record
 from metaxcr.experiments.compare.store import CellStore
 from metaxcr.experiments.compare.summary import adjust, difference
+from metaxcr.parse import lines_of_text, parse_json, read_json, read_text
 from metaxcr.tasks import load
 
 Row = dict[str, Any]
@@ -44,19 +44,13 @@ def read_outside(path: Path, languages: Sequence[str]) -> Outside:
     Raises:
         UserError: A line cannot be used, or an item is answered twice; the message names file and line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the predictions: {error}", str(path), FORM) from error
+    lines = lines_of_text(read_text(path))
     usual, found = _usual_language(path, languages), Outside(path.stem, path)
     for number, text in enumerate(lines, start=1):
         if not text.strip():
             continue
         where = f"{path}:{number}"
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise UserError("not valid JSON", where, FORM) from error
+        row = parse_json(text, where, FORM)
         if not isinstance(row, dict) or "id" not in row:
             raise UserError("a prediction without 'id'", where, FORM)
         language = row.get("language", row.get("lang", usual))
@@ -172,7 +166,7 @@ def _usual_language(path: Path, languages: Sequence[str]) -> str | None:
         return languages[0]
     meta = path.with_name(path.name.removesuffix(".jsonl") + ".meta.json")
     try:
-        value = json.loads(meta.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = read_json(meta)
+    except UserError:
         return None
     return str(value["lang"]) if isinstance(value, dict) and "lang" in value else None

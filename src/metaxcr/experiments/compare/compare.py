@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
-
 from metaxcr.errors import UserError
 from metaxcr.experiments.compare.engines import ENGINES, Ended, Step, default_workers
 from metaxcr.experiments.compare.estimate import chain_passes, weigh
@@ -22,6 +20,7 @@ from metaxcr.experiments.environment import commit
 from metaxcr.experiments.progress import Progress
 from metaxcr.files import write_atomically
 from metaxcr.hardware import available_threads
+from metaxcr.parse import dump_yaml
 from metaxcr.tasks import task_spec
 
 LEDGER = Path("docs/results/test-openings.jsonl")
@@ -108,7 +107,7 @@ def compare(
     """
     if engine not in ENGINES:
         raise UserError(f"unknown engine {engine!r}", "--engine", f"there are {', '.join(sorted(ENGINES))}")
-    text = yaml.safe_dump(found.grid.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    text = dump_yaml(found.grid.model_dump(mode="json"))
     write_atomically(out / "grid.yaml", text)
     chains = group(found.missing)
     number = (workers or default_workers()) if engine == "processes" else 1

@@ -1,15 +1,16 @@
 """Grids: methods x languages x shots x seeds in one file."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from metaxcr.config import SHIPPED, Section, distinct, listed
 from metaxcr.config_io import override_setting, validate_as
 from metaxcr.errors import UserError
+from metaxcr.parse import read_yaml
 
 GRIDS = SHIPPED / "grids"
 Shots = Annotated[int, Field(ge=0)]
@@ -147,9 +148,9 @@ def find_grid(name: str) -> Path:
         UserError: Neither exists; the message names the nearest shipped one.
     """
     path, ours = Path(name), GRIDS / f"{name}.yaml"
-    if path.is_file():
+    if os.path.isfile(path):
         return path
-    if "/" not in name and ours.is_file():
+    if "/" not in name and os.path.isfile(ours):
         return ours
     near = difflib.get_close_matches(path.stem, shipped_grids(), 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -167,14 +168,7 @@ def load_grid(name: str, overrides: list[str] | None = None) -> Grid:
         UserError: A file, key or value is wrong.
     """
     path = find_grid(name)
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError("not valid YAML", f"{path}{line}", str(getattr(error, "problem", error))) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the grid: {error}", str(path)) from error
+    settings = read_yaml(path)
     if not isinstance(settings, dict):
         raise UserError("a grid is a mapping with 'title', 'base' and 'methods'", str(path))
     for override in overrides or ():
@@ -183,7 +177,7 @@ def load_grid(name: str, overrides: list[str] | None = None) -> Grid:
         settings["methods"] = {str(k): v or {} for k, v in settings["methods"].items()}
     grid = validate_as(Grid, settings, str(path))
     neighbour = path.parent / grid.base
-    return grid.model_copy(update={"base": str(neighbour)}) if neighbour.is_file() else grid
+    return grid.model_copy(update={"base": str(neighbour)}) if os.path.isfile(neighbour) else grid
 
 
 def _replaced(value: Any, mark: str, word: str) -> Any:

@@ -1,13 +1,15 @@
 """Where finished cells lie: a folder that is written to, and others (committed ones) that are read."""
 
 import json
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from metaxcr.errors import UserError
 from metaxcr.experiments.compare.record import AGAIN, Record, digest
-from metaxcr.files import write_atomically
+from metaxcr.files import remove_leftovers, write_atomically
+from metaxcr.parse import json_value, lines_of_text, read_json, read_text
 from metaxcr.tasks import task_ids, task_spec
 from metaxcr.tasks.roots import data_fingerprint, split_files
 
@@ -24,7 +26,11 @@ class CellStore:
 
     def __init__(self, folder: Path, others: Sequence[Path] = ()) -> None:
         self.folder = folder
-        self.folders = [folder, *(other for other in others if other.resolve() != folder.resolve())]
+        remove_leftovers(folder)
+        self.folders = [
+            folder,
+            *(other for other in others if os.path.realpath(other) != os.path.realpath(folder)),
+        ]
 
     def get(self, key: str) -> Record | None:
         """A finished cell; None where there is none.
@@ -35,10 +41,7 @@ class CellStore:
         path = next((p for f in self.folders if (p := f / f"{key}.json").is_file()), None)
         if path is None:
             return None
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"damaged cell: {error}", str(path), AGAIN) from error
+        value = read_json(path, AGAIN)
         record = Record.from_dict(value, str(path))
         if record.key != key:
             raise UserError("a cell under another's name", str(path), AGAIN)
@@ -53,9 +56,9 @@ class CellStore:
         name = f"items/{record.items}.txt"
         for folder in self.folders:
             if (folder / name).is_file():
-                ids = _lines(folder / name)
-                if digest(ids) == record.items and len(ids) == record.n:
-                    return ids
+                for ids in _known_ids(folder / name):
+                    if digest(ids) == record.items and len(ids) == record.n:
+                        return ids
                 raise UserError("the item ids of a cell are damaged", str(folder / name), "restore the file")
         raise UserError("the item ids of a cell are missing", str(self.folder / name),
                         "copy the folder 'items' beside its cells")  # fmt: skip
@@ -64,7 +67,10 @@ class CellStore:
         """Write a cell; the ids first, so that whoever sees a cell finds them."""
         items = self.folder / "items" / f"{record.items}.txt"
         if not items.is_file():
-            write_atomically(items, "\n".join(ids) + "\n")
+            lines = [json.dumps(name) for name in ids] if any("\n" in name for name in ids) else ids
+            write_atomically(items, "\n".join(lines) + "\n")
+            if list(ids) not in _read_ids(items):  # before the cell counts as done
+                raise UserError("what was written is read back differently", str(items), "check the disk")
         text = json.dumps(record.as_dict(), indent=1, ensure_ascii=False) + "\n"
         write_atomically(self.folder / f"{record.key}.json", text)
 
@@ -101,6 +107,13 @@ def _fingerprint(files: tuple[tuple[Path, int], ...]) -> str:
     return data_fingerprint(file for file, _ in files)
 
 
-@lru_cache(maxsize=256)
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+def _read_ids(path: Path) -> list[list[str]]:
+    """The ids of a file, one a line; where one of them holds a line feed, they are JSON: the digest tells."""
+    lines = lines_of_text(read_text(path, "restore the file"))
+    try:
+        return [lines, [str(json_value(line)) for line in lines]]
+    except ValueError:
+        return [lines]
+
+
+_known_ids = lru_cache(maxsize=256)(_read_ids)

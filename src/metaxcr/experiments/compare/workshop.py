@@ -1,7 +1,6 @@
 """The workshop: carries a job out in a run folder and makes the records of its cells."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +22,7 @@ from metaxcr.experiments.kept import Kept
 from metaxcr.experiments.prepare import read_data
 from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.run import Shared, run
-from metaxcr.files import write_json
+from metaxcr.files import replacing, write_json
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,8 @@ class Workshop:
         if not job.ctml or unit != _ctml_unit(job) or kept.is_file():
             return
         write_json(kept.with_suffix(".json"), _stages(folder.path).get("ctml", {}))
-        temporary = kept.with_suffix(f".{os.getpid()}.tmp")
-        shutil.copyfile(folder.path / _ctml_name(job), temporary)
-        temporary.replace(kept)
+        with replacing(kept) as temporary:
+            shutil.copyfile(folder.path / _ctml_name(job), temporary)
 
     def _collect(self, job: Job, folder: Path) -> None:
         """Make a record of each cell."""

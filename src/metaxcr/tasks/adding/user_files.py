@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from metaxcr.errors import UserError
+from metaxcr.parse import json_value
 from metaxcr.tasks.adding.guess import column_names
 from metaxcr.tasks.fetching.downloads import Download
 from metaxcr.tasks.formats import FORMATS
@@ -136,8 +138,8 @@ def _json(text: str) -> str:
 
 def _decoded(line: str) -> object:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return json_value(line)
+    except ValueError:
         return None
 
 
@@ -233,7 +235,7 @@ def local_sources(
         UserError: A file cannot be read, or two are the same split.
     """
     if len(files) == 1:
-        path = files[0].expanduser().absolute()
+        path = Path(os.path.expanduser(files[0])).absolute()
         whole = _source(path, splits[0] if len(splits) == 1 else "test", str(path), columns)
         if parts := _parts_of(whole, splits):
             return parts
@@ -256,7 +258,9 @@ def local_sources(
         return [replace(whole, split=names[0])]
     return [
         _source(path, split, str(path), columns)
-        for path, split in zip((file.expanduser().absolute() for file in files), names, strict=True)
+        for path, split in zip(
+            (Path(os.path.expanduser(file)).absolute() for file in files), names, strict=True
+        )
     ]
 
 
@@ -308,7 +312,7 @@ def _parts_of(source: Source, wanted: Sequence[str]) -> list[Source]:
 def hub_name(word: str) -> tuple[str, str | None] | None:
     """Read ``owner/name`` or ``owner/name:config``; None where a file is meant."""
     match = _HUB.fullmatch(word)
-    if match is None or Path(word).expanduser().exists() or word.startswith(("/", ".", "~")):
+    if match is None or os.path.exists(os.path.expanduser(word)) or word.startswith(("/", ".", "~")):
         return None
     if match[2] is None and Path(match[1]).suffix.casefold() in {*_SUFFIXES, ".txt", ".xml"}:
         return None

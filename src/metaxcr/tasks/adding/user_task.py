@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
+from metaxcr.parse import digits_value, dump_yaml
 from metaxcr.tasks.adding.declare import body_of, declared, merged, validated
 from metaxcr.tasks.adding.guess import Guess, guess
 from metaxcr.tasks.adding.guess_choices import Undecided
@@ -61,7 +60,7 @@ class UserTask:
         Raises:
             UserError: It cannot be written.
         """
-        body = yaml.safe_dump(body_of(self.spec), sort_keys=False, allow_unicode=True, width=110)
+        body = dump_yaml(body_of(self.spec), width=110)
         write_atomically(self.path, _HEAD + body)
 
 
@@ -467,7 +466,7 @@ def _numbering(
         layout["fields"] = {**(layout.get("fields") or body["fields"]), "id": template}
         read = read_examples(validated(body), source.split, language, source.path, parsed=source.rows)
         examples = read.examples
-        numbered = {int(e.id): e for e in examples if e.id.isdecimal() and e.id.isascii()}
+        numbered = {n: e for e in examples if e.id.isascii() and (n := digits_value(e.id)) is not None}
         translation = translation_of(numbered, copa) if len(numbered) == len(examples) else None
         if translation is not None:
             return translation, template

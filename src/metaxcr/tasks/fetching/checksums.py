@@ -8,6 +8,8 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
+from metaxcr.parse import lines_of_text
+
 SHIPPED = Path(__file__).parents[1] / "specs" / "SHA256SUMS"
 
 # Names that the development data hold in another form than published (put together, derived, written anew);
@@ -29,7 +31,7 @@ def shipped() -> dict[str, str]:
 
 def read_sums(path: Path) -> dict[str, str]:
     """Read a file as ``sha256sum`` writes it."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = lines_of_text(path.read_text(encoding="utf-8")) if path.is_file() else []
     return {name: digest for digest, name in (line.split("  ", 1) for line in lines if line)}
 
 
