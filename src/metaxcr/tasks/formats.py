@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -28,6 +29,8 @@ from metaxcr.tasks.rows import (
 )
 from metaxcr.tasks.special import read_dream, read_xwinograd
 
+SEPARATOR_LINE = re.compile(r"sep=(.)\s*")  # with which Excel tells itself how a file is separated
+
 
 def read_csv(path: Path, columns: Sequence[str] | None, repairs: Repairs, *, delimiter: str = ",") -> Rows:
     """Yield the records of a comma-separated file with the usual quoting.
@@ -52,7 +55,7 @@ def read_csv(path: Path, columns: Sequence[str] | None, repairs: Repairs, *, del
             reader = csv.reader(text, strict=True, delimiter=delimiter)
             try:
                 for record in reader:
-                    if record:
+                    if record and not (begun == 1 and SEPARATOR_LINE.fullmatch(delimiter.join(record))):
                         yield begun, flaw("".join(record)) or record
                     begun = reader.line_num + 1
             except csv.Error as error:

@@ -141,6 +141,55 @@ def none(item: Item) -> str:
 
 _Q, _P = items(), pairs()
 
+# ---- labels that lie beside the choices, and what Excel writes
+for _name, _yes, _no in (("scores", 1, 0), ("is_gold", True, False), ("gewichte", 1.0, 0.0)):
+    _add(
+        f"a list beside the choices: {_name}",
+        "marked.jsonl",
+        lines(
+            [
+                {
+                    "context": i.passage,
+                    "question": i.question,
+                    "endings": i.choices,
+                    _name: [_yes if k == i.label else _no for k in range(len(i.choices))],
+                }
+                for i in _Q
+            ]
+        ),
+        _Q,
+    )
+_add(
+    "a list of probabilities beside the choices",
+    "soft.jsonl",
+    lines(
+        [
+            {
+                "context": i.passage,
+                "question": i.question,
+                "endings": i.choices,
+                "votes": [0.61 if k == i.label else 0.13 for k in range(len(i.choices))],
+            }
+            for i in _Q
+        ]
+    ),
+    _Q,
+    refused="--map label=votes",
+)
+_add(
+    "a line that names the separator (Excel)",
+    "excel.csv",
+    "sep=;\n"
+    + table(
+        [
+            {"context": i.passage, "question": i.question, **numbered(i, "choice"), "label": i.label}
+            for i in _Q
+        ],
+        ";",
+    ),
+    _Q,
+)
+
 # ---- as published sets are
 _add(
     "SWAG",

@@ -483,13 +483,15 @@ def _candidates(table: Table) -> Iterator[tuple[dict[str, list[str]], str | None
     rows = [row for _, row in table.rows[:_SAMPLE]]
     values = {name: [value_at(row, name) for row in rows] for name in names}
     lists = [n for n in names if all(isinstance(v, list) and len(v) > 1 for v in values[n])]
-    texts = [n for n in names if n not in lists and _are_words(values[n])]
-    spelt = [n for n in names if n not in lists and _are_indices(values[n])]
+    marks = [n for n in lists if not any(isinstance(item, str | dict) for v in values[n] for item in v)]
+    lists = [n for n in lists if n not in marks]
+    texts = [n for n in names if n not in [*lists, *marks] and _are_words(values[n])]
+    spelt = [n for n in names if n not in [*lists, *marks] and _are_indices(values[n])]
     asks = [n for n in texts if all(map(direction, filter(None, map(str, values[n]))))]
     texts = [n for n in texts if n not in asks]
     rest = {n: [values[m] for m in texts if m != n] for n in texts}
     same = [n for n in texts if all(any(v == o[k] for o in rest[n]) for k, v in enumerate(values[n]))]
-    labels: list[list[str]] = [[n] for n in [*same, *reversed(spelt)]] + [[]]
+    labels: list[list[str]] = [[n] for n in [*same, *reversed(spelt), *marks]] + [[]]
     asked_choices = table.asked.roles.get("choices")
     for label in labels:
         left = [n for n in texts if n not in label]

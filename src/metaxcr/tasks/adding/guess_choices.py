@@ -347,7 +347,15 @@ def _label_names(table: Table) -> list[str]:
     """List the fields that are named like labels, the most telling first."""
     names = known(LABEL, table.left)
     others = [name for name in table.left if set(words_of(name)) & RIGHT and name not in names]
-    return names + others
+    return names + others or [name for name in table.left if _marks_one(table, name)]
+
+
+def _marks_one(table: Table, name: str) -> bool:
+    """Tell whether a field that nobody knows holds a list beside the choices that marks one of them."""
+    if not all(isinstance(value, list) and {*map(repr, value)} <= _MARKS for value in table.values(name)):
+        return False
+    rows = _labels(table, name)
+    return bool(rows) and _share(rows, lambda row: _place(row, "flag") is not None) >= _MOST
 
 
 def _kind(table: Table, name: str, rows: list[Labelled]) -> LabelKind | None:
@@ -398,6 +406,10 @@ def _keys(row: Row, fields: Fields) -> list[object]:
 def _may_be(table: Table, name: str) -> bool:
     """Tell whether a field that nobody knows may be the labels: a few small numbers, over and over."""
     values = table.values(name)
+    listed = isinstance(values[0], list) if values else False
+    rows = _labels(table, name) if listed else []
+    if rows and _share(rows, lambda row: _place(row, "flag") is not None) >= _MOST:
+        return True
     if len(values) <= 5 or set(words_of(name)) & _COUNTERS:
         return False
     spelt = [spelt_index(value) for value in values]
@@ -408,6 +420,7 @@ def _may_be(table: Table, name: str) -> bool:
     return len(different) > 1 and min(different) >= 0 and max(different) <= most
 
 
+_MARKS = frozenset({"0", "1", "0.0", "1.0", "True", "False", "'0'", "'1'"})
 _INDEX = ("zero", "one", "letter")
 _COUNTERS = frozenset({
     "number", "count", "id", "idx", "index", "fold", "year", "length", "changed", "num", "no", "annotators",

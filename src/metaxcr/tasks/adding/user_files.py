@@ -14,7 +14,7 @@ from metaxcr.errors import UserError
 from metaxcr.parse import json_value
 from metaxcr.tasks.adding.guess import column_names
 from metaxcr.tasks.fetching.downloads import Download
-from metaxcr.tasks.formats import FORMATS
+from metaxcr.tasks.formats import FORMATS, SEPARATOR_LINE
 from metaxcr.tasks.languages import Tag
 from metaxcr.tasks.repair import Repairs
 from metaxcr.tasks.roots import cache_root
@@ -155,7 +155,11 @@ def _first_item(text: str) -> object:
 def _table(text: str, path: Path) -> str:
     """Find the separator: the one that cuts most records into as many fields as the head has."""
     best, columns = "", 1
-    for separator in _TABLES:
+    first, _, rest = text.partition("\n")
+    said = SEPARATOR_LINE.fullmatch(first.strip().strip('"'))
+    if said:
+        text = rest
+    for separator in [mark for mark in _TABLES if not said or mark == said[1]]:
         records = _records(text, separator)
         if records is None or len(records[0]) < 3:
             continue
