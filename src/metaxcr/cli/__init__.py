@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from metaxcr.errors import UserError
 from metaxcr.files import disk_is_full
+from metaxcr.printable import printable
 
 DONE, UNEXPECTED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -33,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNEXPECTED
     except (Exception, KeyboardInterrupt) as error:
         if debug:
-            traceback.print_exc()
+            print(printable(traceback.format_exc()), end="", file=sys.stderr)
         status, line = explain(error)
-        print(f"metaxcr: {line}", file=sys.stderr)
+        print(printable(f"metaxcr: {line}"), file=sys.stderr)
         return status
 
 

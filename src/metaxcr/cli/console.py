@@ -5,7 +5,10 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from metaxcr.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,12 +17,42 @@ PLAIN_WIDTH = 160  # columns where there is no terminal that would have a width
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """Return a console for results (standard output) or for everything else (standard error)."""
-    from rich.console import Console
+    """Return a console for results (standard output) or for everything else (standard error).
 
+    Whatever is printed on it is made printable, and markup in it is text: what commands print has texts, ids
+    and names of other people's files in it.
+    """
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False)
+    return _console_type()(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+@cache
+def _console_type() -> "type[Console]":
+    """The class of the consoles; made on first use, because importing rich takes a while."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class PrintableConsole(Console):
+        """A console that obeys nothing in what it prints."""
+
+        def render_str(self, text: str, **options: Any) -> Text:
+            """Take in a string; before rich drops some of the control characters without a sign."""
+            return super().render_str(printable(text), **options)
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            """Give out segments: of strings, and of texts, tables and bars that were made elsewhere.
+
+            Control segments are rich's own: they move the cursor of a bar.
+            """
+            for segment in super().render(renderable, options):
+                text = segment.text if segment.control else printable(segment.text)
+                yield segment if text is segment.text else Segment(text, segment.style)
+
+    return PrintableConsole
 
 
 def say(line: str) -> None:
@@ -34,7 +67,7 @@ def note(line: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, and nothing else, to standard output."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(printable_json(json.dumps(value, indent=1, ensure_ascii=False)) + "\n")
 
 
 def print_table(
@@ -60,7 +93,7 @@ def print_table(
             no_wrap=position == 0,  # the name by which a row is found
         )
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(printable(str(cell))) for cell in row))  # the width is that of the escapes
     if title:
         say(title)
     console().print(table)

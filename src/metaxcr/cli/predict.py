@@ -14,6 +14,7 @@ import typer
 from metaxcr.cli.console import console, note, warnings_as_notes
 from metaxcr.cli.model import AdapterOption, acting_adapter
 from metaxcr.cli.options import DataOption, DeviceOption, FolderArgument, QuietOption, examples
+from metaxcr.printable import printable_json
 
 if TYPE_CHECKING:
     from metaxcr.cli.questions import Question
@@ -84,7 +85,7 @@ def predict(
                     line["nearest"] = [asdict(neighbour) for neighbour in neighbours]
             for line in lines:
                 withheld += line["choice"] is None
-                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+                stream.write(printable_json(json.dumps(line, ensure_ascii=False)) + "\n")
             done += len(chunk)
             progress.update("answering", done, total)
         progress.finish()

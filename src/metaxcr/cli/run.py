@@ -19,6 +19,7 @@ from metaxcr.cli.options import (
     out_option,
 )
 from metaxcr.errors import UserError
+from metaxcr.printable import printable_json
 
 if TYPE_CHECKING:
     from metaxcr.config import Config
@@ -167,7 +168,7 @@ def show_results(folder: Path, *, as_json: bool) -> None:
     text = results.read_text(encoding="utf-8")
     page = write_report(folder)
     if as_json:
-        sys.stdout.write(text)
+        sys.stdout.write(printable_json(text))
         note(f"report: {page}")
         return
     console().print(format_table(json.loads(text)))
