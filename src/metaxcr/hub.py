@@ -13,6 +13,7 @@ from metaxcr.config import Config
 from metaxcr.config_io import load_config
 from metaxcr.errors import UserError
 from metaxcr.experiments.pinned import recorded_revision
+from metaxcr.run_files import read_environment
 
 SETTINGS, RESULTS, CARD, ADAPTERS = "config.yaml", "results.json", "README.md", "adapters"
 ENVIRONMENT = "environment.json"
@@ -112,7 +113,7 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         (goal / SETTINGS).write_text(text, encoding="utf-8")
         if (source / ENVIRONMENT).is_file():
-            found = json.loads((source / ENVIRONMENT).read_text(encoding="utf-8"))
+            found = read_environment(source / ENVIRONMENT)
             origin = {key: found[key] for key in ORIGIN if key in found}
             (goal / ENVIRONMENT).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
         for file in (RESULTS, ACCOUNT, *NEAREST):

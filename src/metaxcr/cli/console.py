@@ -3,17 +3,19 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from metaxcr.errors import UserError
 from metaxcr.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_WIDTH = 160  # columns where there is no terminal that would have a width
+_LONG_NAME = 40  # characters; longer ones are wrapped, or they leave no room for the other columns
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -84,19 +86,44 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[printable(str(cell)) for cell in row] for row in rows]  # the width is that of the escapes
+    longest = max((len(row[0]) for row in cells if row), default=0)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title_justify="left")
     for position, head in enumerate(columns):
         table.add_column(
             head.removeprefix(">"),
             justify="right" if head.startswith(">") else "left",
             overflow="fold",
-            no_wrap=position == 0,  # the name by which a row is found
+            no_wrap=position == 0 and longest <= _LONG_NAME,  # the name by which a row is found
         )
-    for row in rows:
-        table.add_row(*(Text(printable(str(cell))) for cell in row))  # the width is that of the escapes
+    for row in cells:
+        table.add_row(*map(Text, row))
     if title:
         say(title)
     console().print(table)
+
+
+def try_report(make: Callable[[], object], folder: object, what: str = "report") -> str:
+    """Make what only shows results that are safe; a failure is one line, and never the end of a finished run.
+
+    Args:
+        make: Writes or prints it; returns its path.
+        folder: Of the results.
+        what: What it is called.
+
+    Returns:
+        The path; empty where it failed.
+    """
+    import shlex
+
+    try:
+        return str(make())
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        reason = " ".join(reason.split())[:300] or "no further information"
+        again = f"metaxcr report {shlex.quote(str(folder))}"
+        note(f"no {what}: {reason}; the results are complete, '{again}' repeats it (why: add --debug)")
+        return ""
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
+from metaxcr.run_files import PredictionRow, PredictionsMeta, checked
 
 REGIMES = ("none", "zero-shot", "zero-shot-aux", "few-shot", "pooled-shots", "transductive")
 DATA = ("repaired", "raw")
@@ -134,11 +135,12 @@ class Predictions:
             UserError: A file is missing or a line is malformed; the message names file and line.
         """
         meta_path = path.with_name(path.name.removesuffix(".jsonl") + ".meta.json")
-        meta = _parse(_text(meta_path), str(meta_path), _META)
+        meta = checked(PredictionsMeta, _parse(_text(meta_path), str(meta_path), _META), str(meta_path))
         ids, probabilities, labels = [], [], []
         for number, line in enumerate(_text(path).splitlines(), start=1):
             where = f"{path}:{number}"
             row = _parse(line, where, ("id", "probabilities", "choice", "label"))
+            row = checked(PredictionRow, row, where, "write the file anew")
             try:
                 ids.append(str(row["id"]))
                 probabilities.append([float(value) for value in row["probabilities"]])

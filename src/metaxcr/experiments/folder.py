@@ -20,10 +20,13 @@ from metaxcr.config import Config
 from metaxcr.config_io import differences
 from metaxcr.errors import UserError
 from metaxcr.files import disk_error, write_atomically
+from metaxcr.parse import file_error, parse_json, read_json, read_yaml
+from metaxcr.run_files import AGAIN, CONFIG, ENVIRONMENT, JournalRecord, checked, read_environment
 
 State = dict[str, Tensor]
 Listen = Callable[[int, dict[str, Any]], None]  # told the number of an event, from 1, and the event
 UNRECORDED = {"device": "cpu", "dtype": "bfloat16"}  # what runs had before their environment said so
+PROGRESS = "checkpoints/progress.safetensors"
 THE_MACHINES = ("run.tracker", "run.device", "encoder.dtype")  # what they came to is in the environment
 
 
@@ -52,11 +55,14 @@ class RunFolder:
         self._lock = _lock(path)
         self.journal, self.state = self._read_journal()
         events = path / "events.jsonl"
-        events.touch()
-        os.truncate(events, min(self.journal.events, events.stat().st_size))
-        with events.open("rb") as written:
-            self._count = sum(1 for _ in written)
-        self._events = events.open("a", encoding="utf-8")
+        try:
+            events.touch()
+            os.truncate(events, min(self.journal.events, events.stat().st_size))
+            with events.open("rb") as written:
+                self._count = sum(1 for _ in written)
+            self._events = events.open("a", encoding="utf-8")
+        except OSError as error:
+            raise file_error(error, events) from error
         self.listen: Listen = lambda number, event: None
 
     def close(self) -> None:
@@ -86,9 +92,14 @@ class RunFolder:
         """Write tensors to ``checkpoints/<name>.safetensors``."""
         self._save(f"checkpoints/{name}.safetensors", state, {})
 
-    def load_state(self, name: str) -> State:
-        """Read tensors back."""
-        return _load(self.path / f"checkpoints/{name}.safetensors")[0]
+    def load_state(self, name: str, like: State, also: State) -> State:
+        """Read tensors back; see :func:`fitting`."""
+        path = self.path / f"checkpoints/{name}.safetensors"
+        return fitting(_load(path)[0], like, also, path)
+
+    def progress_state(self, like: State, also: State) -> State:
+        """The state of the unit of work in progress; see :func:`fitting`."""
+        return fitting(self.state, like, also, self.path / PROGRESS)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file through a temporary name."""
@@ -97,7 +108,7 @@ class RunFolder:
     def read_json(self, name: str, default: Any) -> Any:
         """Read a JSON file, or return ``default`` where there is none."""
         path = self.path / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+        return read_json(path, AGAIN) if path.exists() else default
 
     def _save(self, name: str, state: State, metadata: dict[str, str]) -> None:
         path = self.path / name
@@ -111,14 +122,15 @@ class RunFolder:
             raise disk_error(error, path) from error
 
     def _write_journal(self, state: State) -> None:
-        self._save("checkpoints/progress.safetensors", state, {"journal": json.dumps(vars(self.journal))})
+        self._save(PROGRESS, state, {"journal": json.dumps(vars(self.journal))})
 
     def _read_journal(self) -> tuple[Journal, State]:
-        path = self.path / "checkpoints" / "progress.safetensors"
+        path = self.path / PROGRESS
         if not path.exists():
             return Journal(), {}
         state, metadata = _load(path)
-        return Journal(**json.loads(metadata["journal"])), state
+        found = parse_json(metadata.get("journal", ""), str(path), AGAIN)
+        return Journal(**checked(JournalRecord, found, str(path))), state
 
 
 def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resume: bool) -> RunFolder:
@@ -152,11 +164,10 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
         raise UserError(
             "the run folder exists", str(path), "add --resume to continue it, or choose another --out"
         )
-    try:
-        old = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-        before = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError("not a run folder: config.yaml or environment.json is missing", str(path)) from error
+    if not ((path / CONFIG).is_file() and (path / ENVIRONMENT).is_file()):
+        raise UserError("not a run folder: config.yaml or environment.json is missing", str(path))
+    old = checked(dict[str, Any], read_yaml(path / CONFIG), str(path / CONFIG))
+    before = read_environment(path / ENVIRONMENT)
     with contextlib.suppress(ValidationError):  # settings that came later than the folder have their defaults
         old = Config.model_validate(old).model_dump(mode="json")
     changed = [key for key in differences(old, config.model_dump(mode="json")) if key not in THE_MACHINES]
@@ -180,7 +191,10 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
 
 def _lock(path: Path) -> IO[str]:
     """Keep other processes out of a run folder until the returned file is closed, also by a kill."""
-    file = (path / ".lock").open("w", encoding="utf-8")
+    try:
+        file = (path / ".lock").open("w", encoding="utf-8")
+    except OSError as error:
+        raise file_error(error, path / ".lock") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -195,7 +209,33 @@ def _load(path: Path) -> tuple[State, dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {k: file.get_tensor(k).clone() for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # which exceptions a damaged file brings about changes with versions
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"cannot read a checkpoint: {error}", str(path), "start the run anew in another folder"
+            f"cannot read a checkpoint: {reason}", str(path), "start the run anew in another folder"
         ) from error
+
+
+def fitting(state: State, like: State, also: State, path: Path) -> State:
+    """Insist that the tensors of a checkpoint are those of the model that goes on with them.
+
+    Args:
+        state: Read from a file.
+        like: Tensors that have to be there, of the same shapes and types.
+        also: Tensors that may be there.
+        path: The file.
+
+    Raises:
+        UserError: A tensor is missing, has no place, or is of another shape or type.
+    """
+    fix = "start the run anew in another folder"
+    if missing := [name for name in like if name not in state]:
+        raise UserError(f"the checkpoint lacks the tensor {missing[0]!r}", str(path), fix)
+    for name, tensor in state.items():
+        wanted = like.get(name, also.get(name))
+        if wanted is None:
+            raise UserError(f"the tensor {name!r} has no place in the checkpoint", str(path), fix)
+        if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
+            shapes = f"{tuple(tensor.shape)} {tensor.dtype}, not {tuple(wanted.shape)} {wanted.dtype}"
+            raise UserError(f"the tensor {name!r} of the checkpoint is {shapes}", str(path), fix)
+    return state

@@ -8,6 +8,7 @@ from pathlib import Path
 from metaxcr.errors import UserError
 from metaxcr.experiments.compare.record import AGAIN, Record, digest
 from metaxcr.files import write_atomically
+from metaxcr.parse import lines_of_text, read_json, read_text
 from metaxcr.tasks import task_ids, task_spec
 from metaxcr.tasks.roots import data_fingerprint, split_files
 
@@ -35,10 +36,7 @@ class CellStore:
         path = next((p for f in self.folders if (p := f / f"{key}.json").is_file()), None)
         if path is None:
             return None
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"damaged cell: {error}", str(path), AGAIN) from error
+        value = read_json(path, AGAIN)
         record = Record.from_dict(value, str(path))
         if record.key != key:
             raise UserError("a cell under another's name", str(path), AGAIN)
@@ -103,4 +101,4 @@ def _fingerprint(files: tuple[tuple[Path, int], ...]) -> str:
 
 @lru_cache(maxsize=256)
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return lines_of_text(read_text(path))
