@@ -55,6 +55,7 @@ Maybe = Annotated[Any, BeforeValidator(lambda value: None if value is None else 
 Count = Annotated[int, Field(strict=True, ge=0, le=10**15)]
 Seed = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None
 Name = Annotated[str, Field(strict=True, max_length=1000)]
+Text = Annotated[str, Field(strict=True)]
 Truth = Annotated[bool, Field(strict=True)]
 OPEN = ConfigDict(extra="allow")
 
@@ -151,7 +152,7 @@ class Environment(TypedDict, total=False):
     torch: Name
     metaxcr: Name
     threads: Count
-    command: Annotated[str, Field(strict=True)]
+    command: Text
     commit: Name | None
     encoder: EncoderRecord
 
@@ -162,7 +163,7 @@ class Shots(TypedDict):
 
     k: Count
     seed: Seed
-    ids: list[Annotated[str, Field(strict=True)]]
+    ids: list[Text]
 
 
 @with_config(OPEN)
@@ -182,6 +183,34 @@ class AlignmentFile(TypedDict):
     """Content of ``alignment.json``."""
 
     rows: list[AlignmentRow]
+
+
+@with_config(OPEN)
+class Parameters(TypedDict):
+    """How many parameters a run trained."""
+
+    trained: Count
+    encoder: Count
+    share: Finite
+    share_without_embeddings: Finite
+
+
+@with_config(OPEN)
+class Leaks(TypedDict):
+    """What was both trained on and held out."""
+
+    count: Count
+    kinds: dict[str, Count]
+    pairs: list[Text]
+
+
+@with_config(OPEN)
+class Shares(TypedDict, total=False):
+    """The part ``shares`` of ``results.json``, which its schema leaves open."""
+
+    parameters: Parameters
+    stack: dict[str, list[Text]]
+    leaks: Leaks | None
 
 
 @with_config(OPEN)
@@ -235,7 +264,7 @@ class PredictionsMeta(TypedDict):
 class PredictionRow(TypedDict):
     """A line of ``predictions/<name>.jsonl``."""
 
-    id: Annotated[str | int, Field(strict=True)]
+    id: Text | Annotated[int, Field(strict=True)]
     probabilities: list[Finite]
     choice: Count
     label: Count
@@ -344,7 +373,7 @@ def read_results(path: Path) -> Record:
 
     results = read_json_object(path, AGAIN)
     validate_results(results, str(path))
-    return results
+    return results | {"shares": checked(Shares, results["shares"], f"{path}.shares")}
 
 
 def read_shots(path: Path) -> Record:

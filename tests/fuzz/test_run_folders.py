@@ -71,7 +71,7 @@ def as_json(text: str, where: float, how: str, new: Any) -> str:
     at = min(int(where * len(lines)), len(lines) - 1)
     try:
         value = json.loads(lines[at])
-    except ValueError:
+    except (ValueError, RecursionError):
         return text[: int(where * len(text))]
     made = json.dumps(change(value, where * 7919 % 1, how, new))
     lines[at] = made.replace('"DEEP"', DEEP)
@@ -80,8 +80,10 @@ def as_json(text: str, where: float, how: str, new: Any) -> str:
 
 def as_tensors(content: bytes, where: float, how: str, new: Any) -> bytes:
     """Damage the head of a safetensors file, whose length is put right."""
-    length = int.from_bytes(content[:8], "little")
-    head = as_json(content[8 : 8 + length].decode(), where, how, new).encode("utf-8", "replace")
+    length = min(int.from_bytes(content[:8], "little"), len(content))
+    head = as_json(content[8 : 8 + length].decode("utf-8", "replace"), where, how, new).encode(
+        "utf-8", "replace"
+    )
     return len(head).to_bytes(8, "little") + head + content[8 + length :]
 
 
@@ -98,13 +100,24 @@ def as_bytes(content: bytes, where: float, how: str, new: Any) -> bytes:
     return bytes(flipped)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """What can be damaged; files that few commands read, of which there are many, come once a kind."""
+    found = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "report.html"))
+    kinds: dict[tuple[str, str], list[Path]] = {}
+    for path in found:
+        kinds.setdefault((str(path.parent.relative_to(folder)), "".join(path.suffixes[-2:])), []).append(path)
+    return [path for (parent, _), paths in kinds.items() for path in (paths if parent == "." else paths[:2])]
+
+
 def damage(folder: Path, which: float, kind: str, where: float, how: str, new: Any, other: float) -> str:
     """Damage one file of a folder; return what was done, for messages."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "report.html"))
+    files = files_of(folder)
     path, second = files[int(which * len(files))], files[int(other * len(files))]
     content = path.read_bytes()
     if kind == "values" and path.suffix in (".json", ".jsonl"):
-        path.write_bytes(as_json(content.decode(), where, how, new).encode("utf-8", "replace"))
+        path.write_bytes(
+            as_json(content.decode("utf-8", "replace"), where, how, new).encode("utf-8", "replace")
+        )
     elif kind == "values" and path.suffix == ".safetensors":
         path.write_bytes(as_tensors(content, where, how, new))
     elif kind in ("values", "bytes"):
@@ -213,7 +226,7 @@ def copies(
 
 def try_command(folder: Path, damages: list[Any], *words: str | Path) -> None:
     """Damage a copy and run a command on it."""
-    done = [damage(folder, *one) for one in damages if any(p.is_file() for p in folder.rglob("*"))]
+    done = [damage(folder, *one) for one in damages if files_of(folder)]
     try:
         _, out, told = run_command(*words)
     except Exception as error:

@@ -21,7 +21,7 @@ from metaxcr.config_io import differences
 from metaxcr.errors import UserError
 from metaxcr.files import disk_error, write_atomically
 from metaxcr.parse import file_error, parse_json, read_json, read_yaml
-from metaxcr.run_files import AGAIN, CONFIG, ENVIRONMENT, JournalRecord, checked, read_environment
+from metaxcr.run_files import AGAIN, CONFIG, ENVIRONMENT, EVENTS, JournalRecord, checked, read_environment
 
 State = dict[str, Tensor]
 Listen = Callable[[int, dict[str, Any]], None]  # told the number of an event, from 1, and the event
@@ -53,17 +53,24 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = _lock(path)
-        self.journal, self.state = self._read_journal()
-        events = path / "events.jsonl"
         try:
-            events.touch()
-            os.truncate(events, min(self.journal.events, events.stat().st_size))
-            with events.open("rb") as written:
-                self._count = sum(1 for _ in written)
-            self._events = events.open("a", encoding="utf-8")
-        except OSError as error:
-            raise file_error(error, events) from error
+            self.journal, self.state = self._read_journal()
+            self._count, self._events = self._open_events(path / EVENTS)
+        except BaseException:
+            self._lock.close()
+            raise
         self.listen: Listen = lambda number, event: None
+
+    def _open_events(self, path: Path) -> tuple[int, IO[str]]:
+        """Cut the events at the last checkpoint; return their number, and the file to go on with."""
+        try:
+            path.touch()
+            os.truncate(path, min(self.journal.events, path.stat().st_size))
+            with path.open("rb") as written:
+                count = sum(1 for _ in written)
+            return count, path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise file_error(error, path) from error
 
     def close(self) -> None:
         """Close the events file and let other processes in."""
@@ -221,7 +228,7 @@ def fitting(state: State, like: State, also: State, path: Path) -> State:
 
     Args:
         state: Read from a file.
-        like: Tensors that have to be there, of the same shapes and types.
+        like: Tensors that have to be there, of the same shapes and types; what is empty at first may grow.
         also: Tensors that may be there.
         path: The file.
 
@@ -235,7 +242,8 @@ def fitting(state: State, like: State, also: State, path: Path) -> State:
         wanted = like.get(name, also.get(name))
         if wanted is None:
             raise UserError(f"the tensor {name!r} has no place in the checkpoint", str(path), fix)
-        if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
+        fits = tensor.dtype == wanted.dtype and tensor.dim() == wanted.dim()
+        if not fits or any(b not in (0, a) for a, b in zip(tensor.shape, wanted.shape, strict=True)):
             shapes = f"{tuple(tensor.shape)} {tensor.dtype}, not {tuple(wanted.shape)} {wanted.dtype}"
             raise UserError(f"the tensor {name!r} of the checkpoint is {shapes}", str(path), fix)
     return state

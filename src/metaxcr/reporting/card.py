@@ -128,8 +128,9 @@ def _row(average: dict[str, Any]) -> str:
     interval = f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} ({average['ci_kind']})" if ends else ""
     method = average["method"] if average["regime"] == "none" else f"{average['regime']}/{average['method']}"
     method += f", k = {average['k']}" if average["k"] else ""
+    place = f"{average['task']} {average.get('split', 'test')}"
     cells = (
-        f"{average['task']} {average['split']}", average["data"], method, " ".join(average["langs"]),
+        place, average.get("data", "repaired"), method, " ".join(average["langs"]),
         f"{100 * average['mean']:.1f}", interval,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"

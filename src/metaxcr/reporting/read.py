@@ -128,8 +128,10 @@ def read_run(run_dir: Path) -> RunFolder:
         raise UserError("this is not a run folder", str(run_dir), f"it should hold some of {expected}")
     missing: list[str] = []
     noted = partial(_noted, run_dir, missing)
-    config_text, config = noted(CONFIG, read_config_text, ("", {}))
-    events, bad = noted(EVENTS, read_events, ([], []))
+    nothing: tuple[str, Record] = ("", {})
+    config_text, config = noted(CONFIG, read_config_text, nothing)
+    no_events: tuple[list[Record], list[int]] = ([], [])
+    events, bad = noted(EVENTS, read_events, no_events)
     if bad:
         lines = f"line{'s' if len(bad) > 1 else ''}"
         first = ", ".join(map(str, bad[:3])) + (", ..." if bad[3:] else "")

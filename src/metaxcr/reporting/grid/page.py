@@ -18,7 +18,7 @@ from metaxcr.reporting.words import GLOSSARY
 from metaxcr.run_files import damaged
 
 Row = dict[str, Any]
-AGAIN = "run 'metaxcr compare' again: its cells are kept"
+AGAIN = "run 'metaxcr compare' again: finished cells are kept"
 Draw = Callable[[Row, int], Figure | None]
 
 # Figure, what it shows for those who cannot see it, caption, and the table that has its numbers.

@@ -1,0 +1,469 @@
+"""Read what other people wrote: text, JSON, YAML, literals, tensors. Whatever is wrong is one clear line.
+
+There is one loader a format. Depth, digits and sizes are bounded before a value is built, and no exception of
+a parser leaves this module: functions that end in ``_value`` raise ``ValueError`` with a reason, for callers
+that know the place better; the others raise :class:`~metaxcr.errors.UserError`.
+"""
+
+import ast
+import errno
+import json
+import math
+import os
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from metaxcr.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_BYTES = 2 * 10**9  # of a file, unpacked: no data set of this kind comes near it
+DEPTH = 100  # of lists and mappings in one another: real files have less than ten
+DIGITS = 400  # of a number: the largest floating-point number has 309
+NODES = 10**6  # of a YAML document once its aliases are followed
+AGAIN = "mend the file, or fetch it again"
+# A text of JSON, or a bracket outside of texts.
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_YAML = "tag:yaml.org,2002:"
+_TAGS = {f"{_YAML}{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
+
+
+def lines_of_text(text: str) -> list[str]:
+    """Cut a text at line feeds and nowhere else, as JSON lines are; one at the end ends the last line.
+
+    ``str.splitlines`` also cuts at U+2028, U+0085, form feeds and their kind, which occur inside texts. A
+    carriage return before the line feed stays: to JSON it is white space.
+    """
+    lines = text.split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def check_file(path: Path, fix: str | None = None) -> None:
+    """Refuse what is no file that can be read whole.
+
+    Args:
+        path: The file.
+        fix: What to do where it is missing.
+
+    Raises:
+        UserError: There is no such file, its name is not possible, it is no plain file, or it is too large.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise file_error(error, path, fix) from error
+    if not path.is_file():
+        what = "this is a folder, not a file" if path.is_dir() else "this is no plain file"
+        raise UserError(what, str(path), "name the data file itself")
+    if status.st_size > MAX_BYTES:
+        raise UserError(f"the file has more than {MAX_BYTES:,} bytes", str(path), "cut it into parts")
+
+
+def file_error(error: Exception, path: Path | str, fix: str | None = None) -> UserError:
+    """Turn the system's refusal of a file or a name into a message.
+
+    Args:
+        error: ``OSError``; or ``ValueError``, which Python raises for a name that no file can have.
+        path: The file.
+        fix: What to do where it is missing.
+    """
+    place = str(path)
+    place = place if len(place) <= 200 else f"{place[:120]}...{place[-60:]}"
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        what = _broken_link(path) or "there is no such file"
+        return UserError(what, place, fix or "check the name")
+    if getattr(error, "errno", None) == errno.ELOOP:
+        return UserError(_broken_link(path) or "its links lead in a circle", place, "check the name")
+    if isinstance(error, PermissionError):
+        return UserError(f"cannot read the file: {error.strerror}", place, "check its permissions")
+    if isinstance(error, IsADirectoryError):
+        return UserError("this is a folder, not a file", place, "name the file itself")
+    reason = getattr(error, "strerror", None) or str(error)
+    return UserError(f"cannot read the file: {reason}", place, "check the name")
+
+
+def _broken_link(path: Path | str) -> str:
+    return f"the link leads nowhere: {os.readlink(path)}" if os.path.islink(path) else ""
+
+
+def read_text(path: Path, fix: str | None = None) -> str:
+    """Read a UTF-8 file whole; a byte order mark is dropped, line ends stay.
+
+    Args:
+        path: The file.
+        fix: What to do where it is missing.
+
+    Raises:
+        UserError: It cannot be read, or a line is not UTF-8.
+    """
+    check_file(path, fix)
+    try:
+        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise file_error(error, path) from error
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            "the line is not UTF-8 text", f"{path}:{line}", "convert the file to UTF-8"
+        ) from error
+
+
+def json_value(text: str, decoder: json.JSONDecoder | None = None) -> Any:
+    """Parse a JSON text.
+
+    Args:
+        text: All of it.
+        decoder: Default: numbers have at most :data:`DIGITS` digits.
+
+    Raises:
+        ValueError: It is not JSON (``json.JSONDecodeError``), is nested too deeply, has a number with too
+            many digits, or half a surrogate pair.
+    """
+    if too_deep_at(text) >= 0:
+        raise ValueError("it is nested too deeply")
+    try:
+        value = (decoder or _JSON).decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if "\\u" in text:
+        check_characters(value)
+    return value
+
+
+def too_deep_at(text: str) -> int:
+    """Find where lists and objects of a JSON text are nested more than :data:`DEPTH` deep; -1: nowhere."""
+    if text.count("[") + text.count("{") <= DEPTH:
+        return -1
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        bracket = found[0]
+        depth += (bracket in "[{") - (bracket in "]}")
+        if depth > DEPTH:
+            return found.start()
+    return -1
+
+
+def check_characters(value: Any) -> None:
+    """Refuse half a surrogate pair, which escapes can spell but no file can hold.
+
+    Raises:
+        ValueError: There is one in a text of the value.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False, default=repr).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half a surrogate pair (\\ud...)") from None
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > DIGITS:
+        raise ValueError("a number has too many digits")
+    return int(digits)
+
+
+_JSON = json.JSONDecoder(parse_int=_whole)
+
+
+def parse_json(text: str, where: str, fix: str = AGAIN) -> Any:
+    """Parse a JSON text; see :func:`json_value`.
+
+    Args:
+        text: All of it.
+        where: The file, for messages.
+        fix: What to do where it is damaged.
+
+    Raises:
+        UserError: It cannot be parsed.
+    """
+    try:
+        return json_value(text)
+    except json.JSONDecodeError as error:
+        place = f"{where}:{error.lineno}" if "\n" in text.strip() else where
+        raise UserError(f"not valid JSON: {error.msg} at column {error.colno}", place, fix) from error
+    except ValueError as error:
+        raise UserError(f"not valid JSON: {error}", where, fix) from error
+
+
+def read_json(path: Path, fix: str = AGAIN) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        fix: What to do where it is damaged.
+
+    Raises:
+        UserError: It cannot be read or parsed.
+    """
+    return parse_json(read_text(path, fix), str(path), fix)
+
+
+def read_json_object(path: Path, fix: str = AGAIN) -> dict[str, Any]:
+    """Read a JSON file that holds an object; see :func:`read_json`."""
+    value = read_json(path, fix)
+    if not isinstance(value, dict):
+        raise UserError("this is JSON, but no object", str(path), fix)
+    return value
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML for settings: the values that JSON has; what looks like a date is text.
+
+    Depth and size are counted while nodes are composed, before a value is made. An alias counts as often as
+    it stands there: a few lines of aliases may unpack to more than fits into memory.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._open = 0
+        self._sizes: dict[int, tuple[int, int]] = {}  # id of a node -> nodes in it, depth
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._open += 1
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if self._open > DEPTH:
+            raise _mark("it is nested too deeply", event)
+        node: Any = super().compose_node(parent, index)
+        self._open -= 1
+        if id(node) in self._sizes:
+            return node
+        if isinstance(event, yaml.AliasEvent):
+            raise _mark("an alias stands inside of what it repeats", event)
+        if node.tag not in _TAGS:
+            raise _mark(f"the tag {node.tag.removeprefix(_YAML)!r} has no place in settings", event)
+        inner = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            inner = [part for pair in inner for part in pair]
+        sizes = [self._sizes[id(part)] for part in inner]
+        size, depth = 1 + sum(s for s, _ in sizes), 1 + max((d for _, d in sizes), default=0)
+        if size > NODES or depth > DEPTH:
+            raise _mark("its aliases make it too large", event)
+        self._sizes[id(node)] = size, depth
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            if node.tag.removeprefix(_YAML) in ("int", "float") and len(node.value) > DIGITS:
+                raise _mark("a number has too many digits", node)
+            if any("\ud800" <= character <= "\udfff" for character in node.value):
+                raise _mark("half a surrogate pair (\\ud...)", node)
+        try:
+            return super().construct_object(node, deep)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:  # of int(), float(), a table of words: what the tag says is not there
+            kind = node.tag.removeprefix(_YAML)
+            raise _mark(f"this is no value of the type {kind}", node) from error
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag.removeprefix(_YAML) not in ("timestamp", "value")]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _mark(problem: str, at: Any) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, at.start_mark)
+
+
+def yaml_value(text: str) -> Any:
+    """Parse a YAML text.
+
+    Raises:
+        yaml.YAMLError: It cannot be parsed, is nested too deeply, unpacks to too much, or has a value that is
+            none of null, truth value, number, text, list and mapping.
+    """
+    try:
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # a character beyond Unicode; what else a scanner does not expect
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
+
+
+def parse_yaml(text: str, where: str, *, what: str = "not valid YAML", lines: bool = True) -> Any:
+    """Parse a YAML text; see :func:`yaml_value`.
+
+    Args:
+        text: All of it.
+        where: The file, or the option, for messages.
+        what: The message.
+        lines: Whether the number of the line is added to the place.
+
+    Raises:
+        UserError: It cannot be parsed.
+    """
+    try:
+        return yaml_value(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        place = f"{where}:{mark.line + 1}" if mark and lines else where
+        raise UserError(what, place, " ".join(str(reason).split())) from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        UserError: It cannot be read or parsed.
+    """
+    return parse_yaml(read_text(path), str(path))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts so that they come back: PyYAML leaves U+0085 bare, and reads it as a line end."""
+
+    def represent_str(self, data: str) -> Any:
+        style = '"' if any(character in data for character in "\x85\u2028\u2029\ufeff") else None
+        return self.represent_scalar(f"{_YAML}str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def dump_yaml(value: Any, width: int = 80) -> str:
+    """Write a value as YAML, in the order of its keys, so that :func:`yaml_value` gives it back.
+
+    Args:
+        value: Of null, truth values, numbers, texts, lists and mappings.
+        width: Of the lines, in characters.
+    """
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width))
+
+
+def literal_value(text: str) -> Any:
+    """Parse a Python literal, such as a list that ``str()`` wrote into a cell of a table.
+
+    Raises:
+        ValueError: It is none, or is nested too deeply.
+    """
+    text = text.strip()
+    if len(text) > 10**6 or sum(map(text.count, "([{")) > DEPTH * 100:
+        raise ValueError("the literal is too long")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the spelling of texts
+            value = ast.literal_eval(text)
+        if "\\" in text:
+            check_characters(value)
+        return value
+    except Exception as error:  # TypeError, MemoryError, RecursionError, SyntaxError and their kind
+        raise ValueError(f"this is no literal ({type(error).__name__})") from error
+
+
+def number(
+    value: Any, what: str, where: str, *, low: float = -math.inf, high: float = math.inf, whole: bool = False
+) -> float:
+    """Insist on a number within bounds, before it is used for anything.
+
+    Args:
+        value: From a file.
+        what: Its name, for the message.
+        where: The file, for the message.
+        low: Smallest value.
+        high: Largest value.
+        whole: Whether it has to be a whole number; ``16.0`` is one.
+
+    Returns:
+        The number.
+
+    Raises:
+        UserError: It is text, a truth value, NaN, infinite, not whole or out of bounds.
+    """
+    kind = "a whole number" if whole else "a number"
+    right = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= 1e300
+        and low <= value <= high
+        and (not whole or value == int(value))
+    )
+    if not right:
+        shown = repr(value)[:40] if not isinstance(value, int) or abs(value) < 10**40 else "a huge number"
+        above = f" from {low:g} to {high:g}" if math.isfinite(high) else ""
+        raise UserError(f"{what} is {shown}, where {kind}{above} belongs", where, AGAIN)
+    return int(value) if whole else float(value)
+
+
+def read_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
+    """Read a safetensors file.
+
+    Args:
+        path: The file.
+        fix: What to do where it is damaged.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    from safetensors.torch import load_file
+
+    check_file(path, fix)
+    try:
+        return load_file(path)
+    except Exception as error:  # which exceptions a damaged file brings about changes with versions
+        raise UserError(f"cannot read the tensors: {_reason(error)}", str(path), fix) from error
+
+
+def read_pickled_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
+    """Read a dictionary of tensors that ``torch.save`` wrote; nothing else is unpickled, no code is run.
+
+    Args:
+        path: The file.
+        fix: What to do where it is damaged.
+
+    Raises:
+        UserError: It cannot be read, holds more than tensors, or tensors larger than the file.
+    """
+    import torch
+
+    check_file(path, fix)
+    size = path.stat().st_size
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                if sum(entry.file_size for entry in packed.infolist()) > 2 * size + 10**6:
+                    raise UserError("the file unpacks to far more than its size", str(path), fix)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about protocols of pickles that are refused anyway
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower():
+            raise UserError(
+                "the file holds more than tensors, such as code, which is not run",
+                str(path),
+                "do not use it, or ask its author for a safetensors file",
+            ) from error
+        raise UserError(f"cannot read the tensors: {_reason(error)}", str(path), fix) from error
+    except Exception as error:  # IndexError, KeyError, AttributeError, EOFError, RuntimeError and others
+        raise UserError(f"cannot read the tensors: {_reason(error)}", str(path), fix) from error
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in loaded.items()
+    ):
+        raise UserError("the file is no dictionary of tensors", str(path), fix)
+    for name, tensor in loaded.items():  # a view may claim to be far larger than what it looks at
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise UserError(f"the tensor {name!r} is no plain one", str(path), fix)
+    return dict(loaded)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a library says, in bounds."""
+    first = (str(error).strip().split("\n") or [""])[0]
+    return first[:200] or type(error).__name__
