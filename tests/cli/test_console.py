@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from metaxcr.cli import console as module
-from metaxcr.cli.console import console, note, print_json, print_table, say
+from metaxcr.cli.console import console, note, print_json, print_table, say, try_report
 from metaxcr.errors import UserError
 from metaxcr.experiments.progress import Progress
+from metaxcr.tasks import load
+
+from .test_compare import SMALL
 
 ATTACKS = {
     "title": "\x1b]0;owned\x07",
@@ -212,8 +216,6 @@ def test_predict_and_its_ids(call, toy_run, toy_command, tmp_path):
 
 
 def test_adapt_and_its_page(call, toy_run, toy_command, tmp_path):
-    from metaxcr.tasks import load
-
     file = tmp_path / "mine.jsonl"
     examples = load("starter_target", "shots", language="sw").examples[:20]
     file.write_text("".join(
@@ -243,3 +245,72 @@ def test_the_real_terminal_gets_no_foreign_sequence(tmp_path):
 
 def test_an_error_is_printable_wherever_it_is_made():
     clean(str(UserError(ALL, ALL, ALL)))
+
+
+def test_a_report_that_fails_is_one_line(capsys):
+    def fails() -> str:
+        raise ValueError("no room\nfor\x1b[2J bars")
+
+    assert try_report(lambda: "page.html", "runs/x") == "page.html"
+    assert try_report(fails, "runs/my x") == ""
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith(r"no report: ValueError: no room for\x1b[2J bars; the results are complete")
+    assert "'metaxcr report 'runs/my x'' repeats it" in said.err
+
+
+@pytest.mark.parametrize("broken", ["metaxcr.reporting.report._context", "metaxcr.evaluation.table._block"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_finished_run_is_not_lost_to_its_report(
+    call, toy_command, toy_run, tmp_path, monkeypatch, broken, as_json
+):
+    folder = tmp_path / "run"
+    shutil.copytree(toy_run, folder)
+    (folder / "report.html").unlink()
+
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("axes of negative width")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broken, fails)
+        done = call("evaluate", folder, "--quiet", *(["--json"] if as_json else []))
+    assert done.status == 0, done.err
+    shown = "report" if "report" in broken else "table"
+    if shown == "report" or not as_json:
+        assert f"no {shown}: ValueError: axes of negative width" in done.err
+    assert (folder / "results.json").read_bytes() == (toy_run / "results.json").read_bytes()
+    assert call("report", folder).status == 0 and (folder / "report.html").is_file()
+
+
+def test_a_comparison_is_not_lost_to_its_report(call, toy_command, tmp_path, monkeypatch):
+    def fails(*_: object) -> None:
+        raise ValueError("axes of negative width")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("metaxcr.reporting.grid.page._context", fails)
+        patch.setattr("metaxcr.reporting.grid.grid_tables", fails)
+        done = call("compare", "starter", *SMALL, "--out", out, "--quiet")
+    assert done.status == 0, done.err
+    assert "no report: " in done.err and "no table: " in done.err and (out / "compare.json").is_file()
+    assert call("report", out).status == 0 and (out / "report.html").is_file()
+
+
+def test_an_adapted_model_is_not_lost_to_its_report(call, toy_command, toy_run, tmp_path, monkeypatch):
+    file, out = tmp_path / "mine.jsonl", tmp_path / "model"
+    examples = load("starter_target", "shots", language="sw").examples[:20]
+    rows = [
+        {"premise": e.context, "question": e.question, "choices": list(e.choices), "label": e.label}
+        for e in examples
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def fails(*_: object) -> None:
+        raise ValueError("axes of negative width")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("metaxcr.fewshot.figures.systems", fails)
+        done = call("adapt", file, "--language", "sw", "--start", toy_run, "--out", out, "--quiet")
+    assert done.status == 0, done.err
+    assert "no report: " in done.err and not (out / "report.html").exists()
+    assert call("report", out).status == 0 and "<svg" in (out / "report.html").read_text()
