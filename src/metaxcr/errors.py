@@ -1,12 +1,15 @@
 """The one exception for everything a user can mend."""
 
+from metaxcr.printable import printable
+
 LONGEST = 1200  # characters of a part of a message
 
 
 class UserError(Exception):
     """The user's input is wrong, and one line says what, where, and how to mend it.
 
-    The command line prints the line without a traceback and exits with status 2.
+    The command line prints the line without a traceback and exits with status 2. Values of other people's
+    files in it are made printable here, so that no caller has to.
 
     Args:
         what: What is wrong.
@@ -19,7 +22,7 @@ class UserError(Exception):
         self.what, self.where, self.fix = what, where, fix
         place = f" ({where})" if where else ""
         remedy = f": {fix}" if fix else ""
-        super().__init__(f"{what}{place}{remedy}")
+        super().__init__(printable(f"{what}{place}{remedy}"))
 
 
 def _short(text: str) -> str:

@@ -13,6 +13,7 @@ from metaxcr.config_io import load_config
 from metaxcr.errors import UserError
 from metaxcr.experiments.pinned import recorded_revision
 from metaxcr.parse import dump_yaml, read_json_object
+from metaxcr.run_files import read_environment
 
 SETTINGS, RESULTS, CARD, ADAPTERS = "config.yaml", "results.json", "README.md", "adapters"
 ENVIRONMENT = "environment.json"
@@ -113,7 +114,7 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
         text = dump_yaml(settings)
         (goal / SETTINGS).write_text(text, encoding="utf-8")
         if (source / ENVIRONMENT).is_file():
-            found = read_json_object(source / ENVIRONMENT)
+            found = read_environment(source / ENVIRONMENT)
             origin = {key: found[key] for key in ORIGIN if key in found}
             (goal / ENVIRONMENT).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
         for file in (RESULTS, ACCOUNT, *NEAREST):

@@ -8,6 +8,9 @@ import yaml
 from metaxcr.config_io import load_config
 from metaxcr.reporting.card import model_card
 
+EMPTY = {"schema": 1, "config_hash": "c", "data_hash": "d", "rows": [], "averages": [], "differences": [],
+         "shares": {}}  # fmt: skip
+
 
 def head(card: str) -> dict:
     return yaml.safe_load(card.split("---\n")[1])
@@ -56,7 +59,7 @@ def test_results_are_shown_with_intervals_and_only_if_there_are_any(tmp_path):
             "k": 16,
             "mean": 0.7,
             "ci95": [0.6, 0.8],
-            "ci_kind": "x",
+            "ci_kind": "items",
         },
         {
             **place,
@@ -68,12 +71,14 @@ def test_results_are_shown_with_intervals_and_only_if_there_are_any(tmp_path):
             "ci_kind": None,
         },
     ]
-    (tmp_path / "results.json").write_text(json.dumps({"averages": averages}))
+    averages = [average | {"seeds": [0], "mdd": None} for average in averages]
+    (tmp_path / "results.json").write_text(json.dumps(EMPTY | {"averages": averages}))
     card = model_card(config, tmp_path, ["en"])
     rows = [line for line in card.splitlines() if line.startswith("| starter_target test")]
     assert rows == [
         "| starter_target test | repaired | similarity | es sw | 50.0 |  |",
-        "| starter_target test | repaired | few-shot/finetune, k = 16 | es sw | 70.0 | 60.0 to 80.0 (x) |",
+        "| starter_target test | repaired | few-shot/finetune, k = 16 | es sw | 70.0 "
+        "| 60.0 to 80.0 (items) |",
     ]
     assert "a demonstration, not a benchmark" in card
 
@@ -94,7 +99,9 @@ def test_training_is_told(tmp_path):
     assert "command" not in card
     account = {"trained": 2000, "encoder": 100_000, "share": 0.02, "share_without_embeddings": 0.05}
     shares = {"parameters": account, "stack": {"en": ["task"], "sw": ["invertible.sw", "lang.sw", "task"]}}
-    results = {"averages": [], "rows": [{"k": 0}, {"k": 12}], "shares": shares}
+    row = {"task": "t", "lang": "sw", "split": "test", "data": "raw", "method": "m", "regime": "few-shot"}
+    row |= {"seed": 0, "total_labels": 0, "acc": 0.5, "n": 1}
+    results = EMPTY | {"rows": [row | {"k": 0}, row | {"k": 12}], "shares": shares}
     (tmp_path / "results.json").write_text(json.dumps(results))
     origin = {"command": "metaxcr run starter", "metaxcr": "0.1", "torch": "2.13"}
     (tmp_path / "environment.json").write_text(json.dumps(origin))

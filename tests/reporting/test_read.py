@@ -42,7 +42,7 @@ def test_half_a_line_at_the_end_is_counted_and_left_out(make_run):
         file.write('{"stage": "ctml", "st')
     run = read_run(folder)
     assert len(run.events) == whole
-    assert run.missing == ["events.jsonl: 1 unreadable line left out."]
+    assert run.missing == [f"events.jsonl: 1 unreadable line left out ({whole + 1})."]
 
 
 def test_damaged_json_is_named_with_its_line(make_run):
@@ -52,7 +52,7 @@ def test_damaged_json_is_named_with_its_line(make_run):
     run = read_run(folder)
     assert run.results == {} and run.config == {}
     assert any("results.json is damaged (line 2)" in note for note in run.missing)
-    assert any("config.yaml is not valid YAML" in note for note in run.missing)
+    assert any("config.yaml is damaged (line 1): not valid YAML" in note for note in run.missing)
 
 
 def test_damaged_shots_are_named(make_run):

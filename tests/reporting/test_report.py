@@ -187,3 +187,12 @@ def test_alignment_is_shown_where_it_was_measured(make_run):
 
 def test_licences_of_the_data_are_listed(page):
     assert "Data and licences" in page.text and "Ponti" in page.text
+
+
+@pytest.mark.parametrize("attack", ["\u202egpj.exe", "\u2067x", "\x1b[2J", "\x9b2J", "a\u2028b"])
+def test_nothing_in_a_page_is_obeyed(make_run, attack):
+    """A bidirectional override would go on after the text that it stands in, and turn the page around."""
+    folder = make_run(task=f"copa{attack}", sources=(f"social{attack}", "b"), steps=10, n=30, raw=False)
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert not set(attack) & set("\u202e\u2067\x1b\x9b\u2028") & set(text)
+    assert "\\" in text and "copa" in text and "social" in text

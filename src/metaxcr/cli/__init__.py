@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from metaxcr.errors import UserError
 from metaxcr.files import disk_is_full
 from metaxcr.parse import file_error
+from metaxcr.printable import printable
 
 # What the system says of names that a user gave, wherever the package comes upon it.
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.EROFS)
@@ -37,9 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNEXPECTED
     except (Exception, KeyboardInterrupt) as error:
         if debug:
-            traceback.print_exc()
+            print(printable(traceback.format_exc()), end="", file=sys.stderr)
         status, line = explain(error)
-        print(f"metaxcr: {line}", file=sys.stderr)
+        print(printable(f"metaxcr: {line}"), file=sys.stderr)
         return status
 
 

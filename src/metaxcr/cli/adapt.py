@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from metaxcr.cli.console import console, note, print_json, print_table, say, warnings_as_notes
+from metaxcr.cli.console import console, note, print_json, print_table, say, try_report, warnings_as_notes
 from metaxcr.cli.options import (
     ColumnsOption,
     DataOption,
@@ -103,6 +103,7 @@ def adapt(
         return
     if language is None:
         raise UserError("the language of the examples is not known", "--language", "say for example sw")
+    from metaxcr.fewshot.folder import write_adapted_report
     from metaxcr.fewshot.settings import Settings
 
     settings = Settings(seed=seed, wished=accuracy, more=more)
@@ -127,10 +128,12 @@ def adapt(
     if as_json:
         print_json(account)
     else:
-        _print(account)
+        try_report(lambda: _print(account), goal, "table")
     tell = note if as_json else say
     tell(f"model: {goal}")
-    tell(f"report: {goal / 'report.html'}")
+    page = goal / "report.html"
+    if page.is_file() or try_report(lambda: write_adapted_report(goal), goal):
+        tell(f"report: {page}")
     tell(f"next: metaxcr predict {shlex.quote(str(goal))} QUESTIONS --language {account['language']}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metaxcr.cli.console import console, note, print_json, print_table, say
+from metaxcr.cli.console import console, note, print_json, print_table, say, try_report
 from metaxcr.cli.options import (
     DataOption,
     JsonOption,
@@ -153,14 +153,19 @@ def _finish(
 
     summary = summarise(found, store, outside, command)
     write_json(folder / "compare.json", summary)
-    page = write_grid_report(folder)
+    page = try_report(lambda: write_grid_report(folder), folder)
     if as_json:
         print_json(summary)
-        note(f"report: {page}")
+        note(f"report: {page}") if page else None
         return
-    for table in (table for table in grid_tables(summary) if table.key in SHOWN):
-        heads = [(">" if i in table.numeric else "") + head for i, head in enumerate(table.head)]
-        print_table(heads, table.rows, title=table.title)
-        say("")
+
+    def tables() -> None:
+        for table in (table for table in grid_tables(summary) if table.key in SHOWN):
+            heads = [(">" if i in table.numeric else "") + head for i, head in enumerate(table.head)]
+            print_table(heads, table.rows, title=table.title)
+            say("")
+
+    try_report(tables, folder, "table")
     say(f"results: {folder / 'compare.json'}")
-    say(f"report: {page}")
+    if page:
+        say(f"report: {page}")

@@ -27,6 +27,7 @@ from metaxcr.cli.options import (
     examples,
 )
 from metaxcr.errors import UserError
+from metaxcr.printable import printable_json
 
 if TYPE_CHECKING:
     from metaxcr.cli.questions import Question
@@ -120,7 +121,7 @@ def predict(
                     line["nearest"] = [asdict(neighbour) for neighbour in neighbours]
             for line in lines:
                 withheld += line["choice"] is None
-                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+                stream.write(printable_json(json.dumps(line, ensure_ascii=False)) + "\n")
             done += len(chunk)
             progress.update("answering", done, total)
         progress.finish()

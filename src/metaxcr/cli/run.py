@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metaxcr.cli.console import console, note, say
+from metaxcr.cli.console import console, note, say, try_report
 from metaxcr.cli.options import (
     DataOption,
     JsonOption,
@@ -19,6 +19,7 @@ from metaxcr.cli.options import (
     out_option,
 )
 from metaxcr.errors import UserError
+from metaxcr.printable import printable_json
 
 if TYPE_CHECKING:
     from metaxcr.config import Config
@@ -88,7 +89,9 @@ def train(
 
 @examples("metaxcr report runs/starter", "metaxcr report runs/compare/sampler --figures figures")
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Of a run, or of a comparison.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Of a run, a comparison, or an adapted model.")
+    ],
     figures: Annotated[
         Path | None,
         typer.Option(
@@ -96,16 +99,19 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write report.html of a run or of a comparison again.
+    """Write report.html of a run, a comparison or an adapted model again.
 
     Also of a run that was stopped: the report then says what is missing.
     """
+    from metaxcr.fewshot.folder import write_adapted_report
+    from metaxcr.hub import ACCOUNT
     from metaxcr.reporting import write_report
     from metaxcr.reporting.export import export
     from metaxcr.reporting.grid import write_grid_report
 
-    is_grid = (folder / "compare.json").is_file()
-    say(str(write_grid_report(folder) if is_grid else write_report(folder)))
+    kinds = {"compare.json": write_grid_report, ACCOUNT: write_adapted_report}
+    write = next((kinds[name] for name in kinds if (folder / name).exists()), write_report)
+    say(str(write(folder)))
     for path in export(folder, figures) if figures is not None else ():
         say(str(path))
 
@@ -157,7 +163,10 @@ def carry_out(
 
 
 def show_results(folder: Path, *, as_json: bool) -> None:
-    """Write the report, print the table (or results.json itself) and name both files."""
+    """Write the report, print the table (or results.json itself) and name both files.
+
+    The run is finished, whatever becomes of them: a failure is one line.
+    """
     import json
 
     from metaxcr.evaluation.table import format_table
@@ -165,14 +174,15 @@ def show_results(folder: Path, *, as_json: bool) -> None:
 
     results = folder / "results.json"
     text = results.read_text(encoding="utf-8")
-    page = write_report(folder)
+    page = try_report(lambda: write_report(folder), folder)
     if as_json:
-        sys.stdout.write(text)
-        note(f"report: {page}")
+        sys.stdout.write(printable_json(text))
+        note(f"report: {page}") if page else None
         return
-    console().print(format_table(json.loads(text)))
+    try_report(lambda: console().print(format_table(json.loads(text))), folder, "table")
     say(f"results: {results}")
-    say(f"report: {page}")
+    if page:
+        say(f"report: {page}")
 
 
 def _settings(

@@ -37,14 +37,17 @@ def _measured(evidence: Evidence) -> tuple[str, Record] | None:
     if not weak:
         return None
     shares = ", ".join(f"{row['language']} {100 * row['retrieval']:.0f} %" for row in weak)
-    named = f"Few sentences find their English translation among {weak[0]['n']} ({stack}): {shares}"
+    named = (
+        f"Few sentences find their English translation among {weak[0].get('n', 'all')} ({stack}): {shares}"
+    )
     return named, {row["language"]: {key: row[key] for key in ("retrieval", "ci95", "stack")} for row in weak}
 
 
 def _trained(evidence: Evidence) -> tuple[str, Record] | None:
     """Weak languages by the contrastive loss at the end of CTML and CLML."""
     losses: dict[str, list[float]] = defaultdict(list)
-    events = [e for e in evidence.stage("ctml", "clml") if "alignment_loss" in e]
+    measured = ("alignment_loss", "alignment_language")
+    events = [e for e in evidence.stage("ctml", "clml") if all(e.get(key) is not None for key in measured)]
     for stage in ("ctml", "clml"):
         last = max((e["step"] for e in events if e["stage"] == stage), default=0) + 1
         for event in events:
@@ -66,7 +69,7 @@ def _trained(evidence: Evidence) -> tuple[str, Record] | None:
 def overfitted_shots(evidence: Evidence) -> list[Finding]:
     """Shots known by heart, and a few-shot accuracy that is none the better for it."""
     ends: dict[object, float] = {}
-    for event in evidence.stage("finetune"):
+    for event in (e for e in evidence.stage("finetune") if e.get("loss") is not None):
         run = (event.get("seed"), event.get("language"), event.get("regime"), event.get("clml"))
         ends[run] = float(event["loss"])
     if not ends:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
 from metaxcr.parse import lines_of_text, parse_json, read_text
+from metaxcr.run_files import PredictionRow, PredictionsMeta, checked
 
 REGIMES = ("none", "zero-shot", "zero-shot-aux", "few-shot", "pooled-shots", "transductive")
 DATA = ("repaired", "raw")
@@ -140,11 +141,12 @@ class Predictions:
             UserError: A file is missing or a line is malformed; the message names file and line.
         """
         meta_path = path.with_name(path.name.removesuffix(".jsonl") + ".meta.json")
-        meta = _checked_meta(_parse(_text(meta_path), str(meta_path), _META), str(meta_path))
+        meta = checked(PredictionsMeta, _parse(_text(meta_path), str(meta_path), _META), str(meta_path))
         ids, probabilities, labels = [], [], []
         for number, line in enumerate(lines_of_text(_text(path)), start=1):
             where = f"{path}:{number}"
             row = _parse(line, where, ("id", "probabilities", "choice", "label"))
+            row = checked(PredictionRow, row, where, "write the file anew")
             try:
                 ids.append(str(row["id"]))
                 probabilities.append([float(value) for value in row["probabilities"]])
@@ -155,16 +157,6 @@ class Predictions:
             if not consistent:
                 raise UserError("choice is not the most probable one", where, "write the file anew")
         return cls(**{key: meta[key] for key in _META}, ids=ids, probabilities=probabilities, labels=labels)
-
-
-def _checked_meta(meta: dict[str, Any], where: str) -> dict[str, Any]:
-    """Insist on the types of the metadata."""
-    for key, value in meta.items():
-        kind = "a whole number" if key in ("seed", "k", "total_labels") else "a text"
-        right = type(value) is (int if kind == "a whole number" else str) or (key == "seed" and value is None)
-        if key in _META and not right:
-            raise UserError(f"{key!r} is {repr(value)[:40]}, not {kind}", where, "write the file anew")
-    return meta
 
 
 def _text(path: Path) -> str:

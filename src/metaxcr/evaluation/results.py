@@ -96,16 +96,21 @@ def build_results(
     return final
 
 
-def validate_results(results: Mapping[str, Any]) -> None:
+def validate_results(results: Mapping[str, Any], where: str = "results.json") -> None:
     """Check results against the JSON Schema that ships with the package.
+
+    Args:
+        results: Content of ``results.json``.
+        where: The file, for the message.
 
     Raises:
         UserError: The first violation, with its place in the document.
     """
     error = next(iter(sorted(_validator().iter_errors(results), key=lambda e: list(map(str, e.path)))), None)
     if error is not None:
-        where = "results.json" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.path)
-        raise UserError(f"results do not match the schema: {error.message}", where)
+        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.path)
+        what = error.message if len(error.message) < 200 else f"{error.message[:200]}..."
+        raise UserError(f"results do not match the schema: {what}", f"{where}{place}")
 
 
 @cache

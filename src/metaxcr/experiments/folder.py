@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,11 +19,13 @@ from metaxcr.config import Config
 from metaxcr.config_io import differences
 from metaxcr.errors import UserError
 from metaxcr.files import disk_error, remove_leftovers, replacing, temporary_path, write_atomically
-from metaxcr.parse import dump_yaml
+from metaxcr.parse import dump_yaml, file_error, parse_json, read_json, read_yaml
+from metaxcr.run_files import AGAIN, CONFIG, ENVIRONMENT, EVENTS, JournalRecord, checked, read_environment
 
 State = dict[str, Tensor]
 Listen = Callable[[int, dict[str, Any]], None]  # told the number of an event, from 1, and the event
 UNRECORDED = {"device": "cpu", "dtype": "bfloat16"}  # what runs had before their environment said so
+PROGRESS = "checkpoints/progress.safetensors"
 THE_MACHINES = ("run.tracker", "run.device", "encoder.dtype")  # what they came to is in the environment
 
 
@@ -52,14 +53,24 @@ class RunFolder:
         self.path = path
         self._lock = _lock(path)
         remove_leftovers(path)
-        self.journal, self.state = self._read_journal()
-        events = path / "events.jsonl"
-        events.touch()
-        os.truncate(events, min(self.journal.events, events.stat().st_size))
-        with events.open("rb") as written:
-            self._count = sum(1 for _ in written)
-        self._events = events.open("a", encoding="utf-8")
+        try:
+            self.journal, self.state = self._read_journal()
+            self._count, self._events = self._open_events(path / EVENTS)
+        except BaseException:
+            self._lock.close()
+            raise
         self.listen: Listen = lambda number, event: None
+
+    def _open_events(self, path: Path) -> tuple[int, IO[str]]:
+        """Cut the events at the last checkpoint; return their number, and the file to go on with."""
+        try:
+            path.touch()
+            os.truncate(path, min(self.journal.events, path.stat().st_size))
+            with path.open("rb") as written:
+                count = sum(1 for _ in written)
+            return count, path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise file_error(error, path) from error
 
     def close(self) -> None:
         """Close the events file and let other processes in."""
@@ -88,9 +99,14 @@ class RunFolder:
         """Write tensors to ``checkpoints/<name>.safetensors``."""
         self._save(f"checkpoints/{name}.safetensors", state, {})
 
-    def load_state(self, name: str) -> State:
-        """Read tensors back."""
-        return _load(self.path / f"checkpoints/{name}.safetensors")[0]
+    def load_state(self, name: str, like: State, also: State) -> State:
+        """Read tensors back; see :func:`fitting`."""
+        path = self.path / f"checkpoints/{name}.safetensors"
+        return fitting(_load(path)[0], like, also, path)
+
+    def progress_state(self, like: State, also: State) -> State:
+        """The state of the unit of work in progress; see :func:`fitting`."""
+        return fitting(self.state, like, also, self.path / PROGRESS)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file through a temporary name."""
@@ -99,21 +115,22 @@ class RunFolder:
     def read_json(self, name: str, default: Any) -> Any:
         """Read a JSON file, or return ``default`` where there is none."""
         path = self.path / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+        return read_json(path, AGAIN) if path.exists() else default
 
     def _save(self, name: str, state: State, metadata: dict[str, str]) -> None:
         with replacing(self.path / name) as temporary:
             save_file({k: v.cpu().contiguous() for k, v in state.items()}, temporary, metadata)
 
     def _write_journal(self, state: State) -> None:
-        self._save("checkpoints/progress.safetensors", state, {"journal": json.dumps(vars(self.journal))})
+        self._save(PROGRESS, state, {"journal": json.dumps(vars(self.journal))})
 
     def _read_journal(self) -> tuple[Journal, State]:
-        path = self.path / "checkpoints" / "progress.safetensors"
+        path = self.path / PROGRESS
         if not path.exists():
             return Journal(), {}
         state, metadata = _load(path)
-        return Journal(**json.loads(metadata["journal"])), state
+        found = parse_json(metadata.get("journal", ""), str(path), AGAIN)
+        return Journal(**checked(JournalRecord, found, str(path))), state
 
 
 def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resume: bool) -> RunFolder:
@@ -148,11 +165,10 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
         raise UserError(
             "the run folder exists", str(path), "add --resume to continue it, or choose another --out"
         )
-    try:
-        old = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-        before = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError("not a run folder: config.yaml or environment.json is missing", str(path)) from error
+    if not ((path / CONFIG).is_file() and (path / ENVIRONMENT).is_file()):
+        raise UserError("not a run folder: config.yaml or environment.json is missing", str(path))
+    old = checked(dict[str, Any], read_yaml(path / CONFIG), str(path / CONFIG))
+    before = read_environment(path / ENVIRONMENT)
     with contextlib.suppress(ValidationError):  # settings that came later than the folder have their defaults
         old = Config.model_validate(old).model_dump(mode="json")
     changed = [key for key in differences(old, config.model_dump(mode="json")) if key not in THE_MACHINES]
@@ -176,7 +192,10 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
 
 def _lock(path: Path) -> IO[str]:
     """Keep other processes out of a run folder until the returned file is closed, also by a kill."""
-    file = (path / ".lock").open("w", encoding="utf-8")
+    try:
+        file = (path / ".lock").open("w", encoding="utf-8")
+    except OSError as error:
+        raise file_error(error, path / ".lock") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -191,7 +210,34 @@ def _load(path: Path) -> tuple[State, dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {k: file.get_tensor(k).clone() for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # which exceptions a damaged file brings about changes with versions
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"cannot read a checkpoint: {error}", str(path), "start the run anew in another folder"
+            f"cannot read a checkpoint: {reason}", str(path), "start the run anew in another folder"
         ) from error
+
+
+def fitting(state: State, like: State, also: State, path: Path) -> State:
+    """Insist that the tensors of a checkpoint are those of the model that goes on with them.
+
+    Args:
+        state: Read from a file.
+        like: Tensors that have to be there, of the same shapes and types; what is empty at first may grow.
+        also: Tensors that may be there.
+        path: The file.
+
+    Raises:
+        UserError: A tensor is missing, has no place, or is of another shape or type.
+    """
+    fix = "start the run anew in another folder"
+    if missing := [name for name in like if name not in state]:
+        raise UserError(f"the checkpoint lacks the tensor {missing[0]!r}", str(path), fix)
+    for name, tensor in state.items():
+        wanted = like.get(name, also.get(name))
+        if wanted is None:
+            raise UserError(f"the tensor {name!r} has no place in the checkpoint", str(path), fix)
+        fits = tensor.dtype == wanted.dtype and tensor.dim() == wanted.dim()
+        if not fits or any(b not in (0, a) for a, b in zip(tensor.shape, wanted.shape, strict=True)):
+            shapes = f"{tuple(tensor.shape)} {tensor.dtype}, not {tuple(wanted.shape)} {wanted.dtype}"
+            raise UserError(f"the tensor {name!r} of the checkpoint is {shapes}", str(path), fix)
+    return state

@@ -1,14 +1,13 @@
 """The encoder of a run: the same commit and the same weights from its first step to its last."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from metaxcr.config import Encoder
 from metaxcr.encoders import FrozenEncoder, load_encoder
 from metaxcr.errors import UserError
 from metaxcr.experiments.folder import RunFolder
+from metaxcr.run_files import read_environment
 
 RECORD, KEY = "environment.json", "encoder"
 
@@ -26,7 +25,7 @@ def load_pinned(
     Raises:
         UserError: The encoder cannot be loaded, or is not the one that the run was begun with.
     """
-    environment = folder.read_json(RECORD, {})
+    environment = read_environment(folder.path / RECORD)
     before = environment.get(KEY, {})
     revision = before.get("revision") or settings.revision
     encoder = load(settings.name, prefix=settings.prefix, revision=revision)
@@ -43,10 +42,12 @@ def load_pinned(
 
 
 def recorded_revision(folder: Path) -> str | None:
-    """The commit on the hub of the encoder that a run was carried out with; None where none is recorded."""
-    try:
-        record: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """The commit on the hub of the encoder that a run was carried out with; None where none is recorded.
+
+    Raises:
+        UserError: The record is damaged: it is not known which encoder the model belongs to.
+    """
+    if not (folder / RECORD).is_file():
         return None
-    revision = record.get(KEY, {}).get("revision")
+    revision = read_environment(folder / RECORD).get(KEY, {}).get("revision")
     return None if revision is None else str(revision)

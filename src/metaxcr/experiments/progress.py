@@ -49,9 +49,12 @@ class Progress:
 
     def _draw(self, label: str, done: int, total: int, note: str) -> None:
         if self._bar is None:
+            label_column, note_column = (
+                TextColumn(text, markup=False) for text in ("  {task.description}", "{task.fields[note]}")
+            )
             columns = (
-                TextColumn("  {task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
-                TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+                label_column, BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
+                TextColumn("left"), TimeRemainingColumn(), note_column,
             )  # fmt: skip
             self._bar = Bar(*columns, console=self.console, transient=True)
             self._bar.start()

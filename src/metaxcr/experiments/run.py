@@ -33,6 +33,15 @@ from metaxcr.experiments.units import check_regimes, units
 from metaxcr.files import cache_folder
 from metaxcr.hardware import available_threads, choose_device, machine_in_words, memory_errors
 from metaxcr.hub import language_folder
+from metaxcr.run_files import (
+    AGAIN,
+    COSTS,
+    ENVIRONMENT,
+    TrackerRecord,
+    checked,
+    read_costs,
+    read_environment,
+)
 from metaxcr.scoring.account import parameter_account
 from metaxcr.scoring.build import build_model
 from metaxcr.scoring.model import ChoiceModel
@@ -95,7 +104,8 @@ def run(
     loaded = read_data(config, root, shared.kept if shared else None)
     folder = open_folder(out, config, describe_environment(config, command), resume=resume)
     results: dict[str, Any] = {}
-    tracking = Tracking(config.run.tracker, out, folder.read_json(TRACKED, {}), progress.say)
+    tracked = checked(dict[str, TrackerRecord], folder.read_json(TRACKED, {}), str(out / TRACKED))
+    tracking = Tracking(config.run.tracker, out, tracked, progress.say)
     folder.listen = tracking.hear
     try:
         if shared:
@@ -103,7 +113,7 @@ def run(
         with memory_errors(choose_device(config.run.device)):
             results = carry_out(config, loaded, folder, phases, progress, shared)
         if results and not shared:
-            record_opening(config, results["config_hash"], folder.read_json("environment.json", {}))
+            record_opening(config, results["config_hash"], read_environment(out / ENVIRONMENT))
         return results
     finally:
         tracking.finish(results)
@@ -120,7 +130,7 @@ def carry_out(
     shared: Shared | None = None,
 ) -> dict[str, Any]:
     """Prepare the material, do the units of work that are not done yet, and gather the results."""
-    costs = Costs(folder.read_json("costs.json", {}))
+    costs = Costs(read_costs(out) if (out := folder.path / COSTS).exists() else {})
     kept = shared.kept if shared else Kept()
     with costs.stage("trunk"):
         encoder = load_pinned(config.encoder, folder, partial(kept.encoder, load_encoder))
@@ -287,9 +297,7 @@ def finish(config: Config, folder: RunFolder, material: Material, shares: dict[s
     data_hash = hashlib.sha256(json.dumps(material.checksums, sort_keys=True).encode()).hexdigest()[:16]
     results = build_results(
         [Predictions.read(path) for path in files],
-        config_hash=config_hash(
-            config, material.checksums, folder.read_json("environment.json", {})["dtype"]
-        ),
+        config_hash=config_hash(config, material.checksums, _dtype(folder.path / ENVIRONMENT)),
         data_hash=data_hash,
         shares=shares,
     )
@@ -297,6 +305,14 @@ def finish(config: Config, folder: RunFolder, material: Material, shares: dict[s
     folder.write_json("checksums.json", material.checksums)
     folder.write_json("results.json", results)
     return results
+
+
+def _dtype(record: Path) -> str:
+    """The number format that the run was begun with."""
+    environment = read_environment(record)
+    if "dtype" not in environment:
+        raise UserError("the record of the run's environment has no 'dtype'", str(record), AGAIN)
+    return str(environment["dtype"])
 
 
 def record_opening(config: Config, identity: str, environment: dict[str, Any]) -> None:

@@ -12,9 +12,10 @@ from metaxcr.errors import UserError
 from metaxcr.fewshot.adapt import Adapted, Start
 from metaxcr.fewshot.card import card
 from metaxcr.fewshot.report import report
-from metaxcr.files import disk_error, remove_leftovers, temporary_path
+from metaxcr.files import disk_error, remove_leftovers, temporary_path, write_atomically
 from metaxcr.hub import ACCOUNT, ADAPTERS, CARD, META, NEAREST, SETTINGS
-from metaxcr.parse import dump_yaml
+from metaxcr.parse import dump_yaml, read_json_object
+from metaxcr.run_files import damaged
 from metaxcr.scoring.build import save_phi
 
 REPORT = "report.html"
@@ -40,6 +41,8 @@ def write_folder(
     out: Path, name: str, adapted: Adapted, account: dict[str, Any], start: Start, origin: Path
 ) -> None:
     """Write the model with report and card; the folder appears whole or not at all.
+
+    A report that cannot be made is left out: ``metaxcr report`` makes it again.
 
     Args:
         out: Where; replaced if it is there.
@@ -69,8 +72,9 @@ def write_folder(
             SETTINGS: settings,
             ACCOUNT: json.dumps(account, ensure_ascii=False, indent=1) + "\n",
             CARD: card(account, start.config),
-            REPORT: report(account),
         }
+        with suppress(Exception):  # the model is safe without its page, and write_adapted_report says why
+            texts[REPORT] = report(account)
         for file, text in texts.items():
             (temporary / file).write_text(text, encoding="utf-8")
         _swap(temporary, out)
@@ -78,6 +82,26 @@ def write_folder(
         raise disk_error(error, out) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_adapted_report(folder: Path) -> Path:
+    """Write the page of an adapted model again.
+
+    Args:
+        folder: That :func:`write_folder` wrote.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: The folder has no account of an adaptation, or a damaged one.
+    """
+    path = folder / ACCOUNT
+    account = read_json_object(path, "adapt again")
+    with damaged("the account of the adaptation", path, "adapt again"):
+        text = report(account)
+    write_atomically(folder / REPORT, text)
+    return folder / REPORT
 
 
 def own_config(config: Config, name: str, language: str) -> Config:

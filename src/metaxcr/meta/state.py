@@ -45,6 +45,18 @@ class MetaState:
         """Flatten for a checkpoint (the step is kept beside it)."""
         return {f"{part}/{name}": t for part in PARTS for name, t in getattr(self, part).items()}
 
+    def later_tensors(self, found: State) -> State:
+        """What :meth:`tensors` has beside these once steps were done, for checking a checkpoint.
+
+        Args:
+            found: A checkpoint's tensors; the last look at target data may be of any shape.
+        """
+        own = {f"own/{name}": tensor for name, tensor in self.own.items()}
+        gathered = {f"phi/{name}": tensor for name, tensor in self.phi.items()} | own
+        later = {f"gathered/{name}": tensor for name, tensor in gathered.items()}
+        later |= {f"average/mean.{name}": tensor for name, tensor in self.phi.items()}
+        return later | {name: tensor for name, tensor in found.items() if name.startswith("reward/")}
+
     @staticmethod
     def from_tensors(step: int, tensors: State, device: torch.device = CPU) -> "MetaState":
         """The inverse of :meth:`tensors`.

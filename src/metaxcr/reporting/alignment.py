@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from metaxcr.printable import shorten
 from metaxcr.reporting import canvas
 from metaxcr.reporting.words import language as language_name
 
@@ -51,7 +52,7 @@ def draw(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.WIDE)
             )
             axes.plot(layers, [100 * row["retrieval"] for row in own], color=colour, linestyle=dashes)
         axes.set_ylim(0, 102)  # room for the line at 100 %
-        axes.set_title(language_name(language))
+        axes.set_title(shorten(language_name(language), 20))
         if n % columns:
             axes.set_yticklabels([])
         if n + columns >= len(languages):

@@ -47,7 +47,8 @@ def bands(
     """
     band = _STEP * len(styles) + 12
     top = legend_height(len(styles), width) + 12
-    left = 8 + CHARACTER * max(len(name) for name, _ in rows)
+    short, room = canvas.fit([name for name, _ in rows], 0.45 * width, CHARACTER)
+    left = 8 + room
     height = band * len(rows)
     fig = canvas.figure(width, top + height + 44)
     axes = canvas.place(fig, left, top, width - left - 12, height)
@@ -56,7 +57,7 @@ def bands(
             axes.axhspan(index * band, (index + 1) * band, color=canvas.BAND, linewidth=0, zorder=0)
         _draw(axes, index * band, band, dots, styles)
     axes.set_ylim(height, 0)
-    axes.set_yticks([(index + 0.5) * band for index in range(len(rows))], [name for name, _ in rows])
+    axes.set_yticks([(index + 0.5) * band for index in range(len(rows))], [short[name] for name, _ in rows])
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
@@ -76,6 +77,11 @@ def _draw(axes: Axes, top: float, height: float, dots: Mapping[int, Dot], styles
 
 def _columns(width: int) -> int:
     return 3 if width > 600 else 1
+
+
+def legend_room(width: int) -> float:
+    """Pixels that a name in a legend may take."""
+    return width / _columns(width) - 40
 
 
 def legend_height(entries: int, width: int) -> int:

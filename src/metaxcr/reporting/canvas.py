@@ -6,13 +6,15 @@ backend, open figures and settings stay as they are.
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from metaxcr.printable import shorten_all
 
 WIDE: Final = 960  # px: the text column of the report on a desktop
 NARROW: Final = 358  # px: a phone of 390 px less the page's margins
@@ -102,6 +104,23 @@ def place(fig: Figure, left: float, top: float, width: float, height: float) -> 
     full_width, full_height = fig.get_size_inches() * 72
     bottom = full_height - top - height
     return fig.add_axes((left / full_width, bottom / full_height, width / full_width, height / full_height))
+
+
+def fit(names: Sequence[str], room: float, character: float = 7.6) -> tuple[Mapping[str, str], float]:
+    """Shorten names so that they leave room for what is drawn beside them.
+
+    Names are other people's, of any length: a column as wide as the longest one may be wider than the page.
+
+    Args:
+        names: Beside the axes, or in a legend.
+        room: Pixels that they may take.
+        character: Pixels of a character.
+
+    Returns:
+        What to write for each name, and the pixels that the longest of them takes.
+    """
+    short = shorten_all(names, max(6, int(room / character)))
+    return short, character * max(map(len, short.values()), default=0)
 
 
 def svg(fig: Figure, key: str, alt: str) -> str:

@@ -1,12 +1,12 @@
 """The model card: what a saved model is, what it was trained on, and what it achieved."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from metaxcr.config import WITH_SHOTS, Config
 from metaxcr.parse import dump_yaml
+from metaxcr.run_files import read_environment, read_results
 from metaxcr.tasks.registry import task_spec
 from metaxcr.tasks.spec import TaskSpec
 from metaxcr.tasks.text import Corpus, corpus, corpus_ids
@@ -89,7 +89,7 @@ def _results(folder: Path) -> list[str]:
     path = folder / "results.json"
     if not path.is_file():
         return ["## Results", "", "Not evaluated.", ""]
-    results = json.loads(path.read_text(encoding="utf-8"))
+    results = read_results(path)
     table = [
         "| task | data | method | languages | accuracy, % | 95 % interval |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -110,7 +110,7 @@ def _leaks(config: Config, folder: Path) -> list[str]:
             "Leaks were allowed (`run.allow_leaks`) in this run, which was not evaluated: it may have been "
         )
         return ["## Leaks", "", said + "trained on test items.", ""] if config.run.allow_leaks else []
-    leaks = json.loads(path.read_text(encoding="utf-8")).get("shares", {}).get("leaks")
+    leaks = read_results(path)["shares"].get("leaks")
     if not leaks:
         return []
     kinds = ", ".join(f"{kind} {count}" for kind, count in leaks["kinds"].items())
@@ -127,8 +127,9 @@ def _row(average: dict[str, Any]) -> str:
     interval = f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} ({average['ci_kind']})" if ends else ""
     method = average["method"] if average["regime"] == "none" else f"{average['regime']}/{average['method']}"
     method += f", k = {average['k']}" if average["k"] else ""
+    place = f"{average['task']} {average.get('split', 'test')}"
     cells = (
-        f"{average['task']} {average['split']}", average["data"], method, " ".join(average["langs"]),
+        place, average.get("data", "repaired"), method, " ".join(average["langs"]),
         f"{100 * average['mean']:.1f}", interval,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
@@ -148,7 +149,7 @@ def _training(config: Config, folder: Path) -> list[str]:
             f"- parallel text without labels: {text.corpus} {text.split}, {' '.join(text.languages)}"
         )
     lines.append(f"- shots: {_shots(config, folder)}; seeds {seeds}")
-    shares = _read(folder / "results.json").get("shares", {})
+    shares = _results_of(folder).get("shares", {})
     if account := shares.get("parameters"):
         lines.append(
             f"- trained: {account['trained']:,} parameters, {account['share']:.2%} of the encoder's "
@@ -156,7 +157,8 @@ def _training(config: Config, folder: Path) -> list[str]:
         )
     if stacks := shares.get("stack"):
         lines.append(f"- adapters, from below: {', '.join(sorted({' > '.join(s) for s in stacks.values()}))}")
-    origin = _read(folder / "environment.json")
+    path = folder / "environment.json"
+    origin = read_environment(path) if path.is_file() else {}
     if command := origin.get("command"):
         versions = ", ".join(f"{name} {origin[name]}" for name in ("metaxcr", "torch") if origin.get(name))
         lines.append(f"- command: `{command}` ({versions})")
@@ -164,16 +166,16 @@ def _training(config: Config, folder: Path) -> list[str]:
 
 
 def _shots(config: Config, folder: Path) -> str:
-    rows = _read(folder / "results.json").get("rows", [])
+    rows = _results_of(folder).get("rows", [])
     found = sorted({row["k"] for row in rows if row["k"]})
     if found:
         return ", ".join(f"{k} a language" for k in found)
     return f"{config.target.k} a language" if "few-shot" in config.run.regimes else "none"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return content
+def _results_of(folder: Path) -> dict[str, Any]:
+    path = folder / "results.json"
+    return read_results(path) if path.is_file() else {}
 
 
 def data_table(trained: Sequence[TaskSpec | Corpus]) -> list[str]:

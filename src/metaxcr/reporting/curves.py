@@ -89,19 +89,21 @@ def sampler(events: Sequence[Record], width: int) -> Figure | None:
         return None
     side, bars = width > 600, 27 * len(names)
     area = max(bars, 260) if side else 240
-    left = 8 + 7.6 * max(map(len, names))
+    short, room = canvas.fit(names, 240 if side else 180)
+    left = 8 + room
+    labels = [short[name] for name in names]
     if not shares:
         fig = canvas.figure(width, bars + 84)
-        _draw_bars(canvas.place(fig, left, 30, width - left - 60, bars), names, drawn)
+        _draw_bars(canvas.place(fig, left, 30, width - left - 60, bars), names, labels, drawn)
     elif side:
         fig = canvas.figure(width, area + 84)
         _draw_area(canvas.place(fig, 44, 30, 0.54 * width - 44, area), steps, shares)
         rest = 0.54 * width + 24 + left
-        _draw_bars(canvas.place(fig, rest, 30, width - rest - 20, area), names, drawn)
+        _draw_bars(canvas.place(fig, rest, 30, width - rest - 20, area), names, labels, drawn)
     else:
         fig = canvas.figure(width, area + bars + 168)
         _draw_area(canvas.place(fig, 40, 30, width - 48, area), steps, shares)
-        _draw_bars(canvas.place(fig, left, area + 114, width - left - 16, bars), names, drawn)
+        _draw_bars(canvas.place(fig, left, area + 114, width - left - 16, bars), names, labels, drawn)
     return fig
 
 
@@ -148,6 +150,7 @@ def _percent(event: Record) -> Any:
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
     window = window_for(panel.curves)
+    title, names = (canvas.fit(found, 320)[0] for found in ([panel.title], [c.name for c in panel.curves]))
     if panel.reference is not None:
         axes.axhline(panel.reference, color=canvas.SOFT, linewidth=1, linestyle=(0, (4, 3)))
     for index, raw in enumerate(panel.curves):
@@ -157,10 +160,10 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.45)
         steps, values = line.mean()
         axes.plot(
-            steps, values, color=colour, linewidth=2.2, label=line.name, marker="o" if few else None,
+            steps, values, color=colour, linewidth=2.2, label=names[line.name], marker="o" if few else None,
             markersize=4, linestyle=("-", "--", ":")[index // 2 % 3],
         )  # fmt: skip
-    axes.set_title(panel.title, pad=22 if len(panel.curves) > 1 else 8)
+    axes.set_title(title[panel.title], pad=22 if len(panel.curves) > 1 else 8)
     if len(panel.curves) > 1:
         axes.legend(
             loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, fontsize=11, columnspacing=1.5,
@@ -195,7 +198,9 @@ def _draw_area(axes: Axes, steps: Any, shares: dict[str, Any]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def _draw_bars(axes: Axes, names: Sequence[str], drawn: dict[str, dict[int, float]]) -> None:
+def _draw_bars(
+    axes: Axes, names: Sequence[str], labels: Sequence[str], drawn: dict[str, dict[int, float]]
+) -> None:
     """Draw bars in the order of the stack, so that the two pictures are read as one, with a dot a seed."""
     for index, name in enumerate(names):
         shares = [100 * share for share in drawn.get(name, {}).values()]
@@ -205,7 +210,7 @@ def _draw_bars(axes: Axes, names: Sequence[str], drawn: dict[str, dict[int, floa
             markeredgecolor=canvas.PAPER, markeredgewidth=0.7,
         )  # fmt: skip
     axes.axvline(100 / len(names), color=canvas.INK, linewidth=0.9, linestyle=(0, (2, 3)))
-    axes.set_yticks(range(len(names)), list(names))
+    axes.set_yticks(range(len(names)), list(labels))
     axes.set_ylim(-0.5, len(names) - 0.5)
     axes.set_xlim(left=0)
     axes.set_title("drawn, % of episodes")

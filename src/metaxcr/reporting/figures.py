@@ -16,7 +16,7 @@ from metaxcr.reporting.accuracies import (
     language_points,
     main_place,
 )
-from metaxcr.reporting.bands import Dot, Style, bands, legend
+from metaxcr.reporting.bands import Dot, Style, bands, legend, legend_room
 from metaxcr.reporting.read import Record, read_run, records
 from metaxcr.reporting.words import STAGES, amount, duration, language
 
@@ -59,7 +59,8 @@ def accuracy(points: Sequence[Point], means: Sequence[Average], width: int) -> F
         width: Width in pixels.
     """
     found = looks(list({point.setting: None for point in points}))
-    styles = [Style(setting.title, *look) for setting, look in found.items()]
+    short, _ = canvas.fit([setting.title for setting in found], legend_room(width))
+    styles = [Style(short[setting.title], *look) for setting, look in found.items()]
     rows = []
     for row in ([_AVERAGE] if means else []) + by_baseline(points):
         values = {average.setting: average.value for average in means} if row == _AVERAGE else {}
@@ -92,7 +93,9 @@ def costs(record: Record, width: int) -> Figure | None:
     if not bars:
         return None
     names = [name for name, *_ in bars]
-    left, height, side = 8 + 7.6 * max(map(len, names)), 27 * len(bars), width > 600
+    side, height = width > 600, 27 * len(bars)
+    short, room = canvas.fit(names, 200 if side else 160)
+    left = 8 + room
     fig = canvas.figure(width, height + 62 if side else 2 * (height + 62))
     each = (width - 40) / 2 - left if side else width - left - 8
     columns = (
@@ -102,7 +105,7 @@ def costs(record: Record, width: int) -> Figure | None:
     for index, (title, show, values) in enumerate(columns):
         x = left + index * (each + left + 40) if side else left
         axes = canvas.place(fig, x, 28 + (0 if side else index * (height + 62)), each, height)
-        axes.barh(names, values, height=0.62, color=canvas.LIGHT["m1"])
+        axes.barh([short[name] for name in names], values, height=0.62, color=canvas.LIGHT["m1"])
         axes.set_ylim(len(bars) - 0.5, -0.5)
         axes.set_xlim(0, 1.35 * max([*values, 1e-9]))
         for y, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""The report's pages: a template filled in, everything inline, everything escaped."""
+"""The report's pages: a template filled in, everything inline, everything escaped and printable."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from metaxcr.printable import printable
 from metaxcr.reporting import canvas
 
 
@@ -46,7 +47,7 @@ def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | Non
             fig = draw(width)
             if fig is None:
                 return None
-            drawn.append(Markup(canvas.svg(fig, f"{key}-{layout}", escape(alt, quote=True))))
+            drawn.append(Markup(printable(canvas.svg(fig, f"{key}-{layout}", escape(alt, quote=True)))))
     return Picture(drawn[0], drawn[1], caption)
 
 
@@ -64,9 +65,15 @@ def render(context: dict[str, object], template: str = "report.html.j2") -> str:
         loader=PackageLoader("metaxcr.reporting", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
     return environment.get_template(template).render(style=Markup(style), **context)
+
+
+def _shown(value: object) -> object:
+    """Make a value of the page printable: an override of the direction of writing would go on after it."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -4,27 +4,41 @@ A report must also be possible for a run that was stopped half-way, so nothing h
 damaged file: what could not be read becomes a note in plain words, and the rest is shown.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, TypeVar
 
 from metaxcr.diagnosis import Evidence
 from metaxcr.errors import UserError
-from metaxcr.parse import lines_of_text
+from metaxcr.parse import read_text
+from metaxcr.run_files import (
+    ALIGNMENT,
+    CONFIG,
+    COSTS,
+    ENVIRONMENT,
+    EVENTS,
+    RESULTS,
+    read_alignment,
+    read_config_text,
+    read_costs,
+    read_environment,
+    read_events,
+    read_results,
+    read_shots,
+)
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 _CONSEQUENCE = {
-    "config.yaml": "the settings cannot be shown",
-    "environment.json": "versions, hardware and command cannot be shown",
-    "events.jsonl": "there are no learning curves and no sampler figures",
-    "costs.json": "there are no costs",
-    "results.json": "the run has not reached the end of its evaluation, so there are no accuracies",
-    "alignment.json": "the measured alignment of the languages cannot be used",
+    CONFIG: "the settings cannot be shown",
+    ENVIRONMENT: "versions, hardware and command cannot be shown",
+    EVENTS: "there are no learning curves and no sampler figures",
+    COSTS: "there are no costs",
+    RESULTS: "the run has not reached the end of its evaluation, so there are no accuracies",
+    ALIGNMENT: "the measured alignment of the languages cannot be used",
     "shots/": "the ids of the labelled examples cannot be shown",
 }
 
@@ -113,85 +127,56 @@ def read_run(run_dir: Path) -> RunFolder:
         expected = ", ".join(_CONSEQUENCE)
         raise UserError("this is not a run folder", str(run_dir), f"it should hold some of {expected}")
     missing: list[str] = []
-    config_text = _text(run_dir, "config.yaml", missing)
-    config = _config(config_text, missing)
+    noted = partial(_noted, run_dir, missing)
+    nothing: tuple[str, Record] = ("", {})
+    config_text, config = noted(CONFIG, read_config_text, nothing)
+    no_events: tuple[list[Record], list[int]] = ([], [])
+    events, bad = noted(EVENTS, read_events, no_events)
+    if bad:
+        lines = f"line{'s' if len(bad) > 1 else ''}"
+        first = ", ".join(map(str, bad[:3])) + (", ..." if bad[3:] else "")
+        missing.append(f"{EVENTS}: {len(bad)} unreadable {lines} left out ({first}).")
     return RunFolder(
         path=run_dir,
         config=config,
-        config_text=config_text,
-        environment=_json(run_dir, "environment.json", missing),
-        events=_events(_text(run_dir, "events.jsonl", missing), missing),
-        costs=_json(run_dir, "costs.json", missing),
-        results=_json(run_dir, "results.json", missing),
+        config_text=config_text or _as_it_is(run_dir / CONFIG),
+        environment=noted(ENVIRONMENT, read_environment, {}),
+        events=events,
+        costs=noted(COSTS, read_costs, {}),
+        results=noted(RESULTS, read_results, {}),
         shots=_shots(run_dir, missing) if _with_shots(config) else [],
-        alignment=_alignment(run_dir, missing),
+        alignment=noted(ALIGNMENT, read_alignment, []) if (run_dir / ALIGNMENT).exists() else [],
         missing=missing,
     )
 
 
-def _alignment(run_dir: Path, missing: list[str]) -> list[Record]:
-    """Rows of alignment.json, which need not be there."""
-    if not (run_dir / "alignment.json").exists():
-        return []
-    return records(_json(run_dir, "alignment.json", missing).get("rows"))
-
-
-def _text(run_dir: Path, name: str, missing: list[str]) -> str:
+def _noted(folder: Path, missing: list[str], name: str, read: Callable[[Path], T], instead: T) -> T:
+    """Read a file of the folder; where it cannot be read, note why and what that means."""
     try:
-        return (run_dir / name).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        missing.append(f"{name} is missing: {_CONSEQUENCE[name]}.")
-    except OSError as error:
-        missing.append(f"{name} cannot be read ({error.strerror}): {_CONSEQUENCE[name]}.")
-    return ""
+        return read(folder / name)
+    except UserError as error:
+        if not (folder / name).exists():
+            missing.append(f"{name} is missing: {_CONSEQUENCE[name]}.")
+        else:
+            where = (error.where or "").removeprefix(str(folder / name))
+            line = where.removeprefix(":") if where.removeprefix(":").isdecimal() else ""
+            place = f" (line {line})" if line else ""
+            missing.append(f"{name} is damaged{place}: {error.what}: {_CONSEQUENCE[name]}.")
+        return instead
 
 
-def _json(run_dir: Path, name: str, missing: list[str]) -> Record:
-    text = _text(run_dir, name, missing)
-    if not text:
-        return {}
+def _as_it_is(path: Path) -> str:
+    """The text of settings that cannot be parsed: a reader may still see what is wrong."""
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        missing.append(f"{name} is damaged (line {error.lineno}): {_CONSEQUENCE[name]}.")
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _config(text: str, missing: list[str]) -> Record:
-    try:
-        value = yaml.safe_load(text) if text else {}
-    except yaml.YAMLError:
-        missing.append("config.yaml is not valid YAML: the settings are shown as text only.")
-        return {}
-    return value if isinstance(value, dict) else {}
+        return read_text(path)
+    except UserError:
+        return ""
 
 
 def _with_shots(config: Record) -> bool:
     """Whether the run used shots, as far as its settings say."""
-    section = config.get("run")
-    regimes = section.get("regimes") if isinstance(section, dict) else None
+    regimes = config.get("run", {}).get("regimes")
     return regimes is None or bool({"few-shot", "pooled-shots"} & set(regimes))
-
-
-def _events(text: str, missing: list[str]) -> list[Record]:
-    """Parse the lines; a process that was killed leaves half a line at the end, which is only counted."""
-    events, bad = [], 0
-    for line in lines_of_text(text):
-        if not line.strip():
-            continue
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
-            bad += 1
-            continue
-        if isinstance(event, dict) and isinstance(event.get("stage"), str):
-            events.append(event)
-        else:
-            bad += 1
-    if bad:
-        missing.append(f"events.jsonl: {bad} unreadable line{'s' if bad > 1 else ''} left out.")
-    return events
 
 
 def _shots(run_dir: Path, missing: list[str]) -> list[Record]:
@@ -202,18 +187,10 @@ def _shots(run_dir: Path, missing: list[str]) -> list[Record]:
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found.append({"task": path.stem.rsplit(".seed", 1)[0], **read_shots(path)})
+        except UserError:
             missing.append(f"shots/{path.name} is damaged and left out.")
-            continue
-        if isinstance(value, dict):
-            found.append({"task": path.stem.rsplit(".seed", 1)[0], **value})
-    return sorted(found, key=lambda shot: (str(shot["task"]), _number(shot, "k"), _number(shot, "seed")))
-
-
-def _number(record: Record, key: str) -> int:
-    value = record.get(key)
-    return value if isinstance(value, int) else 0
+    return sorted(found, key=lambda shot: (str(shot["task"]), shot["k"], shot["seed"] or 0))
 
 
 def stages_without(events: Sequence[Record], expected: Sequence[str]) -> list[str]:

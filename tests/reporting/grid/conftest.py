@@ -15,7 +15,7 @@ def line(method: str, k: int) -> dict:
 
 
 def accuracy(method: str, k: int, place: int = 0) -> float:
-    return 0.54 + 0.02 * METHODS.index(method) + 0.001 * k - 0.01 * place
+    return 0.54 + 0.02 * (METHODS.index(method) if method in METHODS else 1.5) + 0.001 * k - 0.01 * place
 
 
 def made(methods: list[str], shots: list[int], matrix: bool) -> dict:

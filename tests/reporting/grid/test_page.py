@@ -64,5 +64,12 @@ def test_the_same_input_gives_the_same_bytes(comparison: Build) -> None:
 def test_no_comparison(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "compare.json").write_text(text)
-    with pytest.raises(UserError, match="metaxcr compare"):
+    with pytest.raises(UserError, match=r"compare\.json"):
         write_grid_report(tmp_path)
+
+
+@pytest.mark.parametrize("long", ["s" * 64, "a b " * 30, "\x1b[2J" * 9, "$x_1$" * 20])
+def test_names_of_any_length_leave_room_for_what_is_drawn(comparison, long):
+    folder = comparison(["similarity", "plain", *(f"{long}{n}" for n in range(7))])
+    page = write_grid_report(folder).read_text(encoding="utf-8")
+    assert page.count("<svg") == 2 * 5 and "\x1b" not in page

@@ -4,17 +4,65 @@ import base64
 import hashlib
 import zlib
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import with_config
+from typing_extensions import TypedDict
 
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions
+from metaxcr.run_files import OPEN, Count, Finite, Maybe, Name, Part, Seed, checked
 
 SCHEMA = 1
 AGAIN = "remove the file: the cell is then run again"
 STEPS = 65535  # probabilities are kept in 16 bits: to five digits
+
+
+@with_config(OPEN)
+class Spent(TypedDict):
+    """What a stage took, as it is kept."""
+
+    seconds: Finite
+    token_passes: Finite
+    peak_rss_mb: NotRequired[Finite]
+    parts: NotRequired[dict[str, Part]]
+    shared: NotRequired[bool]
+
+
+@with_config(OPEN)
+class _Sizes(TypedDict, total=False):
+    trained: Maybe
+    share: Maybe
+    share_without_embeddings: Maybe
+
+
+class _Fields(TypedDict):
+    """The types of a record's fields, as they are read."""
+
+    key: Name
+    config_hash: Name
+    task: Name
+    split: Name
+    language: Name
+    kind: Name
+    regime: Name
+    k: Count
+    seed: Seed
+    total_labels: Count
+    n: Count
+    items: Name
+    correct: str
+    probabilities: str
+    choices: Count
+    labels: str
+    costs: dict[str, Spent]
+    parameters: _Sizes
+    checksums: dict[str, str]
+    command: str
+    environment: dict[str, Any]
+    schema: int
 
 
 @dataclass(frozen=True)
@@ -85,11 +133,14 @@ class Record:
             raise UserError(
                 "not a cell of this version", where, "remove the file: the cell is then run again"
             )
+        if missing := [name for name in cls.__dataclass_fields__ if name not in value]:
+            raise UserError(f"damaged cell: it lacks {missing[0]!r}", where, AGAIN)
+        fields = {name: value[name] for name in cls.__dataclass_fields__}
         try:
-            record = cls(**{name: value[name] for name in cls.__dataclass_fields__})
+            record = cls(**checked(_Fields, fields, where, AGAIN))
             whole = len(record.marks) == len(record.label) == record.n
             whole = whole and record.probability.shape == (record.n, record.choices)
-        except (KeyError, TypeError, ValueError, zlib.error) as error:
+        except (TypeError, ValueError, OverflowError, MemoryError, zlib.error) as error:
             raise UserError(f"damaged cell: {error}", where, AGAIN) from error
         if not whole or round(float(record.marks.mean()), 6) != value.get("accuracy"):
             raise UserError("damaged cell: its parts do not fit together", where, AGAIN)
@@ -104,13 +155,13 @@ class Record:
     @property
     def probability(self) -> NDArray[np.float64]:
         """Shape (items, choices): rounded probabilities; 0 where an item has fewer choices."""
-        data = np.frombuffer(zlib.decompress(base64.b64decode(self.probabilities)), "<u2")
+        data = np.frombuffer(_unpack(self.probabilities, 2 * self.n * self.choices), "<u2")
         return data.reshape(self.n, self.choices) / STEPS
 
     @property
     def label(self) -> NDArray[np.int64]:
         """Shape (items,): index of the right choice."""
-        return np.frombuffer(zlib.decompress(base64.b64decode(self.labels)), np.uint8).astype(np.int64)
+        return np.frombuffer(_unpack(self.labels, self.n), np.uint8).astype(np.int64)
 
     @property
     def token_passes(self) -> int:
@@ -126,6 +177,18 @@ class Record:
 def digest(ids: list[str]) -> str:
     """Digest of item ids in their order: the name of the file that keeps them."""
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+
+
+def _unpack(text: str, size: int) -> bytes:
+    """Unpack what :func:`pack` packed, no more than what belongs there.
+
+    Raises:
+        ValueError: It is of another size.
+    """
+    content = zlib.decompressobj().decompress(base64.b64decode(text), size + 1)
+    if len(content) != size:
+        raise ValueError("packed numbers of another length")
+    return content
 
 
 def pack(found: Predictions) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class CellStore:
         Raises:
             UserError: Its file is damaged.
         """
-        path = next((p for f in self.folders if (p := f / f"{key}.json").is_file()), None)
+        path = next((p for f in self.folders if (p := f / f"{key}.json").exists()), None)
         if path is None:
             return None
         value = read_json(path, AGAIN)

@@ -1,6 +1,5 @@
 """The workshop: carries a job out in a run folder and makes the records of its cells."""
 
-import json
 import shutil
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +13,7 @@ from metaxcr.evaluation.predictions import Predictions
 from metaxcr.experiments.compare.jobs import Job, Listen
 from metaxcr.experiments.compare.majority import majority
 from metaxcr.experiments.compare.plan import Cell
-from metaxcr.experiments.compare.record import Record, pack
+from metaxcr.experiments.compare.record import AGAIN, Record, Spent, pack
 from metaxcr.experiments.compare.store import CellStore
 from metaxcr.experiments.environment import describe_environment, forget_peak
 from metaxcr.experiments.folder import RunFolder
@@ -23,6 +22,16 @@ from metaxcr.experiments.prepare import read_data
 from metaxcr.experiments.progress import Progress
 from metaxcr.experiments.run import Shared, run
 from metaxcr.files import replacing, write_json
+from metaxcr.parse import read_json_object
+from metaxcr.run_files import (
+    COSTS,
+    ENVIRONMENT,
+    RESULTS,
+    checked,
+    read_costs,
+    read_environment,
+    read_results,
+)
 
 
 @dataclass(frozen=True)
@@ -100,11 +109,13 @@ class Workshop:
         """Make a record of each cell."""
         costs = _stages(folder)
         if job.ctml:
-            costs["ctml"] = _json(self._ctml(job).with_suffix(".json"))
-        results = _json(folder / "results.json")
-        environment = _json(folder / "environment.json")
+            path = self._ctml(job).with_suffix(".json")
+            costs["ctml"] = checked(Spent, read_json_object(path, AGAIN), str(path), AGAIN)
+        results = read_results(folder / RESULTS)
+        environment = read_environment(folder / ENVIRONMENT)
         environment.pop("command", None)
-        checksums = _json(folder / "checksums.json")
+        path = folder / "checksums.json"
+        checksums = checked(dict[str, str], read_json_object(path, AGAIN), str(path))
         found = {p.lang: p for p in map(Predictions.read, (folder / "predictions").glob("*.jsonl"))
                  if p.regime == job.cells[0].regime}  # fmt: skip
         parameters = results["shares"]["parameters"] if job.cells[0].kind == "trained" else {}
@@ -167,16 +178,11 @@ def _ctml_name(job: Job) -> str:
     return f"checkpoints/ctml.seed{job.cells[0].seed}.safetensors"
 
 
-def _json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value
-
-
 def _stages(folder: Path) -> dict[str, dict[str, Any]]:
-    path = folder / "costs.json"
+    path = folder / COSTS
     if not path.is_file():
         return {}
-    return {stage.pop("stage"): stage for stage in _json(path).get("stages", [])}
+    return {stage.pop("stage"): stage for stage in read_costs(path).get("stages", [])}
 
 
 def _own_costs(cell: Cell, costs: dict[str, dict[str, Any]], cells: int) -> dict[str, dict[str, Any]]:

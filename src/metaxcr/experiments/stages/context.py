@@ -52,7 +52,8 @@ class RunContext:
 
     def load_phi(self, name: str) -> tuple[Params, State]:
         """Read the parameters that a unit of work has left, and the sampler's state if it is there, too."""
-        tensors = self.folder.load_state(name)
+        sampler = {SAMPLER + key: tensor for key, tensor in self.sampler.init(0).items()}
+        tensors = self.folder.load_state(name, self.model.params(), sampler)
         phi = {k: v.to(self.model.device) for k, v in tensors.items() if not k.startswith(SAMPLER)}
         return phi, {k.removeprefix(SAMPLER): v for k, v in tensors.items() if k.startswith(SAMPLER)}
 
@@ -105,7 +106,8 @@ class RunContext:
         """
         journal, about = self.folder.journal, about or {}
         if journal.unit == unit:
-            begin = MetaState.from_tensors(journal.step, self.folder.state, self.model.device)
+            tensors = self.folder.progress_state(begin.tensors(), begin.later_tensors(self.folder.state))
+            begin = MetaState.from_tensors(journal.step, tensors, self.model.device)
         state, sampler = begin, sampler or self.sampler
         try:
             with self.costs.stage(stage):

@@ -15,6 +15,7 @@ from metaxcr.reporting.bands import (
     bands,
     legend,
     legend_height,
+    legend_room,
 )
 from metaxcr.reporting.grid.tables import label
 from metaxcr.reporting.words import STAGES, amount, language, percent, points
@@ -40,10 +41,9 @@ def forest(summary: Row, width: int) -> Figure | None:
     rows = [row for row in summary["differences"] if row["mean"] is not None]
     if not rows:
         return None
-    names = [label(row, summary) for row in rows]
+    names, room = _labels([label(row, summary) for row in rows], width)
     side = width > 600
-    left = 8 + CHARACTER * max(map(len, names)) if side else 12
-    pitch = 26 if side else 40
+    left, pitch = (8 + room, 26) if side else (12, 40)
     fig = canvas.figure(width, pitch * len(rows) + 78)
     axes = canvas.place(fig, left, 8, width - left - (190 if side else 12), pitch * len(rows))
     axes.axvline(0, color=canvas.INK, linewidth=1)
@@ -89,7 +89,8 @@ def by_language(summary: Row, width: int) -> Figure | None:
     lines = list(dict.fromkeys(label(row, summary) for row in rows))
     if len(lines) > _MOST_LINES:
         return _language_colours(summary, lines, width)
-    styles = [Style(name, _COLOURS[place], _MARKERS[place]) for place, name in enumerate(lines)]
+    short, _ = canvas.fit(lines, legend_room(width), CHARACTER)
+    styles = [Style(short[name], _COLOURS[place], _MARKERS[place]) for place, name in enumerate(lines)]
     shown = []
     for code in _by_baseline(summary):
         dots = {
@@ -116,7 +117,8 @@ def shots(summary: Row, width: int) -> Figure | None:
     ticks = sorted({row["k"] for row in summary["averages"]})
     if len(ticks) < 2:
         return None
-    styles = [Style(name, _COLOURS[i % 8], _MARKERS[i % 8]) for i, name in enumerate(curves)]
+    short, _ = canvas.fit(list(curves), legend_room(width), CHARACTER)
+    styles = [Style(short[name], _COLOURS[i % 8], _MARKERS[i % 8]) for i, name in enumerate(curves)]
     top = legend_height(len(styles), width) + 16
     fig = canvas.figure(width, top + 330)
     axes = canvas.place(fig, 44, top, width - 60, 270)
@@ -147,10 +149,10 @@ def costs(summary: Row, width: int) -> Figure | None:
     rows = [row for row in summary["averages"] if row["token_passes"]]
     if not rows:
         return None
-    names = [label(row, summary) for row in rows]
+    names, room = _labels([label(row, summary) for row in rows], width)
     stages = [s for s in STAGES if s != "trunk" and any(row["stages"].get(s) for row in rows)]
     side = width > 600
-    left, pitch = (8 + CHARACTER * max(map(len, names)), 24) if side else (12, 40)
+    left, pitch = (8 + room, 24) if side else (12, 40)
     fig = canvas.figure(width, pitch * len(rows) + 72)
     axes = canvas.place(fig, left, 30, width - left - 76, pitch * len(rows))
     for y, row in enumerate(rows):
@@ -224,8 +226,9 @@ def colours(
         width: Width in pixels.
     """
     side = width > 600
-    shown = [name if side or len(name) <= 14 else f"{name[:13]}…" for name in rows]
-    left = 8 + (CHARACTER if side else 6.2) * max(map(len, shown))
+    short, room = canvas.fit(rows, 320, CHARACTER) if side else canvas.fit(rows, 87, 6.2)
+    shown, left = [short[name] for name in rows], 8 + room
+    heads = canvas.fit(columns, 12 * CHARACTER, CHARACTER)[0]
     fig = canvas.figure(width, 26 * len(rows) + 40)
     axes = canvas.place(fig, left, 30, width - left - 8, 26 * len(rows))
     largest = max((abs(gain) for gain in gains.values()), default=0.0) or 1.0
@@ -241,12 +244,18 @@ def colours(
             axes.text(x + 0.5, y + 0.5, texts[row, column], ha="center", va="center", fontsize=size)
     axes.set_xlim(0, len(columns))
     axes.set_ylim(len(rows), 0)
-    axes.set_xticks([x + 0.5 for x in range(len(columns))], list(columns), fontsize=size)
+    axes.set_xticks([x + 0.5 for x in range(len(columns))], [heads[c] for c in columns], fontsize=size)
     axes.set_yticks([y + 0.5 for y in range(len(rows))], shown, fontsize=11 if side else 9)
     axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return fig
+
+
+def _labels(names: Sequence[str], width: int) -> tuple[list[str], float]:
+    """Short names of rows, and the room that they take beside the axes of a wide figure."""
+    short, room = canvas.fit(names, 320 if width > 600 else 0.5 * width, CHARACTER)
+    return [short[name] for name in names], room
 
 
 def _by_baseline(summary: Row) -> list[str]:

@@ -1,6 +1,5 @@
 """The page of a comparison, ``report.html``: self-contained, made from ``compare.json`` alone."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,13 +9,16 @@ from matplotlib.figure import Figure
 
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
+from metaxcr.parse import read_json_object
 from metaxcr.reporting.grid import figures
 from metaxcr.reporting.grid.tables import grid_tables
 from metaxcr.reporting.html import picture, render
 from metaxcr.reporting.tables import pairs_table
 from metaxcr.reporting.words import GLOSSARY
+from metaxcr.run_files import damaged
 
 Row = dict[str, Any]
+AGAIN = "run 'metaxcr compare' again: finished cells are kept"
 Draw = Callable[[Row, int], Figure | None]
 
 # Figure, what it shows for those who cannot see it, caption, and the table that has its numbers.
@@ -63,11 +65,8 @@ def read_summary(folder: Path) -> Row:
         UserError: It is missing or damaged.
     """
     path = folder / "compare.json"
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the comparison: {error}", str(path), "run 'metaxcr compare'") from error
-    if not isinstance(value, dict) or value.get("schema") != 1:
+    value = read_json_object(path, AGAIN)
+    if value.get("schema") != 1:
         raise UserError("not a comparison of this version", str(path), "run 'metaxcr compare' again")
     return value
 
@@ -85,7 +84,10 @@ def write_grid_report(folder: Path) -> Path:
         UserError: The folder is not one of a comparison.
     """
     path = folder / "report.html"
-    write_atomically(path, render(_context(read_summary(folder)), "grid.html.j2"))
+    summary = read_summary(folder)
+    with damaged("the comparison", folder / "compare.json", AGAIN):
+        text = render(_context(summary), "grid.html.j2")
+    write_atomically(path, text)
     return path
 
 
