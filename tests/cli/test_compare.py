@@ -57,7 +57,7 @@ def test_a_failure_is_named_and_the_exit_status_is_1(call, tmp_path: Path) -> No
         (["starter", "--engine", "cluster"], "unknown engine 'cluster'.*processes, serial"),
         (["starter", "--set", "methods.plain.settings.ctml.stepz=1"], "ctml.stepz"),
         (["starter", "--shots", "/no/file"], "cannot read the shots"),
-        (["starter", "--against", "/no/file"], "cannot read the predictions"),
+        (["starter", "--against", "/no/file"], "no such file"),
     ],
 )
 def test_wrong_input_is_one_line(call, tmp_path: Path, words: list[str], message: str) -> None:

@@ -28,7 +28,10 @@ def test_the_papers_preset(call):
 
 
 def test_json_and_overrides(call):
-    done = call("estimate", "paper-xlmr", "--set", "adapters.layers=[10, 11]", "--no-time", "--json")
+    done = call(
+        "estimate", "paper-xlmr", "--set", "adapters.layers=[10, 11]", "--set", "encoder.dtype=bfloat16",
+        "--no-time", "--json",
+    )  # fmt: skip
     assert done.status == 0, done.err
     found = json.loads(done.out)
     assert found["stages"][0]["parts"]["mixture"] == 10

@@ -255,9 +255,9 @@ def test_adapters_in_every_layer_leave_nothing_but_the_embeddings_to_cache(tmp_p
 @pytest.mark.parametrize(
     ("words", "says", "stack"),
     [
-        (["adapters.kind=full"], "all weights of layers [2]", "all weights"),
+        (["adapters.kind=full"], "all weights of layers [1, 2]", "all weights"),
         (
-            ["adapters.kind=none", "ctml.alignment=0"],
+            ["adapters.kind=none", "adapters.layers=top-third", "ctml.alignment=0"],
             "no task adapter: the scorer alone is trained",
             "no task adapter",
         ),

@@ -21,6 +21,7 @@ from metaxcr.reporting import write_report
 SMALL = [
     *("run.seeds=[3]", "run.checkpoint_every=100", "run.threads=1", "encoder.max_tokens=64"),
     *("target.languages=[sw, it]", "target.parallel.languages=[sw, it]", "adapters.bottleneck=8"),
+    "adapters.layers=top-third",
     *("ctml.steps=6", "ctml.support=4", "ctml.query=4", "ctml.reward=4", "ctml.pairs=4", "sampler.window=2"),
     *("clml.few_shot_steps=4", "clml.support=4", "clml.query=4", "clml.reward=4"),
     *("finetune.steps=4", "finetune.batch=4"),
