@@ -183,7 +183,9 @@ def test_nothing_is_written_or_evicted(model, tmp_path, monkeypatch):
 
 
 def test_a_saved_model_answers_the_same_elsewhere(model, folder, tmp_path):
-    (folder / "results.json").write_text(json.dumps({"averages": []}))
+    empty = {"schema": 1, "config_hash": "c", "data_hash": "d", "shares": {}}
+    empty |= {"rows": [], "averages": [], "differences": []}
+    (folder / "results.json").write_text(json.dumps(empty))
     saved = model.save_pretrained(tmp_path / "saved")
     before = model.rank(CONTEXT, CHOICES, question="cause", language="es")
     moved = shutil.move(saved, tmp_path / "elsewhere")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import UndefinedError
 
 from metaxcr.errors import UserError
 from metaxcr.run_files import (
@@ -117,7 +118,8 @@ def test_settings_of_a_report(tmp_path: Path) -> None:
 
 
 def test_a_page_of_a_damaged_file_says_so(tmp_path: Path) -> None:
-    for error in (KeyError("k"), TypeError("t"), OverflowError("o"), AttributeError("a")):
+    kinds = (KeyError, TypeError, OverflowError, AttributeError, UndefinedError)
+    for error in (kind("k") for kind in kinds):
         with pytest.raises(UserError, match="the account is damaged"), damaged("the account", tmp_path, "x"):
             raise error
     with pytest.raises(OSError), damaged("the account", tmp_path, "x"):

@@ -12,7 +12,7 @@ from metaxcr.config import Config
 from metaxcr.config_io import load_config
 from metaxcr.errors import UserError
 from metaxcr.experiments.pinned import recorded_revision
-from metaxcr.parse import dump_yaml, read_json_object
+from metaxcr.parse import dump_yaml, file_error, read_json_object
 from metaxcr.run_files import read_environment
 
 SETTINGS, RESULTS, CARD, ADAPTERS = "config.yaml", "results.json", "README.md", "adapters"
@@ -97,7 +97,20 @@ def write_model(config: Config, source: Path, goal: Path, languages: Sequence[st
         source: Its folder.
         goal: The new folder; created if missing. The same as ``source``: only the card is written.
         languages: ISO 639-1 codes that it knows, for the card.
+
+    Raises:
+        UserError: A file of the model is missing or damaged, or the goal cannot be written.
     """
+    try:
+        _write_model(config, source, goal, languages)
+    except shutil.Error as error:  # of a folder's files: what, where to, why
+        (origin, _, reason), *_ = error.args[0]
+        raise UserError(f"cannot copy the file: {reason}", str(origin), "restore the file") from error
+    except OSError as error:
+        raise file_error(error, error.filename or source) from error
+
+
+def _write_model(config: Config, source: Path, goal: Path, languages: Sequence[str]) -> None:
     from metaxcr.reporting.card import model_card
 
     goal.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """``export``: a model without the run around it."""
 
+import shutil
+
 import pytest
 
 import metaxcr
@@ -48,3 +50,15 @@ def test_mistakes_are_one_line(call, toy_run, words, told):
 def test_what_is_not_trained_is_refused(call, tmp_path):
     done = call("export", tmp_path, "--out", tmp_path / "model")
     assert done.status == 2 and "not a run folder" in done.line
+
+
+def test_a_file_that_is_missing_or_unreadable_is_one_line(call, toy_run, toy_command, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(toy_run, model)
+    (model / "adaptation.json").write_text('{"language": "sw", "calibration": {"temperature": 1.0}}')
+    done = call("export", model, "--out", tmp_path / "one")
+    assert done.status == 2 and "README.md" in done.line and "there is no such file" in done.line
+    (model / "adaptation.json").unlink()
+    (model / "adapters" / "meta" / "loop").symlink_to(model / "adapters" / "meta" / "loop")
+    done = call("export", model, "--out", tmp_path / "two")
+    assert done.status == 2 and "loop" in done.line

@@ -104,11 +104,14 @@ class RunContext:
             about: What every event says besides.
             sampler: Where it is not the one over the sources alone.
         """
-        journal, about = self.folder.journal, about or {}
+        journal, about, sampler = self.folder.journal, about or {}, sampler or self.sampler
         if journal.unit == unit:
-            tensors = self.folder.progress_state(begin.tensors(), begin.later_tensors(self.folder.state))
+            # what a sampler has gathered grows and shrinks: the shapes to hold it against are the empty ones
+            empty = {f"sampler/{name}": tensor for name, tensor in sampler.init(0).items()}
+            later = begin.later_tensors(self.folder.state)
+            tensors = self.folder.progress_state(begin.tensors() | empty, later)
             begin = MetaState.from_tensors(journal.step, tensors, self.model.device)
-        state, sampler = begin, sampler or self.sampler
+        state = begin
         try:
             with self.costs.stage(stage):
                 clock = self.costs.clock(stage)
