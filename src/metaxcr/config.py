@@ -293,7 +293,7 @@ class RewardSettings(Section):
 
     # drop of the loss, gain of accuracy, or cosine of the support step and the target's gradient
     kind: Literal["gradient-cosine", "loss-drop", "accuracy-gain"] = "gradient-cosine"
-    sources: Literal["drawn", "all"] = "drawn"  # "all": every source takes a support step, which is dear
+    sources: Literal["drawn", "all"] = "drawn"  # "all": every source takes a support step, which is expensive
     every: Count = 1  # steps between two rewards; in between the sampler does not learn
     # steps that one gradient of the target serves; None: 8 (gradient-cosine), 1 (the others, always)
     refresh: Count | None = None

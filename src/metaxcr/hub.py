@@ -85,8 +85,8 @@ def read_account(folder: Path) -> dict[str, Any] | None:
         if isinstance(account["language"], str) and (temperature is None or float(temperature) > 0):
             return dict(account)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(f"the account of the adaptation is damaged: {error}", str(path)) from error
-    raise UserError("the account of the adaptation is damaged", str(path), "adapt again")
+        raise UserError(f"the record of the adaptation is damaged: {error}", str(path)) from error
+    raise UserError("the record of the adaptation is damaged", str(path), "adapt again")
 
 
 def write_model(config: Config, source: Path, goal: Path, languages: Sequence[str]) -> None:

@@ -125,7 +125,7 @@ def test_what_cannot_be_told_is_said_everywhere(adapt, file, toy_run, tmp_path):
     assert sentence.startswith("Nothing can be told from the probabilities: 20 held-out examples")
     assert sentence in done.out and sentence in (folder / "README.md").read_text()
     assert sentence in unescape((folder / "report.html").read_text())
-    assert "threshold can be vouched" not in done.out and "temperature 9" not in done.out
+    assert "reliable threshold" not in done.out and "temperature 9" not in done.out
 
 
 def test_answers_can_be_withheld_and_explained(adapt, call, tmp_path):

@@ -25,7 +25,7 @@ def export(
     take it as they take the run itself.
     """
     if (out is None) == (push is None):
-        raise UserError("where to is not said, or twice", None, "give --out DIR or --push OWNER/NAME")
+        raise UserError("pass exactly one of --out and --push", None)
     if private and push is None:
         raise UserError("--private belongs to --push", None)
     if out is not None and out.exists():

@@ -1,4 +1,4 @@
-"""Tensors that are computed once and kept, whoever asks first."""
+"""Cached tensors that are created outside of torch.func transforms."""
 
 import functools
 from collections.abc import Callable

@@ -70,8 +70,8 @@ class Threshold:
 
     Attributes:
         wished: The accuracy.
-        probability: Answers at least as certain are given, the others withheld; None: no threshold can be
-            vouched for with so few examples.
+        probability: Answers at least as certain are given, the others withheld; None: too few examples
+            for a reliable threshold.
         answered: Share of the examples that are answered then.
         right: Share of right ones among those.
         low: Lower end of the one-sided 90 % interval of ``right`` (Clopper and Pearson).

@@ -98,7 +98,7 @@ def write_adapted_report(folder: Path) -> Path:
     """
     path = folder / ACCOUNT
     account = read_json_object(path, "adapt again")
-    with damaged("the account of the adaptation", path, "adapt again"):
+    with damaged("the record of the adaptation", path, "adapt again"):
         text = report(account)
     write_atomically(folder / REPORT, text)
     return folder / REPORT

@@ -71,8 +71,8 @@ def threshold_words(account: Account) -> str:
         return str(known)
     if found["probability"] is None:
         return (
-            f"{known} With these examples no threshold can be vouched for that makes {wished} of the answers "
-            "right: bring more of them, or wish for less (--accuracy)."
+            f"{known} There are too few examples for a reliable threshold at which {wished} of answers are "
+            "right: bring more, or lower --accuracy."
         )
     limit = f"{found['probability']:g}"  # all of its digits: rounded, it would let others through
     return (

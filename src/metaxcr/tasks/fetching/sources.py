@@ -49,10 +49,10 @@ def unreachable(host: str, error: object) -> UserError:
 
 
 def not_allowed(source: Source, status: int) -> UserError:
-    """Return the message for a file that not everybody gets."""
+    """Return the message for a file that needs permission."""
     if source.hub:
         fix = f"accept the terms on {source.page} if it has some, and set HF_TOKEN to your token"
-        return UserError(f"the hub gives this file only to those who may have it ({status})", None, fix)
+        return UserError(f"access denied ({status}): gated data set", None, fix)
     what = f"{urlsplit(source.address).netloc} refuses ({status})"
     return UserError(what, source.address, BY_HAND.format(source.page))
 
