@@ -1,5 +1,6 @@
-"""The tutorial is what it says: its blocks are run one after the other, as a reader would."""
+"""The README and the pages of docs: the tutorial runs, links work, the README has the figures of the grid."""
 
+import csv
 import os
 import re
 import subprocess
@@ -10,7 +11,21 @@ import pytest
 
 from metaxcr.tasks import task_spec
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(DOCS.rglob("*.md")),
+    ROOT / "benchmarks/README.md",
+]
+METHODS = {  # rows of the README's table of results, and of docs/results/grids/headline
+    "similarity, untrained": "similarity",
+    "fine-tuning on the shots alone": "target only",
+    "plain multi-task training, then the shots": "plain",
+    "SocialIQA, then COPA, then the shots": "sequential",
+    "**MetaXCR**": "metaxcr",
+}
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -41,3 +56,40 @@ def test_my_language_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert [language for language, _ in kept] == list(task_spec("starter_target").languages)
     assert {which for _, which in kept} <= {"adapted", "unadapted"}
     assert not (tmp_path / "models/own").exists()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    for link in links:
+        if not link.startswith("https://"):
+            file, _, anchor = link.partition("#")
+            target = (page.parent / file).resolve() if file else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_listed_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in sorted(DOCS.glob("*.md")) if f"(docs/{page.name})" not in text] == []
+
+
+def test_the_figures_of_the_readme_are_those_of_the_grid() -> None:
+    with (DOCS / "results/grids/headline/averages.csv").open(encoding="utf-8", newline="") as file:
+        grid = {
+            row["method"]: f"{row['accuracy, %']} ({row['95 % interval']})" for row in csv.DictReader(file)
+        }
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    shown = {row[0]: row[1:] for row in rows if row[0] in METHODS}
+    assert shown.keys() == METHODS.keys()
+    for name, method in METHODS.items():
+        for figure, line in zip(shown[name], (method, f"{method}, k=16"), strict=True):
+            assert figure == grid.get(line, ""), line
