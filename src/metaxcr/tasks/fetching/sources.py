@@ -52,7 +52,7 @@ def not_allowed(source: Source, status: int) -> UserError:
     """Return the message for a file that needs permission."""
     if source.hub:
         fix = f"accept the terms on {source.page} if it has some, and set HF_TOKEN to your token"
-        return UserError(f"access denied ({status}): gated data set", None, fix)
+        return UserError(f"access denied: gated data set ({status})", None, fix)
     what = f"{urlsplit(source.address).netloc} refuses ({status})"
     return UserError(what, source.address, BY_HAND.format(source.page))
 
