@@ -39,7 +39,8 @@ def test_it_can_be_pushed(call, toy_run, monkeypatch):
 
 @pytest.mark.parametrize(
     ("words", "told"),
-    [([], "exactly one of --out and --push"), (["--out", "x", "--push", "a/b"], "exactly one of --out and --push"),
+    [([], "exactly one of --out and --push"),
+     (["--out", "x", "--push", "a/b"], "exactly one of --out and --push"),
      (["--out", "x", "--private"], "--push"), (["--out", "."], "exists")],
 )  # fmt: skip
 def test_mistakes_are_one_line(call, toy_run, words, told):

@@ -195,7 +195,7 @@ def _markdown(row: dict) -> str:
     temperature = row["calibration"]["temperature"]
     return (
         "| "
-        + " | ".join([*cells, row["kept"], f"{temperature:.1f}" if temperature else "nothing told"])
+        + " | ".join([*cells, row["kept"], f"{temperature:.1f}" if temperature else "not calibrated"])
         + " |"
     )
 
