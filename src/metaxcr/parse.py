@@ -109,6 +109,15 @@ def read_text(path: Path, fix: str | None = None) -> str:
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise file_error(error, path) from error
+    return decode_text(content, path)
+
+
+def decode_text(content: bytes, path: Path) -> str:
+    """Decode the content of a UTF-8 file.
+
+    Raises:
+        UserError: A line is not UTF-8; the message names it.
+    """
     try:
         return content.decode()
     except UnicodeDecodeError as error:

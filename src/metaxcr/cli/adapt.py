@@ -17,6 +17,7 @@ from metaxcr.cli.options import (
     JsonOption,
     LabelsOption,
     MapOption,
+    PartOption,
     QuietOption,
     RelationOption,
     SkipBadOption,
@@ -58,9 +59,7 @@ def adapt(
     relation: RelationOption = None,
     columns: ColumnsOption = None,
     where: WhereOption = None,
-    split: Annotated[
-        str | None, typer.Option("--split", metavar="NAME", help="Of a file that holds several splits.")
-    ] = None,
+    split: PartOption = None,
     skip_bad: SkipBadOption = False,
     name: Annotated[
         str | None,

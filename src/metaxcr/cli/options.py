@@ -85,6 +85,9 @@ WhereOption = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="COLUMN=VALUE", help="Read only the rows with this value; repeatable."),
 ]
+PartOption = Annotated[
+    str | None, typer.Option("--split", metavar="NAME", help="Of a file that holds several splits.")
+]
 SkipBadOption = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used; they are counted.")
 ]

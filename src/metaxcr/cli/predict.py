@@ -19,6 +19,7 @@ from metaxcr.cli.options import (
     DeviceOption,
     FolderArgument,
     MapOption,
+    PartOption,
     QuietOption,
     RelationOption,
     SkipBadOption,
@@ -51,9 +52,7 @@ def predict(
     relation: RelationOption = None,
     columns: ColumnsOption = None,
     where: WhereOption = None,
-    split: Annotated[
-        str | None, typer.Option("--split", metavar="NAME", help="Of a file that holds several splits.")
-    ] = None,
+    split: PartOption = None,
     skip_bad: SkipBadOption = False,
     out: Annotated[
         Path | None,

@@ -8,7 +8,7 @@ from typing import Any
 from metaxcr.errors import UserError
 from metaxcr.parse import MAX_BYTES as MAX_BYTES
 from metaxcr.parse import check_file as check_file
-from metaxcr.parse import file_error
+from metaxcr.parse import decode_text, file_error
 from metaxcr.tasks.repair import Repairs
 
 Row = Mapping[str, Any]
@@ -120,14 +120,7 @@ def read_text(path: Path, repairs: Repairs | None = None) -> str:
         UserError: The file cannot be read or is not UTF-8.
     """
     content = read_bytes(path)
-    content = content[_mark(path, content[:3], repairs or Repairs()) :]
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            "the line is not UTF-8 text", f"{path}:{line}", "convert the file to UTF-8"
-        ) from error
+    return decode_text(content[_mark(path, content[:3], repairs or Repairs()) :], path)
 
 
 def open_text(path: Path, repairs: Repairs) -> io.TextIOWrapper:

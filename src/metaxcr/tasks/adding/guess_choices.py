@@ -352,8 +352,13 @@ def _label_names(table: Table) -> list[str]:
 
 def _marks_one(table: Table, name: str) -> bool:
     """Tell whether a field that nobody knows holds a list beside the choices that marks one of them."""
-    if not all(isinstance(value, list) and {*map(repr, value)} <= _MARKS for value in table.values(name)):
-        return False
+    values = table.values(name)
+    plain_marks = all(isinstance(value, list) and {*map(repr, value)} <= _MARKS for value in values)
+    return plain_marks and _names_one(table, name)
+
+
+def _names_one(table: Table, name: str) -> bool:
+    """Tell whether a field holds lists of flags or scores of which one choice has the highest."""
     rows = _labels(table, name)
     return bool(rows) and _share(rows, lambda row: _place(row, "flag") is not None) >= _MOST
 
@@ -406,9 +411,7 @@ def _keys(row: Row, fields: Fields) -> list[object]:
 def _may_be(table: Table, name: str) -> bool:
     """Tell whether a field that nobody knows may be the labels: a few small numbers, over and over."""
     values = table.values(name)
-    listed = isinstance(values[0], list) if values else False
-    rows = _labels(table, name) if listed else []
-    if rows and _share(rows, lambda row: _place(row, "flag") is not None) >= _MOST:
+    if values and isinstance(values[0], list) and _names_one(table, name):
         return True
     if len(values) <= 5 or set(words_of(name)) & _COUNTERS:
         return False
