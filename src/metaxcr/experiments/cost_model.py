@@ -431,11 +431,18 @@ class Trunk:
         tokens: Of the texts that a run draws: an expectation.
         whole: Of all texts of its data.
         drawn: Those among ``tokens`` that are computed an episode at a time.
+        paired: Those among ``tokens`` that are computed as a stage begins: its parallel sentences.
     """
 
     tokens: float
     whole: float
     drawn: float = 0.0
+    paired: float = 0.0
+
+    @property
+    def prepared(self) -> float:
+        """Those among the tokens that are computed before any stage begins."""
+        return self.tokens - self.drawn - self.paired
 
     @property
     def parts(self) -> Parts:
@@ -478,4 +485,5 @@ def trunk_tokens(config: Config, amounts: Amounts, done: Iterable[Work]) -> Trun
     drawn = [pool.name for pool in amounts.sources.values() if expected < WHOLE * pool.items]
     drawn += [pool.name for pool in amounts.auxiliary.values()]
     everything = whole + sum(pool.all_tokens for pool in pools.values())
-    return Trunk(whole + sum(some.values()), everything, sum(some[name] for name in set(drawn)))
+    paired = sum(some[pool.name] for pool in amounts.sentences.values())
+    return Trunk(whole + sum(some.values()), everything, sum(some[name] for name in set(drawn)), paired)

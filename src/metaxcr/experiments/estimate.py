@@ -36,7 +36,7 @@ from metaxcr.hardware import (
 
 ASSUMED = (
     "assumed: sources are drawn as the sampler draws them at first, and an empty trunk cache that takes the "
-    "drawn texts alone; the search for leaks (its memory, too), checkpoints and the report are not in it"
+    "drawn texts alone; the search for leaks, checkpoints and the report are not in it"
 )
 
 
@@ -99,7 +99,7 @@ def estimate_run(
     width = encoder.width if encoder else shape(config.encoder.name, config.encoder.revision).width
     rows = [_trunk_row(trunk, found, width * machine.precision.dtype.itemsize, loading)]
     rows += [_row(work, found) for work in done if work.steps]
-    _raise_memory(rows)
+    _raise_memory(rows, trunk.prepared / max(1.0, trunk.tokens))
     return {
         "rows": rows,
         "total": _total(rows, found),
@@ -211,13 +211,19 @@ def _row(work: Work, found: Calibration | None) -> dict[str, Any]:
     return row
 
 
-def _raise_memory(rows: list[dict[str, Any]]) -> None:
-    """Count the mapped cache in, and let no stage have less than the one before: it is the largest so far."""
+def _raise_memory(rows: list[dict[str, Any]], prepared: float) -> None:
+    """Count the mapped cache in, and let no stage have less than the one before: it is the largest so far.
+
+    Args:
+        rows: Of the stages, the trunk's first; changed in place.
+        prepared: Share of the cache that is there before the first stage.
+    """
     mapped, most = 0.0 if torch.cuda.is_available() else rows[0]["disk_bytes"] / 1e6, 0
     for row in rows:
         if row["memory_mb"] is None:
             return
-        row["memory_mb"] = most = max(most, round(row["memory_mb"] + mapped))
+        here = mapped * prepared if row["stage"] == "trunk" else mapped
+        row["memory_mb"] = most = max(most, round(row["memory_mb"] + here))
 
 
 def _total(rows: list[dict[str, Any]], found: Calibration | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def clml(run: RunContext, unit: str, seed: int, adaptation: Adaptation) -> None:
     if adaptation.alone:
         parallel = {name: text for name, text in parallel.items() if name in ("en", *adaptation.tested)}
     draw = Draw(run.store, seed, adaptation.name.replace(".", "/"))
-    run.encode_pairs(unit, draw, parallel, settings)
+    run.encode_pairs(unit, "clml", draw, parallel, settings)
     curriculum = cross_lingual(
         material.english, data, data, material.english.reward, parallel, settings, draw
     )

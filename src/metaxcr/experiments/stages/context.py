@@ -72,10 +72,15 @@ class RunContext:
         """What the sampler is paid for."""
         return make_pay(self.config.sampler.reward)
 
-    def encode_pairs(self, unit: str, draw: Draw, texts: Mapping[str, Sequence[int]], settings: Meta) -> None:
-        """Encode the sentence pairs of a stage together, before it begins; arguments as in :meth:`meta`."""
+    def encode_pairs(
+        self, unit: str, stage: str, draw: Draw, texts: Mapping[str, Sequence[int]], settings: Meta
+    ) -> None:
+        """Encode the sentence pairs of a stage together, before it begins; arguments as in :meth:`meta`.
+
+        The time that the trunk store takes is booked as the trunk's, the memory as the stage's.
+        """
         if settings.alignment:
-            with self.costs.stage("trunk"):
+            with self.costs.stage(stage):
                 show = partial(self.progress.update, f"{unit}: sentence pairs")
                 draw.encode_pairs(texts, settings.pairs, settings.steps, show)
 

@@ -22,7 +22,7 @@ def ctml(run: RunContext, unit: str, seed: int, language: str | None = None) -> 
     """
     settings, material, name = run.config.ctml, run.material, _name(seed, language)
     draw = Draw(run.store, seed, f"ctml/{language}" if language else "ctml")
-    run.encode_pairs(unit, draw, material.parallel, settings)
+    run.encode_pairs(unit, "ctml", draw, material.parallel, settings)
     shots = material.shots_of(language, seed) if language else None
     curriculum = cross_task(material.english, material.parallel, settings, draw, shots)
     fresh = build_model(run.config, run.model.adapted.encoder, seed).params()
