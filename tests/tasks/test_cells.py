@@ -2,7 +2,7 @@
 
 import pytest
 
-from metaxcr.tasks.cells import cut_cell, is_missing
+from metaxcr.tasks.cells import cut_cell, flagged, is_missing
 from metaxcr.tasks.rows import Defect
 
 
@@ -40,3 +40,10 @@ def test_what_is_no_list(cell):
 def test_hidden_labels():
     assert all(map(is_missing, (None, "", " - ", -1, "-1", "null", float("nan"))))
     assert not any(map(is_missing, (0, "0", "A", False, "no")))
+
+
+def test_marks_of_any_size():
+    assert flagged([10**400, 0, -(10**400)]) == 0
+    assert flagged([0, True]) == 1
+    with pytest.raises(Defect, match="2 choices are marked"):
+        flagged([10**400, 10**400, 1])

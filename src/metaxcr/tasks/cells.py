@@ -156,7 +156,7 @@ def flagged(flags: Sequence[object]) -> int | None:
 
 def _score(flag: object) -> float | None:
     if isinstance(flag, bool | int | float):
-        return None if isinstance(flag, float) and math.isnan(flag) else float(flag)
+        return None if isinstance(flag, float) and math.isnan(flag) else flag  # an int can be beyond float
     word = str(flag if flag is not None else "").strip().casefold()
     if word in _TRUE or word in _FALSE:
         return float(word in _TRUE)
