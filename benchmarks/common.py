@@ -15,19 +15,21 @@ from transformers import BertModel
 import measure
 import plain_loop
 from measure import Memory, Result, read_json, write_json
-from metaxcr.config import Config, Meta
-from metaxcr.encoders import embedded, load_encoder
-from metaxcr.encoders.base import FrozenEncoder, Ragged, Text, TokenizedText
-from metaxcr.encoders.trunk import TrunkStore
-from metaxcr.meta.episode import Curriculum, Episode
-from metaxcr.meta.state import MetaState, start
-from metaxcr.meta.training import meta_train
+from metaxcr.config.schema import Config, Meta
+from metaxcr.data.example import Example
+from metaxcr.data.phrasing import phrase
+from metaxcr.data.registry import load
+from metaxcr.encoders import embedded
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText
+from metaxcr.encoders.loading import load_encoder
+from metaxcr.model.batch import DIRECTIONS, TaskData, make_batch, texts_of
+from metaxcr.model.build import build_model
+from metaxcr.model.choice_model import ChoiceModel, Params
 from metaxcr.sampling import make_sampler
-from metaxcr.scoring.batch import DIRECTIONS, TaskData, make_batch, texts_of
-from metaxcr.scoring.build import build_model
-from metaxcr.scoring.model import ChoiceModel, Params
-from metaxcr.tasks import Example, load, phrase
-from metaxcr.tasks.seeding import rng
+from metaxcr.seeding import rng
+from metaxcr.training.episodes import Curriculum, Episode
+from metaxcr.training.loop import MetaState, meta_train, start
 
 MAX_TOKENS, LOOK = 128, 64  # a text; questions of a reward batch
 

@@ -17,15 +17,14 @@ import measure
 import plain_loop
 from common import MAX_TOKENS, Setup, Uncached, prepare, read_bert, write_encoder
 from measure import Result, count_operations, speeds, timed
-from metaxcr.encoders.trunk import TrunkStore
-from metaxcr.evaluation.predict import predict
-from metaxcr.meta.state import MetaState, start
-from metaxcr.meta.training import meta_train
+from metaxcr.data.example import Example
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.evaluation.predictions import predict
+from metaxcr.model.batch import encode_task
+from metaxcr.model.choice_model import ChoiceModel, Params
 from metaxcr.sampling import make_sampler
-from metaxcr.sampling.rewards import Pay
-from metaxcr.scoring.batch import encode_task
-from metaxcr.scoring.model import ChoiceModel, Params
-from metaxcr.tasks import Example
+from metaxcr.sampling.rewards import RewardSchedule
+from metaxcr.training.loop import MetaState, meta_train, start
 
 # -- training ------------------------------------------------------------------------------------------------
 
@@ -164,7 +163,7 @@ def sources(s: SimpleNamespace, work: Path, setting: str) -> Result:
     store = setup.store(model, work / f"cache-{setting}" / "trunk")
     examples, phrased = setup.split("train")
     data = encode_task(examples, phrased, store, kind="dual")
-    pay = Pay("gradient-cosine", False, 1, 8)  # the defaults of a run
+    pay = RewardSchedule("gradient-cosine", False, 1, 8)  # the defaults of a run
     loops = {}
     for count in (2, 50):
         sampler = make_sampler(setup.config.sampler, [len(data)] * count)

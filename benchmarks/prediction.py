@@ -14,9 +14,9 @@ import measure
 import plain_loop
 from common import MAX_TOKENS, Setup, read_bert
 from measure import Result, count_operations
-from metaxcr.encoders import load_encoder
-from metaxcr.encoders.base import Text
-from metaxcr.scoring.batch import texts_of
+from metaxcr.encoders.encoder import Text
+from metaxcr.encoders.loading import load_encoder
+from metaxcr.model.batch import texts_of
 
 FORWARD_TOKENS = 4096  # of a forward pass of the bare encoder, padding included
 
@@ -75,7 +75,7 @@ def _per_token(setup: Setup, run: Callable[[], object]) -> float:
 
 def predict_model(s: SimpleNamespace, work: Path) -> Path:
     """The model that comes with the package, with this benchmark's number format."""
-    from metaxcr.hub import EMBEDDED_MODEL
+    from metaxcr.saved_model import EMBEDDED_MODEL
 
     folder = work / "model"
     if not folder.is_dir():

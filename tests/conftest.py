@@ -14,18 +14,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.server import Server, start
 from transformers import BertConfig, BertModel
 
-from metaxcr.adapters.base import Shape
-from metaxcr.adapters.stack import AdaptedEncoder
-from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText, truncate
-from metaxcr.encoders.load import wrap
-from metaxcr.encoders.trunk import TrunkStore
-from metaxcr.scoring.batch import TaskData, encode_task
-from metaxcr.scoring.model import ChoiceModel
-from metaxcr.tasks.example import Example, Phrased, Relation
-
-from .server import Server, start
+from metaxcr.adapters.adapted_encoder import AdaptedEncoder
+from metaxcr.adapters.layers import AdapterShape
+from metaxcr.data.example import Example, Phrased, Relation
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, truncate
+from metaxcr.encoders.loading import wrap
+from metaxcr.model.batch import TaskData, encode_task
+from metaxcr.model.choice_model import ChoiceModel
 
 torch.set_num_threads(1)  # the toy encoder's matrices are so small that more threads only wait for each other
 
@@ -87,7 +86,9 @@ def toy_model(toy_encoder: FrozenEncoder) -> Callable[..., ChoiceModel]:
     """Build a choice model on the toy encoder, adapters in its upper two layers."""
 
     def build(kind: str = "dual", dtype: torch.dtype = torch.float32, negatives: float = 0.5) -> ChoiceModel:
-        adapted = AdaptedEncoder(toy_encoder, [1, 2], Shape("pfeiffer", 8), torch.Generator().manual_seed(0))
+        adapted = AdaptedEncoder(
+            toy_encoder, [1, 2], AdapterShape("pfeiffer", 8), torch.Generator().manual_seed(0)
+        )
         return ChoiceModel(adapted, kind, 0.2, negatives, dtype)
 
     return build
@@ -131,7 +132,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     monkeypatch.setenv("HF_ENDPOINT", served.url)
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("metaxcr.tasks.fetching.transfer.PAUSE", 0.01)
+    monkeypatch.setattr("metaxcr.data.fetching.transfer.PAUSE", 0.01)
     yield served
     http.shutdown()
     http.server_close()

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from metaxcr.encoders.trunk import TILE_TOKENS
+from metaxcr.encoders.activation_cache import TILE_TOKENS
 
 DEVICE = torch.device("meta")
 
@@ -92,6 +92,8 @@ def second_device(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Everything runs on the second device, whatever ``run.device`` says."""
     for place in ("api", "experiments.environment", "experiments.run", "cli.language", "cli.align"):
         patch.setattr(f"metaxcr.{place}.choose_device", lambda name="auto": DEVICE, raising=False)
-    patch.setattr("metaxcr.encoders.trunk.DEVICE_TILE_TOKENS", TILE_TOKENS)  # so that the bits are the same
+    patch.setattr(
+        "metaxcr.encoders.activation_cache.DEVICE_TILE_TOKENS", TILE_TOKENS
+    )  # so that the bits are the same
     with SecondDevice(), FromNumbers():
         yield

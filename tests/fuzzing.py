@@ -2,7 +2,7 @@
 
 A fuzz test draws damaged or hostile input and gives it to an entry point of the package:
 
-    from ..fuzzing import fuzz, only_user_errors
+    from fuzzing import fuzz, only_user_errors
 
     @fuzz(0.05, text=st.text())
     def test_settings(tmp_path, text):

@@ -9,14 +9,15 @@ import torch
 import yaml
 
 import metaxcr
-from metaxcr.adapters.language import LanguageAdapter
-from metaxcr.adapters.store import save_language
-from metaxcr.config import Config
-from metaxcr.config_io import load_config
-from metaxcr.evaluation.predict import predict
-from metaxcr.scoring.batch import encode_task
-from metaxcr.scoring.build import build_model, save_phi
-from metaxcr.tasks import load, phrase
+from metaxcr.adapters.adapter_files import save_language
+from metaxcr.adapters.language_adapter import LanguageAdapter
+from metaxcr.config.io import load_config
+from metaxcr.config.schema import Config
+from metaxcr.data.phrasing import phrase
+from metaxcr.data.registry import load
+from metaxcr.evaluation.predictions import predict
+from metaxcr.model.batch import encode_task
+from metaxcr.model.build import build_model, save_phi
 
 CONTEXT, CHOICES = "the glass fell down", ["it broke into pieces", "it was full", "it sang"]
 QUIET = "ignore::metaxcr.MetaXCRWarning"

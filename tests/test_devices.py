@@ -8,23 +8,22 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from tests.conftest import _words, toy_bert
+from tests.elsewhere import DEVICE, Elsewhere, second_device
+from tests.mlm.conftest import build_encoder, toy_lines
+from tests.mlm.conftest import settings as language_settings
 
 from metaxcr.api import MetaXCR
-from metaxcr.config_io import load_config
-from metaxcr.encoders.base import FrozenEncoder
-from metaxcr.encoders.load import wrap
-from metaxcr.experiments.folder import RunFolder
-from metaxcr.experiments.progress import Progress
-from metaxcr.experiments.run import run
+from metaxcr.config.io import load_config
+from metaxcr.encoders.encoder import FrozenEncoder
+from metaxcr.encoders.loading import wrap
 from metaxcr.hardware import CPU
-from metaxcr.language.corpus import Document
-from metaxcr.language.train import train_language_adapter
-from metaxcr.language.work import Request
-
-from .conftest import _words, toy_bert
-from .elsewhere import DEVICE, Elsewhere, second_device
-from .language.conftest import build_encoder, toy_lines
-from .language.conftest import settings as language_settings
+from metaxcr.mlm.corpus import Document
+from metaxcr.mlm.preparation import Request
+from metaxcr.mlm.train_adapter import train_language_adapter
+from metaxcr.runs.experiment import run
+from metaxcr.runs.progress import Progress
+from metaxcr.runs.run_dir import RunDir
 
 SMALL = [
     *("run.seeds=[3]", "run.checkpoint_every=1", "run.threads=1", "encoder.max_tokens=64"),
@@ -57,7 +56,7 @@ def toy_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return wrap("toy", toy_bert(), _words, prefix="", fingerprint="toy")
 
     monkeypatch.setenv("METAXCR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("metaxcr.experiments.run.load_encoder", fresh)
+    monkeypatch.setattr("metaxcr.runs.experiment.load_encoder", fresh)
     monkeypatch.setattr("metaxcr.api.load_encoder", fresh)
     yield
 
@@ -86,14 +85,14 @@ def test_a_run_killed_on_another_device_resumes_to_the_same_bytes(
     learned = ["ctml.learner=meta-sgd", "ctml.tasks_per_step=2", NARROW]
     with second_device(monkeypatch):
         whole = carry_out(tmp_path / "whole", learned)
-        written = RunFolder.checkpoint
+        written = RunDir.checkpoint
         with monkeypatch.context() as patch:
 
-            def checkpoint(folder: RunFolder, *state: Any) -> None:
+            def checkpoint(folder: RunDir, *state: Any) -> None:
                 written(folder, *state)
                 raise KeyboardInterrupt
 
-            patch.setattr(RunFolder, "checkpoint", checkpoint)
+            patch.setattr(RunDir, "checkpoint", checkpoint)
             with pytest.raises(KeyboardInterrupt):
                 carry_out(tmp_path / "killed", learned)
         assert carry_out(tmp_path / "killed", learned, resume=True) == whole

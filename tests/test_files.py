@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from metaxcr import files
-from metaxcr.config_io import load_config
+from metaxcr.config.io import load_config
 from metaxcr.errors import UserError
-from metaxcr.experiments.folder import open_folder
 from metaxcr.files import (
     disk_error,
     disk_is_full,
@@ -20,6 +19,7 @@ from metaxcr.files import (
     user_cache,
     write_atomically,
 )
+from metaxcr.runs.run_dir import open_folder
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metaxcr import hardware
+from metaxcr.autodiff import value_and_grad
 from metaxcr.errors import UserError
 from metaxcr.hardware import (
     HALF_SCALE,
@@ -26,9 +27,8 @@ from metaxcr.hardware import (
     memory_errors,
     scale_gradient,
 )
-from metaxcr.meta.inner import value_and_grad
-from metaxcr.scoring.batch import TaskData, make_batch
-from metaxcr.scoring.model import ChoiceModel
+from metaxcr.model.batch import TaskData, make_batch
+from metaxcr.model.choice_model import ChoiceModel
 
 
 @pytest.fixture

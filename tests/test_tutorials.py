@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metaxcr.tasks import task_spec
+from metaxcr.data.registry import task_spec
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
-from metaxcr.evaluation.intervals import crossed_interval, paired_difference
+from metaxcr.evaluation.statistics import crossed_interval, paired_difference
 
 LEVEL = 0.2  # latent mean: accuracies of 54 to 58 %
 

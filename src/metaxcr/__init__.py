@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metaxcr.api import MetaXCR, MetaXCRWarning
-    from metaxcr.errors import UserError
+    from metaxcr.api import MetaXCR
+    from metaxcr.errors import MetaXCRWarning, UserError
 
 # Before torch is imported: a thread that waits for others sleeps. By default it spins, and where another
 # process wants the same core the two hold each other up: a run took ten times as long.

@@ -9,39 +9,31 @@ from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor
 
-from metaxcr.asked import as_example, in_words
-from metaxcr.config import Config, Encoder
-from metaxcr.encoders import FrozenEncoder, load_encoder
+from metaxcr.adapters.adapter_files import ADAPTERS
+from metaxcr.config.schema import Config, Encoder
+from metaxcr.data.example import Example, Phrased
+from metaxcr.data.inline_questions import as_example, in_words
+from metaxcr.data.phrasing import phrase
+from metaxcr.data.registry import LoadedSplit
+from metaxcr.encoders.encoder import FrozenEncoder
+from metaxcr.encoders.loading import load_encoder
 from metaxcr.errors import UserError
-from metaxcr.evaluation.predict import predict
+from metaxcr.evaluation.predictions import predict
 from metaxcr.files import temporary_folder
 from metaxcr.hardware import AUTO, choose_device, machine_in_words, memory_errors
-from metaxcr.hub import (
-    ADAPTERS,
-    EMBEDDED_MODEL,
-    META,
-    find_model,
-    read_account,
-    read_settings,
-    upload,
-    write_model,
-)
-from metaxcr.scoring.batch import encode_task
-from metaxcr.scoring.build import build_model, load_phi, memory_store, untrained_model
-from metaxcr.scoring.model import ChoiceModel, Params
-from metaxcr.tasks import Example, LoadedSplit, Phrased, phrase
+from metaxcr.hub import upload
+from metaxcr.model.batch import encode_task
+from metaxcr.model.build import build_model, load_phi, memory_store, untrained_model
+from metaxcr.model.choice_model import ChoiceModel, Params
+from metaxcr.saved_model import EMBEDDED_MODEL, META, find_model, read_account, read_settings, write_model
 
 if TYPE_CHECKING:
-    from metaxcr.fewshot.adapt import Start
-    from metaxcr.fewshot.nearest import Index, Near
-    from metaxcr.fewshot.own import Own
-    from metaxcr.fewshot.settings import Settings
+    from metaxcr.fewshot.adaptation import Settings, Start
+    from metaxcr.fewshot.nearest_examples import Index, NearExample
+    from metaxcr.fewshot.user_examples import UserExamples
+from metaxcr.errors import MetaXCRWarning
 
 OWN = "own"  # in the place of a language adapter's name: that of the texts' own language
-
-
-class MetaXCRWarning(UserWarning):
-    """Something works less well than the user may think: no adapter for a language, a text that was cut."""
 
 
 class MetaXCR:
@@ -207,14 +199,14 @@ class MetaXCR:
 
     @cached_property
     def _index(self) -> "Index":
-        from metaxcr.fewshot.nearest import read_index
+        from metaxcr.fewshot.nearest_examples import read_index
 
         return read_index(self.folder)
 
     @property
     def start(self) -> "Start":
         """The meta-trained model that adapting begins with."""
-        from metaxcr.fewshot.adapt import Start
+        from metaxcr.fewshot.adaptation import Start
 
         return Start(self.config, self._model, self._phi[META])
 
@@ -225,7 +217,7 @@ class MetaXCR:
         *,
         k: int = 3,
         root: Path | None = None,
-    ) -> "list[list[Near]]":
+    ) -> "list[list[NearExample]]":
         """Tell which source examples lie nearest to decisions.
 
         Args:
@@ -240,11 +232,11 @@ class MetaXCR:
         Raises:
             UserError: As for :meth:`rank`; or the model has no index of its source examples.
         """
-        from metaxcr.fewshot.nearest import decision_vectors
+        from metaxcr.fewshot.nearest_examples import decision_vectors
 
         index = self._index
         checked = [as_example(i, asked) for i, asked in enumerate(examples)]
-        found: list[list[Near]] = [[] for _ in checked]
+        found: list[list[NearExample]] = [[] for _ in checked]
         for language in dict.fromkeys(e.language for e in checked):
             rows = [i for i, e in enumerate(checked) if e.language == language]
             store = memory_store(self._model, self.config)
@@ -257,7 +249,7 @@ class MetaXCR:
 
     def adapt(
         self,
-        examples: "Own | Sequence[Mapping[str, Any]] | str | Path",
+        examples: "UserExamples | Sequence[Mapping[str, Any]] | str | Path",
         language: str | None = None,
         *,
         name: str = "own",
@@ -275,7 +267,7 @@ class MetaXCR:
             language: Of the examples (ISO 639-1).
             name: What they are called.
             out: Folder for the new model; default: none, see :meth:`save_pretrained`.
-            settings: Seeds, folds, wished accuracy; see :class:`metaxcr.fewshot.settings.Settings`.
+            settings: Seeds, folds, wished accuracy; see :class:`metaxcr.fewshot.adaptation.Settings`.
             force: Replace a model that is in ``out``.
             progress: Called with (what is done, steps done, steps in all).
             command: For the record.
@@ -287,12 +279,12 @@ class MetaXCR:
         Raises:
             UserError: The examples cannot be used, or the folder cannot be written.
         """
-        from metaxcr.fewshot.run import adapt_own, as_own
+        from metaxcr.fewshot.adapt_run import adapt_to_examples, as_own
 
         own = as_own(examples, language)
         temporary = temporary_folder() if out is None else None
         goal = Path(temporary.name) / name if temporary else Path(str(out))
-        adapt_own(
+        adapt_to_examples(
             own,
             name,
             self.start,
@@ -313,7 +305,7 @@ class MetaXCR:
         """Answer the questions of a task's split, put into words as the task declares.
 
         Args:
-            split: From :func:`metaxcr.tasks.load`.
+            split: From :func:`metaxcr.data.registry.load`.
             untrained: Answer by the similarity of the encoder's sentence vectors instead: the baseline.
             language_adapter: As for :meth:`rank`.
 

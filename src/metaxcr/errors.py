@@ -28,3 +28,7 @@ class UserError(Exception):
 def _short(text: str) -> str:
     """Leave out the middle of a text that is far too long for a line: it quotes what a file holds."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 200]} ... {text[-180:]}"
+
+
+class MetaXCRWarning(UserWarning):
+    """Something works less well than the user may think: no adapter for a language, a text that was cut."""

@@ -5,13 +5,13 @@ import copy
 import torch
 from torch.nn import init
 
-from metaxcr.adapters.base import Shape, Stacked, build_layer
+from metaxcr.adapters.layers import AdapterShape, Stacked, build_layer
 from metaxcr.adapters.lora import LoRA
-from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.encoders.encoder import FrozenEncoder
 
 
 def random_lora(width: int) -> LoRA:
-    lora = build_layer(width, Shape("lora", 3, scaling=2.0), torch.Generator().manual_seed(0))
+    lora = build_layer(width, AdapterShape("lora", 3, scaling=2.0), torch.Generator().manual_seed(0))
     assert isinstance(lora, LoRA)
     for parameter in lora.parameters():
         init.normal_(parameter, generator=torch.Generator().manual_seed(1))

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from metaxcr.adapters.base import Shape, build_layer
+from metaxcr.adapters.layers import AdapterShape, build_layer
 from metaxcr.adapters.mixture import MIXED, Mixture, reduce_mixture
 
 
 def random_mixture(kind: str, width: int = 8, sources: int = 3) -> Mixture:
     generator = torch.Generator().manual_seed(0)
-    mixture = Mixture(width, Shape(kind, 4, "relu", 0.5), generator, sources)
+    mixture = Mixture(width, AdapterShape(kind, 4, "relu", 0.5), generator, sources)
     for parameter in mixture.parameters():
         torch.nn.init.normal_(parameter, generator=generator)
     return mixture.double()
@@ -42,7 +42,7 @@ def test_a_mixture_reduces_to_one_adapter_exactly(kind: str) -> None:
         "scorer": torch.ones(2)
     }
     reduced = reduce_mixture(phi)
-    one = build_layer(8, Shape(kind, 12, "relu", 0.5), torch.Generator()).double()
+    one = build_layer(8, AdapterShape(kind, 12, "relu", 0.5), torch.Generator()).double()
     assert set(reduced) == {"scorer", *(f"adapted.task.1.{n}" for n, _ in one.named_parameters())}
     one.load_state_dict({n.removeprefix("adapted.task.1."): p for n, p in reduced.items() if n != "scorer"})
     assert torch.allclose(added(one, x), added(mixture, x), rtol=0, atol=1e-12)
@@ -54,6 +54,6 @@ def test_parameters_without_a_mixture_stay_as_they_are() -> None:
 
 
 def test_sources_start_apart_and_equally_weighted() -> None:
-    mixture = Mixture(8, Shape("pfeiffer", 4), torch.Generator().manual_seed(0), 3)
+    mixture = Mixture(8, AdapterShape("pfeiffer", 4), torch.Generator().manual_seed(0), 3)
     assert torch.equal(mixture.logits, torch.zeros(3))
     assert not torch.equal(mixture.sources[0].down.weight, mixture.sources[1].down.weight)

@@ -10,14 +10,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
-from metaxcr.adapters.base import Shape, Stacked
+from metaxcr.adapters.adapted_encoder import AdaptedEncoder
+from metaxcr.adapters.adapter_files import fit, load_language, read_adapter
 from metaxcr.adapters.hub_tensors import from_hub
-from metaxcr.adapters.language import LanguageAdapter
-from metaxcr.adapters.stack import AdaptedEncoder
-from metaxcr.adapters.store import fit, load_language, read_adapter
-from metaxcr.encoders.base import FrozenEncoder, Ragged, Text, TokenizedText
-from metaxcr.encoders.load import wrap
-from metaxcr.encoders.trunk import TrunkStore
+from metaxcr.adapters.language_adapter import LanguageAdapter
+from metaxcr.adapters.layers import AdapterShape, Stacked
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText
+from metaxcr.encoders.loading import wrap
 from metaxcr.errors import UserError
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -185,7 +185,7 @@ def test_gelu_meant_its_approximation_before_there_were_versions(tmp_path: Path)
     shutil.copytree(REFERENCE / "xlmr-madx" / "copa", tmp_path / "copa")
     path = tmp_path / "copa" / "adapter_config.json"
     config = json.loads(path.read_text())
-    assert read_adapter(tmp_path / "copa").config.shape == Shape("pfeiffer", 4, "gelu")
+    assert read_adapter(tmp_path / "copa").config.shape == AdapterShape("pfeiffer", 4, "gelu")
     del config["version"]
     path.write_text(json.dumps(config))
     assert read_adapter(tmp_path / "copa").config.shape.nonlinearity == "gelu_new"
@@ -195,7 +195,7 @@ def test_lora_of_early_versions_was_not_scaled(tmp_path: Path) -> None:
     shutil.copytree(REFERENCE / "xlmr-lora" / "copa", tmp_path / "copa")
     path = tmp_path / "copa" / "adapter_config.json"
     config = json.loads(path.read_text())
-    assert read_adapter(tmp_path / "copa").config.shape == Shape("lora", 4, "relu", 2.0)
+    assert read_adapter(tmp_path / "copa").config.shape == AdapterShape("lora", 4, "relu", 2.0)
     path.write_text(json.dumps(config | {"version": "adapters.1.0.1"}))
     assert read_adapter(tmp_path / "copa").config.shape.scaling == 1.0
 

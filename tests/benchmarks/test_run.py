@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from metaxcr.meta.episode import losses_of
 from metaxcr.meta.learners import make_learner
-from metaxcr.scoring.batch import encode_task
+from metaxcr.model.batch import encode_task
+from metaxcr.training.episodes import losses_of
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 TOLERANCE = 1e-4

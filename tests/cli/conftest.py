@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metaxcr.cli import main
-from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.encoders.encoder import FrozenEncoder
 
 TINY = {
     "run.seeds": "[0]",
@@ -67,7 +67,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 def patch_commands(patch: pytest.MonkeyPatch, encoder: FrozenEncoder, folder: Path) -> None:
     """Let commands load the toy encoder, keep their cache in a folder, and find no data root."""
-    patch.setattr("metaxcr.experiments.run.load_encoder", lambda *_, **__: encoder)
+    patch.setattr("metaxcr.runs.experiment.load_encoder", lambda *_, **__: encoder)
     patch.setattr("metaxcr.api.load_encoder", lambda *_, **__: encoder)
     patch.setenv("METAXCR_CACHE", str(folder / "cache"))
     patch.setenv("XDG_CACHE_HOME", str(folder / "user"))

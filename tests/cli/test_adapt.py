@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import metaxcr
-from metaxcr.tasks import load
+from metaxcr.data.registry import load
 
 FACTS = load("starter_facts", "train").examples
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_told_is_said_everywhere(adapt, file, toy_run, tmp_path):
 
 
 def test_answers_can_be_withheld_and_explained(adapt, call, tmp_path):
-    from metaxcr.fewshot.nearest import write_index
+    from metaxcr.fewshot.nearest_examples import write_index
 
     assert adapt().status == 0
     folder = tmp_path / "model"

@@ -3,6 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+from tests.mlm.conftest import ToyTokenizer, build_encoder, toy_lines
+
+from metaxcr.cli import adapters, main
+from metaxcr.encoders.encoder import FrozenEncoder
+
 REFERENCE = Path(__file__).parents[1] / "adapters" / "reference" / "xlmr-madx"
 
 
@@ -42,3 +48,117 @@ def test_the_adapters_of_a_run_can_be_exported(call, toy_run, tmp_path):
     done = call("adapters", "export", toy_run / "adapters" / "meta", "--out", tmp_path / "out", "--json")
     assert done.status == 0, done.err
     assert json.loads(done.out)["role"] == "task"
+
+
+SMALL = [
+    f"--set={setting}" for setting in ("length=32", "batch=4", "head_steps=2", "steps=2", "dtype=float32")
+]
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> FrozenEncoder:
+    """The tiny encoder stands in for whatever ``--encoder`` names."""
+    encoder = build_encoder()
+    monkeypatch.setattr("metaxcr.encoders.loading.load_encoder", lambda *args, **named: encoder)
+    monkeypatch.setattr("metaxcr.encoders.pretrained.load_mlm_head", lambda *args, **named: None)
+    return encoder
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(f"{line} w{n}" for n, line in enumerate(toy_lines(60))), encoding="utf-8")
+    return path
+
+
+def test_it_trains_and_says_what_changed(
+    toy: FrozenEncoder, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "sw"
+    words = ["adapters", "train", "--language", "swa", "--text", str(text), "--out", str(out), *SMALL]
+    assert main([*words, "--quiet"]) == 0
+    shown = capsys.readouterr()
+    assert "head alone" in shown.out and "gain of the adapter" in shown.out and f"{{sw: {out}}}" in shown.out
+    assert "'swa' is kept as 'sw'" in shown.err
+    assert main(words) == 2 and "the folder exists" in capsys.readouterr().err
+    assert main([*words, "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["language"] == "sw"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"one \xff\n", "not UTF-8"),
+        ("one\n".encode("utf-16"), "UTF-16"),
+        (b"one\n" * 5, "too little text"),
+        (None, "there is no such file"),
+    ],
+)
+def test_bad_texts(
+    toy: FrozenEncoder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    message: str,
+) -> None:
+    path = tmp_path / "bad.txt"
+    if content is not None:
+        path.write_bytes(content)
+    assert (
+        main(["adapters", "train", "--language", "sw", "--text", str(path), "--out", str(tmp_path / "o")])
+        == 2
+    )
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--language", "klingonisch"], "no language code"),
+        (["--language", "sw"], "no text to train on"),
+        (["--language", "sw", "--corpus", "bli"], "no running text"),
+        (["--language", "sw", "--corpus", "none"], "unknown corpus"),
+        (["--language", "sw", "--text", "a", "--text", "a"], "'a' is named twice"),
+        (["--language", "sw", "--set", "stepz=1"], "unknown setting 'stepz=1'"),
+        (["--language", "sw", "--set", "steps=0"], "--set steps"),
+        (["--language", "sw", "--set", "steps=[1"], "cannot read the value of"),
+    ],
+)
+def test_bad_words(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["adapters", "train", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_an_encoder_that_does_not_know_words(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = build_encoder(tokenizer=ToyTokenizer().__call__)
+    monkeypatch.setattr("metaxcr.encoders.loading.load_encoder", lambda *args, **named: plain)
+    monkeypatch.setattr("metaxcr.encoders.pretrained.load_mlm_head", lambda *args, **named: None)
+    words = ["adapters", "train", "--language", "sw", "--text", str(text), "--out", str(tmp_path / "o")]
+    assert main(words) == 2 and "where words begin" in capsys.readouterr().err
+
+
+def test_a_text_in_another_script_is_remarked_on(
+    toy: FrozenEncoder, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "adapters",
+        "train",
+        "--language",
+        "ru",
+        "--text",
+        str(text),
+        "--out",
+        str(tmp_path / "o"),
+        *SMALL,
+    ]
+    assert main([*words, "--quiet"]) == 0 and "mostly in Latin letters" in capsys.readouterr().err
+
+
+def test_settings_are_parsed_as_yaml() -> None:
+    found = adapters.parse_settings(["layers=[1,2]", "invertible=false", "rate=1e-3"])
+    assert found.layers == [1, 2] and found.invertible is False and found.rate == 1e-3

@@ -5,12 +5,11 @@ import shlex
 from itertools import pairwise
 
 import pytest
+from tests.server import Repository
 
-from metaxcr.config_io import load_config
+from metaxcr.config.io import load_config
 from metaxcr.evaluation.predictions import Predictions
-from metaxcr.experiments.prepare import read_data
-
-from ..server import Repository
+from metaxcr.runs.run_data import read_data
 
 
 @pytest.fixture(autouse=True)

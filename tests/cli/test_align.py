@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from metaxcr.cli import main
-from metaxcr.encoders.base import FrozenEncoder
-from metaxcr.tasks.text import corpus
+from metaxcr.data.corpora import corpus_spec
+from metaxcr.encoders.encoder import FrozenEncoder
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def root(tmp_path: Path) -> Path:
     lines = [f"word{n} other{n % 3}" for n in range(12)]
     for code in ("en", "sw", "qu"):
         text = lines if code != "qu" else [*lines[1:], lines[0]]
-        (folder / f"{corpus('flores200').languages[code]}.devtest").write_text(
+        (folder / f"{corpus_spec('flores200').languages[code]}.devtest").write_text(
             "\n".join(text), encoding="utf-8"
         )
     return tmp_path / "data"
@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def toy(toy_encoder: FrozenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metaxcr.encoders.load.load_encoder", lambda *args, **named: toy_encoder)
+    monkeypatch.setattr("metaxcr.encoders.loading.load_encoder", lambda *args, **named: toy_encoder)
 
 
 def test_table_files_and_who_is_weak(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,14 +13,13 @@ import pytest
 import yaml
 from rich.table import Table
 from rich.text import Text
+from tests.cli.test_compare import SMALL
 
 from metaxcr.cli import console as module
 from metaxcr.cli.console import console, note, print_json, print_table, say, try_report
+from metaxcr.data.registry import load
 from metaxcr.errors import UserError
-from metaxcr.experiments.progress import Progress
-from metaxcr.tasks import load
-
-from .test_compare import SMALL
+from metaxcr.runs.progress import Progress
 
 ATTACKS = {
     "title": "\x1b]0;owned\x07",
@@ -259,7 +258,7 @@ def test_a_report_that_fails_is_one_line(capsys):
     assert "'metaxcr report 'runs/my x'' repeats it" in said.err
 
 
-@pytest.mark.parametrize("broken", ["metaxcr.reporting.report._context", "metaxcr.evaluation.table._block"])
+@pytest.mark.parametrize("broken", ["metaxcr.reports.run_page._context", "metaxcr.evaluation.results._block"])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_finished_run_is_not_lost_to_its_report(
     call, toy_command, toy_run, tmp_path, monkeypatch, broken, as_json
@@ -288,8 +287,8 @@ def test_a_comparison_is_not_lost_to_its_report(call, toy_command, tmp_path, mon
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr("metaxcr.reporting.grid.page._context", fails)
-        patch.setattr("metaxcr.reporting.grid.grid_tables", fails)
+        patch.setattr("metaxcr.reports.grid_page._context", fails)
+        patch.setattr("metaxcr.reports.grid_tables.grid_tables", fails)
         done = call("compare", "starter", *SMALL, "--out", out, "--quiet")
     assert done.status == 0, done.err
     assert "no report: " in done.err and "no table: " in done.err and (out / "compare.json").is_file()
@@ -309,7 +308,7 @@ def test_an_adapted_model_is_not_lost_to_its_report(call, toy_command, toy_run, 
         raise ValueError("axes of negative width")
 
     with monkeypatch.context() as patch:
-        patch.setattr("metaxcr.fewshot.figures.systems", fails)
+        patch.setattr("metaxcr.fewshot.adapt_report.systems", fails)
         done = call("adapt", file, "--language", "sw", "--start", toy_run, "--out", out, "--quiet")
     assert done.status == 0, done.err
     assert "no report: " in done.err and not (out / "report.html").exists()

@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-
-from ..damaged import CASES, Damaged
+from tests.damaged import CASES, Damaged
 
 # Only their declaration is wrong, or asks for what the file does not have: formats and fields are told from
 # the content, ids that are no ids are not used, and one choice of columns is as good as another.
@@ -27,7 +26,7 @@ def _alone(toy_encoder, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     monkeypatch.setenv("METAXCR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("METAXCR_TASKS", str(tmp_path / "tasks"))
-    monkeypatch.setattr("metaxcr.encoders.load_encoder", lambda *_, **__: toy_encoder)
+    monkeypatch.setattr("metaxcr.encoders.loading.load_encoder", lambda *_, **__: toy_encoder)
 
 
 def skip_unreadable(case: Damaged) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.cli.conftest import Call
+from tests.encoders.test_prune_vocab import (
+    folder as folder,  # a fixture: random encoders with real tokenizers
+)
+from tests.encoders.test_prune_vocab import vectors
 
-from metaxcr.encoders.base import Text
-from metaxcr.encoders.load import load_encoder
-
-from ..encoders.test_trim import folder as folder  # a fixture: random encoders with real tokenizers
-from ..encoders.test_trim import vectors
-from .conftest import Call
+from metaxcr.encoders.encoder import Text
+from metaxcr.encoders.loading import load_encoder
 
 
 def test_ls_as_json(call: Call) -> None:

@@ -7,8 +7,7 @@ import sys
 
 import pytest
 import yaml
-
-from ..server import Repository
+from tests.server import Repository
 
 COMMIT = "a" * 40
 ROW = b'{"id": "1", "premise": "a", "a": "b", "b": "c", "label": 0}\n'
@@ -86,9 +85,9 @@ def test_what_cannot_be_fetched_is_one_line(call, server):
 
 def test_all_of_them(call, monkeypatch):
     monkeypatch.setattr(
-        "metaxcr.tasks.registry.task_ids", lambda: ["mine_a", "mine_b", "mine_c", "starter_target"]
+        "metaxcr.data.registry.task_ids", lambda: ["mine_a", "mine_b", "mine_c", "starter_target"]
     )
-    monkeypatch.setattr("metaxcr.tasks.text.corpus_ids", list)
+    monkeypatch.setattr("metaxcr.data.corpora.corpus_ids", list)
     done = call("tasks", "fetch", "--all")
     assert done.status == 0, done.err
     assert "note: 'mine_c/train.jsonl'" in done.err and "starter_target" not in done.out

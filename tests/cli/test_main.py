@@ -92,7 +92,7 @@ def test_an_unexpected_error_is_one_line_and_1(call, monkeypatch):
     def fail(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("metaxcr.tasks.registry.task_ids", fail)
+    monkeypatch.setattr("metaxcr.data.registry.task_ids", fail)
     done = call("tasks", "ls")
     assert done.status == 1
     assert done.err == "metaxcr: RuntimeError: broken; run again with --debug for the traceback\n"

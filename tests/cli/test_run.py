@@ -9,12 +9,17 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Call
+
+import metaxcr
+from metaxcr.diagnosis.rules import RULES
 
 
 @pytest.fixture(autouse=True)
-def _toy(toy_command):
+def _toy_of_run(toy_command):
     """All commands here load the toy encoder."""
 
 
@@ -211,7 +216,7 @@ def test_an_interrupt_is_130_and_resumes_to_the_same_bytes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("metaxcr.experiments.stages.context.finetune", interrupt)
+        patch.setattr("metaxcr.runs.context.finetune", interrupt)
         done = call(*words)
     assert done.status == 130
     assert "interrupted" in done.line
@@ -255,3 +260,118 @@ def test_ctrl_c_in_a_process_of_its_own(tiny_settings, tmp_path):
     again = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert again.returncode == 0, again.stderr
     assert (folder / "results.json").is_file()
+
+
+WEAK = {
+    "stage": "ctml",
+    "seed": 0,
+    "source": "a",
+    "alignment_loss": 0.9,
+    "alignment_language": "qu",
+    "query_loss": 0.7,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An unfinished run whose Quechua is badly aligned."""
+    lines = [json.dumps({**WEAK, "step": step}) for step in range(12)]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines) + '\n{"half a li')
+    return tmp_path
+
+
+def test_findings_in_words_with_what_to_change(call: Call, folder: Path) -> None:
+    done = call("diagnose", folder)
+    assert done.status == 0
+    words = " ".join(done.out.split())
+    assert "weak-alignment" in words
+    assert "qu 0.90" in words
+    assert "ctml.alignment" in words
+    assert "note: config.yaml is missing" in words
+
+
+def test_findings_as_json(call: Call, folder: Path) -> None:
+    printed = json.loads(call("diagnose", folder, "--json").out)
+    assert (printed["events"], printed["rules"]) == (12, len(RULES))
+    (found,) = printed["findings"]
+    assert found["rule"] == "weak-alignment"
+    assert found["evidence"]["qu"]["mean"] == pytest.approx(0.9)
+    assert {"severity", "says", "change", "settings"} <= found.keys()
+
+
+def test_the_table_of_adapters_align_is_read(call: Call, folder: Path) -> None:
+    row = {"language": "sw", "layer": 1, "stack": "task", "retrieval": 0.1, "ci95": [0.05, 0.15], "n": 99}
+    (folder / "alignment.json").write_text(json.dumps({"rows": [row]}))
+    (found,) = json.loads(call("diagnose", folder, "--json").out)["findings"]
+    assert found["evidence"] == {"sw": {"retrieval": 0.1, "ci95": [0.05, 0.15], "stack": "task"}}
+
+
+def test_nothing_found_and_nothing_there_are_told_apart(call: Call, folder: Path) -> None:
+    (folder / "events.jsonl").write_text(json.dumps({**WEAK, "step": 0, "alignment_loss": 0.1}) + "\n")
+    assert "none of" in call("diagnose", folder).out
+    (folder / "events.jsonl").write_text("")
+    assert "there are no events yet" in call("diagnose", folder).out
+
+
+def test_what_is_no_run_folder_is_refused(call: Call, tmp_path: Path) -> None:
+    done = call("diagnose", tmp_path)
+    assert done.status == 2
+    assert "not a run folder" in done.line
+
+
+@pytest.fixture(autouse=True)
+def _toy_of_export(toy_command):
+    """All commands here load the toy encoder."""
+
+
+def test_the_folder_answers_as_the_run_does(call, toy_run, tmp_path):
+    done = call("export", toy_run, "--out", tmp_path / "model")
+    assert done.status == 0, done.err
+    assert done.out.strip() == f"model: {tmp_path / 'model'}" and "MB" in done.err
+    assert not (tmp_path / "model/events.jsonl").exists()
+    question = {"context": "a b", "choices": ["c", "d"], "question": "effect", "language": "sw"}
+    first, second = (metaxcr.MetaXCR.from_pretrained(f) for f in (toy_run, tmp_path / "model"))
+    assert first.rank_many([question]) == second.rank_many([question])
+
+
+def test_it_can_be_pushed(call, toy_run, monkeypatch):
+    pushed = []
+
+    def push(self, repo_id, *, private=None):
+        pushed.append((repo_id, private))
+        return "https://example.org/commit"
+
+    monkeypatch.setattr("metaxcr.MetaXCR.push_to_hub", push)
+    assert (
+        call("export", toy_run, "--push", "me/it", "--private").out == "model: https://example.org/commit\n"
+    )
+    assert call("export", toy_run, "--push", "me/it").status == 0
+    assert pushed == [("me/it", True), ("me/it", None)]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [([], "exactly one of --out and --push"),
+     (["--out", "x", "--push", "a/b"], "exactly one of --out and --push"),
+     (["--out", "x", "--private"], "--push"), (["--out", "."], "exists")],
+)  # fmt: skip
+def test_mistakes_are_one_line(call, toy_run, words, told):
+    done = call("export", toy_run, *words)
+    assert done.status == 2 and told in done.line
+
+
+def test_what_is_not_trained_is_refused(call, tmp_path):
+    done = call("export", tmp_path, "--out", tmp_path / "model")
+    assert done.status == 2 and "not a run folder" in done.line
+
+
+def test_a_file_that_is_missing_or_unreadable_is_one_line(call, toy_run, toy_command, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(toy_run, model)
+    (model / "adaptation.json").write_text('{"language": "sw", "calibration": {"temperature": 1.0}}')
+    done = call("export", model, "--out", tmp_path / "one")
+    assert done.status == 2 and "README.md" in done.line and "there is no such file" in done.line
+    (model / "adaptation.json").unlink()
+    (model / "adapters" / "meta" / "loop").symlink_to(model / "adapters" / "meta" / "loop")
+    done = call("export", model, "--out", tmp_path / "two")
+    assert done.status == 2 and "loop" in done.line

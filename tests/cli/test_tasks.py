@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from metaxcr.tasks.registry import task_ids
+from metaxcr.data.registry import task_ids
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metaxcr.diagnosis import Evidence
+from metaxcr.diagnosis.findings import Evidence
 
 SOURCES = ("a", "b", "c", "d")
 UNIFORM = [0.25] * 4

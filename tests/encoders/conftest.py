@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from metaxcr.encoders.base import FrozenEncoder, TokenizedText
-from metaxcr.encoders.load import HubTokenizer, load_encoder, wrap
+from metaxcr.encoders.encoder import FrozenEncoder, TokenizedText
+from metaxcr.encoders.loading import HubTokenizer, load_encoder, wrap
 
 SENTENCE = "the man lost his keys so he called a smith it was late and dark water boils when heated"
 WORDS = SENTENCE.split()

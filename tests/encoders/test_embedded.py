@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaxcr.data.corpora import load_parallel
 from metaxcr.encoders import embedded
-from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText, WordTokenizer
 from metaxcr.encoders.blocks import Blocks
-from metaxcr.encoders.load import load_encoder
+from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WordTokenizer
+from metaxcr.encoders.loading import load_encoder
 from metaxcr.errors import UserError
-from metaxcr.tasks.parallel import load_parallel
 
 LANGUAGES = ["en", "es", "fr", "ru", "ar", "it", "zh", "tr", "id", "sw", "vi", "et"]
 # Scripts, normalisation (compatibility forms, combining marks, blanks of all kinds), emoji, nothing at all.

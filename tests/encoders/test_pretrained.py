@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, BertForMaskedLM
 
-from metaxcr.encoders.base import Text
-from metaxcr.encoders.load import load_encoder
+from metaxcr.encoders.encoder import Text
+from metaxcr.encoders.loading import load_encoder
 from metaxcr.encoders.pretrained import find_commit, load_mlm_head
 from metaxcr.errors import UserError
 

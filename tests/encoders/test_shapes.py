@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from metaxcr.encoders.base import FrozenEncoder
+from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.shapes import known, published, random_name, shape
 from metaxcr.errors import UserError
 

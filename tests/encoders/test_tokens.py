@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from metaxcr.encoders import chunks as chunks_module
 from metaxcr.encoders import embedded
+from metaxcr.encoders import tensor_cache as chunks_module
 from metaxcr.encoders import tokens as tokens_module
-from metaxcr.encoders.base import FrozenEncoder, Text, TokenizedText, WholeText, WholeTokenizer, truncate
-from metaxcr.encoders.load import HubTokenizer
+from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WholeText, WholeTokenizer, truncate
+from metaxcr.encoders.loading import HubTokenizer
 from metaxcr.encoders.tokens import TokenStore
 from metaxcr.errors import UserError
 
@@ -453,7 +453,7 @@ THREADS = """
 import subprocess, sys, warnings
 from pathlib import Path
 from metaxcr.encoders import embedded
-from metaxcr.encoders.base import Text
+from metaxcr.encoders.encoder import Text
 tokenizer = embedded.EmbeddedTokenizer(embedded.parse(embedded.read_verified(embedded.locate())))
 def threads():
     return len(list(Path("/proc/self/task").iterdir()))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metaxcr.evaluation.intervals import crossed_interval, paired_difference
+from metaxcr.evaluation.statistics import crossed_interval, paired_difference
 
 EXPERIMENTS = 2000  # the standard error of a coverage of 95 % is then half a point
 

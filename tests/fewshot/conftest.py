@@ -5,16 +5,15 @@ import zlib
 import pytest
 import torch
 
-from metaxcr.adapters.base import Shape
-from metaxcr.adapters.stack import AdaptedEncoder
-from metaxcr.config_io import load_config
-from metaxcr.encoders.base import FrozenEncoder
-from metaxcr.fewshot.account import Account, account_of
-from metaxcr.fewshot.adapt import Adapted, Start, adapt_to
-from metaxcr.fewshot.own import Own
-from metaxcr.fewshot.settings import Settings
-from metaxcr.scoring.model import ChoiceModel
-from metaxcr.tasks.example import Example, Phrased
+from metaxcr.adapters.adapted_encoder import AdaptedEncoder
+from metaxcr.adapters.layers import AdapterShape
+from metaxcr.config.io import load_config
+from metaxcr.data.example import Example, Phrased
+from metaxcr.encoders.encoder import FrozenEncoder
+from metaxcr.fewshot.adaptation import AdaptedModel, Settings, Start, adapt_to
+from metaxcr.fewshot.summary import Account, adaptation_summary
+from metaxcr.fewshot.user_examples import UserExamples
+from metaxcr.model.choice_model import ChoiceModel
 
 SETTINGS = Settings(folds=4, repeats=2, steps=100, rate=0.03)
 WORDS = ("apple", "brick", "cloud", "dress", "eagle", "flame")
@@ -37,18 +36,20 @@ def _filler(n: int) -> list[str]:
     return [hex(zlib.crc32(f"{n} {part}".encode()))[2:] for part in range(1)]
 
 
-def own_of(found: list[Example]) -> Own:
-    return Own(found, lambda e: Phrased(e.context, e.choices, "effect"), "sw")
+def own_of(found: list[Example]) -> UserExamples:
+    return UserExamples(found, lambda e: Phrased(e.context, e.choices, "effect"), "sw")
 
 
 @pytest.fixture(scope="session")
-def own() -> Own:
+def own() -> UserExamples:
     return own_of(examples())
 
 
 @pytest.fixture(scope="session")
 def start(toy_encoder: FrozenEncoder) -> Start:
-    adapted = AdaptedEncoder(toy_encoder, [1, 2], Shape("pfeiffer", 8), torch.Generator().manual_seed(0))
+    adapted = AdaptedEncoder(
+        toy_encoder, [1, 2], AdapterShape("pfeiffer", 8), torch.Generator().manual_seed(0)
+    )
     model = ChoiceModel(adapted, "dual", 0.2, 0.5, torch.float32)
     words = ["encoder.max_tokens=40", "encoder.dtype=float32", "adapters.bottleneck=8"]
     config = load_config("starter", [*words, "adapters.layers=[1, 2]", "finetune.batch=8"])
@@ -56,10 +57,10 @@ def start(toy_encoder: FrozenEncoder) -> Start:
 
 
 @pytest.fixture(scope="session")
-def adapted(own: Own, start: Start) -> Adapted:
+def adapted(own: UserExamples, start: Start) -> AdaptedModel:
     return adapt_to(own, start, SETTINGS)
 
 
 @pytest.fixture(scope="session")
-def account(adapted: Adapted) -> Account:
-    return account_of(adapted, SETTINGS)
+def account(adapted: AdaptedModel) -> Account:
+    return adaptation_summary(adapted, SETTINGS)

@@ -1,8 +1,7 @@
 """Every fuzzer works in a folder of its own, with nobody's data or cache, and tells how much it tried."""
 
 import pytest
-
-from ..fuzzing import summary
+from tests.fuzzing import summary
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from hypothesis import strategies as st
 from safetensors.torch import save as to_safetensors
+from tests.fuzzing import NUMBERS, VALUES, damaged, fuzz, only_user_errors, run_command
 
-from metaxcr.adapters.exchange import import_adapter
-from metaxcr.adapters.store import (
+from metaxcr.adapters.adapter_files import (
     CONFIG,
     PICKLED,
     WEIGHTS,
@@ -23,9 +23,8 @@ from metaxcr.adapters.store import (
     modules,
     read_adapter,
 )
+from metaxcr.adapters.import_export import import_adapter
 from metaxcr.parse import read_pickled_tensors
-
-from ..fuzzing import NUMBERS, VALUES, damaged, fuzz, only_user_errors, run_command
 
 WIDTH = 16
 BOTTLENECK = {

@@ -9,19 +9,18 @@ import pyarrow
 import pytest
 from hypothesis import strategies as st
 from pyarrow import parquet
+from tests.damaged import ITEMS, TABLE, good, jsonl
+from tests.fuzzing import TEXTS, VALUES, damaged, fuzz, only_user_errors, run_command
 
-from metaxcr.cli.questions import questions
+from metaxcr.cli.predict import questions
+from metaxcr.compare.external import read_outside
+from metaxcr.data.cell_values import cut_cell
+from metaxcr.data.file_formats import FORMATS
+from metaxcr.data.infer.user_files import read_rows, sniff
+from metaxcr.data.repairs import Repairs
+from metaxcr.data.rows import Defect
+from metaxcr.data.shots import read_shots
 from metaxcr.evaluation.predictions import Predictions
-from metaxcr.experiments.compare.against import read_outside
-from metaxcr.tasks.adding.user_files import read_rows, sniff
-from metaxcr.tasks.cells import cut_cell
-from metaxcr.tasks.formats import FORMATS
-from metaxcr.tasks.repair import Repairs
-from metaxcr.tasks.rows import Defect
-from metaxcr.tasks.shots import read_shots
-
-from ..damaged import ITEMS, TABLE, good, jsonl
-from ..fuzzing import TEXTS, VALUES, damaged, fuzz, only_user_errors, run_command
 
 ROWS = [good(n, label=n % 2) for n in range(8)]
 LISTED = [

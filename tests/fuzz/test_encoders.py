@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
+from tests.conftest import toy_bert
+from tests.fuzzing import NUMBERS, TEXTS, VALUES, damaged, fuzz, only_user_errors
 from transformers import BertModel
 
-from metaxcr.encoders import load_encoder
+from metaxcr.encoders.loading import load_encoder
 from metaxcr.encoders.shapes import random_name, shape
-
-from ..conftest import toy_bert
-from ..fuzzing import NUMBERS, TEXTS, VALUES, damaged, fuzz, only_user_errors
 
 KEYS = [
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",

@@ -15,15 +15,14 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import strategies as st
+from tests.cli.conftest import patch_commands, tiny
+from tests.cli.test_compare import SMALL
+from tests.fuzzing import fuzz, run_command
 
 from metaxcr.cli import main
-from metaxcr.encoders.base import FrozenEncoder
-from metaxcr.experiments.folder import RunFolder
-from metaxcr.tasks import load
-
-from ..cli.conftest import patch_commands, tiny
-from ..cli.test_compare import SMALL
-from ..fuzzing import fuzz, run_command
+from metaxcr.data.registry import load
+from metaxcr.encoders.encoder import FrozenEncoder
+from metaxcr.runs.run_dir import RunDir
 
 DEEP = "[" * 5000 + "]" * 5000
 VALUES: list[Any] = [
@@ -176,15 +175,15 @@ def originals(
         )
         words = ["run", "starter", *tiny(), "--quiet", "--out"]
         assert main([*words, str(finished)]) == 0
-        checkpoint, calls = RunFolder.checkpoint, count()
+        checkpoint, calls = RunDir.checkpoint, count()
 
-        def stop(self: RunFolder, *state: Any) -> None:
+        def stop(self: RunDir, *state: Any) -> None:
             checkpoint(self, *state)
             if next(calls) == 1:
                 raise Stopped
 
         with pytest.MonkeyPatch.context() as once:
-            once.setattr(RunFolder, "checkpoint", stop)
+            once.setattr(RunDir, "checkpoint", stop)
             assert main([*words, str(stopped)]) == 130
         assert main(["compare", "starter", *SMALL, "--out", str(compared), "--quiet"]) == 0
         file = place / "mine.jsonl"

@@ -6,14 +6,13 @@ from typing import Any
 
 import yaml
 from hypothesis import strategies as st
+from tests.fuzzing import TEXTS, VALUES, damaged, fuzz, only_user_errors, run_command
 
-from metaxcr.config_io import SHIPPED, load_config, read_settings
-from metaxcr.experiments.compare.grid import find_grid, load_grid, shipped_grids
+from metaxcr.compare.grid import find_grid, load_grid, shipped_grids
+from metaxcr.config.io import SHIPPED, load_config, read_settings
+from metaxcr.data.registry import SPECS
+from metaxcr.data.spec import read_spec
 from metaxcr.parse import dump_yaml, yaml_value
-from metaxcr.tasks.registry import SPECS
-from metaxcr.tasks.spec import read_spec
-
-from ..fuzzing import TEXTS, VALUES, damaged, fuzz, only_user_errors, run_command
 
 CONFIGS = sorted(SHIPPED.glob("*.yaml"))
 GRIDS = [find_grid(name) for name in shipped_grids()]

@@ -4,17 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.meta.world import World
 
-from metaxcr.adaptation.curricula import Draw, English, cross_task
-from metaxcr.config import Ctml, Meta
-from metaxcr.encoders.base import Text
-from metaxcr.encoders.trunk import TrunkStore
-from metaxcr.meta.episode import Curriculum
-from metaxcr.sampling import Reinforce, Sampler
-from metaxcr.scoring.batch import TaskData
-from metaxcr.scoring.model import ChoiceModel
-
-from .world import World
+from metaxcr.config.schema import Ctml, Meta
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.encoder import Text
+from metaxcr.model.batch import TaskData
+from metaxcr.model.choice_model import ChoiceModel
+from metaxcr.sampling.reinforce import Reinforce
+from metaxcr.sampling.sampler import Sampler
+from metaxcr.training.episodes import Curriculum, Draw, English, cross_task
 
 
 @pytest.fixture

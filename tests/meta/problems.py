@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaxcr.config import Meta
-from metaxcr.meta.inner import Objective, Params
-from metaxcr.meta.learners import Adapted, Losses, make_learner
+from metaxcr.autodiff import Objective, Params
+from metaxcr.config.schema import Meta
+from metaxcr.meta.learners import make_learner
+from metaxcr.meta.learners.base import EpisodeResult, Losses
 
 NAMES = {"adapter": (3,), "scorer": (2,)}  # five numbers in all
 
@@ -63,7 +64,9 @@ def regression(seed: int) -> Objective:
     return lambda phi: (torch.tanh(x @ phi["adapter"]) * (z @ phi["scorer"]) - y).pow(2).mean()
 
 
-def adapt(name: str, losses: Losses, phi: Params, own: Params | None = None, **settings: Any) -> Adapted:
+def adapt(
+    name: str, losses: Losses, phi: Params, own: Params | None = None, **settings: Any
+) -> EpisodeResult:
     """Let the learner that these settings make learn from an episode."""
     settings = {"learner": name, "inner_rate": 0.2, **settings}
     learner = make_learner(Meta.model_validate(settings))

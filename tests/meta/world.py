@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from metaxcr.config import Ctml, Meta
-from metaxcr.meta.episode import Curriculum, losses_of
-from metaxcr.meta.learners import Adapted, make_learner
-from metaxcr.meta.state import MetaState, start
-from metaxcr.meta.training import meta_train
-from metaxcr.sampling import Sampler
-from metaxcr.scoring.model import ChoiceModel
+from metaxcr.config.schema import Ctml, Meta
+from metaxcr.meta.learners import make_learner
+from metaxcr.meta.learners.base import EpisodeResult
+from metaxcr.model.choice_model import ChoiceModel
+from metaxcr.sampling.sampler import Sampler
+from metaxcr.training.episodes import Curriculum, losses_of
+from metaxcr.training.loop import MetaState, meta_train, start
 
 FIXED_ORDER = {"mmt", "sequential"}  # learners that do not ask the sampler
 SETTINGS = Ctml(steps=10, support=4, query=4, reward=6, outer_rate=0.01)
@@ -29,7 +29,7 @@ class World:
     def begin(self, seed: int = 0, settings: Meta = SETTINGS) -> MetaState:
         return start(self.model.params(), self.sampler.init(seed), settings)
 
-    def adapt(self, settings: Meta, step: int, source: int) -> Adapted:
+    def adapt(self, settings: Meta, step: int, source: int) -> EpisodeResult:
         """What the learner makes of an episode, from the very first parameters."""
         begin = start(self.model.params(), {}, settings)
         episode = self.curriculum(settings, 0).episode(step, source)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from metaxcr.sampling import Feedback
+from metaxcr.sampling.sampler import Feedback
 
 Tell = Callable[..., Feedback]
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 from tests.sampling.conftest import Tell
 
-from metaxcr.sampling import Feedback, MultiDDS
+from metaxcr.sampling.multidds import MultiDDS
+from metaxcr.sampling.sampler import Feedback
 
 
 def test_the_step_is_the_gradient_of_the_expected_cosine(tell: Tell) -> None:

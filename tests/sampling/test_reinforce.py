@@ -6,7 +6,47 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from metaxcr.sampling import Feedback, Reinforce, State, evidence, policy, scale
+from metaxcr.sampling import reinforce, reward_stats
+from metaxcr.sampling.reinforce import Reinforce
+from metaxcr.sampling.sampler import Feedback, State
+
+
+def test_it_is_an_lstm_with_two_linear_heads() -> None:
+    """Against torch's cell, over three episodes."""
+    n, hidden = 3, 5
+    psi = reinforce.init_policy(n, hidden, seed=1)
+    psi |= {name: torch.randn(psi[name].shape) for name in ("logits", "value")}
+    width = reinforce.input_width(n)
+    cell = torch.nn.LSTMCell(width, hidden)
+    with torch.no_grad():
+        cell.weight_ih.copy_(psi["cell"][:, :width])
+        cell.weight_hh.copy_(psi["cell"][:, width:-1])
+        cell.bias_ih.copy_(psi["cell"][:, -1])
+        cell.bias_hh.zero_()
+    h = c = torch.zeros(hidden)
+    hx = (torch.zeros(1, hidden), torch.zeros(1, hidden))
+    for _ in range(3):
+        x = torch.randn(width)
+        logits, value, h, c = reinforce.policy_step(psi, x, h, c)
+        hx = cell(x[None], hx)
+        assert torch.allclose(h, hx[0][0], atol=1e-6) and torch.allclose(c, hx[1][0], atol=1e-6)
+        assert torch.allclose(logits, psi["logits"][:, :-1] @ h + psi["logits"][:, -1], atol=1e-6)
+        assert float(value) == pytest.approx(float(psi["value"][:-1] @ h + psi["value"][-1]), abs=1e-6)
+
+
+def test_it_starts_uniform_from_a_seed() -> None:
+    one, again, other = (reinforce.init_policy(4, 6, seed) for seed in (0, 0, 1))
+    assert torch.equal(one["cell"], again["cell"]) and not torch.equal(one["cell"], other["cell"])
+    assert float(one["cell"].abs().max()) <= 6**-0.5
+    assert not one["logits"].any() and not one["value"].any()
+
+
+def test_the_input_tells_the_last_episode_and_what_each_source_gave() -> None:
+    x = reinforce.next_input(torch.zeros(reinforce.input_width(3)), 1, 2.0, 0.75)
+    assert x.tolist() == pytest.approx([0, 1, 0, 2.0, -0.25, 0, 0.4, 0])
+    x = reinforce.next_input(x, 2, -1.0, 1.5)
+    assert x.tolist() == pytest.approx([0, 0, 1, -1.0, 0.5, 0, 0.4, -0.2])
+
 
 REWARDS = [0.3, -0.1, 0.25, 0.8, -0.6, 0.05, 0.4, 0.0, 0.15]
 
@@ -35,19 +75,19 @@ def objective_by_hand(sampler: Reinforce, psi: State, begin: State, told: Sequen
     total = torch.zeros(())
     for feedback in told:
         (source, reward), *_ = feedback.rewards.items()
-        z = scale.standardise(state, reward, sampler.s_min)
-        state |= scale.observe(state, reward, sampler.memory)
-        state |= evidence.gather(state, source, z, 1 - 1 / sampler.horizon)
-        logits, value, h, c = policy.step(psi, x, h, c)
+        z = reward_stats.standardise(state, reward, sampler.s_min)
+        state |= reward_stats.observe(state, reward, sampler.memory)
+        state |= reward_stats.gather(state, source, z, 1 - 1 / sampler.horizon)
+        logits, value, h, c = reinforce.policy_step(psi, x, h, c)
         v = float(value.detach()) if sampler.baseline == "learned" else 0.0
         weight = (sampler.sources * feedback.probabilities[source]) ** -sampler.balance
         p = torch.softmax(logits, 0)
         entropy = -(p * torch.log(p)).sum()
-        total = total + evidence.trust(state) * weight * (z - v) * torch.log(p[source])
+        total = total + reward_stats.shrinkage(state) * weight * (z - v) * torch.log(p[source])
         total = total + sampler.entropy * entropy + sampler.barrier * torch.log(p).mean()
         if sampler.baseline == "learned":
             total = total - (value - z) ** 2 / 2
-        x = policy.next_input(x, source, z - v, feedback.loss)
+        x = reinforce.next_input(x, source, z - v, feedback.loss)
     return total
 
 
@@ -75,7 +115,7 @@ def test_a_window_is_one_step_up_the_gradient_of_the_definition(baseline: str) -
             expected = p.detach() + 0.5 * (p.grad if p.grad is not None else 0)
             assert torch.allclose(state[f"psi.{name}"], expected, atol=1e-5), (window, name)
         assert len(state["inputs"]) == len(state["pulls"]) == len(state["targets"]) == 0
-    assert evidence.trust(state) > 0.01, "the advantages had no part in it"
+    assert reward_stats.shrinkage(state) > 0.01, "the advantages had no part in it"
 
 
 def test_the_policy_learns_at_the_end_of_a_window_only() -> None:
@@ -101,9 +141,9 @@ def test_rewards_of_all_sources_are_the_expectation_over_draws() -> None:
         state = sampler.update(state, Feedback(0, q, dict(enumerate([0.3 + 0.1 * (n % 3), 0.0, -0.1]))))
     rewards = {0: 0.5, 1: 0.1, 2: -0.3}
     new = sampler.update(state, Feedback(0, q, rewards))
-    z = {j: scale.standardise(state, r, sampler.s_min) for j, r in rewards.items()}
+    z = {j: reward_stats.standardise(state, r, sampler.s_min) for j, r in rewards.items()}
     centre = sum(q[j] * z[j] for j in z)
-    trust = evidence.trust(new)
+    trust = reward_stats.shrinkage(new)
     expected = [trust * q[j] * (3 * q[j]) ** -0.5 * (z[j] - centre) for j in range(3)]
     assert new["pulls"][-1].tolist() == pytest.approx(expected, rel=1e-5)
     assert trust > 0.5

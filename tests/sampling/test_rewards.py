@@ -3,12 +3,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from metaxcr.encoders.trunk import TrunkStore
-from metaxcr.meta.inner import descend, value_and_grad
-from metaxcr.sampling import State
-from metaxcr.sampling.rewards import REWARDS, Pay
-from metaxcr.scoring.batch import Batch, TaskData, make_batch
-from metaxcr.scoring.model import ChoiceModel, Params
+from metaxcr.autodiff import descend, value_and_grad
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.model.batch import Batch, TaskData, make_batch
+from metaxcr.model.choice_model import ChoiceModel, Params
+from metaxcr.sampling.rewards import REWARDS, RewardSchedule
+from metaxcr.sampling.sampler import State
 
 Made = tuple[ChoiceModel, Batch, Params, dict[int, Params]]
 
@@ -29,7 +29,7 @@ def made(
 
 def measure(made: Made, kind: str, adapted: dict[int, Params] | None = None) -> tuple[dict[int, float], int]:
     model, target, phi, both = made
-    rewards, passes, _ = Pay(kind).measure(model, lambda: target, phi, adapted or both, {}, 0)
+    rewards, passes, _ = RewardSchedule(kind).measure(model, lambda: target, phi, adapted or both, {}, 0)
     return rewards, passes
 
 
@@ -75,7 +75,7 @@ def test_the_cosine_sees_the_direction_of_every_tensor_alone(made: Made) -> None
 
 def test_a_gradient_serves_several_steps_but_never_across_the_swap(made: Made) -> None:
     model, target, phi, adapted = made
-    pay, state, looks = Pay("gradient-cosine", refresh=4), State(), []
+    pay, state, looks = RewardSchedule("gradient-cosine", refresh=4), State(), []
     for step in range(12):
         rewards, passes, state = pay.measure(model, lambda: target, phi, adapted, state, step, swap=6)
         assert rewards[0] == pytest.approx(-rewards[1], abs=1e-4)
@@ -87,7 +87,7 @@ def test_a_gradient_serves_several_steps_but_never_across_the_swap(made: Made) -
 @pytest.mark.parametrize("kind", ["loss-drop", "accuracy-gain"])
 def test_a_paired_comparison_looks_anew_every_time(made: Made, kind: str) -> None:
     model, target, phi, adapted = made
-    _, passes, state = Pay(kind).measure(model, lambda: target, phi, adapted, {}, 0)
+    _, passes, state = RewardSchedule(kind).measure(model, lambda: target, phi, adapted, {}, 0)
     assert passes and state == {}
 
 
@@ -100,4 +100,4 @@ def test_nothing_is_moved(made: Made, kind: str) -> None:
 
 
 def test_rewards_may_be_rare() -> None:
-    assert [step for step in range(9) if Pay(every=4).due(step)] == [0, 4, 8]
+    assert [step for step in range(9) if RewardSchedule(every=4).due(step)] == [0, 4, 8]

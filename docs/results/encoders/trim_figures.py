@@ -17,9 +17,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from metaxcr.encoders import embedded
+from metaxcr.encoders.prune_vocab import gather, trim_encoder
 from metaxcr.encoders.shapes import build_config, published
-from metaxcr.encoders.trim import trim_encoder
-from metaxcr.tasks.gather import gather
 
 TASKS = ["xcopa", "xcopa_en", "copa"]
 LOAD = """

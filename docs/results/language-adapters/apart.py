@@ -13,12 +13,11 @@ from pathlib import Path
 
 import torch
 
-from metaxcr.adapters.store import load_language, load_task
-from metaxcr.encoders import load_encoder
-from metaxcr.evaluation.probe import language_probe
-from metaxcr.evaluation.representations import layer_vectors
-from metaxcr.hub import ADAPTERS, META
-from metaxcr.tasks.parallel import load_parallel
+from metaxcr.adapters.adapter_files import ADAPTERS, load_language, load_task
+from metaxcr.data.corpora import load_parallel
+from metaxcr.encoders.loading import load_encoder
+from metaxcr.evaluation.alignment import language_probe, layer_vectors
+from metaxcr.saved_model import META
 
 POINTS = ("before the language adapter", "after the language adapter", "after the task adapter")
 

@@ -14,15 +14,16 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from metaxcr.adapters.store import load_language
-from metaxcr.config_io import load_config
-from metaxcr.encoders import load_encoder
-from metaxcr.encoders.trunk import TrunkStore
-from metaxcr.evaluation.intervals import crossed_interval, language_average, paired_difference
-from metaxcr.evaluation.predict import predict
-from metaxcr.scoring.batch import encode_task
-from metaxcr.scoring.build import build_model
-from metaxcr.tasks import load, phrase
+from metaxcr.adapters.adapter_files import load_language
+from metaxcr.config.io import load_config
+from metaxcr.data.phrasing import phrase
+from metaxcr.data.registry import load
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.loading import load_encoder
+from metaxcr.evaluation.predictions import predict
+from metaxcr.evaluation.statistics import crossed_interval, language_average, paired_difference
+from metaxcr.model.batch import encode_task
+from metaxcr.model.build import build_model
 
 NONE, ENGLISH = "", "en"
 Table = dict[tuple[str, str], np.ndarray]  # (language, adapter) -> (items, seeds) of 0 and 1

@@ -18,18 +18,17 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from metaxcr.adaptation import cross_task
-from metaxcr.adaptation.draw import Draw
-from metaxcr.config import Ctml
-from metaxcr.config_io import load_config
-from metaxcr.encoders.load import load_encoder
-from metaxcr.encoders.trunk import TrunkStore
-from metaxcr.experiments.prepare import prepare, read_data
-from metaxcr.experiments.progress import Progress
-from metaxcr.experiments.run import trunk_folder
-from metaxcr.meta.episode import losses_of, token_passes
+from metaxcr.config.io import load_config
+from metaxcr.config.schema import Ctml
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.loading import load_encoder
 from metaxcr.meta.learners import make_learner
-from metaxcr.scoring.build import DTYPES, build_model
+from metaxcr.model.build import DTYPES, build_model
+from metaxcr.runs.experiment import trunk_folder
+from metaxcr.runs.progress import Progress
+from metaxcr.runs.run_data import prepare, read_data
+from metaxcr.training.batch_sampler import BatchSampler
+from metaxcr.training.episodes import cross_task, losses_of, token_passes
 
 BATCHED = {"tasks_per_step": 2}
 LEARNERS: dict[str, dict[str, Any]] = {
@@ -89,7 +88,10 @@ def main(episodes: int) -> None:
     learners = {}
     for name, more in LEARNERS.items():
         settings = Ctml.model_validate({"learner": name.split(",")[0], **more})
-        learners[name] = (make_learner(settings), cross_task(english, {}, settings, Draw(store, 0, "ctml")))
+        learners[name] = (
+            make_learner(settings),
+            cross_task(english, {}, settings, BatchSampler(store, 0, "ctml")),
+        )
     seconds: dict[str, list[float]] = {name: [] for name in LEARNERS}
     passes = dict.fromkeys(LEARNERS, 0)
     memory = dict.fromkeys(LEARNERS, 0)

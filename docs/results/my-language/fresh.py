@@ -23,18 +23,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from metaxcr.adaptation.draw import Draw
 from metaxcr.api import MetaXCR
-from metaxcr.evaluation.intervals import crossed_interval, language_average
-from metaxcr.fewshot.adapt import adapt_to, answer, distinct, encode, similarity, tune, tuning_of
+from metaxcr.data.registry import load
+from metaxcr.evaluation.statistics import crossed_interval, language_average
+from metaxcr.fewshot.adaptation import (
+    Settings,
+    adapt_to,
+    answer,
+    distinct,
+    encode,
+    similarity,
+    tune,
+    tuning_of,
+)
 from metaxcr.fewshot.calibration import Probabilities, tempered
-from metaxcr.fewshot.own import own_file
-from metaxcr.fewshot.settings import Settings
-from metaxcr.fewshot.verdict import SYSTEMS, Gain, HeldOut, compare, judge
+from metaxcr.fewshot.model_selection import SYSTEMS, Gain, HeldOut, compare, judge
+from metaxcr.fewshot.user_examples import read_user_examples
 from metaxcr.hardware import choose_dtype, processor
-from metaxcr.scoring.build import memory_store
-from metaxcr.tasks import load
-from metaxcr.tasks.seeding import rng
+from metaxcr.model.build import memory_store
+from metaxcr.seeding import rng
+from metaxcr.training.batch_sampler import BatchSampler
 
 LANGUAGES = ["ar", "es", "eu", "hi", "id", "ru", "sw", "zh"]
 OWN, FEW = 60, 16
@@ -71,7 +79,9 @@ def _measure(start, language: str, draw: int, size: int) -> dict:
     seconds = time.perf_counter() - begun
     store = memory_store(start.model, start.config)
     data = encode(own, start.model.kind, store, lambda done, total: None)
-    phi = tune(start, data, range(size), tuning_of(start.config, settings), Draw(store, settings.seed, "all"))
+    phi = tune(
+        start, data, range(size), tuning_of(start.config, settings), BatchSampler(store, settings.seed, "all")
+    )
     asked = encode(fresh, start.model.kind, store, lambda done, total: None)
     everything = range(len(asked))
     return {
@@ -100,7 +110,7 @@ def _as_users_file(path: Path, examples, language: str):
         for e in examples
     ]
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-    own = own_file(path, language)
+    own = read_user_examples(path, language)
     assert [e.label for e in own.examples] == [e.label for e in examples]
     return replace(own, file=None, lines=())
 

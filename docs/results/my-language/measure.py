@@ -14,16 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from metaxcr.adaptation.draw import Draw
 from metaxcr.api import MetaXCR
-from metaxcr.evaluation.intervals import crossed_interval, language_average, paired_difference
-from metaxcr.fewshot.adapt import answer, encode, similarity, tune, tuning_of
-from metaxcr.fewshot.own import of_split
-from metaxcr.fewshot.settings import Settings
-from metaxcr.fewshot.verdict import HeldOut
-from metaxcr.scoring.build import memory_store
-from metaxcr.tasks import load
-from metaxcr.tasks.shots import draw_shots
+from metaxcr.data.registry import load
+from metaxcr.data.shots import draw_shots
+from metaxcr.evaluation.statistics import crossed_interval, language_average, paired_difference
+from metaxcr.fewshot.adaptation import Settings, answer, encode, similarity, tune, tuning_of
+from metaxcr.fewshot.model_selection import HeldOut
+from metaxcr.fewshot.user_examples import of_split
+from metaxcr.model.build import memory_store
+from metaxcr.training.batch_sampler import BatchSampler
 
 LANGUAGES = ["et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh"]
 SIZES = (16, 32, 64)
@@ -62,7 +61,7 @@ def _measure(start, language: str) -> dict:
     place = {example.id: row for row, example in enumerate(val.examples)}
     for k in SIZES:
         rows = [place[name] for name in draw_shots(val.examples, k, 0)]
-        phi = tune(start, pool, rows, tuning_of(start.config, Settings()), Draw(store, 0, "all"))
+        phi = tune(start, pool, rows, tuning_of(start.config, Settings()), BatchSampler(store, 0, "all"))
         found[f"adapted to {k}"] = right("adapted", answer(start.model, phi, asked, everything, store))
     return {"language": language, "ids": [e.id for e in test.examples], "right": found}
 

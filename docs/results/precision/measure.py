@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from metaxcr import MetaXCR
-from metaxcr.evaluation.intervals import paired_difference
+from metaxcr.data.registry import load
+from metaxcr.evaluation.statistics import paired_difference
 from metaxcr.hardware import processor
-from metaxcr.tasks import load
 
 SETS = (
     ("xcopa", "val", 100, "et ht id it qu sw ta th tr vi zh"),

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from scipy import stats
 
-from metaxcr.config import SamplerSettings
+from metaxcr.config.schema import SamplerSettings
 from metaxcr.files import write_atomically
 from metaxcr.sampling import make_sampler
-from metaxcr.sampling.laws import LAWS, Bandit, play
+from metaxcr.sampling.bandit_problems import LAWS, Bandit, play
 
 # name -> settings, and steps between rewards of all sources (0: the drawn source's, every step): the number
 # of rewards is the same for all of them

@@ -11,19 +11,20 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from metaxcr.adaptation import cross_task
-from metaxcr.adaptation.draw import Draw
-from metaxcr.config_io import load_config
-from metaxcr.encoders import TrunkStore, load_encoder
-from metaxcr.experiments.prepare import prepare, read_data
-from metaxcr.experiments.progress import Progress
-from metaxcr.experiments.run import trunk_folder
-from metaxcr.meta.inner import Params, value_and_grad
-from metaxcr.meta.training import meta_train, start
-from metaxcr.sampling import Uniform
-from metaxcr.scoring.batch import make_batch
-from metaxcr.scoring.build import DTYPES, build_model
-from metaxcr.scoring.loss import choice_loss
+from metaxcr.autodiff import Params, value_and_grad
+from metaxcr.config.io import load_config
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.loading import load_encoder
+from metaxcr.model.batch import make_batch
+from metaxcr.model.build import DTYPES, build_model
+from metaxcr.model.losses import choice_loss
+from metaxcr.runs.experiment import trunk_folder
+from metaxcr.runs.progress import Progress
+from metaxcr.runs.run_data import prepare, read_data
+from metaxcr.sampling.fixed import Uniform
+from metaxcr.training.batch_sampler import BatchSampler
+from metaxcr.training.episodes import cross_task
+from metaxcr.training.loop import meta_train, start
 
 STEPS, BATCHES, SEED = (0, 8, 30, 80, 140), 5, 100
 
@@ -49,7 +50,7 @@ def main() -> None:
     store = TrunkStore(encoder, model.adapted.start, DTYPES[config.encoder.dtype], trunk_folder())
     material = prepare(config, read_data(config, Path(sys.argv[2])), store, progress)
     settings = config.ctml.model_copy(update={"alignment": 0.0})
-    curriculum = cross_task(material.english, {}, settings, Draw(store, SEED, "ctml"))
+    curriculum = cross_task(material.english, {}, settings, BatchSampler(store, SEED, "ctml"))
     names, paying = curriculum.sources, material.english.reward
     target = make_batch(paying, range(len(paying)), store)
     losses = {

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaxcr.adapters.base import LayerAdapter, Shape, register
+from metaxcr.adapters.layers import AdapterShape, LayerAdapter, register
 from metaxcr.encoders.layer import Norm
 from metaxcr.hardware import half_weight
 
@@ -62,7 +62,7 @@ class Bottleneck(nn.Module):
 class Scaled(Bottleneck):
     """A bottleneck of a given shape: scaling * A(x)."""
 
-    def __init__(self, width: int, shape: Shape, generator: torch.Generator) -> None:
+    def __init__(self, width: int, shape: AdapterShape, generator: torch.Generator) -> None:
         super().__init__(width, shape.bottleneck, shape.nonlinearity, generator)
         self.scaling = shape.scaling
 
@@ -81,7 +81,7 @@ class Pfeiffer(Scaled, LayerAdapter):
     """
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
-        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         added: Tensor = self(norm(z))
         return added
 
@@ -96,18 +96,18 @@ class Houlsby(LayerAdapter):
         Houlsby et al. 2019 (ICML), figure 2; ``double_seq_bn`` in the ``adapters`` library.
     """
 
-    def __init__(self, width: int, shape: Shape, generator: torch.Generator) -> None:
+    def __init__(self, width: int, shape: AdapterShape, generator: torch.Generator) -> None:
         super().__init__()
         self.after_attention = Scaled(width, shape, generator)
         self.after_feed_forward = Scaled(width, shape, generator)
 
     def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
-        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         added: Tensor = self.after_attention(output)
         return added
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
-        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         added: Tensor = self.after_feed_forward(output)
         return added
 
@@ -121,6 +121,6 @@ class Parallel(Scaled, LayerAdapter):
     """
 
     def feed_forward(self, hidden: Tensor) -> Tensor:
-        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         added: Tensor = self(hidden)
         return added

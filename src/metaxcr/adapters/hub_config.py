@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metaxcr.adapters.base import Shape
 from metaxcr.adapters.bottleneck import NONLINEARITIES
+from metaxcr.adapters.layers import AdapterShape
 from metaxcr.errors import UserError
 from metaxcr.parse import number
 
@@ -78,7 +78,7 @@ class HubConfig:
     encoder: str
     family: str
     width: int
-    shape: Shape
+    shape: AdapterShape
     bottlenecks: dict[int, int]
     invertible: float | None
     leave_out: list[int]
@@ -137,7 +137,9 @@ def read_config(raw: Any, where: str) -> HubConfig:
         raise UserError(f"the adapter's configuration is malformed: {error}", where) from error
 
 
-def _bottleneck(config: dict[str, Any], width: int, *, old: bool, where: str) -> tuple[Shape, dict[int, int]]:
+def _bottleneck(
+    config: dict[str, Any], width: int, *, old: bool, where: str
+) -> tuple[AdapterShape, dict[int, int]]:
     """The shape of a bottleneck adapter, and the layers whose bottleneck is of another width."""
     _known(config, set(_PFEIFFER) | _READ | _IDLE | {"architecture"}, where)
     if config.get("architecture"):
@@ -169,7 +171,7 @@ def _bottleneck(config: dict[str, Any], width: int, *, old: bool, where: str) ->
         widths = {int(key): value for key, value in listed.items()}
     else:
         default = _width(width, factor, where)
-    return Shape(kinds[0], default, name, scaling), widths
+    return AdapterShape(kinds[0], default, name, scaling), widths
 
 
 def _width(width: int, factor: Any, where: str) -> int:
@@ -179,7 +181,7 @@ def _width(width: int, factor: Any, where: str) -> int:
     return round(exact) if math.isclose(exact, round(exact), rel_tol=1e-9) else int(width // factor)
 
 
-def _lora(config: dict[str, Any], raw: dict[str, Any], where: str) -> tuple[Shape, dict[int, int]]:
+def _lora(config: dict[str, Any], raw: dict[str, Any], where: str) -> tuple[AdapterShape, dict[int, int]]:
     _known(config, set(_LORA) | _READ | _IDLE, where)
     odd = [f"{k} {config[k]}" for k, v in _LORA.items() if config.get(k, v) != v]
     if odd:
@@ -189,7 +191,7 @@ def _lora(config: dict[str, Any], raw: dict[str, Any], where: str) -> tuple[Shap
     version = str(raw.get("version", ""))
     if version.startswith("adapters.") and _before_1_1(version.removeprefix("adapters.")):
         alpha = float(rank)  # versions before 1.1.0 scaled by 1, whatever the configuration said
-    return Shape("lora", rank, "relu", alpha / rank), {}
+    return AdapterShape("lora", rank, "relu", alpha / rank), {}
 
 
 def _before_1_1(version: str) -> bool:

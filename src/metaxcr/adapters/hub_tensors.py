@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from torch import Tensor
 
-from metaxcr.encoders.families import families, family_of
+from metaxcr.encoders.families.family import families, family_of
 from metaxcr.errors import UserError
 
 _ADAPTER = {  # ours -> AdapterHub's

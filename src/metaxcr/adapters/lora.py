@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaxcr.adapters.base import LayerAdapter, Shape, register
+from metaxcr.adapters.layers import AdapterShape, LayerAdapter, register
 from metaxcr.hardware import half_weight
 
 
@@ -41,13 +41,13 @@ class LoRA(LayerAdapter):
         Hu et al. 2022 (ICLR), section 4.1.
     """
 
-    def __init__(self, width: int, shape: Shape, generator: torch.Generator) -> None:
+    def __init__(self, width: int, shape: AdapterShape, generator: torch.Generator) -> None:
         super().__init__()
         self.query = LowRank(width, shape.bottleneck, generator)
         self.value = LowRank(width, shape.bottleneck, generator)
 
     def projections(self, hidden: Tensor) -> Tensor:
-        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         query, value = self.query(hidden), self.value(hidden)
         return torch.cat([query, torch.zeros_like(query), value], dim=1) * self.shape.scaling
 

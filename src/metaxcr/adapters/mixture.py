@@ -8,7 +8,7 @@ whose weights they learn.
 import torch
 from torch import Tensor, nn
 
-from metaxcr.adapters.base import LayerAdapter, Shape, build_layer
+from metaxcr.adapters.layers import AdapterShape, LayerAdapter, build_layer
 from metaxcr.encoders.layer import Norm
 from metaxcr.hardware import half_weight
 
@@ -29,7 +29,7 @@ class Mixture(LayerAdapter):
         does not reduce to one adapter.
     """
 
-    def __init__(self, width: int, shape: Shape, generator: torch.Generator, sources: int) -> None:
+    def __init__(self, width: int, shape: AdapterShape, generator: torch.Generator, sources: int) -> None:
         super().__init__()
         self.shape = shape
         self.sources = nn.ModuleList([build_layer(width, shape, generator) for _ in range(sources)])
@@ -44,19 +44,19 @@ class Mixture(LayerAdapter):
         return adapter
 
     def projections(self, hidden: Tensor) -> Tensor | None:
-        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         return self._mixed([a.projections(hidden) for a in self._all()])
 
     def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
-        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         return self._mixed([a.attended(z, output, norm) for a in self._all()])
 
     def feed_forward(self, hidden: Tensor) -> Tensor | None:
-        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         return self._mixed([a.feed_forward(hidden) for a in self._all()])
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
-        """See :class:`metaxcr.adapters.base.LayerAdapter`."""
+        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         return self._mixed([a.output(z, output, norm) for a in self._all()])
 
     def _all(self) -> list[LayerAdapter]:

@@ -1,11 +1,33 @@
-"""The command line: parse, call, print. Nothing in the package depends on it."""
+"""The command line: parse, call, print. Nothing in the package depends on it.
+
+The commands and their order in ``metaxcr --help``.
+"""
 
 import errno
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Annotated
 
+import typer
+
+from metaxcr.cli import (
+    adapt,
+    adapters,
+    add,
+    align,
+    check,
+    compare,
+    configs,
+    encoders,
+    evaluate,
+    fetch,
+    predict,
+    run,
+    tasks,
+)
+from metaxcr.cli.options import examples
 from metaxcr.errors import UserError
 from metaxcr.files import disk_is_full
 from metaxcr.parse import file_error
@@ -74,8 +96,6 @@ def _call(words: list[str]) -> int:
     import typer
     from typer.main import get_command
 
-    from metaxcr.cli.app import app
-
     command = get_command(app)
     try:
         # Not command.main(): it would swallow the interrupt.
@@ -92,3 +112,56 @@ def _usage(error: BaseException) -> str:
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "metaxcr")
     return f"{message.rstrip('.')}; see '{command} --help'"
+
+
+app = typer.Typer(
+    name="metaxcr",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from metaxcr import __version__
+
+        print(f"metaxcr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+@examples("metaxcr run starter", "metaxcr predict runs/starter questions.jsonl --language es")
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Adapt one frozen multilingual encoder to commonsense reasoning in languages with hardly any labels.
+
+    Start with a run on the data that ship with the package (some minutes on two cores). It ends with a table
+    and a report; then rank choices of your own with the model it made.
+    """
+
+
+app.command()(run.run)
+app.command()(run.train)
+app.command()(adapt.adapt)
+app.command()(evaluate.evaluate)
+app.command()(predict.predict)
+app.command()(compare.compare)
+app.command()(run.export)
+app.command()(run.report)
+app.command()(run.diagnose)
+app.command()(configs.estimate)
+tasks.app.command()(check.check)
+tasks.app.command()(fetch.fetch)
+tasks.app.command()(add.add)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(configs.app, name="configs")
+adapters.app.command()(adapters.train)
+adapters.app.command()(align.align)
+app.add_typer(adapters.app, name="adapters")
+app.add_typer(encoders.app, name="encoders")

@@ -29,8 +29,8 @@ from metaxcr.cli.options import (
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.fewshot.settings import Settings
-    from metaxcr.tasks.adding.table import ColumnHints
+    from metaxcr.data.infer.table import ColumnHints
+    from metaxcr.fewshot.adaptation import Settings
 
 OWN = ("language", "task", "name", "out", "start", "accuracy", "more", "seed", "force", "device", "as_json",
        "mapping", "labels", "relation", "columns", "where", "split", "skip_bad")  # fmt: skip
@@ -102,8 +102,8 @@ def adapt(
         return
     if language is None:
         raise UserError("the language of the examples is not known", "--language", "say for example sw")
-    from metaxcr.fewshot.folder import write_adapted_report
-    from metaxcr.fewshot.settings import Settings
+    from metaxcr.fewshot.adapt_run import write_adapted_report
+    from metaxcr.fewshot.adaptation import Settings
 
     settings = Settings(seed=seed, wished=accuracy, more=more)
     hints = column_hints(mapping, labels, relation, columns, where, skip_bad)
@@ -161,22 +161,22 @@ def _adapt_file(
     quiet: bool,
 ) -> dict[str, Any]:
     """Read, adapt, write; mistakes in the words and in the file show before the encoder is loaded."""
-    from metaxcr.fewshot.folder import check_goal
-    from metaxcr.fewshot.own import own_file
+    from metaxcr.fewshot.adapt_run import check_goal
+    from metaxcr.fewshot.user_examples import read_user_examples
 
     begun = time.perf_counter()
     check_goal(goal, force=force)
-    own = own_file(file, language, task, hints, split)
+    own = read_user_examples(file, language, task, hints, split)
     for line in own.notes:
         note(f"warning: {line}")
 
-    from metaxcr.fewshot.adapt import usable
+    from metaxcr.fewshot.adaptation import usable
 
     usable(own)
 
     from metaxcr.api import MetaXCR
-    from metaxcr.experiments.progress import Progress
-    from metaxcr.hub import EMBEDDED_MODEL
+    from metaxcr.runs.progress import Progress
+    from metaxcr.saved_model import EMBEDDED_MODEL
 
     progress = Progress(console(stderr=True), quiet=quiet)
     progress.say(f"{len(own.examples)} examples ({own.language}) from {file}")
@@ -195,8 +195,8 @@ def _adapt_file(
 
 
 def _print(account: dict[str, Any]) -> None:
-    from metaxcr.fewshot.report import numbers
-    from metaxcr.fewshot.words import advice, threshold_words
+    from metaxcr.fewshot.adapt_report import numbers
+    from metaxcr.fewshot.messages import advice, threshold_words
 
     table = numbers(account)
     heads = [f">{head}" if n in table.numeric else head for n, head in enumerate(table.head)]

@@ -1,15 +1,31 @@
-"""``adapters ls``, ``import`` and ``export``: language and task adapters, to and from AdapterHub."""
+"""``adapters ls``, ``import`` and ``export``: language and task adapters, to and from AdapterHub.
 
+``adapters train``: a language adapter from plain text.
+"""
+
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metaxcr.cli.console import note, print_json, print_table, say
-from metaxcr.cli.options import JsonOption, examples
+from metaxcr.cli.console import console, note, print_json, print_table, say
+from metaxcr.cli.options import (
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    examples,
+    out_option,
+    set_option,
+)
+from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.adapters.store import AdapterFile
+    from metaxcr.adapters.adapter_files import AdapterFile
+    from metaxcr.mlm.corpus import Document
+    from metaxcr.mlm.preparation import LanguageTraining
 
 app = typer.Typer(help="List, import, export and train adapters ('metaxcr adapters ls').")
 
@@ -29,7 +45,7 @@ def ls(
     as_json: JsonOption = False,
 ) -> None:
     """List the public language adapters (MAD-X) that 'metaxcr adapters import' can fetch."""
-    from metaxcr.adapters.public import provenance, public_adapters
+    from metaxcr.adapters.import_export import provenance, public_adapters
 
     rows = public_adapters(encoder, language)
     if as_json:
@@ -61,7 +77,7 @@ def import_(
     All of it is checked first: that it is of a known kind, complete, and made for the encoder that it names
     (or that --encoder names). Nothing in it is run.
     """
-    from metaxcr.adapters.exchange import import_adapter
+    from metaxcr.adapters.import_export import import_adapter
 
     _show(import_adapter(source, out, encoder=encoder, revision=revision), out, as_json=as_json)
 
@@ -82,7 +98,7 @@ def export(
 
     There: model.load_adapter("DIR"). The scorer of a task adapter is no part of it: it has no counterpart.
     """
-    from metaxcr.adapters.exchange import export_adapter
+    from metaxcr.adapters.import_export import export_adapter
 
     _show(export_adapter(folder, out, name=name), out, as_json=as_json)
 
@@ -106,3 +122,156 @@ def _show(file: "AdapterFile", out: Path, *, as_json: bool) -> None:
         return
     for key, value in found.items():
         say(f"{key}: {f'{value:,}' if key == 'parameters' else value}")
+
+
+OWN = "the user's own"  # licence of a text that has no declaration
+
+
+@examples(
+    "metaxcr adapters train --language sw --text news.txt --text stories.txt",
+    "metaxcr adapters train --language sw --corpus flores200 --corpus udhr --set layers=top-third \\\n"
+    "    --set invertible=false --out adapters/lang.sw",
+)
+def train(
+    language: Annotated[str, typer.Option("--language", metavar="CODE", help="Of the text, such as sw.")],
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--text", metavar="FILE", help="UTF-8 text, a sentence or paragraph a line; repeatable."
+        ),
+    ] = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option("--corpus", metavar="NAME", help="A known text, such as flores200 or udhr; repeatable."),
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option("--encoder", metavar="NAME", help="'embedded', a folder, or a hub name.")
+    ] = "embedded",
+    out: Annotated[Path | None, out_option("Where to.", "adapters/lang.<language>")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a folder that was interrupted.")] = False,
+    overrides: Annotated[list[str] | None, set_option("A setting of the training, such as steps=500")] = None,
+    device: DeviceOption = "auto",
+    data: DataOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a language adapter by masked-language modelling, the encoder frozen.
+
+    Two parts of the text are held out: one decides when to stop, the other measures the loss before and
+    after. The folder it writes is what the setting adapters.language takes: {sw: DIR}.
+    """
+    from metaxcr.data.languages import language_tag, script_warning
+    from metaxcr.encoders.loading import load_encoder
+    from metaxcr.encoders.pretrained import load_mlm_head
+    from metaxcr.hardware import choose_device
+    from metaxcr.mlm.preparation import Request
+    from metaxcr.mlm.train_adapter import train_language_adapter
+    from metaxcr.runs.progress import Progress
+
+    tag = language_tag(language)
+    if tag.note:
+        note(tag.note)
+    settings = parse_settings(overrides or [])
+    documents, sources = read_text(text or [], corpus or [], tag.code, data)
+    warning = script_warning((line for document in documents for line in document.lines), tag.code)
+    if warning:
+        note(f"note: {warning}")
+    request = Request(tag.code, documents, sources, shlex.join(["metaxcr", *sys.argv[1:]]), settings)
+    folder = out or Path("adapters") / f"lang.{tag.code}"
+    shown = Progress(console(stderr=True), quiet=quiet)
+    try:
+        loaded = load_encoder(encoder).to(choose_device(device))
+        result = train_language_adapter(
+            loaded,
+            request,
+            folder,
+            head=load_mlm_head(encoder, loaded.revision),
+            resume=resume,
+            progress=shown.update,
+        )
+    finally:
+        shown.finish()
+    if as_json:
+        print_json(result)
+    else:
+        show(result, folder)
+
+
+def show(result: dict[str, Any], folder: Path) -> None:
+    """Print the losses before and after."""
+    rows = [
+        (r["what"], f"{r['loss']:.3f}", f"{r['perplexity']:.1f}", r["best_step"], r["steps"])
+        for r in result["losses"]
+    ]
+    sizes, gain = result["sizes"], result["gain"]
+    title = (
+        f"Loss on {sizes['test']['lines']} held-out lines, {result['targets']:,} masked tokens "
+        f"(vocabulary of {result['vocabulary']:,})"
+    )
+    print_table(("", ">loss", ">perplexity", ">best step", ">steps"), rows, title=title)
+    say(f"gain of the adapter: {gain['mean']:.3f} nats [{gain['low']:.3f}, {gain['high']:.3f}]")
+    say(f"{folder}: use it with --set 'adapters.language={{{result['language']}: {folder}}}'")
+
+
+def read_text(
+    files: list[Path], corpora: list[str], language: str, root: Path | None
+) -> tuple[list["Document"], list[dict[str, Any]]]:
+    """Read all texts, with what the card says about each.
+
+    Raises:
+        UserError: No text is named, one is named twice, or one cannot be read.
+    """
+    from metaxcr.mlm.corpus import read_corpus, read_file
+
+    named = [*map(str, files), *corpora]
+    if not named:
+        raise UserError("no text to train on", "--text, --corpus", "name a file or a corpus")
+    repeated = next((name for name in named if named.count(name) > 1), None)
+    if repeated is not None:
+        raise UserError(f"'{repeated}' is named twice", "--text, --corpus", "keep one of them")
+    documents, sources = [], []
+    for path in files:
+        found = read_file(path)
+        documents += found
+        sources.append({"name": path.name, "lines": _lines(found), "licence": OWN, "citation": ""})
+    for name in corpora:
+        declared, found = read_corpus(name, language, root)
+        documents += found
+        sources.append(
+            {
+                "name": declared.title,
+                "lines": _lines(found),
+                "licence": declared.licence,
+                "citation": declared.citation,
+            }
+        )
+    return documents, sources
+
+
+def parse_settings(overrides: list[str]) -> "LanguageTraining":
+    """Read ``--set`` settings of a training.
+
+    Raises:
+        UserError: There is no such setting, or its value is wrong.
+    """
+    from pydantic import ValidationError
+
+    from metaxcr.config.io import override_value
+    from metaxcr.mlm.preparation import LanguageTraining
+
+    values: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or key not in LanguageTraining.model_fields:
+            known = ", ".join(LanguageTraining.model_fields)
+            raise UserError(f"unknown setting '{override}'", "--set", f"KEY=VALUE with one of {known}")
+        values[key] = override_value(key, value)
+    try:
+        return LanguageTraining.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(first["msg"], f"--set {first['loc'][0]}", f"it was {first['input']!r}") from error
+
+
+def _lines(documents: list["Document"]) -> int:
+    return sum(len(document.lines) for document in documents)

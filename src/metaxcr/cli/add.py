@@ -1,4 +1,7 @@
-"""``tasks add``: a user's own data as a task."""
+"""``tasks add``: a user's own data as a task.
+
+Which run a task of the user's own is good for: a command that works as it is printed.
+"""
 
 import shlex
 from collections import Counter
@@ -9,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metaxcr.cli.console import note, print_json, say
-from metaxcr.cli.describe import seen
 from metaxcr.cli.options import (
     ColumnsOption,
     DataOption,
@@ -22,12 +24,15 @@ from metaxcr.cli.options import (
     column_hints,
     examples,
 )
+from metaxcr.cli.tasks import seen
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.tasks.adding.user_files import Source
-    from metaxcr.tasks.adding.user_task import UserTask
-    from metaxcr.tasks.languages import Tag
+    from metaxcr.data.example import Example
+    from metaxcr.data.infer.user_files import DataSource
+    from metaxcr.data.infer.user_task import UserTask
+    from metaxcr.data.languages import Tag
+    from metaxcr.data.spec import TaskSpec
 
 SHOWN = 3  # examples
 Text = str | None
@@ -84,8 +89,8 @@ def add(
     that is not used are named. Nothing is copied: the task refers to the files where they are. Files in
     another language, or of another split, are added to a task that is already there.
     """
-    from metaxcr.tasks.adding.user_task import About, own_path, user_task
-    from metaxcr.tasks.languages import language_tag
+    from metaxcr.data.infer.user_task import About, own_path, user_task
+    from metaxcr.data.languages import language_tag
 
     own_path(name)
     asked = column_hints(mapping, labels, relation, columns, where, skip_bad, repair)
@@ -105,9 +110,9 @@ def add(
         say(("next: " if number == 0 else "      ") + command)
 
 
-def _sources(files: list[str], tag: "Tag", splits: list[str], columns: Sequence[str]) -> "list[Source]":
+def _sources(files: list[str], tag: "Tag", splits: list[str], columns: Sequence[str]) -> "list[DataSource]":
     """Open the files, or fetch a data set of the hub."""
-    from metaxcr.tasks.adding.user_files import hub_name, hub_sources, local_sources
+    from metaxcr.data.infer.user_files import hub_name, hub_sources, local_sources
 
     hub = hub_name(files[0])
     if hub is None:
@@ -185,8 +190,86 @@ def _declared(shown: dict[str, Any]) -> str:
 
 def _next(own: "UserTask", data: Path | None) -> list[str]:
     """Return the commands that come next."""
-    from metaxcr.cli.next_run import run_words
-
     more = f" --data {shlex.quote(str(data))}" if data else ""
     run = run_words(own.spec, own.language, data)
     return [f"metaxcr tasks check {own.spec.id}{more}", *([shlex.join(run)] if run else [])]
+
+
+CONFIG = "xcopa-embedded"
+_DEVELOPMENT = ("val", "valid", "validation", "dev", "train")  # where shots are taken from, the best first
+_TESTED = ("test", "eval")
+_LEAST = 16  # rows of which some can be shots and the others tested
+_SEEDS, _SHOTS = 3, 16  # of the configuration
+
+
+def run_words(spec: "TaskSpec", language: str, root: Path | None) -> list[str] | None:
+    """Return the words of a run on a task.
+
+    Args:
+        spec: The task.
+        language: The tested language.
+        root: Data root given by the user.
+
+    Returns:
+        The command; None where no run makes sense: there are no labels, or too few.
+    """
+    from metaxcr.config.io import load_config
+
+    chosen = _splits(spec, language, root)
+    if chosen is None:
+        return None
+    shots, tested, k = chosen
+    settings = {
+        "target.task": spec.id,
+        "target.languages": f"[{language}]",
+        "target.shots_split": shots,
+        "evaluate.split": tested,
+        "evaluate.raw": "false",
+        "evaluate.english": "null",
+        **({"target.k": str(k)} if k != _SHOTS else {}),
+        **_parallel(language, root),
+    }
+    auxiliary = load_config(CONFIG).target.auxiliary
+    if auxiliary and language in auxiliary.languages:
+        others = ", ".join(code for code in auxiliary.languages if code != language)
+        settings["target.auxiliary.languages"] = f"[{others}]"
+    words = ["metaxcr", "run", CONFIG]
+    for key, value in settings.items():
+        words += ["--set", f"{key}={value}"]
+    words += ["--data", str(root)] if root else []
+    return [*words, "--out", f"runs/{spec.id}"]
+
+
+def _splits(spec: "TaskSpec", language: str, root: Path | None) -> tuple[str, str, int] | None:
+    """Choose the split of the shots, the one that is tested, and the number of shots."""
+    from metaxcr.data.registry import load
+
+    loaded: dict[str, list[Example]] = {}
+    for split, declared in spec.splits.items():
+        if declared.labelled and language in spec.split_languages(split):
+            loaded[split] = load(spec.id, split, language=language, root=root).examples
+    usable = [split for split, examples in loaded.items() if len(examples) >= _LEAST]
+    if not usable:
+        return None
+    tested = next((s for s in (*_TESTED, *_DEVELOPMENT) if s in usable), usable[0])
+    shots = next((s for s in _DEVELOPMENT if s in usable and s != tested), tested)
+    n = len(loaded[shots])
+    # what serves as a shot for some seed is not tested
+    k = min(_SHOTS, n) if shots != tested else min(_SHOTS, n // (2 * _SEEDS))
+    return shots, tested, max(2, k - k % 2)
+
+
+def _parallel(language: str, root: Path | None) -> dict[str, str]:
+    """Parallel text of the language, where there is any; otherwise none is used."""
+    from metaxcr.config.io import load_config
+    from metaxcr.data.corpora import load_parallel
+    from metaxcr.errors import UserError
+
+    text = load_config(CONFIG).target.parallel
+    try:
+        if text is None:
+            return {}
+        load_parallel(text.corpus, text.split, [language], root=root)
+    except UserError:
+        return {"target.parallel": "null", "ctml.alignment": "0", "clml.alignment": "0"}
+    return {"target.parallel.languages": f"[{language}]"}

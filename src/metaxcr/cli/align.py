@@ -10,9 +10,9 @@ from metaxcr.cli.options import DataOption, DeviceOption, JsonOption, QuietOptio
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.adapters.base import LayerAdapter
-    from metaxcr.adapters.language import LanguageAdapter
-    from metaxcr.encoders.base import FrozenEncoder
+    from metaxcr.adapters.language_adapter import LanguageAdapter
+    from metaxcr.adapters.layers import LayerAdapter
+    from metaxcr.encoders.encoder import FrozenEncoder
 
 TABLE, FIGURE = "alignment.json", "alignment.png"
 
@@ -55,8 +55,8 @@ def align(
     it is than other sentences. Names the languages that are too weakly aligned for English training to reach.
     'metaxcr diagnose RUN' reads the table that it leaves in the run folder.
     """
-    from metaxcr.evaluation.align import XCOPA, check_alignment
-    from metaxcr.experiments.progress import Progress
+    from metaxcr.evaluation.alignment import XCOPA, check_alignment
+    from metaxcr.runs.progress import Progress
 
     if run is not None and (encoder is not None or adapter):
         raise UserError("RUN brings its own encoder and adapters", "--encoder, --adapter", "leave them out")
@@ -76,7 +76,7 @@ def _finish(encoder: str, rows: list[dict[str, Any]], folder: Path | None, *, as
     """Write the table and the figure, where there is a folder for them, and print the table."""
     from metaxcr.evaluation.alignment import WEAK, weak_languages
     from metaxcr.files import write_json
-    from metaxcr.reporting.alignment import alignment_png
+    from metaxcr.reports.run_figures import alignment_png
 
     weak = weak_languages(rows)
     found = {"encoder": encoder, "limit": WEAK, "rows": rows, "weak": weak}
@@ -124,8 +124,8 @@ def show(rows: list[dict[str, Any]], weak: list[dict[str, Any]], limit: float) -
 def _from_words(
     encoder: str | None, pairs: list[str], device: str
 ) -> tuple["FrozenEncoder", dict[str, "LanguageAdapter"], None]:
-    from metaxcr.adapters.store import load_language
-    from metaxcr.encoders.load import load_encoder
+    from metaxcr.adapters.adapter_files import load_language
+    from metaxcr.encoders.loading import load_encoder
     from metaxcr.hardware import choose_device
 
     chosen = load_encoder(encoder or "embedded").to(choose_device(device))
@@ -141,10 +141,10 @@ def _from_words(
 def _from_run(
     run: Path, device: str
 ) -> tuple["FrozenEncoder", dict[str, "LanguageAdapter"], dict[int, "LayerAdapter"]]:
-    from metaxcr.adapters.store import load_language, load_task
-    from metaxcr.encoders.load import load_encoder
+    from metaxcr.adapters.adapter_files import ADAPTERS, load_language, load_task
+    from metaxcr.encoders.loading import load_encoder
     from metaxcr.hardware import choose_device
-    from metaxcr.hub import ADAPTERS, META, read_settings
+    from metaxcr.saved_model import META, read_settings
 
     config = read_settings(run)
     settings = config.encoder

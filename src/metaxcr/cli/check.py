@@ -14,9 +14,10 @@ from metaxcr.cli.tasks import LanguageOption, NoRepairOption, SplitOption
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
+    from metaxcr.data.registry import LoadedSplit
+    from metaxcr.data.spec import TaskSpec
+    from metaxcr.data.validation import Lengths
     from metaxcr.encoders.tokens import TokenStore
-    from metaxcr.tasks import LoadedSplit, TaskSpec
-    from metaxcr.tasks.check import Lengths
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,15 @@ def check(
 
 def _is_file(name: str) -> bool:
     """Tell a file's name from a task's: by its path or suffix, or because it is there."""
-    from metaxcr.tasks.registry import task_ids
+    from metaxcr.data.registry import task_ids
 
     return name not in task_ids() and ("/" in name or "." in name or os.path.exists(name))
 
 
 def _of_tasks(task: str | None, wanted: _Wanted) -> tuple[list[dict[str, Any]], list[str]]:
     """Check one task or all; return what was found and the problems in words."""
-    from metaxcr.tasks.check import verify_repair
-    from metaxcr.tasks.registry import task_ids, task_spec
+    from metaxcr.data.registry import task_ids, task_spec
+    from metaxcr.data.validation import verify_repair
 
     specs = [task_spec(name) for name in ([task] if task else task_ids())]
     found = [row for spec in specs for row in _checked(spec, wanted, required=task is not None)]
@@ -108,7 +109,7 @@ def _of_tasks(task: str | None, wanted: _Wanted) -> tuple[list[dict[str, Any]], 
 
 def _of_file(file: Path, wanted: _Wanted) -> tuple[list[dict[str, Any]], list[str]]:
     """Check a file that no task declares, as ``tasks add`` would read it."""
-    from metaxcr.tasks.adding.user_task import read_user_file
+    from metaxcr.data.infer.user_task import read_user_file
 
     if wanted.language is None:
         raise UserError("the language of a file has to be named", str(file), "add --language CODE")
@@ -121,8 +122,8 @@ def _of_file(file: Path, wanted: _Wanted) -> tuple[list[dict[str, Any]], list[st
 
 def _checked(spec: "TaskSpec", wanted: _Wanted, *, required: bool) -> Iterator[dict[str, Any]]:
     """Check what is there; what cannot be read is a problem, what is missing an error if asked for."""
-    from metaxcr.tasks.registry import load
-    from metaxcr.tasks.roots import missing_files
+    from metaxcr.data.data_dirs import missing_files
+    from metaxcr.data.registry import load
 
     missing = set(missing_files(spec, wanted.data))
     read = 0
@@ -150,7 +151,7 @@ def _checked(spec: "TaskSpec", wanted: _Wanted, *, required: bool) -> Iterator[d
 
 
 def _row(loaded: "LoadedSplit", wanted: _Wanted) -> dict[str, Any]:
-    from metaxcr.tasks.check import check_split, held_out_elsewhere
+    from metaxcr.data.validation import check_split, held_out_elsewhere
 
     lengths = None if wanted.tokens is None else _lengths(loaded, wanted.tokens, wanted.limit)
     return check_split(loaded, lengths, held_out_elsewhere(loaded, wanted.data) if wanted.leaks else ())
@@ -163,9 +164,9 @@ def _unreadable(task: str, split: str, language: str, error: UserError) -> dict[
 
 def _token_store(encoder: str) -> "TokenStore | None":
     """The encoder's tokenizer with its cache; None, and a note, where the encoder is not there."""
-    from metaxcr.encoders import load_encoder
+    from metaxcr.encoders.loading import load_encoder
     from metaxcr.encoders.tokens import TokenStore
-    from metaxcr.experiments.run import trunk_folder
+    from metaxcr.runs.experiment import trunk_folder
 
     try:
         return TokenStore(load_encoder(encoder), trunk_folder().parent / "tokens")
@@ -178,9 +179,9 @@ def _token_store(encoder: str) -> "TokenStore | None":
 
 def _lengths(loaded: "LoadedSplit", tokens: "TokenStore", limit: int) -> "Lengths":
     """Count what does not fit: context and choice apart, as for dual scoring."""
-    from metaxcr.encoders.base import Text
-    from metaxcr.tasks import phrase
-    from metaxcr.tasks.check import Lengths
+    from metaxcr.data.phrasing import phrase
+    from metaxcr.data.validation import Lengths
+    from metaxcr.encoders.encoder import Text
 
     phrased = [phrase(example, loaded.spec) for example in loaded.examples]
     contexts = tokens.lengths([Text(p.context) for p in phrased])

@@ -19,8 +19,8 @@ from metaxcr.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from metaxcr.experiments.compare.compare import Comparison
-    from metaxcr.experiments.compare.store import CellStore
+    from metaxcr.compare.cell_store import CellStore
+    from metaxcr.compare.comparison import Comparison
 
 SHOWN = ("averages", "differences", "outside", "costs", "equivalents")  # the report has the other tables, too
 GridArgument = Annotated[
@@ -82,12 +82,12 @@ def compare(
     where it stopped, and no cell is run twice, in whatever grid it is. A cell that fails is named at the end
     and stops no other; the exit status is then 1. Ends with the tables and report.html.
     """
-    from metaxcr.experiments.compare.against import outside_results
-    from metaxcr.experiments.compare.compare import compare as carry_out
-    from metaxcr.experiments.compare.compare import look
-    from metaxcr.experiments.compare.grid import find_grid, load_grid
-    from metaxcr.experiments.compare.store import COMMITTED, CellStore
-    from metaxcr.experiments.progress import Progress
+    from metaxcr.compare.cell_store import COMMITTED, CellStore
+    from metaxcr.compare.comparison import compare as carry_out
+    from metaxcr.compare.comparison import look
+    from metaxcr.compare.external import outside_results
+    from metaxcr.compare.grid import find_grid, load_grid
+    from metaxcr.runs.progress import Progress
 
     words = list(overrides or ())
     if shots is not None:
@@ -127,7 +127,7 @@ def _before(found: "Comparison") -> list[str]:
 
 def _list(found: "Comparison", *, as_json: bool) -> None:
     """Print the cells with what they will cost."""
-    from metaxcr.experiments.compare.estimate import cell_estimates
+    from metaxcr.compare.comparison import cell_estimates
 
     rows = cell_estimates(found)
     if as_json:
@@ -147,9 +147,10 @@ def _finish(
     found: "Comparison", store: "CellStore", folder: Path, command: str, outside: list[Any], *, as_json: bool
 ) -> None:
     """Write compare.json and the report, and print the tables."""
-    from metaxcr.experiments.compare.summary import summarise
+    from metaxcr.compare.grid_summary import summarise
     from metaxcr.files import write_json
-    from metaxcr.reporting.grid import grid_tables, write_grid_report
+    from metaxcr.reports.grid_page import write_grid_report
+    from metaxcr.reports.grid_tables import grid_tables
 
     summary = summarise(found, store, outside, command)
     write_json(folder / "compare.json", summary)

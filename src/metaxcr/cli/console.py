@@ -131,7 +131,7 @@ def warnings_as_notes() -> Iterator[None]:
     """Show the package's own warnings as plain lines, not as Python shows them."""
     import warnings
 
-    from metaxcr.api import MetaXCRWarning
+    from metaxcr.errors import MetaXCRWarning
 
     with warnings.catch_warnings():
         shown = warnings.showwarning

@@ -24,7 +24,7 @@ def list_encoders(as_json: JsonOption = False) -> None:
     Parameters are counted from configurations that come with the package, a pooling layer included where the
     published model has one.
     """
-    from metaxcr.encoders.families import families
+    from metaxcr.encoders.families.family import families
     from metaxcr.encoders.shapes import known, published, shape
 
     rows: list[dict[str, Any]] = []
@@ -115,8 +115,7 @@ def trim(
     text still has tokens, more and shorter ones. Use the folder wherever an encoder's name goes; adapters
     that were trained on the whole encoder fit.
     """
-    from metaxcr.encoders.trim import trim_encoder
-    from metaxcr.tasks.gather import gather
+    from metaxcr.encoders.prune_vocab import gather, trim_encoder
 
     if not (languages or tasks or text):
         raise UserError("nothing says which text", "encoders trim", "add --languages, --tasks or --text")

@@ -16,9 +16,9 @@ from metaxcr.cli.tasks import LanguageOption, SplitOption
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.tasks.fetching.fetch import Fetched, Fetcher, Plan
-    from metaxcr.tasks.fetching.transfer import Report
-    from metaxcr.tasks.roots import Declaration
+    from metaxcr.data.data_dirs import Declaration
+    from metaxcr.data.fetching.fetch import Fetched, Fetcher, Plan
+    from metaxcr.data.fetching.transfer import Report
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -51,8 +51,8 @@ def fetch(
     not fetched again. A fetch that was interrupted goes on where it stopped. The licence is shown first:
     fetching means to agree to it.
     """
-    from metaxcr.tasks.fetching.fetch import Fetcher
-    from metaxcr.tasks.roots import cache_root
+    from metaxcr.data.data_dirs import cache_root
+    from metaxcr.data.fetching.fetch import Fetcher
 
     specs = _asked(tasks or [], everything, split, language)
     root = Path(os.path.expanduser(to or cache_root()))
@@ -79,11 +79,11 @@ def _asked(
     tasks: list[str], everything: bool, split: str | None, language: str | None
 ) -> list["Declaration"]:
     """Return the tasks; with ``--all`` those that have the split and the language."""
-    from metaxcr.tasks.registry import task_ids, task_spec
-    from metaxcr.tasks.text import corpus, corpus_ids
+    from metaxcr.data.corpora import corpus_ids, corpus_spec
+    from metaxcr.data.registry import task_ids, task_spec
 
     def declaration(name: str) -> "Declaration":
-        return corpus(name) if name in corpus_ids() else task_spec(name)
+        return corpus_spec(name) if name in corpus_ids() else task_spec(name)
 
     if everything == bool(tasks):
         what = "--all and names of tasks" if tasks else "nothing to fetch is named"

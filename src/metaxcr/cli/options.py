@@ -10,7 +10,7 @@ import typer
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.tasks.adding.table import ColumnHints
+    from metaxcr.data.infer.table import ColumnHints
 
 
 def set_option(what: str) -> Any:
@@ -117,7 +117,7 @@ def column_hints(
     Raises:
         UserError: An option cannot be read.
     """
-    from metaxcr.tasks.adding.table import KINDS, ROLES, ColumnHints
+    from metaxcr.data.infer.table import KINDS, ROLES, ColumnHints
 
     roles: dict[str, list[str]] = {}
     for pair in mapping or ():

@@ -1,4 +1,9 @@
-"""``run``, ``train`` and ``report``: the critical path, whole or in parts."""
+"""``run``, ``train`` and ``report``: the critical path, whole or in parts.
+
+``diagnose``: what went wrong in a run, in plain words.
+
+``export``: a trained model as a folder of its own, or on the hub.
+"""
 
 import shlex
 import sys
@@ -8,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metaxcr.cli.console import console, note, say, try_report
+from metaxcr.cli.console import console, note, print_json, print_table, say, try_report, warnings_as_notes
 from metaxcr.cli.options import (
     DataOption,
+    FolderArgument,
     JsonOption,
     QuietOption,
     SetOption,
@@ -22,7 +28,7 @@ from metaxcr.errors import UserError
 from metaxcr.printable import printable_json
 
 if TYPE_CHECKING:
-    from metaxcr.config import Config
+    from metaxcr.config.schema import Config
 
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, or a shipped name ('metaxcr configs ls').")
@@ -103,11 +109,11 @@ def report(
 
     Also of a run that was stopped: the report then says what is missing.
     """
-    from metaxcr.fewshot.folder import write_adapted_report
-    from metaxcr.hub import ACCOUNT
-    from metaxcr.reporting import write_report
-    from metaxcr.reporting.export import export
-    from metaxcr.reporting.grid import write_grid_report
+    from metaxcr.fewshot.adapt_run import write_adapted_report
+    from metaxcr.reports.export import export
+    from metaxcr.reports.grid_page import write_grid_report
+    from metaxcr.reports.run_page import write_report
+    from metaxcr.saved_model import ACCOUNT
 
     kinds = {"compare.json": write_grid_report, ACCOUNT: write_adapted_report}
     write = next((kinds[name] for name in kinds if (folder / name).exists()), write_report)
@@ -122,7 +128,7 @@ def folder_settings(folder: Path) -> "Config":
     Raises:
         UserError: It is no run folder.
     """
-    from metaxcr.config_io import load_config
+    from metaxcr.config.io import load_config
 
     path = folder / "config.yaml"
     if not path.is_file():
@@ -142,9 +148,9 @@ def carry_out(
     phases: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Carry out phases of a run, with progress on standard error."""
-    from metaxcr.experiments.progress import Progress
-    from metaxcr.experiments.run import PHASES
-    from metaxcr.experiments.run import run as run_phases
+    from metaxcr.runs.experiment import PHASES
+    from metaxcr.runs.experiment import run as run_phases
+    from metaxcr.runs.progress import Progress
 
     progress = Progress(console(stderr=True), quiet=quiet)
     command = shlex.join(["metaxcr", *sys.argv[1:]])
@@ -169,8 +175,8 @@ def show_results(folder: Path, *, as_json: bool) -> None:
     """
     import json
 
-    from metaxcr.evaluation.table import format_table
-    from metaxcr.reporting import write_report
+    from metaxcr.evaluation.results import format_table
+    from metaxcr.reports.run_page import write_report
 
     results = folder / "results.json"
     text = results.read_text(encoding="utf-8")
@@ -191,7 +197,7 @@ def _settings(
     """Return the settings, options included, and the run folder."""
     import json
 
-    from metaxcr.config_io import find, load_config
+    from metaxcr.config.io import find, load_config
 
     words = list(overrides or ())
     if shots is not None:
@@ -200,3 +206,65 @@ def _settings(
     if allow_leaks:
         words.append("run.allow_leaks=true")
     return load_config(config, words), out or Path("runs") / find(config).stem
+
+
+@examples("metaxcr diagnose runs/starter", "metaxcr diagnose runs/starter --json")
+def diagnose(folder: FolderArgument, as_json: JsonOption = False) -> None:
+    """Say what went wrong in a run, with the evidence and the setting to change.
+
+    Reads the events, settings and results that are there; the run need not be finished. Looks for divergence,
+    an unstable inner loop, sources that mismatch the target, a sampler that collapsed or never learned, weak
+    alignment of languages, shots learned by heart, and too few steps.
+    """
+    from metaxcr.diagnosis.rules import RULES
+    from metaxcr.diagnosis.rules import diagnose as apply_rules
+    from metaxcr.reports.run_records import read_run
+
+    run = read_run(folder)
+    found = apply_rules(run.evidence)
+    if as_json:
+        print_json({"events": len(run.events), "rules": len(RULES), "findings": [f.record() for f in found]})
+        return
+    for line in run.missing:
+        say(f"note: {line}")
+    if not run.events:
+        say("there are no events yet: nothing to look at")
+    elif not found:
+        say(f"none of {len(RULES)} rules found a sign of trouble in {len(run.events)} events")
+    else:
+        rows = [(f.severity, f.rule, f.says, f.change) for f in found]
+        print_table(("", "rule", "what was seen", "what to change"), rows)
+
+
+@examples("metaxcr export runs/xcopa --out model", "metaxcr export models/mine --push owner/name --private")
+def export(
+    folder: FolderArgument,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="A new folder.")] = None,
+    push: Annotated[
+        str | None, typer.Option("--push", metavar="OWNER/NAME", help="A repository on the hub.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="With --push: a new one is private.")] = False,
+) -> None:
+    """Write a trained model, without the run around it: a few MB that load on top of the encoder.
+
+    The folder has the settings, the adapters and a model card; 'metaxcr predict' and MetaXCR.from_pretrained
+    take it as they take the run itself.
+    """
+    if (out is None) == (push is None):
+        raise UserError("pass exactly one of --out and --push", None)
+    if private and push is None:
+        raise UserError("--private belongs to --push", None)
+    if out is not None and out.exists():
+        raise UserError("the folder exists", str(out), "choose another --out")
+
+    from metaxcr.api import MetaXCR
+
+    with warnings_as_notes():
+        model = MetaXCR.from_pretrained(folder)
+        if out is not None:
+            written = model.save_pretrained(out)
+            size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file())
+            note(f"{size / 1e6:.1f} MB; the encoder, {model.config.encoder.name}, is not in it")
+            say(f"model: {written}")
+        else:
+            say(f"model: {model.push_to_hub(str(push), private=private or None)}")

@@ -1,13 +1,21 @@
-"""``tasks ls``, ``show`` and ``check``: the data sets, before a number depends on them."""
+"""``tasks ls``, ``show`` and ``check``: the data sets, before a number depends on them.
 
-from typing import Annotated, Any
+What ``metaxcr tasks`` says about a task.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metaxcr.cli.console import print_json, print_table, say
-from metaxcr.cli.describe import declared, entry, presence, seen, text_entry, words
 from metaxcr.cli.options import DataOption, JsonOption, examples
 from metaxcr.errors import UserError
+
+if TYPE_CHECKING:
+    from metaxcr.data.corpora import Corpus
+    from metaxcr.data.example import Example
+    from metaxcr.data.spec import Repair, TaskSpec
 
 app = typer.Typer(help="List, show and check data sets ('metaxcr tasks ls').")
 
@@ -26,12 +34,12 @@ NoRepairOption = Annotated[
 @examples("metaxcr tasks ls --data DIR")
 def ls(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the tasks and the text corpora, and which of their files are there."""
-    from metaxcr.tasks.registry import task_ids, task_spec
-    from metaxcr.tasks.roots import candidate_roots
-    from metaxcr.tasks.text import corpus, corpus_ids
+    from metaxcr.data.corpora import corpus_ids, corpus_spec
+    from metaxcr.data.data_dirs import candidate_roots
+    from metaxcr.data.registry import task_ids, task_spec
 
     rows = [entry(task_spec(task), data) for task in task_ids()]
-    rows += [text_entry(corpus(name), data) for name in corpus_ids()]
+    rows += [text_entry(corpus_spec(name), data) for name in corpus_ids()]
     if as_json:
         print_json(rows)
         return
@@ -78,7 +86,7 @@ def show(
     'cause': the choice leads to the context; 'answer': no direction; 'none': no context. A star marks the
     labelled choice.
     """
-    from metaxcr.tasks.registry import load, task_spec
+    from metaxcr.data.registry import load, task_spec
 
     spec = task_spec(task)
     split = split or next(iter(spec.splits))
@@ -116,3 +124,107 @@ def _print_task(described: dict[str, Any]) -> None:
     for key, value in lines.items():
         if value not in (None, [], {}):
             say(f"{key:<11}{words(value)}")
+
+
+def text_entry(corpus: "Corpus", data: Path | None) -> dict[str, Any]:
+    """Return what ``ls`` says about a text corpus; its splits have lines, not examples."""
+    from metaxcr.data.data_dirs import files_of, missing_files
+
+    lines = {name: corpus.lines.get(name) for name in corpus.splits}
+    return {
+        "id": corpus.id,
+        "version": corpus.version,
+        "title": corpus.title,
+        "group": corpus.kind,
+        "splits": {name: n if isinstance(n, int) else None for name, n in lines.items()},
+        "languages": list(corpus.languages),
+        "files": len(files_of(corpus)),
+        "missing": missing_files(corpus, data),
+        "licence": corpus.licence,
+    }
+
+
+def entry(spec: "TaskSpec", data: Path | None) -> dict[str, Any]:
+    """Return what ``ls`` says about a task."""
+    from metaxcr.data.data_dirs import files_of, missing_files
+
+    return {
+        "id": spec.id,
+        "version": spec.version,
+        "title": spec.title,
+        "group": spec.group,
+        "splits": {name: _count(spec, name) for name in spec.splits},
+        "languages": spec.languages,
+        "files": len(files_of(spec)),
+        "missing": missing_files(spec, data),
+        "licence": spec.licence,
+    }
+
+
+def _count(spec: "TaskSpec", split: str) -> int | None:
+    """Items of a split in one language: as declared, or as counted where the task ships with the package."""
+    from metaxcr.data.registry import load
+
+    language = spec.split_languages(split)[0]
+    if spec.package:
+        return len(load(spec.id, split, language=language).examples)
+    return spec.splits[split].expected(language)
+
+
+def declared(spec: "TaskSpec") -> dict[str, Any]:
+    """Return what ``show`` says beyond that."""
+    return {
+        "relation": spec.relation,
+        "polarity": spec.polarity,
+        "parallel": spec.parallel,
+        "origin": spec.origin,
+        "url": spec.url,
+        "citation": spec.citation,
+        "defects": spec.defects,
+        "repairs": {step.step: _repair(step) for step in spec.repairs},
+        "left out": "rows that cannot be used" if spec.skip_bad else None,
+        "fetch": sorted({str(load.url or f"{load.hub} @ {load.revision}") for load in spec.fetch}),
+    }
+
+
+def _repair(step: "Repair") -> str:
+    """Say what a declared repair does."""
+    from metaxcr.data.repairs import DECLARED
+
+    if step.step == "question":
+        rows = [
+            f"{split} {lang} {len(ids)}" for split, langs in step.ids.items() for lang, ids in langs.items()
+        ]
+        return f"to '{step.to}' in {', '.join(rows)}"
+    return DECLARED[step.step]
+
+
+def seen(example: "Example", spec: "TaskSpec") -> dict[str, Any]:
+    """Return an example as the encoder sees it."""
+    from metaxcr.data.phrasing import phrase
+
+    phrased = phrase(example, spec)
+    return {
+        "id": example.id,
+        "context": phrased.context,
+        "relation": phrased.relation,
+        "choices": list(phrased.choices),
+        "label": example.label,
+    }
+
+
+def presence(row: dict[str, Any]) -> str:
+    """Say how many of a task's files are there."""
+    there = row["files"] - len(row["missing"])
+    return "all" if not row["missing"] else "none" if not there else f"{there} of {row['files']}"
+
+
+def words(value: Any) -> str:
+    """Write a declared value for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {'?' if inner is None else inner}" for key, inner in value.items())
+    if isinstance(value, list):
+        return (
+            ("\n" + 11 * " ").join(map(str, value)) if any(" " in str(v) for v in value) else " ".join(value)
+        )
+    return str(value)

@@ -1,20 +1,382 @@
-"""All rules of the diagnosis, each a pure function of what a run left."""
+"""Rules about the training itself: divergence, an unstable inner loop, too few steps.
 
-from collections.abc import Callable
+Rules about the sampler: sources that mismatch the target, a policy that collapsed or never learned.
 
-from metaxcr.diagnosis import sampler, training, transfer
-from metaxcr.diagnosis.finding import SEVERITIES, Evidence, Finding
+Rules about what reaches the target: alignment of the languages, shots known by heart.
+
+All rules of the diagnosis, each a pure function of what a run left.
+
+Why did a run not work? Rules that read what it left and say so in plain words.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from metaxcr.diagnosis.findings import (
+    BY_HEART,
+    COLLAPSED,
+    EARLY,
+    END,
+    ENOUGH,
+    ENOUGH_STEPS,
+    LEVEL,
+    RISING,
+    SEVERITIES,
+    STILL_FALLING,
+    UNIFORM,
+    WEAK_ALIGNMENT,
+    Evidence,
+    Finding,
+    Record,
+    difference,
+    groups_differ,
+    mean_interval,
+)
+
+
+def diverged(evidence: Evidence) -> list[Finding]:
+    """A run that stopped because a number was not finite."""
+    found = []
+    for event in (e for e in evidence.events if "diverged" in e):
+        settings = tuple(event.get("change", ()))
+        where = f"{event['stage']}, seed {event.get('seed')}, stopped at step {event['step']}"
+        says = f"{where}: the {event['diverged']} was not finite, or absurd."
+        change = f"Lower {' or '.join(settings)} and start a new run; the last good state is kept."
+        found.append(Finding("diverged", "problem", says, change, settings, dict(event)))
+    return found
+
+
+def diverging(evidence: Evidence) -> list[Finding]:
+    """Query losses that end above guessing and above where they began."""
+    found = []
+    for name, events in _groups(evidence).items():
+        first, last = _quarter(events, 0), _quarter(events, 3)
+        if min(len(first), len(last)) < ENOUGH or sum(last) / len(last) <= 1:
+            continue
+        rise = difference(last, first, LEVEL)
+        if rise.low <= 0:
+            continue
+        stage = name.split()[0]
+        says = (
+            f"{name}: the query loss rose by {rise} to {sum(last) / len(last):.2f}, which is above guessing "
+            "(1.0): the training diverges."
+        )
+        settings = (f"{stage}.outer_rate", f"{stage}.inner_rate")
+        change = f"Lower {settings[0]} or {settings[1]}."
+        found.append(Finding("diverging", "problem", says, change, settings, {"rise": rise._asdict()}))
+    return found
+
+
+def unstable_inner_loop(evidence: Evidence) -> list[Finding]:
+    """Inner loops that raise the loss that they descend on, in many episodes."""
+    found = []
+    for name, events in _groups(evidence, enough=1).items():
+        paths = [e["inner_losses"] for e in events if len(e.get("inner_losses") or ()) > 1]
+        risen = sum(path[-1] > path[0] for path in paths)
+        if len(paths) < ENOUGH or risen / len(paths) <= RISING:
+            continue
+        stage = name.split()[0]
+        says = (
+            f"{name}: the inner loop raised the support loss in {risen} of {len(paths)} episodes that were "
+            f"looked at ({risen / len(paths):.0%})."
+        )
+        settings = (f"{stage}.inner_rate", f"{stage}.inner_steps")
+        change = f"Lower {settings[0]}, or take fewer {settings[1]}."
+        numbers = {"risen": risen, "episodes": len(paths)}
+        found.append(Finding("inner-loop-unstable", "problem", says, change, settings, numbers))
+    return found
+
+
+def too_few_steps(evidence: Evidence) -> list[Finding]:
+    """Query losses that were still falling when the stage ended."""
+    found = []
+    for name, events in _groups(evidence).items():
+        third, last = _quarter(events, 2), _quarter(events, 3)
+        if min(len(third), len(last)) < ENOUGH:
+            continue
+        fall = difference(third, last, LEVEL)
+        if fall.low <= 0 or fall.mean < STILL_FALLING:
+            continue
+        setting = f"{name.split()[0]}.steps"
+        says = f"{name}: the query loss was still falling in the last {END:.0%} of the steps, by {fall}."
+        found.append(
+            Finding("too-few-steps", "note", says, f"Raise {setting}.", (setting,), {"fall": fall._asdict()})
+        )
+    return found
+
+
+def _groups(evidence: Evidence, enough: int = ENOUGH_STEPS) -> dict[str, list[Record]]:
+    """Events that belong to one training, all seeds together: CTML, and each run of CLML on auxiliary data.
+
+    CLML on shots is left to :func:`metaxcr.diagnosis.rules.overfitted_shots`, save for the inner loop.
+    """
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for event in evidence.stage("ctml", "clml"):
+        name = event["stage"]
+        if name == "clml":
+            shots = "language" in event or event.get("regime") == "pooled-shots"
+            name = "clml on shots" if shots else f"clml {event.get('adaptation', '')}".strip()
+        groups[name].append(event)
+    lengths = {name: max(e["step"] for e in events) + 1 for name, events in groups.items()}
+    return {name: events for name, events in groups.items() if lengths[name] >= enough}
+
+
+def _quarter(events: list[Record], number: int) -> list[float]:
+    """Query losses of one quarter of the steps, the episodes of all kinds together."""
+    steps = max(e["step"] for e in events) + 1
+    losses = ((e["step"], e.get("query_loss")) for e in events)
+    return [float(x) for step, x in losses if x is not None and 4 * step // steps == number]
+
+
+NEVER_LEARN = ("uniform", "proportional", "temperature")  # kinds of samplers that are not supposed to
+
+
+def mismatched_sources(evidence: Evidence) -> list[Finding]:
+    """Sources whose episodes did not help the target: rewards below zero, or surely below the others'.
+
+    Loss drops shrink as training goes on, so sources are compared by what is left of a reward after the mean
+    of its quarter of the training.
+    """
+    found = []
+    plain, compared = _rewards(evidence, relative=False), _rewards(evidence, relative=True)
+    level = LEVEL / max(1, len(plain))
+    for source, rewards in plain.items():
+        if len(rewards) < ENOUGH:
+            continue
+        own = mean_interval(rewards, level)
+        others = [r for s, rs in compared.items() if s != source for r in rs]
+        below = difference(compared[source], others, level) if len(others) >= ENOUGH else None
+        harms, lags = own.high < 0, below is not None and below.high < 0
+        if not harms and not lags:
+            continue
+        numbers = {"source": source, "episodes": len(rewards), "reward": own._asdict()}
+        numbers |= {"against_others": below._asdict()} if below else {}
+        says = f"{source}: mean reward {own} in {len(rewards)} episodes"
+        says += f", against the other sources {below}" if lags else ""
+        says += ": its episodes harm the target." if harms else ": it helps the target less than they do."
+        change = f"Take {source} out of the sources, or lower its cap."
+        if evidence.setting("sampler.kind", "reinforce") in NEVER_LEARN:
+            change += " Or let a sampler that learns avoid it (sampler.kind: reinforce)."
+        settings = ("sources", "sampler.kind")
+        found.append(
+            Finding("source-mismatch", "problem" if harms else "note", says, change, settings, numbers)
+        )
+    return found
+
+
+def collapsed(evidence: Evidence) -> list[Finding]:
+    """A policy that gave itself to one source before it can have known."""
+    found = []
+    rewards = _rewards(evidence, relative=True)
+    for seed, rows in sorted(_policies(evidence).items()):
+        names, steps, table = rows
+        if len(names) < 2 or len(steps) < ENOUGH_STEPS:
+            continue
+        over = [n for n in range(len(steps)) if table[n].max() > COLLAPSED]
+        if not over or steps[over[0]] > EARLY * steps[-1]:
+            continue
+        source = names[int(table[over[0]].argmax())]
+        others = [r for s, rs in rewards.items() if s != source for r in rs]
+        known = min(len(rewards.get(source, [])), len(others)) >= ENOUGH
+        better = difference(rewards[source], others, LEVEL) if known else None
+        earned = better is not None and better.low > 0
+        entropy = _entropy(table[-1])
+        says = (
+            f"Seed {seed}: from step {steps[over[0]]} of {steps[-1] + 1} on, {source} had more than "
+            f"{COLLAPSED:.0%} of the policy (entropy at the end {entropy:.2f} of 1)"
+        )
+        if earned:
+            says += f"; its rewards are higher than the others', by {better}."
+        else:
+            why = f"by {better} they are not surely higher" if better else "the others were hardly tried"
+            says += f", which its rewards do not bear out: {why}."
+        found.append(
+            Finding(
+                "sampler-collapsed",
+                "note" if earned else "problem",
+                says,
+                "Raise sampler.entropy or sampler.floor, or lower sampler.rate.",
+                ("sampler.entropy", "sampler.floor", "sampler.rate"),
+                {"seed": seed, "source": source, "step": steps[over[0]], "entropy": entropy},
+            )
+        )
+    return found
+
+
+def never_learned(evidence: Evidence) -> list[Finding]:
+    """A policy that ends where it began; whether the rewards had anything to learn from is told apart.
+
+    Without any reward, as under a learner with an order of its own, nothing was asked of it.
+    """
+    policies = {s: rows for s, rows in _policies(evidence).items() if len(rows[1]) >= ENOUGH_STEPS}
+    rewards = _rewards(evidence, relative=True)
+    if not policies or not rewards or evidence.setting("sampler.kind", "reinforce") in NEVER_LEARN:
+        return []
+    distances = {}
+    for seed, (names, steps, table) in policies.items():
+        end = table[[n for n, step in enumerate(steps) if step >= (1 - END) * steps[-1]]].mean(0)
+        distances[seed] = float(np.abs(end - 1 / len(names)).sum() / 2)
+    if max(distances.values()) >= UNIFORM or min(len(rows[0]) for rows in policies.values()) < 2:
+        return []
+    p = groups_differ(rewards)
+    numbers = {"distance_from_uniform": distances, "p_rewards_differ": p}
+    seen = f"The policy ended within {max(distances.values()):.2f} of uniform in every seed"
+    if p < LEVEL:
+        says = f"{seen}, although the rewards tell the sources apart (p = {p:.2g})."
+        change = "Raise sampler.rate or ctml.steps, or lower sampler.entropy."
+        settings = ("sampler.rate", "ctml.steps", "sampler.entropy")
+        return [Finding("sampler-never-learned", "problem", says, change, settings, numbers)]
+    says = f"{seen}, and the rewards do not tell the sources apart (p = {p:.2g}): there was nothing to learn."
+    change = "Raise ctml.reward for rewards with less noise, or save their cost with sampler.kind: uniform."
+    return [Finding("sampler-never-learned", "note", says, change, ("ctml.reward", "sampler.kind"), numbers)]
+
+
+def _rewards(evidence: Evidence, *, relative: bool) -> dict[str, list[float]]:
+    """Rewards by source in CTML; relative: to the mean of all rewards of that quarter of the training."""
+    rows = [
+        (e["step"], source, float(reward))
+        for e in evidence.stage("ctml")
+        for source, reward in (e.get("rewards") or {e.get("source"): e.get("reward")}).items()
+        if isinstance(reward, int | float) and isinstance(source, str)
+    ]
+    last = max((step for step, _, _ in rows), default=0) + 1
+    quarters: dict[int, list[float]] = defaultdict(list)
+    for step, _, reward in rows:
+        quarters[4 * step // last].append(reward)
+    means = {quarter: float(np.mean(values)) if relative else 0.0 for quarter, values in quarters.items()}
+    found: dict[str, list[float]] = defaultdict(list)
+    for step, source, reward in rows:
+        found[source].append(reward - means[4 * step // last])
+    return dict(found)
+
+
+def _policies(evidence: Evidence) -> dict[object, tuple[list[str], list[int], np.ndarray]]:
+    """Seed -> sources, steps, and the policy without its floor: (steps, sources)."""
+    by_seed: dict[object, list[Record]] = defaultdict(list)
+    for event in evidence.stage("ctml"):
+        if event.get("probabilities") and "language" not in event:
+            by_seed[event.get("seed")].append(event)
+    floor = float(evidence.setting("sampler.floor", 0.0))
+    policies = {}
+    for seed, events in by_seed.items():
+        names = list(events[0]["probabilities"])
+        table = np.array([[e["probabilities"].get(name, 0.0) for name in names] for e in events])
+        if floor < 1:
+            table = ((table - floor / len(names)) / (1 - floor)).clip(min=0)
+        policies[seed] = names, [int(e["step"]) for e in events], table
+    return policies
+
+
+def _entropy(p: Sequence[float] | np.ndarray) -> float:
+    """In units of log n: 1 is uniform."""
+    q = np.asarray(p)[np.asarray(p) > 0]
+    return float(-(q * np.log(q)).sum() / np.log(len(p)))
+
+
+def weak_alignment(evidence: Evidence) -> list[Finding]:
+    """Languages whose sentences do not find their translations.
+
+    Measured on held-out sentences where ``metaxcr adapters align`` has left its table, else seen from the
+    training's own contrastive loss.
+    """
+    seen = _measured(evidence) if evidence.alignment else _trained(evidence)
+    if seen is None:
+        return []
+    named, numbers = seen
+    says = f"{named}: what is learned in English hardly reaches {'it' if len(numbers) == 1 else 'them'}."
+    settings = ("ctml.alignment", "target.parallel", "adapters.language")
+    change = (
+        "Raise ctml.alignment or ctml.steps, give more parallel text (target.parallel), or language adapters "
+        "(adapters.language)."
+    )
+    return [Finding("weak-alignment", "problem", says, change, settings, numbers)]
+
+
+def _measured(evidence: Evidence) -> tuple[str, Record] | None:
+    """Weak languages by retrieval after the last layer, with as many of the adapters as were measured."""
+    from metaxcr.evaluation.alignment import weak_languages  # here, because it needs torch
+
+    stack = evidence.alignment[-1]["stack"]
+    weak = weak_languages([row for row in evidence.alignment if row["stack"] == stack])
+    if not weak:
+        return None
+    shares = ", ".join(f"{row['language']} {100 * row['retrieval']:.0f} %" for row in weak)
+    named = (
+        f"Few sentences find their English translation among {weak[0].get('n', 'all')} ({stack}): {shares}"
+    )
+    return named, {row["language"]: {key: row[key] for key in ("retrieval", "ci95", "stack")} for row in weak}
+
+
+def _trained(evidence: Evidence) -> tuple[str, Record] | None:
+    """Weak languages by the contrastive loss at the end of CTML and CLML."""
+    losses: dict[str, list[float]] = defaultdict(list)
+    measured = ("alignment_loss", "alignment_language")
+    events = [e for e in evidence.stage("ctml", "clml") if all(e.get(key) is not None for key in measured)]
+    for stage in ("ctml", "clml"):
+        last = max((e["step"] for e in events if e["stage"] == stage), default=0) + 1
+        for event in events:
+            if event["stage"] == stage and event["step"] >= (1 - END) * last:
+                losses[event["alignment_language"]].append(float(event["alignment_loss"]))
+    enough = {language: values for language, values in losses.items() if len(values) > 1}
+    found = {x: mean_interval(values, LEVEL / len(enough)) for x, values in enough.items()}
+    weak = {x: found[x] for x in sorted(found, key=lambda x: -found[x].mean) if found[x].low > WEAK_ALIGNMENT}
+    if not weak:
+        return None
+    named = ", ".join(f"{x} {interval.mean:.2f}" for x, interval in weak.items())
+    says = (
+        f"Sentences and their English translations are far apart in {named} (contrastive loss at the end of "
+        "training; 1.0 is guessing, 0 is perfect)"
+    )
+    return says, {language: interval._asdict() for language, interval in weak.items()}
+
+
+def overfitted_shots(evidence: Evidence) -> list[Finding]:
+    """Shots known by heart, and a few-shot accuracy that is none the better for it."""
+    ends: dict[object, float] = {}
+    for event in (e for e in evidence.stage("finetune") if e.get("loss") is not None):
+        run = (event.get("seed"), event.get("language"), event.get("regime"), event.get("clml"))
+        ends[run] = float(event["loss"])
+    if not ends:
+        return []
+    loss, gain = float(np.mean(list(ends.values()))), _gain(evidence.results)
+    by_heart, worse = loss < BY_HEART, gain is not None and gain["ci95"][1] < 0
+    if not worse and not (by_heart and (gain is None or gain["mean"] <= 0)):
+        return []
+    says = f"The loss on the shots ended at {loss:.2f} of guessing (mean of {len(ends)} fine-tunings)"
+    if gain is not None:
+        low, high = (100 * x for x in gain["ci95"])
+        says += (
+            f", and few-shot minus zero-shot accuracy is {100 * gain['mean']:+.1f} [{low:+.1f}, {high:+.1f}]"
+        )
+        says += " points"
+    settings = ("finetune.rate", "finetune.steps", "clml.few_shot_steps", "target.k")
+    change = "Lower finetune.rate, finetune.steps or clml.few_shot_steps, or label more shots (target.k)."
+    numbers: Record = {"loss": loss, "fine_tunings": len(ends), "few_shot_minus_zero_shot": gain}
+    says += ": they are learned by heart." if by_heart else "."
+    return [Finding("shots-overfitted", "problem" if worse else "note", says, change, settings, numbers)]
+
+
+def _gain(results: Record) -> Record | None:
+    """The paired difference of few-shot and zero-shot accuracy on the repaired data, if there is one."""
+    for row in results.get("differences", ()):
+        repaired = row.get("data", "repaired") == "repaired"
+        if repaired and str(row["a"]).startswith("few-shot/") and str(row["b"]).startswith("zero-shot/"):
+            return {"mean": row["mean"], "ci95": list(row["ci95"])}
+    return None
+
 
 RULES: tuple[Callable[[Evidence], list[Finding]], ...] = (
-    training.diverged,
-    training.diverging,
-    training.unstable_inner_loop,
-    sampler.mismatched_sources,
-    sampler.collapsed,
-    sampler.never_learned,
-    transfer.weak_alignment,
-    transfer.overfitted_shots,
-    training.too_few_steps,
+    diverged,
+    diverging,
+    unstable_inner_loop,
+    mismatched_sources,
+    collapsed,
+    never_learned,
+    weak_alignment,
+    overfitted_shots,
+    too_few_steps,
 )
 
 

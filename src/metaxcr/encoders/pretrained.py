@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokeni
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
-from metaxcr.encoders.families import check_family
+from metaxcr.encoders.families.family import check_family
 from metaxcr.errors import UserError
 from metaxcr.parse import number
 
@@ -175,7 +175,7 @@ def load_mlm_head(name: str, revision: str | None = None) -> nn.Module | None:
     """Load an encoder's own masked-language-modelling head.
 
     Args:
-        name: As for :func:`metaxcr.encoders.load_encoder`.
+        name: As for :func:`metaxcr.encoders.loading.load_encoder`.
         revision: Commit or tag on the hub; give that of the loaded encoder.
 
     Returns:

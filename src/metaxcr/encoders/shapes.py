@@ -14,7 +14,7 @@ from typing import Any
 from metaxcr.errors import UserError
 
 PUBLISHED = Path(__file__).parent / "published"
-RANDOM, TINY = "random", "random-tiny"  # prefixes of encoder names, see metaxcr.encoders.random_weights
+RANDOM, TINY = "random", "random-tiny"  # prefixes of encoder names, see metaxcr.encoders.loading
 TINY_SIZES = {  # in the words of every family's configuration
     **dict.fromkeys(("hidden_size", "dim"), 64),
     **dict.fromkeys(("num_hidden_layers", "n_layers"), 4),
@@ -153,8 +153,8 @@ def shape(name: str, revision: str | None = None) -> Shape:
     import torch
     from transformers import AutoModel
 
-    from metaxcr.encoders.base import count_layers
-    from metaxcr.encoders.families import check_family
+    from metaxcr.encoders.encoder import count_layers
+    from metaxcr.encoders.families.family import check_family
 
     random, encoder = random_name(name), published(name)
     if random is not None:

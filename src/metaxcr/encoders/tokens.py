@@ -15,15 +15,8 @@ import numpy.typing as npt
 import tokenizers
 import torch
 
-from metaxcr.encoders.base import (
-    FrozenEncoder,
-    Text,
-    TokenizedText,
-    WholeText,
-    WholeTokenizer,
-    truncate,
-)
-from metaxcr.encoders.chunks import Chunk, ChunkFolder
+from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WholeText, WholeTokenizer, truncate
+from metaxcr.encoders.tensor_cache import Chunk, ChunkFolder
 
 CODE_VERSION = 1  # raise when the values of a chunk may change
 CHUNK_TEXTS = 8192
@@ -37,7 +30,7 @@ Array = npt.NDArray[np.int64]
 class TokenStore:
     """Tokenises texts like its encoder, and remembers the result on disk.
 
-    A tokenizer that has no fingerprint (see :class:`metaxcr.encoders.base.WholeTokenizer`) is asked anew each
+    A tokenizer without a fingerprint (:class:`metaxcr.encoders.encoder.WholeTokenizer`) is asked anew each
     time: nothing could be said about what its cached ids depend on.
 
     Args:
@@ -65,7 +58,7 @@ class TokenStore:
         self.computed_chunks = 0
 
     def tokenize(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
-        """Tokenise texts as :meth:`metaxcr.encoders.base.FrozenEncoder.tokenize` does.
+        """Tokenise texts as :meth:`metaxcr.encoders.encoder.FrozenEncoder.tokenize` does.
 
         Args:
             texts: Any texts. The same ones in the same order, repetitions aside, hit the same chunks.

@@ -1,17 +1,128 @@
-"""Are two languages aligned? Retrieval of translations and their distance, layer by layer.
+"""Sentence vectors after every layer, and within a layer before and after each adapter of the stack.
+
+Are two languages aligned? Retrieval of translations and their distance, layer by layer.
 
 A task adapter that was trained in English transfers to a language as far as the encoder puts sentences of
 that language where it puts their translations. Weak alignment is one of the method's failure signatures.
+
+The alignment check of an encoder, its language adapters and a trained task adapter.
+
+Which language is it? A linear probe on sentence vectors: what of a language is left in them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from metaxcr.evaluation.intervals import crossed_interval
-from metaxcr.evaluation.representations import unit
+from metaxcr.adapters.language_adapter import LanguageAdapter
+from metaxcr.adapters.layers import LayerAdapter, Stacked, adapted_layer
+from metaxcr.data.corpora import load_parallel
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
+from metaxcr.encoders.layer import NO_ADAPTER, Context
+from metaxcr.errors import UserError
+from metaxcr.evaluation.statistics import crossed_interval, language_average
+from metaxcr.hardware import CPU, choose_dtype
+from metaxcr.model.choice_model import mean_pool
+
+Level = Callable[[int], LayerAdapter | None]  # layer -> the adapter of one stack level in it
+FORWARD_TOKENS = 4096  # bounds the memory of one forward pass
+
+
+@torch.no_grad()
+def layer_vectors(
+    encoder: FrozenEncoder,
+    sentences: Sequence[str],
+    levels: Sequence[Level] = (),
+    *,
+    invertible: nn.Module | None = None,
+    dtype: torch.dtype | None = None,
+    max_tokens: int = 128,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Tensor:
+    """Mean vectors of sentences at every level of the stack in every layer.
+
+    Within a layer, level 0 is the layer without adapters, level k the layer with the k lowest adapters of the
+    stack, all on the same input; what goes on to the next layer has all of them.
+
+    Args:
+        encoder: The frozen encoder.
+        sentences: Of one language; cut to ``max_tokens``.
+        levels: The stack from below: language adapter, task adapter.
+        invertible: The language adapter's part on the embeddings.
+        dtype: Of the layers' arithmetic; None: what the encoder's device computes fastest.
+        max_tokens: A sentence.
+        progress: Called with (sentences done, sentences in all).
+
+    Returns:
+        (levels + 1, layers + 1, sentences, width) float32, not normalised; index 0 of the second axis are the
+        embeddings.
+    """
+    dtype = dtype or choose_dtype(device=encoder.device).dtype
+    tokenized = encoder.tokenize([Text(s) for s in sentences], min(max_tokens, encoder.max_positions))
+    order = sorted(range(len(tokenized)), key=lambda n: len(tokenized[n].ids))
+    found = torch.empty(len(levels) + 1, encoder.depth + 1, len(sentences), encoder.width, device=CPU)
+    begin, tokens = 0, 0
+    for end, n in enumerate(order, start=1):
+        tokens += len(tokenized[n].ids)
+        if tokens >= FORWARD_TOKENS or end == len(order):
+            batch = order[begin:end]
+            embedded = encoder.embed([tokenized[i] for i in batch])
+            found[:, :, batch] = _climb(encoder, embedded, levels, invertible, dtype).to(CPU)
+            progress(end, len(order))
+            begin, tokens = end, 0
+    return found
+
+
+def _climb(
+    encoder: FrozenEncoder,
+    embedded: Ragged,
+    levels: Sequence[Level],
+    invertible: nn.Module | None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Vectors of one batch: (levels + 1, layers + 1, texts, width)."""
+    lengths, size = embedded.lengths, len(embedded.hidden)
+    lowest = embedded.hidden if invertible is None else invertible(embedded.hidden)
+    found = [[mean_pool(embedded.hidden, lengths)] + [mean_pool(lowest, lengths)] * len(levels)]
+    hidden, context = encoder.enter(Ragged(lowest, lengths), dtype)
+    for index in range(encoder.depth):
+        outputs = _levels(encoder, index, hidden, context, levels, dtype)
+        found.append([mean_pool(output[:size], lengths) for output in outputs])
+        hidden = outputs[-1]
+    return torch.stack([torch.stack(row) for row in found], dim=1)
+
+
+def _levels(
+    encoder: FrozenEncoder,
+    index: int,
+    hidden: Tensor,
+    context: Context,
+    levels: Sequence[Level],
+    dtype: torch.dtype,
+) -> list[Tensor]:
+    """Outputs of one layer with none of the adapters, with the lowest, and so on."""
+    layer, stack = encoder.layer(index, dtype), list[LayerAdapter]()
+    outputs: list[Tensor] = [layer(hidden, context, NO_ADAPTER)]
+    for level in levels:
+        adapter = level(index)
+        if adapter is None:
+            outputs.append(outputs[-1])
+            continue
+        stack.append(adapter)
+        layer = adapted_layer(encoder, index, dtype, stack)
+        outputs.append(layer(hidden, context, Stacked(stack)))
+    return outputs
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors of length 1: what cosines are computed from."""
+    return F.normalize(vectors, dim=-1)
+
 
 WEAK = 0.5  # fixed before anything was measured: most sentences do not find their translation
 
@@ -99,3 +210,130 @@ def weak_languages(rows: Sequence[Row], limit: float = WEAK) -> list[Row]:
 
 def _round(value: float) -> float:
     return round(value, 4)
+
+
+ENCODER, LANGUAGE, TASK = "encoder", "language", "task"
+PIVOT = "en"
+XCOPA = ("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh")
+CORPUS, SPLIT = "flores200", "devtest"  # dev may train, devtest only measures
+
+
+def check_alignment(
+    encoder: FrozenEncoder,
+    languages: Sequence[str],
+    *,
+    adapters: Mapping[str, LanguageAdapter] | None = None,
+    task: Mapping[int, LayerAdapter] | None = None,
+    sentences: int | None = None,
+    dtype: torch.dtype | None = None,
+    root: Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda label, done, total: None,
+) -> list[Row]:
+    """Measure how well languages are aligned with English, layer by layer, on FLORES-200 devtest.
+
+    Args:
+        encoder: The frozen encoder.
+        languages: ISO 639-1 codes.
+        adapters: Language -> language adapter; English may have one, too.
+        task: Layer -> trained task adapter.
+        sentences: Only the first so many; default: all 1,012. Retrieval is harder among more.
+        dtype: Of the layers' arithmetic; None: what the encoder's device computes fastest.
+        root: Data root.
+        progress: Called with (label, sentences done, sentences in all).
+
+    Returns:
+        Rows of :func:`metaxcr.evaluation.alignment.alignment_table` for each stack: the ``encoder`` alone;
+        with ``language`` adapters, for languages that have one; with the ``task`` adapter, above the
+        language adapter where there is one. English runs through the same stack, with its own language
+        adapter or none.
+
+    Raises:
+        UserError: A language is unknown, named twice or English, or the corpus is missing.
+    """
+    adapters = adapters or {}
+    wanted = [language for language in languages if language != PIVOT]
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise UserError("name at least one language besides English, each once", "--languages")
+    corpus = load_parallel(CORPUS, SPLIT, wanted, root=root).sentences
+    texts = {language: lines[:sentences] for language, lines in corpus.items()}
+    if len(texts[PIVOT]) < 2:
+        raise UserError("retrieval needs two sentences or more", "--sentences")
+    rows: list[Row] = []
+    for stack in [ENCODER, *([LANGUAGE] if adapters else []), *([TASK] if task else [])]:
+        chosen = [x for x in wanted if stack != LANGUAGE or x in adapters]
+        vectors = {}
+        for language in [PIVOT, *chosen]:
+            own = adapters.get(language) if stack != ENCODER else None
+            levels: list[Level] = [own.at] if own is not None else []
+            if stack == TASK and task is not None:
+                levels.append(task.get)
+            vectors[language] = layer_vectors(
+                encoder,
+                texts[language],
+                levels,
+                invertible=None if own is None else own.invertible,
+                dtype=dtype,
+                progress=lambda done, total: progress(f"{stack} {language}", done, total),  # noqa: B023
+            )[-1]
+        rows += alignment_table(vectors[PIVOT], {x: vectors[x] for x in chosen}, stack=stack)
+    return rows
+
+
+PENALTY = 1e-2  # of the mean squared weight per feature, beside a mean cross-entropy; fixed, not tuned
+STEPS = 50  # iterations of L-BFGS, enough to converge on a few thousand vectors
+
+
+def language_probe(train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Train multinomial logistic regression to tell languages apart, and test it.
+
+    Features are standardised by the training vectors, so that scale tells nothing. All languages weigh alike.
+
+    Args:
+        train: Language -> (sentences, width); the same sentences in every language.
+        test: The same for other sentences.
+
+    Returns:
+        ``accuracy`` on the test vectors, mean over languages, with ``ci95`` clustered by sentence: the
+        translations of a sentence count as one draw; ``chance``; ``by_language``.
+
+    Raises:
+        ValueError: Fewer than two languages, or other ones in ``test``.
+    """
+    names = list(train)
+    if len(names) < 2 or list(test) != names:
+        raise ValueError("a probe needs the same two languages or more in both parts")
+    features = torch.cat([train[name].float() for name in names])
+    labels = torch.cat([torch.full((len(train[name]),), n) for n, name in enumerate(names)])
+    shares = torch.cat([torch.full((len(train[name]),), 1 / len(train[name])) for name in names]) / len(names)
+    mean, scale = features.mean(0), features.std(0).clamp(min=1e-6)
+    weight, bias = _fit((features - mean) / scale, labels, shares, len(names))
+    blocks, by_language = [], {}
+    for n, name in enumerate(names):
+        guesses = (((test[name].float() - mean) / scale) @ weight.T + bias).argmax(1)
+        right = (guesses == n).double().numpy()
+        blocks.append(([f"{row:06}" for row in range(len(right))], right[:, None]))
+        by_language[name] = round(float(right.mean()), 4)
+    found = crossed_interval(np.asarray(language_average(blocks)))
+    return {
+        "accuracy": round(found.mean, 4),
+        "ci95": [round(max(0.0, found.low), 4), round(min(1.0, found.high), 4)],
+        "chance": round(1 / len(names), 4),
+        "by_language": by_language,
+    }
+
+
+def _fit(features: Tensor, labels: Tensor, shares: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Weights (classes, width) and biases (classes,) of penalised logistic regression, from zero."""
+    weight = torch.zeros(classes, features.shape[1], requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        losses = F.cross_entropy(features @ weight.T + bias, labels, reduction="none")
+        loss = (losses * shares).sum() + PENALTY * weight.square().sum() / features.shape[1]
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return weight.detach(), bias.detach()

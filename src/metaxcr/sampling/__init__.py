@@ -1,28 +1,58 @@
-"""Who picks the source task of an episode."""
+"""Who picks the source task of an episode.
 
-from metaxcr.sampling.base import Feedback, Sampler, State
-from metaxcr.sampling.exp3 import Exp3
-from metaxcr.sampling.explore import Explore
-from metaxcr.sampling.fixed import Fixed, Uniform, temperature
+How settings make a sampler.
+"""
+
+from collections.abc import Callable, Sequence
+
+from metaxcr.config.schema import RewardSettings, SamplerSettings
+from metaxcr.sampling.bandits import UCB, Exp3, Thompson
+from metaxcr.sampling.fixed import Explore, Uniform, temperature
 from metaxcr.sampling.multidds import MultiDDS
-from metaxcr.sampling.registry import SAMPLERS, make_sampler
 from metaxcr.sampling.reinforce import Reinforce
-from metaxcr.sampling.thompson import Thompson
-from metaxcr.sampling.ucb import UCB
+from metaxcr.sampling.rewards import RewardSchedule
+from metaxcr.sampling.sampler import Sampler
 
-__all__ = [
-    "SAMPLERS",
-    "UCB",
-    "Exp3",
-    "Explore",
-    "Feedback",
-    "Fixed",
-    "MultiDDS",
-    "Reinforce",
-    "Sampler",
-    "State",
-    "Thompson",
-    "Uniform",
-    "make_sampler",
-    "temperature",
-]
+GRADIENT_SERVES = 8  # steps, where the settings do not say
+
+Make = Callable[[SamplerSettings, Sequence[int]], Sampler]  # settings, examples of each source
+
+SAMPLERS: dict[str, Make] = {
+    "uniform": lambda s, sizes: Uniform(len(sizes)),
+    "proportional": lambda s, sizes: temperature(sizes, 1.0),
+    "temperature": lambda s, sizes: temperature(sizes, s.temperature),
+    "exp3": lambda s, sizes: Exp3(len(sizes), s.rate or 0.1, s.s_min, s.memory),
+    "ucb": lambda s, sizes: UCB(len(sizes), s.bonus, s.discount, s.s_min, s.memory),
+    "thompson": lambda s, sizes: Thompson(len(sizes), s.discount, s.s_min, s.memory),
+    "multidds": lambda s, sizes: MultiDDS(len(sizes), s.rate or 1.0),
+    "reinforce": lambda s, sizes: Reinforce(
+        len(sizes),
+        hidden=s.hidden,
+        rate=s.rate or 0.3,
+        entropy=s.entropy,
+        barrier=s.barrier,
+        window=s.window,
+        balance=s.balance,
+        baseline=s.baseline,
+        s_min=s.s_min,
+        memory=s.memory,
+        horizon=s.horizon,
+    ),
+}
+
+
+def make_sampler(settings: SamplerSettings, sizes: Sequence[int]) -> Sampler:
+    """The sampler that the settings name, within warm-up and floor if it learns.
+
+    Args:
+        settings: The section ``sampler``.
+        sizes: Examples of each source.
+    """
+    sampler = SAMPLERS[settings.kind](settings, sizes)
+    return Explore(sampler, settings.floor, settings.warmup) if sampler.wants_reward else sampler
+
+
+def make_reward_schedule(settings: RewardSettings) -> RewardSchedule:
+    """What a sampler that learns is paid for: the section ``sampler.reward``."""
+    refresh = settings.refresh or (GRADIENT_SERVES if settings.kind == "gradient-cosine" else 1)
+    return RewardSchedule(settings.kind, settings.sources == "all", settings.every, refresh)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from metaxcr.sampling.base import Feedback, Probabilities, State, softmax
+from metaxcr.sampling.sampler import Feedback, Probabilities, State, softmax
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 A reward looks at B_T before the step and compares what it finds there with what each adapted phi' makes of
 it, in float32 and without dropout: in bfloat16 numbers near 0.69 lie 0.004 apart, as much as the loss drops.
-L is :meth:`metaxcr.scoring.model.ChoiceModel.association`: for the dual scorer the in-batch term, for the
-cross scorer the loss of the choices.
+L is :meth:`metaxcr.model.choice_model.ChoiceModel.association`: for the dual scorer the in-batch term; for
+the cross scorer the loss of the choices.
 """
 
 import math
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metaxcr.autodiff import Params, value_and_grad
 from metaxcr.hardware import CPU, float64
-from metaxcr.meta.inner import Params, value_and_grad
-from metaxcr.sampling.base import State
-from metaxcr.scoring.batch import Batch
-from metaxcr.scoring.model import ChoiceModel
+from metaxcr.model.batch import Batch
+from metaxcr.model.choice_model import ChoiceModel
+from metaxcr.sampling.sampler import State
 
 LAST = "last"  # in the state: the step of the last look
 
@@ -40,7 +40,7 @@ class Reward:
 
 
 @dataclass(frozen=True)
-class Pay:
+class RewardSchedule:
     """Which reward, for whom, and how often.
 
     Attributes:

@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.encoders.conftest import make_family
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
-from metaxcr.encoders.base import TokenizedText
+from metaxcr.encoders.encoder import TokenizedText
 from metaxcr.encoders.families.deberta import distances
-
-from ..conftest import make_family
 
 
 @pytest.mark.parametrize(("buckets", "reach"), [(256, 512), (8, 40), (32, 512)])

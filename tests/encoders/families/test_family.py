@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from transformers import AutoConfig
 
-from metaxcr.adapters.base import Shape
-from metaxcr.adapters.stack import AdaptedEncoder
-from metaxcr.encoders.base import Text
-from metaxcr.encoders.families import Family, check_family, families, family_of, register
+from metaxcr.adapters.adapted_encoder import AdaptedEncoder
+from metaxcr.adapters.layers import AdapterShape
+from metaxcr.encoders.encoder import Text
 from metaxcr.encoders.families import family as registry
 from metaxcr.encoders.families.bert import Bert
+from metaxcr.encoders.families.family import Family, check_family, families, family_of, register
 from metaxcr.encoders.layer import FrozenLayer, Hooks, Norm
 from metaxcr.errors import UserError
 
@@ -84,7 +84,7 @@ def test_what_a_hook_returns_is_used(family: Any, name: str) -> None:
 def _adapted(family: Any) -> tuple[AdaptedEncoder, dict[str, Tensor], Any]:
     """An adapter that does something in every layer, in float64."""
     generator = torch.Generator().manual_seed(0)
-    adapted = AdaptedEncoder(family.encoder, [0, 1, 2], Shape("pfeiffer", 4, "swish"), generator)
+    adapted = AdaptedEncoder(family.encoder, [0, 1, 2], AdapterShape("pfeiffer", 4, "swish"), generator)
     for parameter in adapted.parameters():
         nn.init.normal_(parameter, std=0.3, generator=generator)
     params = {name: p.detach().double() for name, p in adapted.named_parameters()}

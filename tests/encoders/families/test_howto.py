@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.encoders.conftest import SIZES
 from transformers import AutoConfig, AutoModel
 
-from metaxcr.encoders.base import Text
-from metaxcr.encoders.families import families
+from metaxcr.encoders.encoder import Text
 from metaxcr.encoders.families import family as registry
-from metaxcr.encoders.load import HubTokenizer, load_encoder, wrap
+from metaxcr.encoders.families.family import families
+from metaxcr.encoders.loading import HubTokenizer, load_encoder, wrap
 from metaxcr.errors import UserError
-
-from ..conftest import SIZES
 
 PAGE = Path(__file__).parents[3] / "docs" / "encoders.md"
 TEXTS = [Text("the man lost his keys", "so he called a smith"), Text("water boils when heated"), Text("a")]

@@ -7,15 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from tests.encoders.conftest import make_family
 from torch import Tensor
 
-from metaxcr.encoders.base import Text, TokenizedText
+from metaxcr.encoders.encoder import Text, TokenizedText
 from metaxcr.encoders.families.modernbert import ModernBert, neighbours, rotation
 from metaxcr.encoders.layer import Hooks, Norm
-from metaxcr.encoders.load import HubTokenizer, wrap
+from metaxcr.encoders.loading import HubTokenizer, wrap
 from metaxcr.errors import UserError
-
-from ..conftest import make_family
 
 
 def test_angles_by_hand() -> None:

@@ -1,10 +1,9 @@
 import pytest
 import torch
+from tests.meta.problems import adapt, close, flat, point, quadratic, unflat
 
 from metaxcr.errors import UserError
-from metaxcr.meta.learners import Losses
-
-from ..problems import adapt, close, flat, point, quadratic, unflat
+from metaxcr.meta.learners.base import Losses
 
 ALPHA = 0.2
 

@@ -4,17 +4,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.meta.problems import adapt, close, point, regression
 
-from metaxcr.meta.inner import Params
-from metaxcr.meta.learners import LEARNERS, Adapted, Losses
-from metaxcr.meta.learners.base import target_losses
-
-from ..problems import adapt, close, point, regression
+from metaxcr.autodiff import Params
+from metaxcr.meta.learners import LEARNERS
+from metaxcr.meta.learners.base import EpisodeResult, Losses, target_losses
 
 BATCHED = {"mmt": {"tasks_per_step": 2}}  # what a learner's settings need
 
 
-def learn(name: str, support: int, query: int, phi: Params, alpha: float = 0.2) -> Adapted:
+def learn(name: str, support: int, query: int, phi: Params, alpha: float = 0.2) -> EpisodeResult:
     losses = Losses(regression(support), regression(query), (regression(8), regression(9)))
     return adapt(name, losses, phi, inner_rate=alpha, **BATCHED.get(name, {}))
 

@@ -1,10 +1,9 @@
 import pytest
 import torch
+from tests.meta.problems import Quadratic, adapt, close, flat, point, quadratic, unflat
 
-from metaxcr.meta.learners import Losses
+from metaxcr.meta.learners.base import Losses
 from metaxcr.meta.learners.imaml import conjugate_gradients
-
-from ..problems import Quadratic, adapt, close, flat, point, quadratic, unflat
 
 ONE = torch.eye(5, dtype=torch.float64)
 

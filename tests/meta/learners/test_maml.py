@@ -1,9 +1,8 @@
 import pytest
 import torch
+from tests.meta.problems import adapt, close, descend, flat, gradient, point, quadratic, regression, unflat
 
-from metaxcr.meta.learners import Losses
-
-from ..problems import adapt, close, descend, flat, gradient, point, quadratic, regression, unflat
+from metaxcr.meta.learners.base import Losses
 
 ALPHA = 0.2
 STEPS = [1, 2, 5]

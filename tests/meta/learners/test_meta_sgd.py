@@ -1,10 +1,9 @@
 import pytest
 import torch
+from tests.meta.problems import adapt, close, flat, gradient, point, quadratic, regression, unflat
 
-from metaxcr.meta.inner import Params
-from metaxcr.meta.learners import Losses
-
-from ..problems import adapt, close, flat, gradient, point, quadratic, regression, unflat
+from metaxcr.autodiff import Params
+from metaxcr.meta.learners.base import Losses
 
 ALPHA = 0.2
 

@@ -1,8 +1,8 @@
 import pytest
+from tests.meta.problems import adapt, close, descend, gradient, point, regression
 
-from metaxcr.meta.learners import Losses, Mmt
-
-from ..problems import adapt, close, descend, gradient, point, regression
+from metaxcr.meta.learners.base import Losses
+from metaxcr.meta.learners.mmt import Mmt
 
 
 @pytest.mark.parametrize("steps", [1, 3])

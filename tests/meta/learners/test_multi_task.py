@@ -1,6 +1,7 @@
-from metaxcr.meta.learners import Losses, MultiTask, Sequential
+from tests.meta.problems import adapt, close, descend, flat, point, quadratic, regression, unflat
 
-from ..problems import adapt, close, descend, flat, point, quadratic, regression, unflat
+from metaxcr.meta.learners.base import Losses
+from metaxcr.meta.learners.multi_task import MultiTask, Sequential
 
 
 def test_multi_task_training_descends_the_mean_of_both_losses_at_phi() -> None:

@@ -9,18 +9,17 @@ from typing import Any
 import higher
 import pytest
 import torch
+from tests.meta.problems import adapt
 from torch import Tensor, nn
 
-from metaxcr.adapters.base import Shape
-from metaxcr.adapters.stack import AdaptedEncoder
-from metaxcr.encoders.base import FrozenEncoder
-from metaxcr.encoders.trunk import TrunkStore
-from metaxcr.meta.inner import Params, inner_loop
-from metaxcr.meta.learners import Losses
-from metaxcr.scoring.batch import Batch, TaskData, make_batch
-from metaxcr.scoring.model import SCORER, ChoiceModel
-
-from ..problems import adapt
+from metaxcr.adapters.adapted_encoder import AdaptedEncoder
+from metaxcr.adapters.layers import AdapterShape
+from metaxcr.autodiff import Params, inner_loop
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.encoder import FrozenEncoder
+from metaxcr.meta.learners.base import Losses
+from metaxcr.model.batch import Batch, TaskData, make_batch
+from metaxcr.model.choice_model import SCORER, ChoiceModel
 
 ALPHA, STEPS = 1.0, 3
 
@@ -30,7 +29,7 @@ class Problem:
 
     def __init__(self, encoder: FrozenEncoder, kind: str, adapter: str, support: Batch, query: Batch) -> None:
         generator = torch.Generator().manual_seed(1)
-        adapted = AdaptedEncoder(encoder, [1, 2], Shape(adapter, 4, "swish"), generator)
+        adapted = AdaptedEncoder(encoder, [1, 2], AdapterShape(adapter, 4, "swish"), generator)
         self.model = ChoiceModel(adapted, kind, 0.5, 0.5, torch.float64)
         self.support, self.query = support, query
         self.phi = {

@@ -1,8 +1,7 @@
 import pytest
+from tests.meta.problems import adapt, close, descend, gradient, point, regression
 
-from metaxcr.meta.learners import Losses
-
-from ..problems import adapt, close, descend, gradient, point, regression
+from metaxcr.meta.learners.base import Losses
 
 
 @pytest.mark.parametrize("steps", [1, 3])

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metaxcr.encoders.families.family import Family, WordEmbeddings, register
-from metaxcr.encoders.lasting import lasting
-from metaxcr.encoders.layer import Activation, Context, FrozenLayer, Pieces, PostNormLayer
+from metaxcr.encoders.layer import Activation, Context, FrozenLayer, Pieces, PostNormLayer, outside_transforms
 from metaxcr.hardware import CPU
 
 
@@ -71,7 +70,7 @@ class DisentangledLayer(PostNormLayer):
 
 
 @lru_cache(maxsize=256)
-@lasting
+@outside_transforms
 def distances(longest: int, buckets: int, reach: int, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Which position vector each distance takes, and which distance each pair of tokens has.
 

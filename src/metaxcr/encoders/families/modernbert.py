@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaxcr.encoders.families.family import Family, WordEmbeddings, register
-from metaxcr.encoders.lasting import lasting
-from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, Hooks, attention
+from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, Hooks, attention, outside_transforms
 from metaxcr.hardware import CPU
 
 
@@ -101,7 +100,7 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-@lasting
+@outside_transforms
 def rotation(longest: int, width: int, theta: float, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the angles p theta^(-2i/width), position p, pair i: (longest, width), float32."""
     frequencies = 1.0 / theta ** (torch.arange(0, width, 2, dtype=torch.float, device=CPU) / width)
@@ -110,7 +109,7 @@ def rotation(longest: int, width: int, theta: float, device: torch.device = CPU)
 
 
 @lru_cache(maxsize=256)
-@lasting
+@outside_transforms
 def neighbours(longest: int, window: int, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
     """Which tokens are at most ``window`` apart, and which are the same: (longest, longest) booleans."""
     place = torch.arange(longest, device=device)

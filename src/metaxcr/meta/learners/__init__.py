@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from metaxcr.config import Meta
+from metaxcr.config.schema import Meta
 from metaxcr.meta.learners.anil import Anil
-from metaxcr.meta.learners.base import Adapted, Learner, Losses, Passes
+from metaxcr.meta.learners.base import EpisodeResult, Learner, Losses, Passes
 from metaxcr.meta.learners.imaml import Imaml
 from metaxcr.meta.learners.maml import Maml
 from metaxcr.meta.learners.meta_sgd import MetaSgd
@@ -15,8 +15,8 @@ from metaxcr.meta.learners.x_metra_ada import XMetraAda
 
 __all__ = [
     "LEARNERS",
-    "Adapted",
     "Anil",
+    "EpisodeResult",
     "Imaml",
     "Learner",
     "Losses",

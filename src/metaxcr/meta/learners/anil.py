@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
+from metaxcr.autodiff import Params, backprop_through_inner_loop, inner_path, value_and_grad
 from metaxcr.errors import UserError
-from metaxcr.meta.inner import Params, inner_path, value_and_grad
-from metaxcr.meta.learners.base import FORWARD, GRADIENT, Adapted, Losses, Passes, Plain
-from metaxcr.meta.second_order import pull_back
-from metaxcr.scoring.model import SCORER
+from metaxcr.meta.learners.base import FORWARD, GRADIENT, BaseLearner, EpisodeResult, Losses, Passes
+from metaxcr.model.choice_model import SCORER
 
 
 @dataclass(frozen=True)
-class Anil(Plain):
+class Anil(BaseLearner):
     """ANIL: MAML whose inner loop moves the scorer only; the outer step moves all of phi.
 
     An inner step runs forward alone: the gradient stops at the scorer. Its part in the meta-gradient is
@@ -35,7 +34,7 @@ class Anil(Plain):
         support = FORWARD if self.first_order else FORWARD + GRADIENT
         return {"support": support * self.steps, "query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         if SCORER not in phi:
             raise UserError("the model has no scorer for ANIL's inner loop", "learner", "choose maml")
@@ -43,5 +42,5 @@ class Anil(Plain):
         path = inner_path(inner, phi, self.alpha, [SCORER])
         query_loss, direction = value_and_grad(losses.query, path.end)
         if not self.first_order:
-            direction, _ = pull_back(inner, path, self.alpha, direction, [SCORER])
-        return Adapted(direction, path.end, path.losses, query_loss, self.passes)
+            direction, _ = backprop_through_inner_loop(inner, path, self.alpha, direction, [SCORER])
+        return EpisodeResult(direction, path.end, path.losses, query_loss, self.passes)

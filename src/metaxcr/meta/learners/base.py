@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from metaxcr.meta.inner import Objective, Params
+from metaxcr.autodiff import Objective, Params
 
 # Cost of one token in token-passes. A forward pass is the unit, and going backward counts twice what it goes
 # back through.
@@ -30,7 +30,7 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Adapted:
+class EpisodeResult:
     """What one episode yields.
 
     Attributes:
@@ -68,7 +68,7 @@ class Learner(Protocol):
 
     @property
     def passes(self) -> Passes:
-        """What an episode costs, before there is one: :attr:`Adapted.passes`, or the most that it can be."""
+        """Token-passes of an episode, known before there is one: :attr:`EpisodeResult.passes` at most."""
         ...
 
     def init(self, phi: Params) -> Params:
@@ -82,7 +82,7 @@ class Learner(Protocol):
         """The source of an episode, for methods with a fixed order; None leaves it to the sampler."""
         ...
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
         """Learn from one episode; the arguments are left alone."""
         ...
 
@@ -98,7 +98,7 @@ def target_losses(losses: Losses) -> tuple[Objective, Objective]:
     return losses.target
 
 
-class Plain:
+class BaseLearner:
     """What most learners have in common: nothing of their own, the sampler chooses, no target batches."""
 
     @property

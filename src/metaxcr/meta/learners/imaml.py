@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metaxcr.meta.inner import Params, descend, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Passes, Plain
-from metaxcr.meta.second_order import hessian_product
+from metaxcr.autodiff import Params, descend, hessian_product, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, HESSIAN, BaseLearner, EpisodeResult, Losses, Passes
 
 
 @dataclass(frozen=True)
-class Imaml(Plain):
+class Imaml(BaseLearner):
     """iMAML: phi' minimises L(B_s; phi') + lambda / 2 |phi' - phi|^2, whatever path led there.
 
     K gradient steps solve the inner problem. The direction x solves (I + H / lambda) x = grad L(B_q; phi'),
@@ -45,7 +44,7 @@ class Imaml(Plain):
     def _passes(self, products: int) -> Passes:
         return {"support": GRADIENT * self.steps + HESSIAN * products, "query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         adapted, inner_losses = phi, []
         for _ in range(self.steps):
@@ -61,7 +60,9 @@ class Imaml(Plain):
 
         direction, products, residual = conjugate_gradients(matrix, gradient, self.cg_steps)
         notes = {"cg_steps": products, "cg_residual": residual}
-        return Adapted(direction, adapted, inner_losses, query_loss, self._passes(products), notes=notes)
+        return EpisodeResult(
+            direction, adapted, inner_losses, query_loss, self._passes(products), notes=notes
+        )
 
 
 def conjugate_gradients(
@@ -102,5 +103,5 @@ def conjugate_gradients(
 
 
 def _dot(one: Params, other: Params) -> Tensor:
-    """Inner product, in the order of the names (see :class:`metaxcr.meta.optim.Adam`)."""
+    """Inner product, in the order of the names (see :class:`metaxcr.optim.Adam`)."""
     return torch.stack([(one[n] * other[n]).sum() for n in sorted(one)]).sum()

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from metaxcr.meta.inner import Params, inner_path, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Passes, Plain
-from metaxcr.meta.second_order import pull_back
+from metaxcr.autodiff import Params, backprop_through_inner_loop, inner_path, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, HESSIAN, BaseLearner, EpisodeResult, Losses, Passes
 
 
 @dataclass(frozen=True)
-class Maml(Plain):
+class Maml(BaseLearner):
     """MAML: the gradient of L(B_q; phi'_K) with respect to phi, through the K inner steps.
 
     direction = (I - alpha H_1) (I - alpha H_2) ... (I - alpha H_K) grad L(B_q; phi'_K), with H_k the Hessian
@@ -33,11 +32,11 @@ class Maml(Plain):
         support = GRADIENT if self.first_order else GRADIENT + HESSIAN
         return {"support": support * self.steps, "query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         inner = [losses.support] * self.steps
         path = inner_path(inner, phi, self.alpha)
         query_loss, direction = value_and_grad(losses.query, path.end)
         if not self.first_order:
-            direction, _ = pull_back(inner, path, self.alpha, direction)
-        return Adapted(direction, path.end, path.losses, query_loss, self.passes)
+            direction, _ = backprop_through_inner_loop(inner, path, self.alpha, direction)
+        return EpisodeResult(direction, path.end, path.losses, query_loss, self.passes)

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
-from metaxcr.meta.inner import Params, inner_path, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, HESSIAN, Adapted, Losses, Passes, Plain
-from metaxcr.meta.second_order import pull_back
+from metaxcr.autodiff import Params, backprop_through_inner_loop, inner_path, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, HESSIAN, BaseLearner, EpisodeResult, Losses, Passes
 
 
 @dataclass(frozen=True)
-class MetaSgd(Plain):
+class MetaSgd(BaseLearner):
     """MAML with phi'_k = phi'_(k-1) - a * g_k elementwise, and a learned beside phi.
 
     The learner's own parameters are c, with a = alpha c and c = 1 at the start, so that the outer optimiser's
@@ -42,7 +41,7 @@ class MetaSgd(Plain):
         support = GRADIENT if self.first_order else GRADIENT + HESSIAN
         return {"support": support * self.steps, "query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         rates = {name: self.alpha * own[name] for name in phi}
         inner = [losses.support] * self.steps
@@ -51,6 +50,6 @@ class MetaSgd(Plain):
         if self.first_order:
             slope = {n: -sum(g[n] for g in path.gradients) * v for n, v in direction.items()}
         else:
-            direction, slope = pull_back(inner, path, rates, direction)
+            direction, slope = backprop_through_inner_loop(inner, path, rates, direction)
         multipliers = {name: self.alpha * slope[name] for name in phi}
-        return Adapted(direction, path.end, path.losses, query_loss, self.passes, multipliers)
+        return EpisodeResult(direction, path.end, path.losses, query_loss, self.passes, multipliers)

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from metaxcr.meta.inner import Params, inner_loop, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Passes, Plain, target_losses
+from metaxcr.autodiff import Params, inner_loop, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, BaseLearner, EpisodeResult, Losses, Passes, target_losses
 
 
 @dataclass(frozen=True)
-class Mmt(Plain):
+class Mmt(BaseLearner):
     """MMT: fast adaptation to every source in turn, one meta-update for a batch of them, with transfer.
 
     *Multi-source meta-learning*: the sources take turns, so that ``tasks_per_step`` episodes make a batch of
@@ -44,11 +44,11 @@ class Mmt(Plain):
         """The sources take turns."""
         return step % sources
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         adapted, inner_losses = inner_loop([losses.support] * self.steps, phi, self.alpha)
         query_loss, meta = value_and_grad(losses.query, adapted)
         (one_loss, one), (other_loss, other) = (value_and_grad(loss, phi) for loss in target_losses(losses))
         direction = {n: (g + (one[n] + other[n]) / 2) / 2 for n, g in meta.items()}
         notes = {"target_loss": (one_loss + other_loss) / 2}
-        return Adapted(direction, adapted, inner_losses, query_loss, self.passes, notes=notes)
+        return EpisodeResult(direction, adapted, inner_losses, query_loss, self.passes, notes=notes)

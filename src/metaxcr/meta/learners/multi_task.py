@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from metaxcr.meta.inner import Params, descend, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Passes, Plain
+from metaxcr.autodiff import Params, descend, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, BaseLearner, EpisodeResult, Losses, Passes
 
 
 @dataclass(frozen=True)
-class MultiTask(Plain):
+class MultiTask(BaseLearner):
     """Plain multi-task training: direction = (grad L(B_s; phi) + grad L(B_q; phi)) / 2.
 
     Sees the same batches as a meta-learner at the same cost as FOMAML with one inner step.
@@ -26,13 +26,13 @@ class MultiTask(Plain):
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         return {"support": GRADIENT, "query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         support_loss, support = value_and_grad(losses.support, phi)
         query_loss, query = value_and_grad(losses.query, phi)
         direction = {n: (g + query[n]) / 2 for n, g in support.items()}
         virtual = descend(phi, support, self.alpha)
-        return Adapted(direction, virtual, [support_loss], query_loss, self.passes)
+        return EpisodeResult(direction, virtual, [support_loss], query_loss, self.passes)
 
 
 @dataclass(frozen=True)

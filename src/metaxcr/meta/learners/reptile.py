@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from metaxcr.meta.inner import Params, inner_loop
-from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Passes, Plain
+from metaxcr.autodiff import Params, inner_loop
+from metaxcr.meta.learners.base import GRADIENT, BaseLearner, EpisodeResult, Losses, Passes
 
 
 @dataclass(frozen=True)
-class Reptile(Plain):
+class Reptile(BaseLearner):
     """Reptile: an inner path over the support batch and then the query batch; descends along phi - phi'_end.
 
     The direction is divided by alpha, so that it has the scale of a sum of gradients: plain descent with
@@ -29,9 +29,9 @@ class Reptile(Plain):
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         return {"support": GRADIENT * self.steps, "query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         adapted, inner_losses = inner_loop([losses.support] * self.steps, phi, self.alpha)
         end, query_losses = inner_loop([losses.query], adapted, self.alpha)
         direction = {name: (p - end[name]) / self.alpha for name, p in phi.items()}
-        return Adapted(direction, adapted, inner_losses, query_losses[0], self.passes)
+        return EpisodeResult(direction, adapted, inner_losses, query_losses[0], self.passes)

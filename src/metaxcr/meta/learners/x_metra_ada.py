@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from metaxcr.meta.inner import Params, inner_loop, value_and_grad
-from metaxcr.meta.learners.base import GRADIENT, Adapted, Losses, Passes, Plain, target_losses
+from metaxcr.autodiff import Params, inner_loop, value_and_grad
+from metaxcr.meta.learners.base import GRADIENT, BaseLearner, EpisodeResult, Losses, Passes, target_losses
 
 
 @dataclass(frozen=True)
-class XMetraAda(Plain):
+class XMetraAda(BaseLearner):
     """X-METRA-ADA: meta-train towards the query, then meta-adapt on the target, within one episode.
 
     *Meta-train*: phi' = K inner steps on the support batch (another language or task), gradient of the query
@@ -40,7 +40,7 @@ class XMetraAda(Plain):
         inner = GRADIENT * self.steps
         return {"support": inner, "query": GRADIENT, "target_support": inner, "target_query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> Adapted:
+    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
         """See :class:`metaxcr.meta.learners.base.Learner`."""
         target_support, target_query = target_losses(losses)
         adapted, inner_losses = inner_loop([losses.support] * self.steps, phi, self.alpha)
@@ -49,4 +49,4 @@ class XMetraAda(Plain):
         target_loss, adapt = value_and_grad(target_query, further)
         direction = {n: (g + adapt[n]) / 2 for n, g in train.items()}
         notes = {"target_loss": target_loss}
-        return Adapted(direction, adapted, inner_losses, query_loss, self.passes, notes=notes)
+        return EpisodeResult(direction, adapted, inner_losses, query_loss, self.passes, notes=notes)

@@ -1,0 +1,158 @@
+"""The encoder's upper layers with a stack of adapters: perhaps a language adapter, the task adapter above."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from metaxcr.adapters.language_adapter import LanguageAdapter
+from metaxcr.adapters.layers import (
+    FULL,
+    NONE,
+    AdapterShape,
+    LayerAdapter,
+    Stacked,
+    adapted_layer,
+    fresh_layer,
+)
+from metaxcr.adapters.mixture import MIXED, Mixture
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged
+from metaxcr.errors import UserError
+
+
+class AdaptedEncoder(nn.Module):
+    """Layers ``layers[0]`` to the top, with a task adapter in each of ``layers``.
+
+    What of a language adapter lies below ``layers[0]`` is frozen and belongs to the trunk, so it acts where
+    the trunk is computed (:class:`metaxcr.encoders.activation_cache.TrunkStore`), not here.
+
+    Args:
+        encoder: The frozen encoder.
+        layers: Layers that carry a task adapter, ascending; none of them for the kind "none" alone.
+        shape: Kind and size of the task adapter.
+        generator: Draws the initial weights.
+        languages: Language -> its adapter, which is frozen here. A language without one uses the task
+            adapter alone.
+        sources: Number of task adapters that are mixed, one a source; 0: one task adapter for all.
+
+    Raises:
+        UserError: The layers or a language adapter do not fit the encoder.
+    """
+
+    def __init__(
+        self,
+        encoder: FrozenEncoder,
+        layers: Sequence[int],
+        shape: AdapterShape,
+        generator: torch.Generator,
+        languages: Mapping[str, LanguageAdapter] | None = None,
+        sources: int = 0,
+    ) -> None:
+        super().__init__()
+        fits = set(layers) <= set(range(encoder.depth)) and sorted(set(layers)) == list(layers)
+        if not fits or (shape.kind == NONE) != (not layers):
+            raise UserError(
+                f"adapter layers {list(layers)} do not fit an encoder of {encoder.depth} layers",
+                "adapters.layers",
+                "list distinct layers in ascending order, counted from 0",
+            )
+        self.encoder, self.layers, self.shape = encoder, list(layers), shape
+        self.task = nn.ModuleDict()
+        for index in layers:
+            self.task[str(index)] = (
+                Mixture(encoder.width, shape, generator, sources)
+                if sources
+                else fresh_layer(encoder, index, shape, generator)
+            )
+        self.language = nn.ModuleDict()
+        for language, adapter in (languages or {}).items():
+            check_language(language, adapter, encoder)
+            self.language[language] = adapter.requires_grad_(False)
+
+    @property
+    def start(self) -> int:
+        """First layer with a trainable adapter, where the trunk ends; without one, all layers are trunk."""
+        return self.layers[0] if self.layers else self.encoder.depth
+
+    @property
+    def trained(self) -> str:
+        """What is trained of the layers, in words."""
+        if not self.layers:
+            return "no task adapter: the scorer alone is trained"
+        what = "all weights of" if self.shape.kind == FULL else f"{self.shape.kind} adapters in"
+        return f"{what} layers {self.layers}"
+
+    def is_of(self, shape: AdapterShape) -> bool:
+        """Whether an adapter of a shape computes as the task adapter does, whatever its width."""
+        return replace(shape, bottleneck=0) == replace(self.shape, bottleneck=0)
+
+    @property
+    def languages(self) -> dict[str, LanguageAdapter]:
+        """Language -> its adapter."""
+        return {name: a for name, a in self.language.items() if isinstance(a, LanguageAdapter)}
+
+    def stack(self, language: str) -> list[str]:
+        """Names of the active adapters for a language, from below: for records and messages."""
+        own = [f"lang.{language}"] if language in self.language else []
+        if own and self.languages[language].invertible is not None:
+            own.insert(0, f"invertible.{language}")
+        return [*own, self._top()]
+
+    def _top(self) -> str:
+        """Name of what is trained."""
+        if not self.layers:
+            return "no task adapter"
+        task = self.task[str(self.start)]
+        if isinstance(task, Mixture):
+            return f"mixture of {len(task.sources)} tasks"
+        return "all weights" if self.shape.kind == FULL else "task"
+
+    def forward(self, trunk: Ragged, dtype: torch.dtype, language: str, source: int = MIXED) -> Tensor:
+        """Run the upper layers on the trunk's output.
+
+        Args:
+            trunk: Activations after layer ``start - 1``.
+            dtype: Of the arithmetic.
+            language: Of the texts; picks the language adapter.
+            source: Number of the source whose task adapter acts alone, where there is one a source.
+
+        Returns:
+            (tokens, width) in ``dtype``.
+        """
+        hidden, context = self.encoder.enter(trunk, dtype)
+        for index in range(self.start, self.encoder.depth):
+            active = self._active(index, language, source)
+            hidden = adapted_layer(self.encoder, index, dtype, active)(hidden, context, Stacked(active))
+        return hidden[: len(trunk.hidden)]
+
+    def _active(self, index: int, language: str, source: int) -> list[LayerAdapter]:
+        """What acts in a layer, from below."""
+        stack: list[LayerAdapter] = []
+        if language in self.language:
+            own = self.language[language]
+            assert isinstance(own, LanguageAdapter)
+            below = own.at(index)
+            stack += [below] if below is not None else []
+        if str(index) in self.task:
+            task = self.task[str(index)]
+            assert isinstance(task, LayerAdapter)
+            stack.append(task.source(source) if isinstance(task, Mixture) else task)
+        return stack
+
+
+def check_language(language: str, adapter: LanguageAdapter, encoder: FrozenEncoder) -> None:
+    """Refuse a language adapter of another width or depth than the encoder's.
+
+    Raises:
+        UserError: It does not fit.
+    """
+    indices = adapter.indices
+    width = adapter.width if indices else 0
+    if not indices or indices[-1] >= encoder.depth or width != encoder.width:
+        raise UserError(
+            f"the language adapter {language!r} (layers {indices}, width {width}) "
+            f"does not fit {encoder.name} ({encoder.depth} layers, width {encoder.width})",
+            "adapters.language",
+            "it was made for another encoder",
+        )

@@ -1,0 +1,163 @@
+"""Which language has a public MAD-X adapter for which encoder: a table that ships with the package.
+
+Adapters in from AdapterHub, out to it.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from metaxcr.adapters.adapter_files import (
+    CONFIG,
+    PICKLED,
+    WEIGHTS,
+    AdapterFile,
+    check_encoder,
+    front,
+    modules,
+    read_adapter,
+    write_adapter,
+)
+from metaxcr.adapters.layers import SIZELESS
+from metaxcr.encoders.families.family import family_of
+from metaxcr.encoders.shapes import published, shape
+from metaxcr.errors import UserError
+from metaxcr.files import temporary_folder
+from metaxcr.hub import download
+
+
+def public_adapters(encoder: str | None = None, language: str | None = None) -> list[dict[str, str]]:
+    """List public language adapters.
+
+    Args:
+        encoder: Only of this one, by its name on the hub with or without the owner.
+        language: Only of this one (ISO 639-1, or 639-3 where there is no such code).
+
+    Returns:
+        ``encoder``, ``language`` and ``hub`` of each: what ``metaxcr adapters import`` takes.
+    """
+    rows: list[dict[str, str]] = _table()["adapters"]
+    wanted = encoder.rpartition("/")[2] if encoder else None
+    return [row for row in rows if wanted in (None, row["encoder"]) and language in (None, row["language"])]
+
+
+def provenance() -> str:
+    """Where the table is from."""
+    table = _table()
+    return f"{table['confirmed']} Commit {table['commit']}."
+
+
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(Path(__file__).with_name("public.json").read_text(encoding="utf-8"))
+    return table
+
+
+FILES = (CONFIG, WEIGHTS, PICKLED)
+LARGEST = 4 << 30  # bytes of a file in an archive
+
+
+def import_adapter(
+    source: str, out: Path, *, encoder: str | None = None, revision: str | None = None
+) -> AdapterFile:
+    """Bring a foreign adapter into this package's form, after checking all of it.
+
+    Args:
+        source: A folder, a zip file, or a repository on the Hugging Face hub.
+        out: The new folder.
+        encoder: Name of the encoder that it has to fit; default: the one it names, where that is known.
+        revision: Commit, tag or branch on the hub.
+
+    Returns:
+        What was read.
+
+    Raises:
+        UserError: It cannot be found or read, or does not fit.
+    """
+    if os.path.lexists(out):
+        raise UserError("the folder exists", str(out), "choose another --out")
+    with _folder(source, revision) as folder:
+        file = read_adapter(folder)
+        modules(file, folder)
+        front(file, folder)
+        name = encoder or file.config.encoder
+        if encoder is not None or published(name) is not None:
+            size = shape(name)
+            family = family_of(_Named(size.family))
+            types = family.model_types if family else (size.family,)
+            check_encoder(file, name, types, size.width, size.depth, folder)
+    write_adapter(out, file)
+    return file
+
+
+def export_adapter(source: Path, out: Path, *, name: str | None = None) -> AdapterFile:
+    """Write an adapter of this package as the ``adapters`` library loads it without further options.
+
+    Args:
+        source: A folder with an adapter, such as ``adapters/meta`` of a run.
+        out: The new folder.
+        name: Of the adapter; default: its own.
+
+    Raises:
+        UserError: There is no adapter, the new folder exists, or the library has no such kind.
+    """
+    if os.path.lexists(out):
+        raise UserError("the folder exists", str(out), "choose another --out")
+    file = read_adapter(source)
+    if file.config.shape.kind in SIZELESS:
+        raise UserError(
+            f"AdapterHub has no format for the kind {file.config.shape.kind!r}",
+            str(source),
+            "'metaxcr export' writes the whole model in this package's own",
+        )
+    if name is not None:
+        file = replace(file, config=replace(file.config, name=name))
+    write_adapter(out, file, pickled=True)
+    return read_adapter(out)
+
+
+class _Named:
+    """A configuration of which only the ``model_type`` is known."""
+
+    def __init__(self, model_type: str) -> None:
+        self.model_type = model_type
+
+
+@contextmanager
+def _folder(source: str, revision: str | None) -> Iterator[Path]:
+    path = Path(source)
+    if os.path.isdir(path):
+        yield path
+    elif os.path.isfile(path):
+        with temporary_folder() as temporary:
+            _unzip(path, Path(temporary))
+            yield Path(temporary)
+    else:
+        yield download(source, revision, list(FILES))
+
+
+def _unzip(archive: Path, goal: Path) -> None:
+    """Take an adapter's files out of a zip; names inside it never become paths."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            configs = [n for n in opened.namelist() if PurePosixPath(n).name == CONFIG]
+            if len(configs) != 1:
+                raise UserError(f"the archive has {len(configs)} files {CONFIG}, not one", str(archive))
+            parent = PurePosixPath(configs[0]).parent
+            for entry in opened.infolist():
+                place = PurePosixPath(entry.filename)
+                if place.parent != parent or place.name not in FILES:
+                    continue
+                if entry.file_size > LARGEST:
+                    raise UserError(f"{place.name} is larger than {LARGEST} bytes", str(archive))
+                (goal / place.name).write_bytes(opened.read(entry))
+    except UserError:
+        raise
+    except Exception as error:  # zlib's own, UnicodeDecodeError, struct.error and whatever else it leads to
+        raise UserError(
+            f"cannot read the archive: {error}", str(archive), "give a zip or a folder"
+        ) from error

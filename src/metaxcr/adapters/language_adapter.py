@@ -1,0 +1,159 @@
+"""A language adapter: one adapter in each of its layers and, mostly, an invertible one on the embeddings.
+
+It is trained by masked-language modelling alone and frozen everywhere else, so what of it lies below the
+first task adapter belongs to the trunk.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from metaxcr.adapters.invertible import Nice
+from metaxcr.adapters.layers import AdapterShape, LayerAdapter, Stacked, build_layer
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged
+from metaxcr.encoders.layer import NO_ADAPTER, Context, Hooks
+
+MAD_X_REDUCTION = 2  # of language adapters in MAD-X; the `adapters` library's own default is 16
+
+
+class LanguageAdapter(nn.Module):
+    """What belongs to one language.
+
+    Args:
+        layers: Layer -> adapter.
+        invertible: On the embeddings, or None.
+    """
+
+    def __init__(self, layers: Mapping[int, LayerAdapter], invertible: Nice | None = None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict({str(i): adapter for i, adapter in sorted(layers.items())})
+        self.invertible = invertible
+        self._checksums: dict[int, str] = {}
+
+    @classmethod
+    def create(
+        cls,
+        encoder: FrozenEncoder,
+        generator: torch.Generator,
+        *,
+        layers: Sequence[int] | None = None,
+        shape: AdapterShape | None = None,
+        invertible_reduction: float | None = MAD_X_REDUCTION,
+    ) -> Self:
+        """Make a fresh, trainable language adapter that changes nothing yet.
+
+        Args:
+            encoder: The encoder that it goes into.
+            generator: Draws the initial weights.
+            layers: That get an adapter; default: all.
+            shape: Of the adapters; default: Pfeiffer's at reduction 2, as in MAD-X.
+            invertible_reduction: Of the invertible adapter on the embeddings; None: there is none.
+        """
+        shape = shape or AdapterShape("pfeiffer", encoder.width // MAD_X_REDUCTION)
+        indices = range(encoder.depth) if layers is None else layers
+        modules = {i: build_layer(encoder.width, shape, generator) for i in indices}
+        invertible = None
+        if invertible_reduction is not None:
+            invertible = Nice(encoder.width, invertible_reduction, shape.nonlinearity, generator)
+        return cls(modules, invertible)
+
+    @property
+    def indices(self) -> list[int]:
+        """Layers that carry an adapter, ascending."""
+        return [int(key) for key in self.layers]
+
+    @property
+    def width(self) -> int:
+        """Width of the token vectors that it takes."""
+        return next(p.shape[1] for n, p in self.layers.named_parameters() if n.endswith("down.weight"))
+
+    def at(self, index: int) -> LayerAdapter | None:
+        """The adapter in a layer, or None."""
+        if str(index) not in self.layers:
+            return None
+        adapter = self.layers[str(index)]
+        assert isinstance(adapter, LayerAdapter)
+        return adapter
+
+    def hooks(self, index: int) -> Hooks:
+        """What acts in a layer where the language adapter is alone."""
+        adapter = self.at(index)
+        return NO_ADAPTER if adapter is None else Stacked([adapter])
+
+    def forward(
+        self, encoder: FrozenEncoder, embedded: Ragged, dtype: torch.dtype, stop: int | None = None
+    ) -> Tensor:
+        """Run the encoder's lower layers with this adapter in them.
+
+        Args:
+            encoder: The frozen encoder.
+            embedded: From :meth:`FrozenEncoder.embed`.
+            dtype: Of the layers' arithmetic.
+            stop: Number of layers; default: all of them.
+
+        Returns:
+            (tokens, width) in ``dtype``. For a language-modelling head, see :meth:`before_head`.
+        """
+        hidden = embedded.hidden if self.invertible is None else self.invertible(embedded.hidden)
+        hidden, context = encoder.enter(Ragged(hidden, embedded.lengths), dtype)
+        hidden = self._layers(encoder, hidden, context, encoder.depth if stop is None else stop)
+        return hidden[: len(embedded.hidden)]
+
+    def trunk(
+        self, encoder: FrozenEncoder, embedded: Tensor, context: Context, dtype: torch.dtype, stop: int
+    ) -> Tensor:
+        """As :meth:`forward`, over tokens and a context that were prepared, so that their shapes are given.
+
+        Args:
+            encoder: The frozen encoder.
+            embedded: (tokens, width), filler tokens among them.
+            context: Of the texts.
+            dtype: Of the layers' arithmetic.
+            stop: Number of layers.
+
+        Returns:
+            (tokens, width) in ``dtype``, filler tokens among them.
+        """
+        hidden = embedded if self.invertible is None else self.invertible(embedded)
+        return self._layers(encoder, hidden.to(dtype), context, stop)
+
+    def _layers(self, encoder: FrozenEncoder, hidden: Tensor, context: Context, stop: int) -> Tensor:
+        for index in range(stop):
+            hidden = encoder.layer(index, hidden.dtype)(hidden, context, self.hooks(index))
+        return hidden
+
+    def before_head(self, hidden: Tensor) -> Tensor:
+        """Undo the invertible part before a head whose weights are the embeddings': (tokens, width)."""
+        if self.invertible is None:
+            return hidden
+        undone: Tensor = self.invertible.inverse(hidden)
+        return undone
+
+    def checksum(self, stop: int) -> str:
+        """Identity of what acts below layer ``stop``; empty where nothing does.
+
+        Computed once for a frozen adapter: a trainable one must not be asked.
+        """
+        if stop not in self._checksums:
+            digest, lower = hashlib.sha256(), [i for i in self.indices if i < stop]
+            if not lower and self.invertible is None:
+                return ""
+            for index in lower:
+                adapter = self.at(index)
+                assert adapter is not None
+                digest.update(f"{index} {adapter.shape}".encode())
+                _feed(digest, adapter)
+            if self.invertible is not None:
+                digest.update(f"nice {self.invertible.nonlinearity}".encode())
+                _feed(digest, self.invertible)
+            self._checksums[stop] = digest.hexdigest()
+        return self._checksums[stop]
+
+
+def _feed(digest: "hashlib._Hash", module: nn.Module) -> None:
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(memoryview(tensor.detach().cpu().contiguous().numpy()).cast("B"))

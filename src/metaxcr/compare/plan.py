@@ -1,0 +1,263 @@
+"""From a grid to its cells: one method in one language with k shots and one seed, each with its own key."""
+
+import copy
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metaxcr.compare.grid import Grid, GridTarget, Method
+from metaxcr.config.io import ALGORITHM_VERSION, put_setting, read_settings, validate
+from metaxcr.config.schema import Clml, Config, Finetune
+from metaxcr.data.data_dirs import data_fingerprint
+from metaxcr.data.registry import task_spec
+from metaxcr.data.shots import read_shots, shots_digest
+from metaxcr.errors import UserError
+from metaxcr.hardware import AUTO
+from metaxcr.model.build import untrained_kind
+
+UNTRAINED = ("similarity", "majority")
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """One cell of a grid.
+
+    Attributes:
+        method: Its name in the grid.
+        target: Name of the target in the grid; empty where there is only that of the base configuration.
+        kind: Of the method.
+        regime: Which labels it may use.
+        language: The tested one.
+        k: Shots.
+        seed: Training seed; None for a method without chance, whose answers hold for every seed.
+        config: The settings of a run that gives this cell and nothing else.
+        words: Overrides of the base configuration that make them, for ``--set``.
+        base: The base configuration.
+        key: Identity of the result: settings that matter to it, and the version of the algorithms.
+        waits: Why it cannot be run yet; empty where it can.
+    """
+
+    method: str
+    target: str
+    kind: str
+    regime: str
+    language: str
+    k: int
+    seed: int | None
+    config: Config = field(compare=False)
+    words: tuple[str, ...] = field(compare=False)
+    base: str = field(compare=False)
+    key: str
+    waits: str = ""
+
+    @property
+    def label(self) -> str:
+        """The cell in words."""
+        target = f"{self.target} " if self.target else ""
+        shots = f", k={self.k}" if self.k else ""
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"{self.method}: {target}{self.language}{shots}{seed}"
+
+    @property
+    def command(self) -> str:
+        """The command that gives this cell alone."""
+        options = [word for override in self.words for word in ("--set", override)]
+        return shlex.join(["metaxcr", "run", self.base, *options])
+
+
+def expand(grid: Grid) -> list[GridCell]:
+    """List the cells of a grid, in the order of the file; ensembles have none of their own.
+
+    Raises:
+        UserError: A setting, task or language is wrong; the message names method and setting.
+    """
+    base = read_settings(grid.base)
+    named: Mapping[str, GridTarget | None] = grid.targets or {"": None}
+    cells = []
+    for name, method in grid.expanded.items():
+        if method.kind == "ensemble":
+            continue
+        for target, about in named.items():
+            try:
+                cells += list(_cells(grid, base, name, method, target, about))
+            except UserError as error:
+                where = f"method {name!r}" + (f", {error.where}" if error.where else "")
+                raise UserError(error.what, where, error.fix) from error
+    return cells
+
+
+def _cells(
+    grid: Grid, base: dict[str, Any], name: str, method: Method, target: str, about: GridTarget | None
+) -> Iterator[GridCell]:
+    changes = _flat(grid.settings) | (_flat(about.settings) if about else {}) | _flat(method.settings)
+    changes |= {"evaluate.raw": False, "evaluate.english": None}
+    settings = _settings(base, changes)
+    changes |= _sources(settings, method)
+    settings = _settings(base, changes)
+    languages = about.languages if about else grid.languages or settings["target"]["languages"]
+    if method.languages is not None:
+        languages = [language for language in method.languages if language in languages]
+    waits = f"needs {method.needs}: {method.about}" if _lacks(settings, method.needs) else ""
+    for k in _shots_axis(grid, method, settings["target"]["task"]):
+        chance = method.kind == "trained" or (method.kind == "majority" and k)
+        for seed in grid.seeds if chance else [None]:
+            for language in languages:
+                regime = "none" if method.kind == "similarity" else "few-shot" if k else "zero-shot"
+                regime = method.regime or regime
+                own = changes | _own(grid, language, k, seed, regime)
+                config = validate(_settings(base, own), grid.base)
+                if regime == "zero-shot-aux" and _learns_from_itself(config):
+                    continue  # the diagonal of a matrix: a tested language gives no labels to itself
+                _known(config)
+                yield GridCell(
+                    name, target, method.kind, regime, language, k, seed, config,
+                    tuple(f"{key}={_word(value)}" for key, value in own.items()),
+                    grid.base, cell_key(config, method.kind, regime), waits,
+                )  # fmt: skip
+
+
+def _learns_from_itself(config: Config) -> bool:
+    auxiliary = config.target.auxiliary
+    return auxiliary is not None and auxiliary.languages == config.target.languages
+
+
+def _own(grid: Grid, language: str, k: int, seed: int | None, regime: str) -> dict[str, Any]:
+    """The settings in which the cells of one method differ."""
+    first = grid.seeds[0] if seed is None else seed
+    own: dict[str, Any] = {"target.languages": [language], "run.seeds": [first]}
+    own["run.regimes"] = [] if regime == "none" else [regime]
+    if regime == "none":
+        own["ctml.steps"] = 0  # a run has nothing to train for it
+    if k and grid.shots_file is not None:
+        return own | {"target.shots_file": str(grid.shots_file.absolute())}
+    return own | ({"target.k": k} if k else {})
+
+
+def _shots_axis(grid: Grid, method: Method, task: str) -> list[int]:
+    if method.kind == "similarity" or method.regime is not None:
+        return [0]
+    axis = grid.shots if method.shots is None else [k for k in method.shots if k in grid.shots]
+    if grid.shots_file is None or not any(axis):
+        return axis
+    given = len(next(iter(read_shots(grid.shots_file, task, grid.seeds).values())))
+    return [k for k in axis if not k] + [given]
+
+
+def _sources(settings: dict[str, Any], method: Method) -> dict[str, Any]:
+    """The list of sources, where a method keeps or drops some."""
+    if not method.only and not method.without:
+        return {}
+    sources = settings.get("sources", [])
+    names = [source["task"] for source in sources]
+    for asked in (*method.only, *method.without):
+        if asked not in names:
+            raise UserError(f"{asked!r} is no source of the base configuration", "only, without",
+                            f"there are {', '.join(names)}")  # fmt: skip
+    kept = [s for s in sources if s["task"] in (method.only or names) and s["task"] not in method.without]
+    return {"sources": kept}
+
+
+def _lacks(settings: dict[str, Any], needed: str | None) -> bool:
+    value: Any = settings
+    for part in needed.split(".") if needed else ():
+        value = value.get(part) if isinstance(value, dict) else None
+    return needed is not None and not value
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return flat
+
+
+def _settings(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    settings = copy.deepcopy(base)
+    for key, value in changes.items():
+        put_setting(settings, key, copy.deepcopy(value))
+    return settings
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)  # JSON is YAML
+
+
+def _known(config: Config) -> None:
+    """Refuse languages and splits that the tasks do not have, before anything is run, and trackers."""
+    if config.run.tracker:
+        raise UserError("a comparison has no tracker", "run.tracker", "it is for 'metaxcr run'; remove it")
+    spec = task_spec(config.target.task)
+    for split in config.target_splits:
+        if split not in spec.splits:
+            raise UserError(f"{spec.id} has no split {split!r}", "target", f"it has {', '.join(spec.splits)}")
+    known = spec.split_languages(config.evaluate.split)
+    if config.target.languages[0] not in known:
+        raise UserError(f"{spec.id} has no {config.target.languages[0]!r}", "languages",
+                        f"it has {', '.join(known)}")  # fmt: skip
+    for source in config.sources:
+        if source.split not in task_spec(source.task).splits:
+            raise UserError(f"{source.task} has no split {source.split!r}", "sources")
+
+
+def cell_key(config: Config, kind: str, regime: str) -> str:
+    """Identity of a cell's result, whatever grid it is in: 16 hexadecimal digits.
+
+    What cannot change the result is left out, so that a zero-shot cell is the same whatever fine-tuning would
+    do after it, and an untrained one whatever training would. Data are not in it: a finished cell names the
+    checksums of the files that it was made from.
+
+    Args:
+        config: Settings of the cell.
+        kind: Of the method.
+        regime: Of the cell.
+    """
+    settings = config.model_dump(mode="json")
+    run, target = settings["run"], settings["target"]
+    for local in ("threads", "checkpoint_every", "allow_leaks", "tracker", "regimes", "device"):
+        run.pop(local)
+    settings["encoder"].pop("cache_gb")
+    if config.encoder.dtype == AUTO:  # the machine's choice, recorded in the cell; keys are older than it
+        settings["encoder"]["dtype"] = "bfloat16"
+    settings["evaluate"] = {"split": config.evaluate.split}
+    on_shots_split = (
+        config.evaluate.split == config.target.shots_split
+    )  # shots are then left out of the items
+    if target.pop("shots_file") and regime == "few-shot":
+        target["k"] = shots_digest(
+            read_shots(Path(config.target.shots_file or ""), config.target.task, config.run.seeds)
+        )
+    if regime != "few-shot" and not on_shots_split:
+        target.pop("k"), target.pop("shots_split")
+    if regime == "zero-shot":
+        settings["clml"] = Clml().model_dump(mode="json")
+    if regime != "few-shot":
+        settings["finetune"] = Finetune().model_dump(mode="json")
+    if regime != "zero-shot-aux":
+        target.pop("auxiliary")
+    folders = config.adapters.language
+    settings["adapters"]["language"] = {code: _folder_digest(folders[code]) for code in sorted(folders)}
+    if kind in UNTRAINED:
+        kept = ("encoder", "evaluate") if kind == "similarity" else ("evaluate",)
+        drop = () if on_shots_split or regime == "few-shot" else ("seeds",)
+        scorer = untrained_kind(config.scoring.kind)
+        settings = {
+            **{name: settings[name] for name in kept},
+            **({"scoring": scorer} if kind == "similarity" and scorer != "dual" else {}),
+            "run": {name: value for name, value in run.items() if name not in drop},
+            "target": {name: value for name, value in target.items() if name != "parallel"}
+            | ({"english": None} if kind == "similarity" else {}),
+        }
+    text = json.dumps([ALGORITHM_VERSION, kind, regime, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _folder_digest(folder: str) -> str:
+    """Digest of a language adapter's files; its place does not matter."""
+    files = sorted(path for path in Path(folder).glob("*") if path.is_file())
+    return data_fingerprint(files)[:16] if files else folder

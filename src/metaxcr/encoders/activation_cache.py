@@ -1,0 +1,453 @@
+"""The trunk's activations: what lies below the first trainable adapter, computed once per text, when needed.
+
+A text's values are a function of the text alone, bit by bit: texts of about the same length are computed in
+*tiles* of one shape, so a row of a tile does not depend on the other rows, on which texts are computed
+together or on what was cached before. Values are kept by digest in one folder for all that they depend on
+besides the text (see :mod:`metaxcr.encoders.tensor_cache`); where a language has an adapter, the part of it
+that lies in the trunk is among that.
+"""
+
+import copy
+import hashlib
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText
+from metaxcr.encoders.layer import NO_ADAPTER, Context
+from metaxcr.encoders.tensor_cache import KEY_BYTES, ChunkFolder, Values
+from metaxcr.encoders.tokens import TokenStore
+from metaxcr.hardware import CPU
+
+CODE_VERSION = 2  # raise when the values of a text may change
+# Rows of a tile. On the processor: with more, the few texts of an episode leave too much of it empty.
+# Elsewhere: a device is idle between small products.
+TILE_TOKENS, DEVICE_TILE_TOKENS = 256, 4096
+BUCKET = 8  # texts of a tile have as many tokens when rounded up to a multiple of this
+LONG_STEP = 128  # a text of more than a tile's tokens gets one that is a multiple of this
+TILES_AT_ONCE = 64  # are tokenised together: bounds the memory for token ids
+WRITE_BYTES = 32 * 10**6  # held in memory before they are written
+LEAST_BYTES = 4 * 10**6  # not worth a file of their own before the run ends
+TOKENS_SHARE = 0.05  # of the bound, for token ids: a token takes some 6 bytes, its activations hundreds
+RESIDENT_SHARE = 0.25  # of a GPU's free memory, for values that stay there
+
+
+@dataclass
+class TrunkStats:
+    """What the store has done so far: for costs.json.
+
+    Attributes:
+        cold_seconds: To compute and to write.
+        warm_seconds: To look for values and to read them.
+        computed_texts: Texts that were computed.
+        computed_tokens: Their tokens.
+        texts: Known texts, needed or not.
+        tokens: Their tokens.
+        used_tokens: Tokens of the texts that were needed.
+        bytes: Size of their values.
+        cut_texts: Known texts that were too long.
+    """
+
+    cold_seconds: float = 0.0
+    warm_seconds: float = 0.0
+    computed_texts: int = 0
+    computed_tokens: int = 0
+    texts: int = 0
+    tokens: int = 0
+    used_tokens: int = 0
+    bytes: int = 0
+    cut_texts: int = 0
+
+
+class LanguagePart(Protocol):
+    """What the trunk needs of a :class:`metaxcr.adapters.language_adapter.LanguageAdapter`."""
+
+    def checksum(self, stop: int) -> str:
+        """Identity of what acts below layer ``stop``; empty where nothing does."""
+        ...
+
+    def trunk(
+        self, encoder: FrozenEncoder, embedded: Tensor, context: Context, dtype: torch.dtype, stop: int
+    ) -> Tensor:
+        """Run layers 0 to ``stop - 1`` with the adapter in them."""
+        ...
+
+
+class TrunkStore:
+    """Activations after the trunk for a growing set of texts.
+
+    A text is *registered* first, which gives it a number and tells its length. Its values are computed, or
+    read, when somebody gathers them; for texts that are certain to be needed :meth:`ensure` does it at once.
+
+    Args:
+        encoder: The frozen encoder.
+        layer: First layer with a trainable adapter; layers 0 to ``layer - 1`` are the trunk.
+        dtype: Of the trunk's arithmetic and of the stored values.
+        folder: Where values live; shared by runs and processes. ``Path()``: in memory, for texts seen once.
+        max_tokens: Contexts are cut to this many tokens; a choice that is longer is an error.
+        limit_bytes: The folder's bound: the least recently used values go first.
+        log: Called with a line when something noteworthy happens.
+        tokens: Where token ids are cached; by default in a folder ``tokens`` beside ``folder``, or nowhere if
+            ``folder`` is ``Path()``.
+        languages: Language -> its frozen adapter; texts in other languages pass the encoder alone.
+        resident_bytes: So much of the values stays on the encoder's device; default: nothing where that is
+            the CPU, else a share of its free memory.
+    """
+
+    def __init__(
+        self,
+        encoder: FrozenEncoder,
+        layer: int,
+        dtype: torch.dtype,
+        folder: Path,
+        *,
+        max_tokens: int = 128,
+        limit_bytes: int = 20 * 10**9,
+        log: Callable[[str], None] = lambda line: None,
+        tokens: TokenStore | None = None,
+        languages: Mapping[str, LanguagePart] | None = None,
+        resident_bytes: int | None = None,
+    ) -> None:
+        self.encoder, self.layer, self.dtype = encoder, layer, dtype
+        self.folder, self.max_tokens, self.limit_bytes = folder, max_tokens, limit_bytes
+        self._chunks = ChunkFolder("trunk", folder, limit_bytes, log) if folder.name else None
+        if tokens is None:
+            beside = folder.parent / "tokens" if folder.name else None
+            tokens = TokenStore(encoder, beside, limit_bytes=int(limit_bytes * TOKENS_SHARE), log=log)
+        self._tokens = tokens
+        self._languages: dict[str, tuple[str, LanguagePart]] = {}
+        for language, part in (languages or {}).items():
+            if checksum := part.checksum(layer):
+                self._languages[language] = checksum, part
+        self._parts = dict(self._languages.values())  # by the adapter's checksum
+        self.stats = TrunkStats()
+        self._index: dict[tuple[str, Text], int] = {}  # by the language adapter's checksum and the text
+        self._texts: list[tuple[str, Text]] = []
+        self._lengths: list[int] = []
+        self._values: dict[str, Values] = {}  # by the language adapter's checksum
+        self._digests: dict[int, bytes] = {}
+        self._used: set[int] = set()
+        self._resident: dict[int, Tensor] = {}
+        self._resident_left = _resident_bytes(encoder.device) if resident_bytes is None else resident_bytes
+
+    @property
+    def identity(self) -> Hashable:
+        """All that the values of texts depend on, but the texts themselves."""
+        parts = tuple((language, checksum) for language, (checksum, _) in sorted(self._languages.items()))
+        return (*self._computed_by(), self.folder, parts)
+
+    def snapshot(self) -> "TrunkStore":
+        """A store with the texts of this one, for :meth:`go_on`: what comes later here does not go there.
+
+        Values are not texts: those that either of them computes serve both.
+        """
+        other = copy.copy(self)
+        other._index, other._texts, other._lengths = dict(self._index), [*self._texts], [*self._lengths]
+        other._digests, other._used, other._resident = dict(self._digests), set(), {}
+        stats = self.stats  # time and computed tokens are those of the other store's run
+        other.stats = TrunkStats(texts=stats.texts, tokens=stats.tokens, cut_texts=stats.cut_texts)
+        return other
+
+    def share(self, other: "TrunkStore") -> None:
+        """Share the values of a store with the same :attr:`identity`, whatever its texts are."""
+        self._values = other._values
+        for values in self._values.values():
+            values.chunks = self._chunks  # which has this store's bound and log
+
+    def go_on(self, before: "TrunkStore") -> None:
+        """Take over the texts of another store, where this one has none yet, and share its values.
+
+        Args:
+            before: A snapshot of a store with the same :attr:`identity`.
+        """
+        self.share(before)
+        if self._texts:
+            return
+        taken = before.snapshot()
+        self._index, self._texts, self._lengths = taken._index, taken._texts, taken._lengths
+        self._digests, had = taken._digests, taken.stats
+        self.stats.texts, self.stats.tokens, self.stats.cut_texts = had.texts, had.tokens, had.cut_texts
+
+    def register(self, texts: Iterable[Text], *, language: str = "") -> list[int]:
+        """Make texts known and return their numbers; their values are computed when they are gathered.
+
+        Args:
+            texts: Any texts, repeated ones allowed. New ones are numbered in an order of their own, so the
+                same sets in the same order of calls get the same numbers.
+            language: Whose language adapter acts on them, if there is one.
+
+        Returns:
+            The number of each text, for :meth:`gather`.
+
+        Raises:
+            UserError: A choice is too long.
+        """
+        texts = list(texts)
+        checksum = self._languages[language][0] if language in self._languages else ""
+        new = sorted({t for t in texts if (checksum, t) not in self._index}, key=_order)
+        if new:
+            sizes, cut = self._tokens.sizes(new, self.max_tokens)
+            for text in new:
+                self._index[checksum, text] = len(self._texts)
+                self._texts.append((checksum, text))
+            self._lengths += sizes
+            self.stats.texts += len(new)
+            self.stats.tokens += sum(sizes)
+            self.stats.cut_texts += cut
+        return [self._index[checksum, t] for t in texts]
+
+    def ensure(
+        self,
+        texts: Iterable[Text],
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        language: str = "",
+    ) -> list[int]:
+        """Register texts that are all going to be needed, and compute or read their values at once.
+
+        Args:
+            texts: As for :meth:`register`.
+            progress: Called with (tiles done, tiles in all), where something has to be computed.
+            language: As for :meth:`register`.
+
+        Returns:
+            The number of each text, for :meth:`gather`.
+
+        Raises:
+            UserError: A choice is too long, the disk is full or the cache folder cannot be written.
+        """
+        numbers = self.register(texts, language=language)
+        self.provide(numbers, progress)
+        return numbers
+
+    def gather(self, numbers: Sequence[int]) -> Ragged:
+        """Return the activations of texts by number, computing those that are missing.
+
+        Returns:
+            A batch in the store's dtype: the activations on the encoder's device, the lengths on the CPU.
+
+        Raises:
+            UserError: The disk is full or the cache folder cannot be written.
+        """
+        self.provide([n for n in numbers if n not in self._resident])
+        lengths = torch.tensor([self._lengths[n] for n in numbers], device=CPU)
+        device = self.encoder.device
+        if device.type == "cpu" and not self._resident_left and not self._resident:
+            return Ragged(torch.cat([self._known(n) for n in numbers]), lengths)
+        moved = self._move(list(dict.fromkeys(n for n in numbers if n not in self._resident)), device)
+        return Ragged(torch.cat([moved[n] if n in moved else self._resident[n] for n in numbers]), lengths)
+
+    def lengths(self, numbers: Tensor) -> list[int]:
+        """Tokens of texts by number."""
+        return [self._lengths[n] for n in numbers.tolist()]
+
+    def by_length(self, numbers: Tensor) -> Tensor:
+        """Sort text numbers by length in tokens, ties by number."""
+        return numbers[torch.argsort(torch.tensor(self.lengths(numbers), device=CPU), stable=True)]
+
+    def flush(self, least: int = LEAST_BYTES) -> None:
+        """Write values that are in memory alone, where they are more than a few.
+
+        Args:
+            least: So many bytes may stay unwritten; 0 at the end of a run, more before, for a few large files
+                take less time to open than many small ones.
+
+        Raises:
+            UserError: The disk is full or the cache folder cannot be written.
+        """
+        begun = time.perf_counter()
+        self._write(least)
+        self.stats.cold_seconds += time.perf_counter() - begun
+
+    def _write(self, least: int) -> None:
+        if self._chunks and any([values.write(least) for values in self._values.values()]):
+            self._chunks.evict({path for values in self._values.values() for path in values.mine})
+
+    def _move(self, numbers: list[int], device: torch.device) -> dict[int, Tensor]:
+        """Copy values to the encoder's device in one piece, and keep them there while there is room."""
+        if not numbers:
+            return {}
+        sizes = [self._lengths[n] for n in numbers]
+        pinned = device.type == "cuda"
+        shape = sum(sizes), self.encoder.width
+        batch = torch.empty(shape, dtype=self.dtype, device=CPU, pin_memory=pinned)
+        torch.cat([self._known(n) for n in numbers], out=batch)
+        hidden = batch.to(device, non_blocking=pinned)
+        moved = dict(zip(numbers, torch.split(hidden, sizes), strict=True))
+        if hidden.nbytes <= self._resident_left:
+            self._resident_left -= hidden.nbytes
+            self._resident |= moved
+        return moved
+
+    def _known(self, number: int) -> Tensor:
+        value = self._value(number)
+        assert value is not None
+        return value
+
+    def _value(self, number: int) -> Tensor | None:
+        """The values of a text from memory or disk, None where they have to be computed."""
+        checksum, text = self._texts[number]
+        if number not in self._digests:
+            self._digests[number] = _digest(text)
+        return self._of(checksum).get(self._digests[number])
+
+    def _of(self, checksum: str) -> Values:
+        """The values of all texts under one language adapter, or under none."""
+        if checksum not in self._values:
+            name = hashlib.sha256(json.dumps([*self._computed_by(), checksum]).encode()).hexdigest()[:40]
+            self._values[checksum] = Values(self._chunks, name, self.encoder.width, self.dtype)
+        return self._values[checksum]
+
+    def _computed_by(self) -> tuple[str | int, ...]:
+        return (
+            CODE_VERSION, self.encoder.fingerprint, self.encoder.prefix, self.layer, str(self.dtype),
+            self.max_tokens, torch.__version__, self._tile, self.encoder.device.type,
+        )  # fmt: skip
+
+    def provide(
+        self, numbers: Iterable[int], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> None:
+        """Compute or read what is missing of the values of texts, so that :meth:`gather` finds them.
+
+        Args:
+            numbers: Of the texts.
+            progress: Called with (tiles done, tiles in all), where something has to be computed.
+
+        Raises:
+            UserError: The disk is full or the cache folder cannot be written.
+        """
+        begun = time.perf_counter()
+        distinct = set(numbers)
+        new = distinct - self._used
+        tokens = sum(self._lengths[n] for n in new)
+        self._used |= new
+        self.stats.used_tokens += tokens
+        self.stats.bytes += tokens * self.encoder.width * self.dtype.itemsize
+        missing = [n for n in sorted(distinct) if self._value(n) is None]
+        if any([self._of(checksum).refresh() for checksum in {self._texts[n][0] for n in missing}]):
+            missing = [n for n in missing if self._value(n) is None]  # another process has been here
+        self.stats.warm_seconds += time.perf_counter() - begun
+        if missing:
+            begun = time.perf_counter()
+            self._compute(missing, progress)
+            self.stats.cold_seconds += time.perf_counter() - begun
+
+    def _compute(self, numbers: list[int], progress: Callable[[int, int], None]) -> None:
+        tiles = list(self._tiles(numbers))
+        for begin in range(0, len(tiles), TILES_AT_ONCE):
+            several = tiles[begin : begin + TILES_AT_ONCE]
+            texts = [self._texts[n][1] for tile in several for n in tile]
+            tokenized = iter(self.encoder.tokenize(texts, self.max_tokens))
+            for done, tile in enumerate(several, start=begin + 1):
+                checksum = self._texts[tile[0]][0]
+                hidden = run_tile(
+                    self.encoder, [next(tokenized) for _ in tile], self.dtype, self.layer,
+                    self._parts.get(checksum), self._tile,
+                )  # fmt: skip
+                values = torch.split(hidden, [self._lengths[n] for n in tile])
+                self._of(checksum).put([self._digests[n] for n in tile], values)
+                self.stats.computed_texts += len(tile)
+                self.stats.computed_tokens += len(hidden)
+                progress(done, len(tiles))
+            self._write(WRITE_BYTES)
+
+    @property
+    def _tile(self) -> int:
+        return TILE_TOKENS if self.encoder.device.type == "cpu" else DEVICE_TILE_TOKENS
+
+    def _tiles(self, numbers: list[int]) -> Iterator[list[int]]:
+        """Texts that are computed together: of one language adapter and about the same length."""
+        alike: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for n in numbers:
+            alike[self._texts[n][0], _round_up(self._lengths[n], BUCKET)].append(n)
+        for (_, columns), texts in sorted(alike.items()):
+            tokens, rows = tile_shape(columns, self._tile)
+            tile: list[int] = []
+            filled = 0
+            for n in texts:
+                if tile and (len(tile) == rows or filled + self._lengths[n] > tokens):
+                    yield tile
+                    tile, filled = [], 0
+                tile.append(n)
+                filled += self._lengths[n]
+            yield tile
+
+
+def tile_shape(columns: int, tile: int = TILE_TOKENS) -> tuple[int, int]:
+    """Tokens of a tile, and rows of its attention grid, for texts of so many tokens, rounded up.
+
+    A text is half a :data:`BUCKET` shorter than its column on average, hence a few more rows.
+    """
+    tokens = tile if columns <= tile else _round_up(columns, LONG_STEP)
+    return tokens, max(1, tokens // max(1, columns - BUCKET // 2))
+
+
+@torch.no_grad()
+def run_tile(
+    encoder: FrozenEncoder,
+    texts: Sequence[TokenizedText],
+    dtype: torch.dtype,
+    stop: int,
+    part: LanguagePart | None = None,
+    tile: int = TILE_TOKENS,
+) -> Tensor:
+    """Run the trunk over texts of about the same length, in a shape that depends on that length alone.
+
+    Matrix products of other shapes add up in another order, so values would depend on a text's neighbours.
+
+    Args:
+        encoder: The frozen encoder.
+        texts: As many as fit into one tile; of the same length, rounded up to a multiple of :data:`BUCKET`.
+        dtype: Of the arithmetic.
+        stop: Number of layers.
+        part: The language adapter that acts in them.
+        tile: Rows of a tile.
+
+    Returns:
+        (tokens of the texts, width) in ``dtype``, on the CPU.
+    """
+    lengths = [len(text.ids) for text in texts]
+    columns, tokens = _round_up(max(lengths), BUCKET), sum(lengths)
+    size, rows = tile_shape(columns, tile)
+    filler = TokenizedText(texts[0].ids[:1], texts[0].segments[:1], 1)  # the embeddings' shape is given, too
+    embedded = encoder.embed([*texts, *[filler] * (size - tokens)]).hidden
+    device = encoder.device
+    each = torch.tensor([*lengths, *[1] * (rows - len(texts))], device=CPU)
+    real = torch.arange(columns, device=CPU)[None, :] < each[:, None]
+    cells = real[: len(texts)].flatten().nonzero()[:, 0]
+    cells = F.pad(cells, (0, size - tokens), value=rows * columns).to(device)
+    context = Context(cells, real[:, None, None, :].to(device), rows, columns)
+    if part is None:
+        hidden = embedded.to(device, dtype)
+        for index in range(stop):
+            hidden = encoder.layer(index, dtype)(hidden, context, NO_ADAPTER)
+    else:
+        hidden = part.trunk(encoder, embedded.to(device), context, dtype, stop)
+    return hidden[:tokens].to("cpu", copy=True)  # a copy, so that the filler is not kept
+
+
+def _resident_bytes(device: torch.device) -> int:
+    """How much of the values may stay on a device, by default."""
+    return int(torch.cuda.mem_get_info(device)[0] * RESIDENT_SHARE) if device.type == "cuda" else 0
+
+
+def _digest(text: Text) -> bytes:
+    return hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).digest()[:KEY_BYTES]
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
+def _order(text: Text) -> tuple[int, str, str, int]:
+    """Similar lengths side by side, so that attention's padded view wastes little."""
+    cuttable = -1 if text.cuttable is None else text.cuttable
+    return len(text.first) + len(text.second or ""), text.first, text.second or "", cuttable

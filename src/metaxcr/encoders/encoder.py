@@ -1,0 +1,366 @@
+"""A frozen encoder that can be entered and left between any two layers.
+
+Activations are *ragged*: the tokens of all texts of a batch stand one after another in one (tokens, width)
+matrix, so the matrix products, nearly all of the work, never touch padding. Only attention looks at a padded
+view (see :mod:`metaxcr.encoders.layer`).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metaxcr.encoders.blocks import Rows
+from metaxcr.encoders.families.family import Family
+from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, Hooks, outside_transforms
+from metaxcr.errors import UserError
+from metaxcr.hardware import CPU, half_weight, memory_errors
+
+__all__ = [
+    "Context",
+    "FrozenEncoder",
+    "FrozenLayer",
+    "Hooks",
+    "Ragged",
+    "Text",
+    "TokenizedText",
+    "Tokenizer",
+    "WholeText",
+    "WholeTokenizer",
+    "WordTokenizer",
+    "Worded",
+]
+
+
+ROUND_TOKENS, ROUND_TEXTS, ROUND_LENGTH = 128, 8, 8  # see FrozenEncoder.context
+
+
+class Text(NamedTuple):
+    """One sequence for the encoder: a sentence, or a pair of them.
+
+    Attributes:
+        first: The sentence, or the first one of a pair.
+        second: The second one of a pair.
+        cuttable: Which of them, 0 or 1, may be cut when the text is too long; None: neither, as for a choice.
+    """
+
+    first: str
+    second: str | None = None
+    cuttable: int | None = 0
+
+
+class Ragged(NamedTuple):
+    """Token vectors of several texts, one text after another.
+
+    Attributes:
+        hidden: (tokens, width).
+        lengths: (texts,) int64, tokens a text; they sum to ``tokens``.
+    """
+
+    hidden: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """Token ids of one text, segment ids beside them, and its length before truncation."""
+
+    ids: list[int]
+    segments: list[int]
+    full_length: int
+
+
+class Tokenizer(Protocol):
+    """What an encoder needs of a tokenizer."""
+
+    def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
+        """Tokenise texts, cutting each to at most ``max_tokens`` tokens, special tokens included."""
+        ...
+
+
+class WholeText(NamedTuple):
+    """A text's tokens before any is cut, and what cutting has to know.
+
+    Attributes:
+        ids: Token ids, special tokens included.
+        segments: Segment ids beside them.
+        parts: As for :func:`truncate`.
+    """
+
+    ids: list[int]
+    segments: list[int]
+    parts: list[int | None]
+
+
+@runtime_checkable
+class WholeTokenizer(Tokenizer, Protocol):
+    """A tokenizer whose results may be kept, see :mod:`metaxcr.encoders.tokens`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Checksum of all that token ids depend on; nothing of the encoder's weights need be in it."""
+        ...
+
+    def whole(self, texts: Sequence[Text]) -> list[WholeText]:
+        """Tokenise texts and cut nothing."""
+        ...
+
+
+class Worded(NamedTuple):
+    """A text's tokens and their words.
+
+    Attributes:
+        ids: Token ids, special tokens included.
+        words: The word of each token, counted from 0; None for special tokens.
+    """
+
+    ids: list[int]
+    words: list[int | None]
+
+
+@runtime_checkable
+class WordTokenizer(Tokenizer, Protocol):
+    """A tokenizer that knows where words begin, and has a mask token."""
+
+    @property
+    def mask_id(self) -> int | None:
+        """Id of the mask token, if there is one."""
+        ...
+
+    def words(self, texts: Sequence[Text]) -> list[Worded]:
+        """Tokenise single texts, without the encoder's prefix, and cut nothing."""
+        ...
+
+
+def truncate(
+    text: Text, ids: Sequence[int], segments: Sequence[int], parts: Sequence[int | None], max_tokens: int
+) -> TokenizedText:
+    """Cut a tokenised text to ``max_tokens`` tokens: its cuttable part loses tokens from the end.
+
+    Args:
+        text: What was tokenised.
+        ids: (tokens,) token ids, special tokens included.
+        segments: (tokens,) segment ids.
+        parts: (tokens,) 0 or 1 for tokens of the first or second part, None for special tokens.
+        max_tokens: At most so many tokens are kept.
+
+    Raises:
+        UserError: Cutting that part is not enough, so that a choice would be cut.
+    """
+    surplus = len(ids) - max_tokens
+    if surplus <= 0:
+        return TokenizedText(list(ids), list(segments), len(ids))
+    own = [] if text.cuttable is None else [i for i, part in enumerate(parts) if part == text.cuttable]
+    if surplus > len(own):
+        choice = text.second if text.cuttable == 0 and text.second is not None else text.first
+        raise UserError(
+            f"a choice does not fit into {max_tokens} tokens",
+            f"{choice[:60]!r}",
+            "raise encoder.max_tokens; a context may be cut, a choice never is",
+        )
+    dropped = own[-surplus:]
+    first, after = dropped[0], dropped[-1] + 1
+    if after - first == surplus:  # side by side, as almost always
+        return TokenizedText([*ids[:first], *ids[after:]], [*segments[:first], *segments[after:]], len(ids))
+    kept = sorted(set(range(len(ids))).difference(dropped))
+    return TokenizedText([ids[i] for i in kept], [segments[i] for i in kept], len(ids))
+
+
+@dataclass
+class FrozenEncoder:
+    """A frozen encoder: tokenizer, embeddings and layers, each usable on its own.
+
+    Attributes:
+        name: As the user gave it.
+        family: How it was taken apart, and where AdapterHub's files keep its adapters.
+        fingerprint: Checksum of the weights and the tokenizer; part of every cache key.
+        tokenizer: Turns texts into token ids.
+        embeddings: The embedding module, see :meth:`metaxcr.encoders.families.family.Family.embeddings`.
+        word_embeddings: (vocabulary, width) rows of the word embeddings alone, as a tied output layer needs;
+            they are asked for by number, as they need not be a tensor.
+        layers: All transformer layers, float32.
+        prefix: Written before every text (``"query: "`` for the E5 family).
+        first_position: Position id of the first token (0 for BERT, padding index + 1 for XLM-R).
+        max_positions: Longest text in tokens that the position embeddings allow.
+        parameters: Number of parameters, embeddings included.
+        embedding_parameters: Those of the embeddings alone.
+        revision: Commit on the hub that it was loaded from; None for other encoders.
+    """
+
+    name: str
+    family: Family
+    fingerprint: str
+    tokenizer: Tokenizer
+    embeddings: nn.Module
+    word_embeddings: Rows
+    layers: nn.ModuleList
+    prefix: str
+    first_position: int
+    max_positions: int
+    parameters: int
+    embedding_parameters: int
+    revision: str | None = None
+    _cast: dict[tuple[int, torch.dtype], FrozenLayer] = field(default_factory=dict, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the layers' weights are, and so where they compute."""
+        return self.original(0).qkv.device
+
+    def to(self, device: torch.device) -> "FrozenEncoder":
+        """Move embeddings and layers to a device, in place; returns the encoder."""
+        if device != self.device:
+            with memory_errors(device):
+                self.embeddings.to(device)
+                self.layers.to(device)
+            self._cast.clear()
+        return self
+
+    @property
+    def width(self) -> int:
+        """Width of a token vector."""
+        return self.word_embeddings.shape[1]
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids."""
+        return len(self.word_embeddings)
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return len(self.layers)
+
+    @property
+    def layer_parameters(self) -> tuple[int, ...]:
+        """Numbers of each layer's parameters."""
+        return count_layers(self.layers)
+
+    def tokenize(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
+        """Tokenise texts with the encoder's prefix, special tokens included.
+
+        Raises:
+            UserError: ``max_tokens`` exceeds what the position embeddings allow.
+        """
+        self.check_limit(max_tokens)
+        return self.tokenizer(self.prefixed(texts), max_tokens)
+
+    def prefixed(self, texts: Sequence[Text]) -> Sequence[Text]:
+        """The texts as the tokenizer gets them: with the encoder's prefix."""
+        if not self.prefix:
+            return texts
+        return [Text(self.prefix + first, second, cuttable) for first, second, cuttable in texts]
+
+    def check_limit(self, max_tokens: int) -> None:
+        """Refuse a length limit that the position embeddings do not allow.
+
+        Raises:
+            UserError: It is larger.
+        """
+        if max_tokens > self.max_positions:
+            raise UserError(
+                f"max_tokens {max_tokens} is more than the {self.max_positions} positions of {self.name}",
+                "encoder.max_tokens",
+                f"use at most {self.max_positions}",
+            )
+
+    def embed(self, tokenized: Sequence[TokenizedText]) -> Ragged:
+        """Embed texts: word embeddings, those of positions and segments where there are any; float32."""
+        lengths = torch.tensor([len(t.ids) for t in tokenized], device=CPU)
+        tokens = int(lengths.sum())
+        ids = _flat([t.ids for t in tokenized], tokens)
+        segments = _flat([t.segments for t in tokenized], tokens)
+        positions = torch.from_numpy(_offsets(lengths.numpy(), self.first_position))
+        with torch.no_grad():
+            asked = {"input_ids": ids, "token_type_ids": segments, "position_ids": positions}
+            there = {name: value[None].to(self.device) for name, value in asked.items()}
+            hidden = self.embeddings(**there)[0]
+        return Ragged(hidden, lengths)
+
+    def context(self, lengths: Tensor, *, rounded: bool = False) -> Context:
+        """Prepare attention for texts of the given lengths.
+
+        Args:
+            lengths: (texts,) tokens a text.
+            rounded: Round the sizes up, so that batches have few different shapes: a matrix product of a new
+                shape costs its library several milliseconds and some megabytes, more than the product itself.
+        """
+        texts, longest, tokens = len(lengths), int(lengths.max()), int(lengths.sum())
+        rows, columns, filler = texts, longest, 0
+        if rounded:
+            rows, columns = _round_up(texts, ROUND_TEXTS), _round_up(longest, ROUND_LENGTH)
+            filler = _round_up(tokens, ROUND_TOKENS) - tokens
+        counts = np.array(lengths.tolist())  # lengths.numpy() fails within nested torch.func transforms
+        cells = torch.from_numpy(_offsets(counts, np.arange(texts) * columns))
+        cells = torch.cat([cells, torch.full((filler,), rows * columns, device=CPU)])
+        real = torch.arange(columns, device=CPU)[None] < F.pad(lengths, (0, rows - texts), value=1)[:, None]
+        mask = None if bool(real.all()) else real[:, None, None, :].to(self.device)
+        return Context(cells.to(self.device), mask, rows, columns)
+
+    def enter(self, ragged: Ragged, dtype: torch.dtype) -> tuple[Tensor, Context]:
+        """Make activations ready for :meth:`layer`: cast, with filler tokens after the real ones.
+
+        Args:
+            ragged: Activations of some texts.
+            dtype: Of the layers' arithmetic.
+
+        Returns:
+            (tokens + filler, width) and its context. The first ``tokens`` rows of the output count.
+        """
+        context = self.context(ragged.lengths, rounded=True)
+        filler = len(context.cells) - len(ragged.hidden)
+        hidden = half_weight(ragged.hidden, dtype)
+        # Filler repeats a token: zeros have no variance, and float16 cannot hold their LayerNorm's slope.
+        return torch.cat([hidden, hidden[:1].expand(filler, -1)]), context
+
+    def layer(self, index: int, dtype: torch.dtype) -> FrozenLayer:
+        """Layer ``index`` with its weights in ``dtype`` (cast once, then kept)."""
+        key = (index, dtype)
+        if key not in self._cast:
+            source = self.original(index)
+            self._cast[key] = source if dtype == torch.float32 else outside_transforms(source.cast)(dtype)
+        return self._cast[key]
+
+    def original(self, index: int) -> FrozenLayer:
+        """Layer ``index`` with its weights as they were loaded."""
+        source = self.layers[index]
+        assert isinstance(source, FrozenLayer)
+        return source
+
+    @torch.no_grad()
+    def run(self, ragged: Ragged, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+        """Apply layers ``start`` to ``stop - 1`` without adapters: (tokens, width) in ``dtype``."""
+        hidden, context = self.enter(ragged, dtype)
+        for index in range(start, stop):
+            hidden = self.layer(index, dtype)(hidden, context, NO_ADAPTER)
+        return hidden[: len(ragged.hidden)]
+
+
+def count_layers(layers: Iterable[nn.Module]) -> tuple[int, ...]:
+    """Numbers of each layer's parameters."""
+    return tuple(
+        sum(weight.numel() for weight in layer.weights.values())
+        for layer in layers
+        if isinstance(layer, FrozenLayer)
+    )
+
+
+def _flat(rows: Sequence[Sequence[int]], total: int) -> Tensor:
+    return torch.from_numpy(np.fromiter(chain.from_iterable(rows), np.int64, total))
+
+
+def _offsets(lengths: npt.NDArray[np.int64], starts: npt.NDArray[np.int64] | int) -> npt.NDArray[np.int64]:
+    """Count up within each text from its start. By numpy: torch would wake its threads for so few numbers."""
+    first = np.cumsum(lengths) - lengths
+    counted: npt.NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(starts - first, lengths)
+    return counted
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step

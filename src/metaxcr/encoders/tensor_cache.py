@@ -1,0 +1,335 @@
+"""A folder of cached chunks: written whole or not at all, checked on reading, bounded in size.
+
+Activations and token ids are cached in the same way. A chunk is a safetensors file named after a checksum of
+all that its values depend on, so processes may share a folder without talking to each other. The folder may
+have folders in it, one for each set of things that belong together; its bound is for all of them.
+
+Values of texts by digest: in memory until they are written, mapped from files after that.
+
+A *segment* is a chunk that holds the values of many texts, whichever were computed together. What it says of
+a text does not depend on the others in it, so segments may be read in any order, hold a text twice, be merged
+and be deleted: a text that is not found is computed again, with the same result.
+"""
+
+import contextlib
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, uint8
+
+from metaxcr.errors import UserError
+from metaxcr.files import disk_is_full, remove_leftovers, temporary_path
+
+
+class Chunk(NamedTuple):
+    """What a chunk's file holds.
+
+    Attributes:
+        tensors: By name.
+        metadata: The writer's own words.
+    """
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+class ChunkFolder:
+    """Chunks by name, shared by runs and processes.
+
+    Args:
+        what: What the cache is of, for messages: ``"trunk"``.
+        folder: Where the chunks live; made when the first one is written.
+        limit_bytes: The folder's bound: the least recently used chunks go first.
+        log: Called with a line when something noteworthy happens.
+    """
+
+    def __init__(
+        self, what: str, folder: Path, limit_bytes: int, log: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.what, self.folder, self.limit_bytes, self._log = what, folder, limit_bytes, log
+
+    def path(self, name: str) -> Path:
+        """Where the chunk of that name is, or would be."""
+        return self.folder / f"{name}.safetensors"
+
+    def sizes(self, inner: str = "") -> dict[Path, int]:
+        """Bytes of each chunk in an inner folder; one that another process deletes meanwhile is left out."""
+        sizes = {}
+        for path in self.paths(inner):
+            with contextlib.suppress(FileNotFoundError):
+                sizes[path] = path.stat().st_size
+        return sizes
+
+    def paths(self, inner: str = "") -> list[Path]:
+        """The chunks in an inner folder."""
+        return list((self.folder / inner).glob("*.safetensors"))
+
+    def read(
+        self,
+        path: Path,
+        check: Callable[[Chunk], None] = lambda chunk: None,
+        only: Collection[str] | None = None,
+    ) -> Chunk | None:
+        """Map a chunk into memory and mark it as used; a damaged one is deleted.
+
+        Args:
+            path: From :meth:`path`.
+            check: Raises :class:`ValueError` or :class:`KeyError` on a chunk that cannot be right.
+            only: Names of the tensors that are wanted. The chunk is then not marked as used, and its checksum
+                is not taken, as that would read all of it: ``check`` has to be sure of these tensors.
+
+        Returns:
+            The chunk; None when there is none, or it is damaged and has to be computed again.
+        """
+        try:
+            if not path.exists():
+                return None
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                names: list[str] = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names if only is None or name in only}
+            checksum = int(metadata.pop("crc32", "-1"))
+            if only is None and checksum != _crc(tensors):
+                raise SafetensorError("checksum differs")
+            check(chunk := Chunk(tensors, metadata))
+            if only is None:
+                with contextlib.suppress(OSError):  # the folder may be somebody else's
+                    os.utime(path)
+            return chunk
+        except FileNotFoundError:  # evicted by another process in between
+            return None
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+            if not path.exists():  # torch says so in its own way
+                return None
+            self._log(f"{self.what} cache: {path.name} is damaged ({error}); it is computed again")
+            if not isinstance(error, OSError | RuntimeError):  # which may pass: too many files are open
+                self.remove(path)
+            return None
+
+    def remove(self, path: Path) -> None:
+        """Delete a chunk; a process that has it mapped keeps its pages."""
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+    def write(self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+        """Write a chunk through a temporary name; of two writers at the same time the later one stays.
+
+        Raises:
+            UserError: The disk is full or the folder cannot be written.
+        """
+        temporary = temporary_path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(dict(tensors), temporary, {"crc32": str(_crc(tensors)), **metadata})
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            reason = "the disk is full" if disk_is_full(error) else str(error)
+            raise UserError(
+                f"cannot write the {self.what} cache: {reason}",
+                str(self.folder),
+                "free some space, or choose another folder with METAXCR_CACHE; --resume keeps what is done",
+            ) from error
+
+    def evict(self, keep: set[Path]) -> None:
+        """Delete the least recently used chunks above the bound, never those in ``keep``."""
+        remove_leftovers(self.folder)
+        entries = []
+        for path in self.folder.rglob("*.safetensors"):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            entries.append((stat.st_mtime, stat.st_size, path))
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries):
+            if total <= self.limit_bytes:
+                break
+            if path not in keep:
+                self.remove(path)
+                total -= size
+
+
+def _crc(tensors: Mapping[str, Tensor]) -> int:
+    """Checksum of all values, in the order of their names."""
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(tensors[name].contiguous().view(uint8).numpy().data, value)
+    return value
+
+
+KEY_BYTES = 16
+SMALL_BYTES = 4 * 10**6  # segments below this size are merged
+SMALL_FILES = 16  # where there are so many of them
+SEGMENT_BYTES = 32 * 10**6  # a merged one is hardly larger: the checksum of all of it is taken at first use
+HEAD = ("keys", "lengths")  # of a segment's tensors: what is read to know which texts are in it
+
+
+@dataclass
+class Segment:
+    """A file of values.
+
+    Attributes:
+        path: The file.
+        keys: Of its texts.
+        ends: Where the tokens of each text begin, and where the last one ends.
+        hidden: (tokens, width), once they were needed.
+    """
+
+    path: Path
+    keys: list[bytes]
+    ends: list[int]
+    hidden: Tensor | None = None
+
+
+class Values:
+    """Activations of texts in one folder, all computed in the same way.
+
+    Args:
+        chunks: The cache that the folder is in; None: everything stays in memory.
+        name: Of the folder.
+        width: Of a token vector.
+        dtype: Of the values.
+    """
+
+    def __init__(self, chunks: ChunkFolder | None, name: str, width: int, dtype: torch.dtype) -> None:
+        self.chunks, self.name, self._width, self._dtype = chunks, name, width, dtype
+        self._pending: dict[bytes, Tensor] = {}
+        self._where: dict[bytes, tuple[Segment, int]] = {}
+        self._seen: set[Path] = set()
+        self.pending_bytes = 0
+        self.mine: set[Path] = set()  # segments that were used, which eviction spares
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Look for segments that were written since, by this process or another; whether there are any."""
+        found = False
+        for path in sorted(self.chunks.paths(self.name)) if self.chunks else ():
+            if path not in self._seen:
+                self._seen.add(path)
+                found = self._index(path) is not None or found
+        return found
+
+    def get(self, key: bytes) -> Tensor | None:
+        """The values of a text, (tokens, width), or None where they have to be computed."""
+        while (value := self._pending.get(key)) is None and key in self._where:
+            segment, row = self._where[key]
+            if segment.hidden is None:
+                self._map(segment)
+            if segment.hidden is not None:
+                return segment.hidden[segment.ends[row] : segment.ends[row + 1]]
+            self.refresh()  # somebody may have merged it into another one
+        return value
+
+    def put(self, keys: Sequence[bytes], values: Sequence[Tensor]) -> None:
+        """Take values that were computed, on the CPU."""
+        self._pending.update(zip(keys, values, strict=True))
+        self.pending_bytes += sum(value.nbytes for value in values)
+
+    def write(self, least: int = 0) -> bool:
+        """Write what was computed, if it is more than ``least`` bytes, and map it; whether it was.
+
+        Raises:
+            UserError: The disk is full or the folder cannot be written.
+        """
+        if self.chunks is None or self.pending_bytes <= least:
+            return False
+        merged = self._small()
+        values = {key: value for one in merged for key, value in _items(one)} | self._pending
+        lengths = [len(value) for value in values.values()]
+        hidden = torch.cat(list(values.values()))
+        keys = torch.frombuffer(bytearray(b"".join(values)), dtype=torch.uint8).view(-1, KEY_BYTES)
+        tensors = {"keys": keys, "lengths": torch.tensor(lengths, dtype=torch.int32), "hidden": hidden}
+        path = self.chunks.path(f"{self.name}/{hashlib.sha256(b''.join(values)).hexdigest()[:40]}")
+        self.chunks.write(path, tensors, {"head": str(_head(tensors))})
+        segment = Segment(path, list(values), [0, *accumulate(lengths)])
+        self._seen.add(path)
+        self._add(segment)
+        if self._map(segment) is None:  # what was just written cannot be read: it stays in memory
+            segment.hidden = hidden
+            self._add(segment)
+        self._pending, self.pending_bytes = {}, 0
+        for one in merged:
+            if one.path != path:
+                self.chunks.remove(one.path)
+                self.mine.discard(one.path)
+        return True
+
+    def _small(self) -> list[Segment]:
+        """Small segments to be merged into the next one, where there are many."""
+        assert self.chunks is not None
+        sizes = self.chunks.sizes(self.name)
+        small = sorted(path for path, size in sizes.items() if size < SMALL_BYTES)
+        if len(small) < SMALL_FILES:
+            return []
+        known = {segment.path: segment for segment, _ in self._where.values()}
+        merged, total = [], self.pending_bytes
+        for path in small:
+            segment = known.get(path) or self._index(path)
+            if segment and total < SEGMENT_BYTES and self._map(segment) is not None:
+                merged.append(segment)
+                total += sizes[path]
+        return merged
+
+    def _index(self, path: Path) -> Segment | None:
+        """Read which texts are in a segment; None when it is damaged or gone."""
+        assert self.chunks is not None
+
+        def check(chunk: Chunk) -> None:
+            if int(chunk.metadata["head"]) != _head(chunk.tensors):
+                raise ValueError("the list of texts differs from its checksum")
+
+        self._seen.add(path)
+        chunk = self.chunks.read(path, check, only=HEAD)
+        if chunk is None:
+            return None
+        data = chunk.tensors["keys"].numpy().tobytes()
+        keys = [data[at : at + KEY_BYTES] for at in range(0, len(data), KEY_BYTES)]
+        segment = Segment(path, keys, [0, *accumulate(chunk.tensors["lengths"].tolist())])
+        self._add(segment)
+        return segment
+
+    def _map(self, segment: Segment) -> Tensor | None:
+        """Map a segment's values at their first use; a damaged or missing one is forgotten."""
+        assert self.chunks is not None
+
+        def check(chunk: Chunk) -> None:
+            hidden = chunk.tensors["hidden"]
+            if hidden.dtype != self._dtype or hidden.shape != (segment.ends[-1], self._width):
+                raise ValueError("other values than were written")
+
+        if segment.hidden is None:
+            chunk = self.chunks.read(segment.path, check)
+            if chunk is None:
+                for key in segment.keys:
+                    if key in self._where and self._where[key][0] is segment:
+                        del self._where[key]
+                return None
+            segment.hidden = chunk.tensors["hidden"]
+        self.mine.add(segment.path)
+        return segment.hidden
+
+    def _add(self, segment: Segment) -> None:
+        self._where.update((key, (segment, row)) for row, key in enumerate(segment.keys))
+
+
+def _items(segment: Segment) -> Iterable[tuple[bytes, Tensor]]:
+    assert segment.hidden is not None
+    for key, (begin, end) in zip(segment.keys, pairwise(segment.ends), strict=True):
+        yield key, segment.hidden[begin:end]
+
+
+def _head(tensors: "dict[str, Tensor]") -> int:
+    """Checksum of the list of texts."""
+    keys, lengths = (tensors[name].contiguous().numpy().tobytes() for name in HEAD)
+    return zlib.crc32(lengths, zlib.crc32(keys))

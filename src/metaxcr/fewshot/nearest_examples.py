@@ -1,0 +1,169 @@
+"""The source examples that lie nearest to a decision: what a model has learned from that is like it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from metaxcr.autodiff import Params
+from metaxcr.data.data_dirs import missing_files
+from metaxcr.data.registry import load, task_spec
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.errors import UserError
+from metaxcr.model.batch import TaskData, make_batch
+from metaxcr.model.choice_model import ChoiceModel
+from metaxcr.parse import read_json, read_tensors
+from metaxcr.saved_model import NEAREST
+
+VECTORS, NAMES = NEAREST
+_BATCH = 64  # questions encoded at a time
+
+
+@dataclass(frozen=True)
+class NearExample:
+    """A source example near a decision.
+
+    Attributes:
+        task: Its task.
+        split: Its split.
+        id: Its id.
+        similarity: Cosine of the two (context and answer) vectors.
+        text: Context and right choice; None where the task's files are not at hand.
+    """
+
+    task: str
+    split: str
+    id: str
+    similarity: float
+    text: str | None
+
+
+@torch.no_grad()
+def decision_vectors(
+    model: ChoiceModel, phi: Params, data: TaskData, chosen: Sequence[int], store: TrunkStore
+) -> Tensor:
+    """One vector a question and chosen answer: u(context) + u(choice), normalised.
+
+    Args:
+        model: Dual scoring; the vectors of cross scoring hold context and choice in one.
+        phi: Its parameters.
+        data: The questions.
+        chosen: The choice that counts of each.
+        store: Trunk activations.
+
+    Returns:
+        (questions, width), float32, of length one.
+    """
+    parts = []
+    for begin in range(0, len(data), _BATCH):
+        rows = range(begin, min(begin + _BATCH, len(data)))
+        batch = make_batch(data, rows, store)
+        unit = F.normalize(model.vectors(phi, batch.trunk, batch.language), dim=-1)
+        picks = torch.tensor([chosen[r] for r in rows], device=unit.device)
+        picked = batch.questions.choices[torch.arange(len(rows), device=unit.device), picks]
+        vector = unit[picked]
+        if model.kind == "dual":
+            vector = vector + unit[batch.questions.context]
+        parts.append(F.normalize(vector, dim=-1))
+    return torch.cat(parts).cpu()
+
+
+def write_index(folder: Path, vectors: Tensor, names: Sequence[tuple[str, str, str]]) -> None:
+    """Write an index: 8-bit vectors, and who they are of.
+
+    Args:
+        folder: Of a model.
+        vectors: (examples, width), of length one.
+        names: (task, split, id) of each.
+    """
+    scale = vectors.abs().amax(dim=1, keepdim=True) / 127
+    save_file({"vectors": (vectors / scale).round().to(torch.int8), "scale": scale}, folder / VECTORS)
+    (folder / NAMES).write_text(json.dumps([list(name) for name in names], ensure_ascii=False) + "\n")
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index in memory.
+
+    Attributes:
+        vectors: (examples, width), of length one.
+        names: (task, split, id) of each.
+    """
+
+    vectors: Tensor
+    names: list[tuple[str, str, str]]
+
+    def nearest(self, decisions: Tensor, k: int, root: Path | None = None) -> list[list[NearExample]]:
+        """The ``k`` nearest examples of each decision.
+
+        Args:
+            decisions: (decisions, width), from :func:`decision_vectors` with the same parameters.
+            k: How many.
+            root: Data root, where the texts are looked for.
+        """
+        cosines, places = (decisions @ self.vectors.T).topk(min(k, len(self.names)))
+        wanted = {self.names[place] for place in places.flatten().tolist()}
+        texts = _texts(wanted, root)
+        found = []
+        for row, where in zip(cosines.tolist(), places.tolist(), strict=True):
+            named = [(self.names[place], cosine) for place, cosine in zip(where, row, strict=True)]
+            found.append([_near(name, cosine, texts.get(name)) for name, cosine in named])
+        return found
+
+
+def read_index(folder: Path) -> Index:
+    """Read the index of a model.
+
+    Raises:
+        UserError: It has none, or a damaged one.
+    """
+    if not (folder / VECTORS).is_file():
+        raise UserError(
+            "the model has no index of source examples", str(folder), "explain the package's own model"
+        )
+    try:
+        tensors = read_tensors(folder / VECTORS)
+        names: list[Any] = read_json(folder / NAMES)
+        vectors = F.normalize(tensors["vectors"].float() * tensors["scale"], dim=-1)
+        if len(names) != len(vectors):
+            raise ValueError(f"{len(names)} names of {len(vectors)} vectors")
+        return Index(vectors, [(str(task), str(split), str(name)) for task, split, name in names])
+    except (UserError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"the index of source examples is damaged: {error}", str(folder)) from error
+
+
+def _near(name: tuple[str, str, str], cosine: float, text: str | None) -> NearExample:
+    task, split, example = name
+    return NearExample(task, split, example, round(cosine, 4), text)
+
+
+def _texts(wanted: set[tuple[str, str, str]], root: Path | None) -> dict[tuple[str, str, str], str]:
+    """Context and right choice of source examples, as far as their files are there."""
+    found = {}
+    for task, split in sorted({(task, split) for task, split, _ in wanted}):
+        spec = task_spec(task)
+        if set(missing_files(spec, root)).intersection(spec.files_of(split, "en")):
+            continue
+        answers = _answers(task, split, root)
+        for name in wanted:
+            if name[:2] == (task, split) and name[2] in answers:
+                found[name] = answers[name[2]]
+    return found
+
+
+@lru_cache(maxsize=32)  # asked for once a chunk of questions
+def _answers(task: str, split: str, root: Path | None) -> dict[str, str]:
+    """Context and right choice of all labelled examples of a split, by id."""
+    texts = {}
+    for e in load(task, split, root=root).examples:
+        if e.label is not None:
+            asked = e.question if e.question not in ("cause", "effect") else f"({e.question})"
+            texts[e.id] = " ".join(f"{e.context} {asked}".split()) + f" → {e.choices[e.label]}"
+    return texts

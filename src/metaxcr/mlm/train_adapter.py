@@ -1,0 +1,216 @@
+"""The folder of a language adapter in the making: settings, checkpoint, and what is finished.
+
+Train a language adapter from texts to a folder that ``adapters.language`` takes.
+"""
+
+import fcntl
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from metaxcr.adapters.adapter_files import save_language
+from metaxcr.encoders.encoder import FrozenEncoder
+from metaxcr.errors import UserError
+from metaxcr.files import remove_leftovers, replacing, write_atomically
+from metaxcr.mlm.adapter_training import (
+    Stage,
+    StageState,
+    begin,
+    flatten,
+    stages,
+    train_stage,
+    training_result,
+    unflatten,
+)
+from metaxcr.mlm.masked_lm import ADAPTER, HEAD, Params
+from metaxcr.mlm.preparation import Request, Work, prepare
+from metaxcr.model_card import language_adapter_card
+from metaxcr.optim import State
+from metaxcr.parse import json_value, read_json_object
+
+SETTINGS, RESULT, CHECKPOINT, HEAD_FILE = (
+    "training.json",
+    "result.json",
+    "checkpoint.safetensors",
+    "head.safetensors",
+)
+
+
+class AdapterFolder:
+    """Files of one training. Use :func:`open_folder` to get one."""
+
+    def __init__(self, path: Path, lock: IO[str]) -> None:
+        self.path, self._lock = path, lock
+
+    def close(self) -> None:
+        """Let other processes in."""
+        self._lock.close()
+
+    def result(self) -> dict[str, Any] | None:
+        """What the finished training found; None where it is not finished."""
+        path = self.path / RESULT
+        return read_json_object(path) if path.exists() else None
+
+    def checkpoint(self) -> tuple[State, dict[str, Any]] | None:
+        """Tensors and notes of the last checkpoint."""
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                # copied: mapped tensors need not be aligned, and then last bits may differ
+                state = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
+                return state, json_value(file.metadata()["notes"])
+        except Exception as error:  # which ones a damaged file brings about changes with versions
+            raise UserError(
+                f"cannot read the checkpoint: {error}", str(path), "start anew elsewhere"
+            ) from error
+
+    def save_checkpoint(self, state: State, notes: dict[str, Any]) -> None:
+        """Replace the checkpoint."""
+        self.save(CHECKPOINT, state, {"notes": json.dumps(notes)})
+
+    def save(self, name: str, state: State, metadata: dict[str, str] | None = None) -> None:
+        """Write tensors through a temporary name."""
+        with replacing(self.path / name) as temporary:
+            save_file({k: v.cpu().contiguous() for k, v in state.items()}, temporary, metadata)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write what was found, last of all, and drop the checkpoint."""
+        write_atomically(self.path / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
+
+
+def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> AdapterFolder:
+    """Create a folder, or open one to resume.
+
+    Args:
+        path: Of the folder.
+        settings: Everything that decides the result; what a resumed training must share.
+        resume: Whether an existing folder may be continued.
+
+    Raises:
+        UserError: The folder exists and ``resume`` is off, belongs to other settings or to no training, or
+            another process works in it.
+    """
+    exists = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if exists and not resume:
+        raise UserError(
+            "the folder exists", str(path), "add --resume to continue it, or choose another --out"
+        )
+    if not exists:
+        write_atomically(path / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+    try:
+        before = read_json_object(path / SETTINGS)
+        lock = (path / ".lock").open("w", encoding="utf-8")
+    except (OSError, UserError) as error:
+        raise UserError(f"no training of a language adapter: {SETTINGS} cannot be read", str(path)) from error
+    changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
+    if changed:
+        raise UserError(
+            f"the folder belongs to another training; these differ: {', '.join(changed)}",
+            str(path),
+            "resume with the same settings, or choose another --out",
+        )
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise UserError(
+            "another process works in the folder", str(path), "wait for it, or stop it"
+        ) from error
+    remove_leftovers(path)
+    return AdapterFolder(path, lock)
+
+
+Progress = Callable[[str, int, int, str], None]
+
+
+def train_language_adapter(
+    encoder: FrozenEncoder,
+    request: Request,
+    out: Path,
+    *,
+    head: nn.Module | None = None,
+    resume: bool = False,
+    progress: Progress = lambda label, done, total, note: None,
+) -> dict[str, Any]:
+    """Train and write a language adapter; killed at any moment, it resumes to the same bytes.
+
+    Args:
+        encoder: The frozen encoder.
+        request: Text and settings.
+        out: The folder; holds the adapter in AdapterHub's layout, the head, ``result.json`` and a card.
+        head: The encoder's own head (:func:`metaxcr.encoders.pretrained.load_mlm_head`); None: a new one is
+            trained with the adapter.
+        resume: Continue an existing folder.
+        progress: Called with (label, steps done, steps in all, note).
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        UserError: There is too little text, the encoder cannot be used, or the folder is refused.
+    """
+    work = prepare(encoder, request, head)
+    folder = open_folder(out, request.identity(encoder), resume=resume)
+    try:
+        finished = folder.result()
+        if finished is not None:
+            return finished
+        states = _run_stages(work, folder, progress)
+        result = training_result(request, work, states)
+        _publish(folder, request, work, states["adapter"].best)
+        card = language_adapter_card(
+            result,
+            language=request.language,
+            sources=request.sources,
+            command=request.command,
+            settings=request.settings.model_dump(),
+        )
+        write_atomically(out / "README.md", card)
+        folder.finish(result)
+        return result
+    finally:
+        folder.close()
+
+
+def _run_stages(work: Work, folder: AdapterFolder, progress: Progress) -> dict[str, StageState]:
+    """Run every stage from the last checkpoint on; returns the last state of each."""
+    states: dict[str, StageState] = {}
+    saved = folder.checkpoint()
+    if saved is not None:
+        states = unflatten(*saved, work.encoder.device)
+    current = work.model.params()
+    for stage in stages(work.settings, own_head=work.own_head):
+        start = states["head"].best if "head" in states and stage.name != "head" else current
+        if stage.name == "control":
+            stage = Stage(stage.name, stage.trains, states["adapter"].step, stops=False)
+        state = states.get(stage.name) or begin(start, stage)
+        steps = train_stage(
+            work.model, stage, work.batches["train"], work.batches["stop"], work.settings, state
+        )
+        for state in steps:
+            states[stage.name] = state
+            looked = state.looks[-1][0] == state.step
+            progress(stage.name, state.step, stage.steps, f"held-out loss {state.looks[-1][1]:.3f}")
+            if looked:
+                folder.save_checkpoint(*flatten(states))
+    return states
+
+
+def _publish(folder: AdapterFolder, request: Request, work: Work, best: Params) -> None:
+    """Write the adapter where ``adapters.language`` looks for it, and the head beside it."""
+    adapter = work.model.adapter
+    adapter.load_state_dict({n.removeprefix(ADAPTER): p for n, p in best.items() if n.startswith(ADAPTER)})
+    save_language(folder.path, request.language, adapter, work.encoder)
+    if work.own_head:
+        return
+    head = {n.removeprefix(HEAD): p for n, p in best.items() if n.startswith(HEAD)}
+    folder.save(HEAD_FILE, {**head, "rows": torch.tensor(work.rows)})

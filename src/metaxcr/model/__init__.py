@@ -1,0 +1,1 @@
+"""From encoded contexts and choices to plausibilities."""

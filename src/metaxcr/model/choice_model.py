@@ -1,0 +1,151 @@
+"""The trainable system phi = task adapter + scorer, around the frozen encoder."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metaxcr.adapters.adapted_encoder import AdaptedEncoder
+from metaxcr.adapters.mixture import MIXED
+from metaxcr.encoders.encoder import Ragged
+from metaxcr.hardware import leave_half
+from metaxcr.model.batch import Batch, Parallel, Questions
+from metaxcr.model.losses import choice_loss, contrastive_loss, in_batch_loss
+
+Params = dict[str, Tensor]  # phi: name -> tensor, float32
+SCORER = "scorer"
+
+
+def mean_pool(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """Mean over each text's tokens, in float32 or better: (tokens, width), (texts,) -> (texts, width).
+
+    The same bits as ``torch.segment_reduce``, which cannot be differentiated twice.
+    """
+    hidden = leave_half(hidden)
+    text = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+    sums = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add(0, text.to(hidden.device), hidden)
+    return sums / lengths[:, None].to(hidden.device)
+
+
+def dual_directions(unit: Tensor, weight: Tensor, questions: Questions) -> Tensor:
+    """u(context)' M, where M = W (effect), W' (cause) or their mean (answer): (questions, width)."""
+    context = unit[questions.context]
+    forward, backward = questions.direction[:, :1], questions.direction[:, 1:]
+    return forward * (context @ weight) + backward * (context @ weight.T)
+
+
+class ChoiceModel(nn.Module):
+    """Plausibility of every choice of a question.
+
+    *Dual*: s_effect = u(context)' W u(choice) / tau and s_cause = u(choice)' W u(context) / tau with one W
+    that starts as the identity, so that the untrained model ranks exactly like the cosine similarity of the
+    sentence vectors.
+    *Joint*: s = u(context)' W u(context and choice in one text) / tau, with the same W: how little the choice
+    moves the context's vector. The encoder's layers see both together; untrained it is a cosine, too.
+    *Cross*: context and choice in one sequence; s is a linear function of its mean vector.
+
+    Args:
+        adapted: The encoder's upper layers with adapters.
+        kind: ``"dual"``, ``"joint"`` or ``"cross"``.
+        temperature: tau, of the dual and the joint scorer, the in-batch term and the alignment.
+        negatives: Weight of the in-batch term (dual only; 0 switches it off).
+        dtype: Of the layers' arithmetic in training.
+    """
+
+    def __init__(
+        self, adapted: AdaptedEncoder, kind: str, temperature: float, negatives: float, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.adapted, self.kind, self.temperature, self.negatives = adapted, kind, temperature, negatives
+        self.dtype = dtype
+        width = adapted.encoder.width
+        self.scorer = nn.Parameter(torch.zeros(width) if kind == "cross" else torch.eye(width))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.scorer.device
+
+    def params(self) -> Params:
+        """A detached copy of phi: the trainable parameters by name."""
+        return {n: p.detach().clone() for n, p in self.named_parameters() if p.requires_grad}
+
+    def forward(
+        self, trunk: Ragged, language: str, dtype: torch.dtype | None = None, source: int = MIXED
+    ) -> Tensor:
+        """Mean vectors of texts, float32: (texts, width); see :meth:`AdaptedEncoder.forward`."""
+        return mean_pool(self.adapted(trunk, dtype or self.dtype, language, source), trunk.lengths)
+
+    def vectors(
+        self,
+        phi: Mapping[str, Tensor],
+        trunk: Ragged,
+        language: str,
+        dtype: torch.dtype | None = None,
+        source: int = MIXED,
+    ) -> Tensor:
+        """:meth:`forward` as a pure function of phi."""
+        pooled: Tensor = functional_call(self, dict(phi), (trunk, language, dtype, source))
+        return pooled
+
+    def plausibility(
+        self, scorer: Tensor, pooled: Tensor, questions: Questions
+    ) -> tuple[Tensor, Tensor | None]:
+        """Scores from mean vectors.
+
+        Args:
+            scorer: W of the dual or joint scorer (width, width), or the weights of the cross scorer (width,).
+            pooled: (texts, width) mean vectors.
+            questions: With positions in ``pooled``.
+
+        Returns:
+            s (questions, most choices), -inf where a question has fewer choices; and for dual scoring with
+            labels the plausibility of every question's answer in every context (questions, questions), else
+            None.
+        """
+        missing, index = questions.choices < 0, questions.choices.clamp(min=0)
+        if self.kind == "cross":
+            return (pooled @ scorer)[index].masked_fill(missing, float("-inf")), None
+        unit = F.normalize(pooled, dim=-1)
+        left = dual_directions(unit, scorer, questions) / self.temperature
+        scores = torch.einsum("bd,bnd->bn", left, unit[index]).masked_fill(missing, float("-inf"))
+        if self.kind == "joint" or bool((questions.labels < 0).any()):
+            return scores, None  # a joint text holds its own context, so that others' are no rivals
+        return scores, left @ unit[questions.answers].T
+
+    def score(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
+        """f(x, c; theta, lambda, phi): (questions, most choices), -inf where a question has fewer choices."""
+        pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
+        return self.plausibility(phi[SCORER], pooled, batch.questions)[0]
+
+    def loss(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
+        """L(B; phi): choice loss and in-batch term in their weighted mean (1.0 is chance)."""
+        pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
+        scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
+        loss = choice_loss(scores, batch.questions)
+        if across is None or not self.negatives or batch.questions.sign < 0:  # -1: labels name no answer
+            return loss
+        others = in_batch_loss(across, batch.questions.answers)
+        return (loss + self.negatives * others) / (1 + self.negatives)
+
+    def association(
+        self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """How well contexts find their answers: the in-batch term alone, or the choice loss without one.
+
+        What rewards look at. The choice loss of a few dozen questions says as much about the temperature of
+        the scores as about what was learned: where they are too large for their accuracy, steps on wrong
+        labels lower it. Among the answers of a whole batch that matters little.
+        """
+        pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
+        scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
+        if across is None or len(batch.questions) < 2 or batch.questions.sign < 0:
+            return choice_loss(scores, batch.questions)
+        return in_batch_loss(across, batch.questions.answers)
+
+    def alignment(self, phi: Mapping[str, Tensor], parallel: Parallel) -> Tensor:
+        """Contrastive loss of parallel sentences in units of log n: 1.0 is chance."""
+        one, other = (self.vectors(phi, trunk, language) for trunk, language in parallel)
+        return contrastive_loss(one, other, self.temperature)

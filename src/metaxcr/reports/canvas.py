@@ -1,0 +1,248 @@
+"""Where figures are drawn: colours by role, pixel layout, and SVG that follows the page's scheme.
+
+Figures are plain ``Figure`` objects inside an ``rc_context``; pyplot is never imported, so the caller's
+backend, open figures and settings stay as they are.
+
+Dots with whiskers in bands, one below the other: how accuracy by language is drawn everywhere.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from metaxcr.printable import shorten_all
+
+WIDE: Final = 960  # px: the text column of the report on a desktop
+NARROW: Final = 358  # px: a phone of 390 px less the page's margins
+
+# Each colour is drawn as its light value and exchanged for `var(--role)` in the SVG; the style sheet has both
+# schemes. Methods: Okabe and Ito (2008). Sources: Paul Tol's "muted" scheme.
+LIGHT: Final = {
+    "ink": "#1b1f24",
+    "soft": "#57606a",
+    "line": "#d0d7de",
+    "band": "#f3f5f7",
+    "paper": "#fefefe",
+    "none": "#6e7781",
+    "m1": "#0072b2",
+    "m2": "#009e73",
+    "m3": "#d55e00",
+    "m4": "#b05a93",
+    "m5": "#b07d00",
+    "s0": "#4477aa",
+    "s1": "#cc6677",
+    "s2": "#228833",
+    "s3": "#ddcc77",
+    "s4": "#882255",
+    "s5": "#88ccee",
+    "s6": "#999933",
+    "s7": "#aa4499",
+    "s8": "#44aa99",
+    "s9": "#ee8866",
+}
+INK, SOFT, LINE, BAND, PAPER = (LIGHT[role] for role in ("ink", "soft", "line", "band", "paper"))
+SOURCES: Final = tuple(LIGHT[f"s{index}"] for index in range(10))
+
+_VARIABLES: Final = {colour: f"var(--{role})" for role, colour in LIGHT.items()}
+_RC: Final = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "metaxcr",
+    "text.parse_math": False,  # a task called `a_$b$` is not a formula
+    "font.size": 12.0,
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": LINE,
+    "axes.facecolor": "none",
+    "axes.titlesize": 12.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": False,
+    "figure.facecolor": "none",
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.borderaxespad": 0.0,
+    "legend.handletextpad": 0.5,
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw with this package's settings, whatever the user's matplotlibrc says, and restore theirs after."""
+    settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **_RC}
+    for key in ("backend", "backend_fallback"):  # setting them would switch the caller's backend
+        settings.pop(key, None)
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def css(colour: str) -> str:
+    """Return a colour as the page's variable, so that it follows the light or dark scheme."""
+    return _VARIABLES.get(colour, colour)
+
+
+def figure(width: float, height: float) -> Figure:
+    """Return an empty figure of the given size in CSS pixels (72 to the inch, so that a point is a pixel)."""
+    return Figure(figsize=(width / 72, height / 72), dpi=72)
+
+
+def place(fig: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Add axes by pixels from the upper left corner: text keeps its room at every width."""
+    full_width, full_height = fig.get_size_inches() * 72
+    bottom = full_height - top - height
+    return fig.add_axes((left / full_width, bottom / full_height, width / full_width, height / full_height))
+
+
+def fit(names: Sequence[str], room: float, character: float = 7.6) -> tuple[Mapping[str, str], float]:
+    """Shorten names so that they leave room for what is drawn beside them.
+
+    Names are other people's, of any length: a column as wide as the longest one may be wider than the page.
+
+    Args:
+        names: Beside the axes, or in a legend.
+        room: Pixels that they may take.
+        character: Pixels of a character.
+
+    Returns:
+        What to write for each name, and the pixels that the longest of them takes.
+    """
+    short = shorten_all(names, max(6, int(room / character)))
+    return short, character * max(map(len, short.values()), default=0)
+
+
+def svg(fig: Figure, key: str, alt: str) -> str:
+    """Return a figure as inline SVG.
+
+    Args:
+        fig: The figure.
+        key: Unique in the page; it prefixes all ids, which would otherwise collide between inlined figures.
+        alt: What the figure shows, for those who cannot see it (already escaped for an attribute).
+
+    Returns:
+        One ``<svg>`` element without width, height, date or metadata; colours are the page's CSS variables.
+    """
+    buffer = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    fig.savefig(buffer, format="svg", metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
+    view = re.search(r'viewBox="0 0 (\S+) (\S+)"', text)
+    assert view is not None  # matplotlib always writes one
+    head = f'<svg viewBox="{view[0][9:-1]}" role="img" aria-label="{alt}" style="max-width: {view[1]}px">'
+    text = head + text[text.index(">") + 1 :]
+    text = re.sub(r' id="(?![pm][0-9a-f]{10}")[^"]*"', "", text)  # group names; nothing refers to them
+    text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{key}-", text).replace("xlink:href", "href")
+    text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
+    text = re.sub(r"#[0-9a-f]{6}", lambda colour: css(colour[0]), text)
+    return re.sub(r"\s*\n\s*", " ", text)
+
+
+CHARACTER = 7.4  # px
+_STEP = 11  # px between two dots of one band
+_LEGEND_ROW = 19  # px
+
+
+class Style(NamedTuple):
+    """What one method looks like, everywhere in a figure."""
+
+    title: str
+    colour: str
+    marker: str
+
+
+class Dot(NamedTuple):
+    """An accuracy with its interval, between 0 and 1; ``line``: it is drawn through the whole band, too."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    line: bool = False
+
+
+def bands(
+    rows: Sequence[tuple[str, Mapping[int, Dot]]], styles: Sequence[Style], width: int
+) -> tuple[Figure, Axes, int]:
+    """Draw accuracies in per cent, a band for each row; on top is room for the :func:`legend`.
+
+    To be called inside ``canvas.drawing()``.
+
+    Args:
+        rows: Name of each band, and its dots by place of their style.
+        styles: Of the dots, from top to bottom of a band.
+        width: Width in pixels.
+
+    Returns:
+        Figure, axes, and the height of a band in the axes' units.
+    """
+    band = _STEP * len(styles) + 12
+    top = legend_height(len(styles), width) + 12
+    short, room = fit([name for name, _ in rows], 0.45 * width, CHARACTER)
+    left = 8 + room
+    height = band * len(rows)
+    fig = figure(width, top + height + 44)
+    axes = place(fig, left, top, width - left - 12, height)
+    for index, (_, dots) in enumerate(rows):
+        if index % 2 == 0:
+            axes.axhspan(index * band, (index + 1) * band, color=BAND, linewidth=0, zorder=0)
+        _draw(axes, index * band, band, dots, styles)
+    axes.set_ylim(height, 0)
+    axes.set_yticks([(index + 0.5) * band for index in range(len(rows))], [short[name] for name, _ in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("accuracy, %", fontsize=12)
+    return fig, axes, band
+
+
+def _draw(axes: Axes, top: float, height: float, dots: Mapping[int, Dot], styles: Sequence[Style]) -> None:
+    for place, dot in dots.items():
+        style, y, mean = styles[place], top + 6 + _STEP * (place + 0.5), 100 * dot.mean
+        if dot.low is not None and dot.high is not None:
+            axes.plot([100 * dot.low, 100 * dot.high], [y, y], color=style.colour, linewidth=1.6)
+        axes.plot(mean, y, marker=style.marker, color=style.colour, markersize=6, linestyle="none")
+        if dot.line:
+            axes.plot([mean, mean], [top, top + height], color=style.colour, linewidth=0.9, zorder=1)
+
+
+def _columns(width: int) -> int:
+    return 3 if width > 600 else 1
+
+
+def legend_room(width: int) -> float:
+    """Pixels that a name in a legend may take."""
+    return width / _columns(width) - 40
+
+
+def legend_height(entries: int, width: int) -> int:
+    """Height of a legend in pixels."""
+    return _LEGEND_ROW * -(-entries // _columns(width))
+
+
+def legend(fig: Figure, axes: Axes, styles: Sequence[Style], width: int) -> None:
+    """Put a legend above the axes."""
+    handles = [
+        axes.plot([], [], color=colour, marker=marker, markersize=6, linewidth=1.6, label=title)[0]
+        for title, colour, marker in styles
+    ]
+    full_width, full_height = fig.get_size_inches() * 72
+    anchor = (8 / full_width, 1 - 2 / full_height)
+    fig.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=_columns(width), fontsize=11,
+        columnspacing=2.0, labelspacing=0.4,
+    )  # fmt: skip

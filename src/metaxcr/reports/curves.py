@@ -1,0 +1,340 @@
+"""Series over steps, taken from the events: per seed, smoothed, and averaged over seeds.
+
+Figures of training: learning curves per stage, and the sampler's choices over time.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter, methodcaller
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from metaxcr.reports import canvas
+from metaxcr.reports.run_records import Record, RunRecords
+from metaxcr.reports.wording import STAGES
+
+Array = NDArray[np.float64]
+_MOST_POINTS = 240  # per drawn line: more cannot be told apart, and every point is text in the page
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One quantity over the steps, one line a seed.
+
+    Args:
+        name: What the legend says.
+        seeds: Per seed the steps and the values, both of shape (steps,).
+    """
+
+    name: str
+    seeds: dict[int, tuple[Array, Array]]
+
+    def mean(self) -> tuple[Array, Array]:
+        """Return the mean over seeds, at the steps that every seed has."""
+        common = sorted(set.intersection(*(set(steps.tolist()) for steps, _ in self.seeds.values())))
+        rows = [
+            values[np.isin(steps, common)] for steps, values in self.seeds.values()
+        ]  # steps are sorted and unique, so the columns fit
+        return np.array(common, dtype=np.float64), np.mean(rows, axis=0) if common else np.array([])
+
+    def smoothed(self, window: int) -> "Curve":
+        """Return the curve as centred moving averages over ``window`` steps, thinned to what can be seen."""
+        thin = max(1, -(-max(len(steps) for steps, _ in self.seeds.values()) // _MOST_POINTS))
+        lines = {
+            seed: (steps[::thin], smooth(values, window)[::thin])
+            for seed, (steps, values) in self.seeds.items()
+        }
+        return Curve(self.name, lines)
+
+
+def curve(name: str, events: Iterable[Record], value: Callable[[Record], Any]) -> Curve | None:
+    """Collect one quantity from the events.
+
+    Several events of one seed and step (languages, kinds of episode) are averaged. Values that are absent or
+    not finite are left out.
+
+    Args:
+        name: Name for the legend.
+        events: The events.
+        value: Takes the quantity from an event; None where it has none.
+
+    Returns:
+        The curve, or None where no event has the quantity.
+    """
+    found: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for event in events:
+        number = value(event)
+        if isinstance(number, int | float) and np.isfinite(number):
+            found[event.get("seed") or 0][int(event.get("step") or 0)].append(float(number))
+    seeds = {}
+    for seed, steps in sorted(found.items()):
+        order = sorted(steps)
+        seeds[seed] = np.array(order, dtype=np.float64), np.array([np.mean(steps[step]) for step in order])
+    return Curve(name, seeds) if seeds else None
+
+
+def smooth(values: Array, window: int) -> Array:
+    """Return centred moving averages; at the ends the window is cut to the steps there are."""
+    if window <= 1:
+        return values
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    first = np.maximum(index - window // 2, 0)
+    end = np.minimum(index + window // 2 + 1, len(values))
+    result: Array = (sums[end] - sums[first]) / (end - first)
+    return result
+
+
+def window_for(curves: Iterable[Curve]) -> int:
+    """Return a smoothing window, odd: a twentieth of the series, at most 51 steps, 1 if it is short."""
+    longest = max((len(steps) for item in curves for steps, _ in item.seeds.values()), default=0)
+    return 1 if longest < 40 else min(51, longest // 20 | 1)
+
+
+def probabilities(events: Iterable[Record]) -> tuple[Array, dict[str, Array]]:
+    """Return the sampler's probabilities over time, mean over seeds.
+
+    Returns:
+        Steps of shape (steps,), and per source an array of the same shape; the sources with the largest share
+        over the whole run come first. Both empty where no event has probabilities.
+    """
+    kept = [event for event in events if isinstance(event.get("probabilities"), dict)]
+    names = sorted({name for event in kept for name in event["probabilities"]})
+    curves = {}
+    for name in names:
+        # default 0: a source that an event does not list had no share in it
+        shares = [{**event, "share": event["probabilities"].get(name, 0.0)} for event in kept]
+        found = curve(name, shares, itemgetter("share"))
+        if found is not None:
+            curves[name] = found.mean()
+    if not curves:
+        return np.array([]), {}
+    steps = next(iter(curves.values()))[0]
+    thin = max(1, -(-len(steps) // _MOST_POINTS))
+    order = sorted(curves, key=lambda name: (-float(np.sum(curves[name][1])), name))
+    return steps[::thin], {name: curves[name][1][::thin] for name in order}
+
+
+def draws(events: Iterable[Record]) -> dict[str, dict[int, float]]:
+    """Return per source and seed the share of episodes in which the source was drawn."""
+    counts: dict[int, Counter[str]] = defaultdict(Counter)
+    for event in events:
+        if isinstance(event.get("source"), str):
+            counts[event.get("seed") or 0][event["source"]] += 1
+    names = sorted({name for counter in counts.values() for name in counter})
+    return {
+        name: {seed: counter[name] / counter.total() for seed, counter in sorted(counts.items())}
+        for name in names
+    }
+
+
+_COLOURS = [canvas.LIGHT[role] for role in ("m1", "m3", "m2", "m4", "m5", "none")]
+_PANEL = 190  # px, height of one panel's axes
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One set of axes: related curves and a value to compare them with (chance, zero)."""
+
+    title: str
+    curves: list[Curve]
+    reference: float | None = None
+
+
+def panels(run: RunRecords) -> list[Panel]:
+    """Return the panels for which the run has events, in the order of the critical path."""
+    ctml = run.stage("ctml")
+    found = [
+        _panel("CTML: loss / chance", ctml, {"support": "support_loss", "query": "query_loss"}, 1.0),
+        _panel("CTML: reward", ctml, {"reward": "reward"}, 0.0),
+    ]
+    for kind, on_shots in sorted({_clml_kind(event) for event in run.stage("clml")}):
+        events = [event for event in run.stage("clml") if _clml_kind(event) == (kind, on_shots)]
+        title = f"CLML{' on k shots' * on_shots}{', ' * bool(kind)}{kind}: loss / chance"
+        found.append(_panel(title, events, {"support": "support_loss", "query": "query_loss"}, 1.0))
+    found += [_finetune(run), *_development(run)]
+    return [panel for panel in found if panel is not None]
+
+
+def _clml_kind(event: Record) -> tuple[str, bool]:
+    """Type of episode, and whether it learns from shots, of one language or of several."""
+    return str(event.get("kind", "")), "language" in event or event.get("regime") == "pooled-shots"
+
+
+def learning(found: Sequence[Panel], width: int) -> Figure | None:
+    """Draw the learning curves: seeds as thin lines, their mean as a thick one.
+
+    Args:
+        found: The panels.
+        width: Width in pixels; two panels beside each other where there is room.
+
+    Returns:
+        The figure, or None without panels.
+    """
+    if not found:
+        return None
+    columns = 2 if width > 600 else 1
+    rows = -(-len(found) // columns)
+    left, gap, pitch = 44, 28, _PANEL + 84
+    each = (width - gap * (columns - 1)) / columns - left
+    fig = canvas.figure(width, rows * pitch)
+    for index, panel in enumerate(found):
+        row, column = divmod(index, columns)
+        axes = canvas.place(fig, left + column * (each + left + gap), row * pitch + 42, each - 8, _PANEL)
+        _draw_panel(axes, panel)
+    return fig
+
+
+def sampler(events: Sequence[Record], width: int) -> Figure | None:
+    """Draw the sampler's probabilities as a stacked area and beside it how often each source was drawn.
+
+    Args:
+        events: The CTML events.
+        width: Width in pixels.
+
+    Returns:
+        The figure, or None where no event names a source.
+    """
+    steps, shares = probabilities(events)
+    drawn = draws(events)
+    names = list(shares) + [name for name in drawn if name not in shares]
+    if not names:
+        return None
+    side, bars = width > 600, 27 * len(names)
+    area = max(bars, 260) if side else 240
+    short, room = canvas.fit(names, 240 if side else 180)
+    left = 8 + room
+    labels = [short[name] for name in names]
+    if not shares:
+        fig = canvas.figure(width, bars + 84)
+        _draw_bars(canvas.place(fig, left, 30, width - left - 60, bars), names, labels, drawn)
+    elif side:
+        fig = canvas.figure(width, area + 84)
+        _draw_area(canvas.place(fig, 44, 30, 0.54 * width - 44, area), steps, shares)
+        rest = 0.54 * width + 24 + left
+        _draw_bars(canvas.place(fig, rest, 30, width - rest - 20, area), names, labels, drawn)
+    else:
+        fig = canvas.figure(width, area + bars + 168)
+        _draw_area(canvas.place(fig, 40, 30, width - 48, area), steps, shares)
+        _draw_bars(canvas.place(fig, left, area + 114, width - left - 16, bars), names, labels, drawn)
+    return fig
+
+
+def smoothing(found: Sequence[Panel]) -> int:
+    """Return the widest smoothing window used, in steps."""
+    return max((window_for(panel.curves) for panel in found), default=1)
+
+
+def _panel(title: str, events: list[Record], keys: dict[str, str], reference: float | None) -> Panel | None:
+    curves = [curve(name, events, methodcaller("get", key)) for name, key in keys.items()]
+    kept = [item for item in curves if item is not None]
+    return Panel(title, kept, reference) if kept else None
+
+
+def _finetune(run: RunRecords) -> Panel | None:
+    events = run.stage("finetune")
+    curves = []
+    for k in sorted({event.get("k") or 0 for event in events}):
+        of_size = [event for event in events if (event.get("k") or 0) == k]
+        curves.append(curve(f"{k} shots", of_size, lambda event: event.get("loss")))
+    kept = [item for item in curves if item is not None]
+    return Panel("fine-tuning: loss / chance", kept, 1.0) if kept else None
+
+
+def _development(run: RunRecords) -> list[Panel]:
+    found = []
+    for after in dict.fromkeys(str(event.get("after", "")) for event in run.stage("dev")):
+        events = [event for event in run.stage("dev") if str(event.get("after", "")) == after]
+        curves = []
+        for task in sorted({str(event.get("task", "")) for event in events}):
+            of_task = [event for event in events if str(event.get("task", "")) == task]
+            item = curve(task, of_task, _percent)
+            curves += [item] if item is not None else []
+        if curves:
+            stage = STAGES.get(after, after)
+            found.append(Panel(f"development accuracy in {stage}, %", curves))
+    return found
+
+
+def _percent(event: Record) -> Any:
+    acc = event.get("acc")
+    return 100 * acc if isinstance(acc, int | float) else None
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    window = window_for(panel.curves)
+    title, names = (canvas.fit(found, 320)[0] for found in ([panel.title], [c.name for c in panel.curves]))
+    if panel.reference is not None:
+        axes.axhline(panel.reference, color=canvas.SOFT, linewidth=1, linestyle=(0, (4, 3)))
+    for index, raw in enumerate(panel.curves):
+        colour, line = _COLOURS[index % len(_COLOURS)], raw.smoothed(window)
+        few = all(len(steps) < 25 for steps, _ in line.seeds.values())
+        for steps, values in line.seeds.values():
+            axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.45)
+        steps, values = line.mean()
+        axes.plot(
+            steps, values, color=colour, linewidth=2.2, label=names[line.name], marker="o" if few else None,
+            markersize=4, linestyle=("-", "--", ":")[index // 2 % 3],
+        )  # fmt: skip
+    axes.set_title(title[panel.title], pad=22 if len(panel.curves) > 1 else 8)
+    if len(panel.curves) > 1:
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, fontsize=11, columnspacing=1.5,
+            handlelength=1.6,
+        )  # fmt: skip
+    axes.set_xlabel("step", fontsize=11)
+    axes.tick_params(labelsize=11)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))  # there is no half a step
+    axes.locator_params(axis="y", nbins=5)
+    axes.ticklabel_format(useOffset=False)
+    axes.grid(axis="y")
+    axes.margins(x=0.01)
+
+
+def _colour(index: int) -> str:
+    return canvas.SOURCES[index % len(canvas.SOURCES)]
+
+
+def _draw_area(axes: Axes, steps: Any, shares: dict[str, Any]) -> None:
+    stack = np.vstack(list(shares.values())) * 100
+    colours = [_colour(index) for index in range(len(shares))]
+    axes.stackplot(steps, stack, colors=colours, edgecolor=canvas.PAPER, linewidth=0.8)
+    for index in range(1, len(shares)):
+        share = 100 * index / len(shares)
+        axes.axhline(share, color=canvas.INK, linewidth=0.9, linestyle=(0, (2, 3)))
+    axes.set_ylim(0, 100)
+    if len(steps) > 1:
+        axes.set_xlim(steps[0], steps[-1])
+    axes.set_title("probability of each source, %")
+    axes.set_xlabel("CTML step", fontsize=11)
+    axes.tick_params(labelsize=11)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _draw_bars(
+    axes: Axes, names: Sequence[str], labels: Sequence[str], drawn: dict[str, dict[int, float]]
+) -> None:
+    """Draw bars in the order of the stack, so that the two pictures are read as one, with a dot a seed."""
+    for index, name in enumerate(names):
+        shares = [100 * share for share in drawn.get(name, {}).values()]
+        axes.barh(index, np.mean(shares) if shares else 0.0, height=0.62, color=_colour(index))
+        axes.plot(
+            shares, [index] * len(shares), marker="o", markersize=4.5, linestyle="none", color=canvas.INK,
+            markeredgecolor=canvas.PAPER, markeredgewidth=0.7,
+        )  # fmt: skip
+    axes.axvline(100 / len(names), color=canvas.INK, linewidth=0.9, linestyle=(0, (2, 3)))
+    axes.set_yticks(range(len(names)), list(labels))
+    axes.set_ylim(-0.5, len(names) - 0.5)
+    axes.set_xlim(left=0)
+    axes.set_title("drawn, % of episodes")
+    axes.set_xlabel("dots: seeds", fontsize=11)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(labelsize=11)
+    axes.locator_params(axis="x", nbins=5)
+    axes.spines["left"].set_visible(False)

@@ -1,0 +1,260 @@
+"""Figures of a comparison: forest plot, accuracy by language, shots, costs, transfer matrix."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from metaxcr.reports import canvas
+from metaxcr.reports.canvas import CHARACTER, Dot, Style, bands, legend, legend_height, legend_room
+from metaxcr.reports.grid_tables import label
+from metaxcr.reports.wording import STAGES, amount, language, percent, points
+
+Row = dict[str, Any]
+_COLOURS = [canvas.LIGHT[role] for role in ("m1", "m3", "m2", "m4", "m5", "soft", "s4", "s6")]
+_MARKERS = "osD^vPX*"
+_VERDICTS = {
+    "better": (canvas.LIGHT["m2"], "^"),
+    "worse": (canvas.LIGHT["m3"], "v"),
+    "no difference shown": (canvas.SOFT, "o"),
+}
+_MOST_LINES = 6  # more methods than these are shown as a table of colours
+
+
+def forest(summary: Row, width: int) -> Figure | None:
+    """Draw the difference of each method from the baseline with its interval.
+
+    Args:
+        summary: Content of ``compare.json``.
+        width: Width in pixels.
+    """
+    rows = [row for row in summary["differences"] if row["mean"] is not None]
+    if not rows:
+        return None
+    names, room = _labels([label(row, summary) for row in rows], width)
+    side = width > 600
+    left, pitch = (8 + room, 26) if side else (12, 40)
+    fig = canvas.figure(width, pitch * len(rows) + 78)
+    axes = canvas.place(fig, left, 8, width - left - (190 if side else 12), pitch * len(rows))
+    axes.axvline(0, color=canvas.INK, linewidth=1)
+    for y, (row, name) in enumerate(zip(rows, names, strict=True)):
+        colour, marker = _VERDICTS[row["verdict"]]
+        low, high = (100 * end for end in row["ci95"])
+        axes.plot([low, high], [y, y], color=colour, linewidth=2)
+        axes.plot(100 * row["mean"], y, marker=marker, color=colour, markersize=8, linestyle="none")
+        numbers = f"{points(row['mean'])} [{points(row['ci95'][0])}, {points(row['ci95'][1])}]"
+        if side:
+            axes.text(1.01, y, numbers, transform=axes.get_yaxis_transform(), va="center", fontsize=11)
+        else:
+            axes.text(0, y - 0.32, f"{name}: {numbers}", transform=axes.get_yaxis_transform(), fontsize=10)
+    axes.set_ylim(len(rows) - 0.5, -0.6)
+    axes.set_yticks(range(len(rows)), names if side else [])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.set_xlabel(f"points above {summary['baseline']}", fontsize=12)
+    _verdict_legend(fig)
+    return fig
+
+
+def _verdict_legend(fig: Figure) -> None:
+    axes = fig.axes[0]
+    handles = [
+        axes.plot([], [], color=colour, marker=marker, markersize=8, linewidth=2, label=name)[0]
+        for name, (colour, marker) in _VERDICTS.items()
+    ]
+    fig.legend(handles=handles, loc="lower left", ncols=3, fontsize=10, columnspacing=1.2, handlelength=1.4)
+
+
+def by_language(summary: Row, width: int) -> Figure | None:
+    """Draw accuracy by language: dots with whiskers for a few methods, a table of colours for many.
+
+    Args:
+        summary: Content of ``compare.json``.
+        width: Width in pixels.
+    """
+    rows = summary["languages"]
+    if not rows:
+        return None
+    lines = list(dict.fromkeys(label(row, summary) for row in rows))
+    if len(lines) > _MOST_LINES:
+        return _language_colours(summary, lines, width)
+    short, _ = canvas.fit(lines, legend_room(width), CHARACTER)
+    styles = [Style(short[name], _COLOURS[place], _MARKERS[place]) for place, name in enumerate(lines)]
+    shown = []
+    for code in _by_baseline(summary):
+        dots = {
+            lines.index(label(row, summary)): Dot(row["mean"], *(row["ci95"] or (None, None)))
+            for row in rows
+            if row["language"] == code
+        }
+        shown.append((language(code), dots))
+    fig, axes, _ = bands(shown, styles, width)
+    legend(fig, axes, styles, width)
+    return fig
+
+
+def shots(summary: Row, width: int) -> Figure | None:
+    """Draw accuracy over shots; None where the grid has one number of shots only.
+
+    Args:
+        summary: Content of ``compare.json``.
+        width: Width in pixels.
+    """
+    curves: dict[str, list[Row]] = {}
+    for row in summary["averages"]:
+        curves.setdefault(f"{row['target']}: {row['method']}".removeprefix(": "), []).append(row)
+    ticks = sorted({row["k"] for row in summary["averages"]})
+    if len(ticks) < 2:
+        return None
+    short, _ = canvas.fit(list(curves), legend_room(width), CHARACTER)
+    styles = [Style(short[name], _COLOURS[i % 8], _MARKERS[i % 8]) for i, name in enumerate(curves)]
+    top = legend_height(len(styles), width) + 16
+    fig = canvas.figure(width, top + 330)
+    axes = canvas.place(fig, 44, top, width - 60, 270)
+    for place, rows in enumerate(curves.values()):
+        _, colour, marker = styles[place]
+        ordered = sorted(rows, key=lambda row: row["k"])
+        x = np.log2(1 + np.array([row["k"] for row in ordered])) + 0.04 * (place - len(curves) / 2)
+        y = [100 * row["mean"] for row in ordered]
+        axes.plot(x, y, color=colour, marker=marker, markersize=6, linewidth=1.8)
+        for at, row in zip(x, ordered, strict=True):
+            if row["ci95"]:
+                axes.plot([at, at], [100 * end for end in row["ci95"]], color=colour, linewidth=1.2)
+    axes.set_xticks([float(np.log2(1 + k)) for k in ticks], [str(k) for k in ticks])
+    axes.set_xlabel("labelled examples in the tested language", fontsize=12)
+    axes.set_title("accuracy, %")
+    axes.grid(axis="y")
+    legend(fig, axes, styles, width)
+    return fig
+
+
+def costs(summary: Row, width: int) -> Figure | None:
+    """Draw the token-passes of a cell, stage by stage.
+
+    Args:
+        summary: Content of ``compare.json``.
+        width: Width in pixels.
+    """
+    rows = [row for row in summary["averages"] if row["token_passes"]]
+    if not rows:
+        return None
+    names, room = _labels([label(row, summary) for row in rows], width)
+    stages = [s for s in STAGES if s != "trunk" and any(row["stages"].get(s) for row in rows)]
+    side = width > 600
+    left, pitch = (8 + room, 24) if side else (12, 40)
+    fig = canvas.figure(width, pitch * len(rows) + 72)
+    axes = canvas.place(fig, left, 30, width - left - 76, pitch * len(rows))
+    for y, row in enumerate(rows):
+        begin = 0.0
+        for place, stage in enumerate(stages):
+            passes = row["stages"].get(stage, 0)
+            axes.barh(y, passes, left=begin, height=0.55, color=canvas.SOURCES[place], linewidth=0)
+            begin += passes
+        axes.text(begin, y, f" {amount(row['token_passes'])}", va="center", fontsize=11)
+        if not side:
+            axes.text(0, y - 0.36, names[y], transform=axes.get_yaxis_transform(), fontsize=10)
+    axes.set_ylim(len(rows) - 0.5, -0.6)
+    axes.set_yticks(range(len(rows)), names if side else [])
+    axes.tick_params(axis="y", length=0)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    handles = [
+        Rectangle((0, 0), 1, 1, color=canvas.SOURCES[i], label=STAGES[s]) for i, s in enumerate(stages)
+    ]
+    fig.legend(handles=handles, loc="upper left", ncols=4, fontsize=11, handlelength=1.0)
+    return fig
+
+
+def matrix(summary: Row, width: int) -> Figure | None:
+    """Draw accuracy by language of the labels and tested language, coloured by the gain on no labels.
+
+    Args:
+        summary: Content of ``compare.json``.
+        width: Width in pixels.
+    """
+    found = summary["matrix"]
+    if not found or not found["cells"]:
+        return None
+    tested = sorted({cell["language"] for cell in found["cells"]})
+    support = sorted({cell["support"] for cell in found["cells"]})
+    values = {(cell["support"], cell["language"]): cell["mean"] for cell in found["cells"]}
+    usual = {t: float(np.mean([v for (_, b), v in values.items() if b == t])) for t in tested}
+    base = usual | found["baseline"]
+    gains = {place: value - base[place[1]] for place, value in values.items()}
+    texts = {place: percent(value) for place, value in values.items()}
+    return colours(gains, texts, support, tested, width)
+
+
+def _language_colours(summary: Row, lines: Sequence[str], width: int) -> Figure:
+    """Methods down, languages across, coloured by the gain on the baseline (or on the mean of all)."""
+    rows = summary["languages"]
+    codes = _by_baseline(summary)
+    values = {(label(row, summary), row["language"]): row["mean"] for row in rows}
+    usual = {c: float(np.mean([v for (_, code), v in values.items() if code == c])) for c in codes}
+    base = usual | {
+        r["language"]: r["mean"] for r in rows if r["method"] == summary["baseline"] and not r["k"]
+    }
+    gains = {place: value - base[place[1]] for place, value in values.items()}
+    return colours(gains, {place: percent(v) for place, v in values.items()}, lines, codes, width)
+
+
+def colours(
+    gains: Mapping[tuple[str, str], float],
+    texts: Mapping[tuple[str, str], str],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    width: int,
+) -> Figure:
+    """Draw numbers on tinted cells: blue above the reference, orange below; the numbers say the same.
+
+    Args:
+        gains: (row, column) -> signed value that is shown as the tint.
+        texts: (row, column) -> what the cell says.
+        rows: Names, from top to bottom.
+        columns: Names, from left to right.
+        width: Width in pixels.
+    """
+    side = width > 600
+    short, room = canvas.fit(rows, 320, CHARACTER) if side else canvas.fit(rows, 87, 6.2)
+    shown, left = [short[name] for name in rows], 8 + room
+    heads = canvas.fit(columns, 12 * CHARACTER, CHARACTER)[0]
+    fig = canvas.figure(width, 26 * len(rows) + 40)
+    axes = canvas.place(fig, left, 30, width - left - 8, 26 * len(rows))
+    largest = max((abs(gain) for gain in gains.values()), default=0.0) or 1.0
+    size = 11.0 if side else max(5.0, min(10.0, 1.6 * (width - left) / (4.5 * len(columns))))
+    for y, row in enumerate(rows):
+        for x, column in enumerate(columns):
+            gain = gains.get((row, column))
+            if gain is None:
+                continue
+            colour = canvas.LIGHT["m1" if gain >= 0 else "m3"]
+            tint = 0.5 * abs(gain) / largest
+            axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, alpha=tint, linewidth=0))
+            axes.text(x + 0.5, y + 0.5, texts[row, column], ha="center", va="center", fontsize=size)
+    axes.set_xlim(0, len(columns))
+    axes.set_ylim(len(rows), 0)
+    axes.set_xticks([x + 0.5 for x in range(len(columns))], [heads[c] for c in columns], fontsize=size)
+    axes.set_yticks([y + 0.5 for y in range(len(rows))], shown, fontsize=11 if side else 9)
+    axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return fig
+
+
+def _labels(names: Sequence[str], width: int) -> tuple[list[str], float]:
+    """Short names of rows, and the room that they take beside the axes of a wide figure."""
+    short, room = canvas.fit(names, 320 if width > 600 else 0.5 * width, CHARACTER)
+    return [short[name] for name in names], room
+
+
+def _by_baseline(summary: Row) -> list[str]:
+    """The languages, the one where the baseline does best first."""
+    base: dict[str, float] = {}
+    for row in summary["languages"]:
+        if row["method"] == (summary["baseline"] or row["method"]):
+            base.setdefault(row["language"], row["mean"])
+    codes = {row["language"] for row in summary["languages"]}
+    return sorted(codes, key=lambda code: (-base.get(code, 0.0), code))

@@ -1,0 +1,113 @@
+"""Words that the report explains or spells out.
+
+Licences and citations of the data that a result was made from.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from metaxcr.data.registry import task_spec
+from metaxcr.errors import UserError
+from metaxcr.reports.run_records import Record, records
+
+LANGUAGES: Final = {
+    "ar": "Arabic", "bn": "Bengali", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
+    "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fr": "French", "hi": "Hindi",
+    "ht": "Haitian Creole", "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
+    "my": "Burmese", "nl": "Dutch", "pl": "Polish", "pt": "Portuguese", "qu": "Quechua", "ru": "Russian",
+    "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "th": "Thai", "tr": "Turkish", "ur": "Urdu",
+    "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+
+MINUS: Final = "\N{MINUS SIGN}"
+
+STAGES: Final = {
+    "trunk": "trunk",
+    "ctml": "CTML",
+    "clml": "CLML",
+    "finetune": "fine-tuning",
+    "evaluate": "evaluation",
+    "dev": "development",
+}
+
+GLOSSARY: Final = (
+    ("none", "No training: the baseline “similarity” ranks choices by the cosine of the encoder's vectors."),
+    ("zero-shot", "Trained on English labels only; no label in any other language was touched."),
+    ("zero-shot-aux", "Also trained on labels in other languages, but none in the language that is tested."),
+    ("few-shot", "Also trained on k labelled examples (shots) in the language that is tested."),
+    ("pooled-shots", "k labelled examples in each of several languages, the tested one among them."),
+    ("transductive", "Saw unlabelled texts of the tested data; not comparable with the other regimes."),
+    ("k", "Shots in the tested language."),
+    ("total labels", "Labelled target examples that a row was allowed to use, in all languages together."),
+    ("CTML", "Cross-task meta-learning: adapt on a batch from a sampled English source task, and learn from "
+     "how well that carries over to a query batch."),
+    ("CLML", "Cross-lingual meta-learning: support in one language, query in another."),
+    ("raw, repaired", "The official files as they are, and with known wrong fields put right."),
+    ("95 % interval", "Of such intervals, 95 in 100 hold the true value. “items x seeds” counts the chance "
+     "in both the test items and the training seeds; “items” only the former."),
+    ("mdd", "Minimum detectable difference: a smaller true one would be found less than 8 times in 10. Of an "
+     "average: from a fixed number such as chance; of a difference: from zero."),
+    ("token-passes", "Tokens through the encoder; a forward pass counts 1, a backward pass 2. The measure of "
+     "compute that does not depend on the machine."),
+    ("trunk, cold and warm", "The frozen lower layers are computed once (cold) and then read from the cache "
+     "(warm)."),
+)  # fmt: skip
+
+
+def language(code: str) -> str:
+    """Return a language's English name, or its code where the name is not known."""
+    return LANGUAGES.get(code, code)
+
+
+def points(value: float) -> str:
+    """Return a difference of accuracies in points, with its sign."""
+    return f"{100 * value:+.2f}".replace("-", MINUS)
+
+
+def percent(value: float) -> str:
+    """Return an accuracy in per cent."""
+    return f"{100 * value:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in the unit people would use."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def amount(value: float) -> str:
+    """Return a large count with three figures: 1.23 k, 45.6 M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g}"
+
+
+def licences(tasks: Iterable[str]) -> list[dict[str, Any]]:
+    """Return one row a data set: what it is called, its licence, what a paper has to cite, its address.
+
+    Args:
+        tasks: Ids; one that is not declared here (a user's own task on another machine) is listed as such.
+    """
+    rows = []
+    for name in dict.fromkeys(tasks):
+        try:
+            spec = task_spec(name)
+        except UserError:
+            rows.append({"task": name, "licence": "not declared here", "citation": "", "url": ""})
+            continue
+        citation = " ".join(spec.citation.split())
+        rows.append({"task": name, "licence": spec.licence, "citation": citation, "url": spec.url})
+    return rows
+
+
+def tasks_of(config: Record) -> list[str]:
+    """Ids of the tasks that a run's settings name: target, English target data, sources, auxiliary data."""
+    target = config.get("target")
+    if not isinstance(target, dict):
+        return []
+    groups = [target, target.get("english"), *records(config.get("sources")), target.get("auxiliary")]
+    return [str(group["task"]) for group in groups if isinstance(group, dict) and group.get("task")]

@@ -1,0 +1,193 @@
+"""What a run depended on besides its settings, and what it cost."""
+
+import contextlib
+import copy
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from metaxcr.config.schema import Config
+from metaxcr.encoders.activation_cache import TrunkStats
+from metaxcr.hardware import available_threads, choose_device, choose_dtype, processor
+
+
+def describe_environment(config: Config, command: str) -> dict[str, Any]:
+    """Versions, hardware, threads, dtype, commit and date, for environment.json."""
+    device = choose_device(config.run.device)
+    precision = choose_dtype(config.encoder.dtype, device)
+    return {
+        "command": command,
+        "metaxcr": _version("metaxcr"),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": processor(),
+        "cores": os.cpu_count(),
+        "threads": config.run.threads or available_threads(),
+        "device": device.type,
+        "dtype": precision.name,
+        "dtype_because": precision.why,
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@cache
+def commit() -> str | None:
+    """Commit of the checkout that the package was imported from; None for an installed copy."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return None
+    inside_checkout = done.returncode == 0 and "site-packages" not in here.parts
+    return done.stdout.strip() if inside_checkout else None
+
+
+class Costs:
+    """Seconds, token-passes and memory per stage, added up over interruptions.
+
+    Args:
+        before: The content of an earlier costs.json, or an empty dictionary.
+    """
+
+    def __init__(self, before: dict[str, Any]) -> None:
+        self._stages: dict[str, dict[str, Any]] = {
+            s["stage"]: copy.deepcopy(s) for s in before.get("stages", [])
+        }
+        self._trunk = before.get("trunk", {})
+        self._stats: TrunkStats | None = None
+        self._settled = copy.deepcopy(self._stages)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time and the peak memory of what happens inside.
+
+        What the trunk store takes meanwhile is the stage ``trunk``'s.
+        """
+        begun, before = time.perf_counter(), self._trunk_seconds()
+        try:
+            yield
+        finally:
+            entry, trunk = self._entry(name), self._trunk_seconds() - before
+            if name == "trunk":
+                trunk = 0.0
+            elif trunk:
+                others = self._entry("trunk")
+                others["seconds"] = round(others["seconds"] + trunk, 2)
+            entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begun - trunk, 2)
+            entry["peak_rss_mb"] = max(entry["peak_rss_mb"], peak_rss_mb())
+
+    def clock(self, name: str) -> Callable[[str], None]:
+        """A clock for the parts of a stage: told which part begins, it books the time of the one before.
+
+        What is not between two calls is booked under no part, nor is what the trunk store takes. The time of
+        ``query`` holds that of the alignment term: they share their backward pass.
+        """
+        running: list[tuple[str, float]] = []
+
+        def begin(part: str) -> None:
+            now = time.perf_counter() - self._trunk_seconds()
+            if running:
+                before, since = running.pop()
+                entry = self._part(name, before)
+                entry["seconds"] = round(entry["seconds"] + now - since, 6)
+            running.append((part, now))
+
+        return begin
+
+    def add_passes(self, name: str, tokens: int, parts: Mapping[str, int] | None = None) -> None:
+        """Add token-passes (a token's forward pass counts 1, its backward pass 2), and those of each part."""
+        self._entry(name)["token_passes"] += tokens
+        for part, share in (parts or {}).items():
+            self._part(name, part)["token_passes"] += share
+
+    def _part(self, name: str, part: str) -> dict[str, Any]:
+        parts: dict[str, dict[str, Any]] = self._entry(name).setdefault("parts", {})
+        return parts.setdefault(part, {"seconds": 0.0, "token_passes": 0})
+
+    def follow(self, stats: TrunkStats) -> None:
+        """Keep account of a trunk store, which goes on with its work while other stages run."""
+        self._stats = stats
+
+    def summary(self) -> dict[str, Any]:
+        """The content of costs.json, after a checkpoint or a unit of work: what is done so far counts."""
+        self._settled = copy.deepcopy(self._stages)
+        return self._told()
+
+    def interrupted(self) -> dict[str, Any]:
+        """The content of costs.json where a run stops, at its end or before.
+
+        What was done since the last :meth:`summary` has to be done again and counts then; what the trunk
+        store did in that time remains.
+        """
+        if "trunk" in self._stages:
+            self._settled["trunk"] = copy.deepcopy(self._stages["trunk"])
+        return self._told()
+
+    def _told(self) -> dict[str, Any]:
+        stages, trunk = copy.deepcopy(self._settled), self._trunk
+        if (stats := self._stats) is not None:
+            trunk = {
+                "cold_seconds": round(trunk.get("cold_seconds", 0.0) + stats.cold_seconds, 2),
+                "warm_seconds": round(trunk.get("warm_seconds", 0.0) + stats.warm_seconds, 2),
+                "computed_tokens": trunk.get("computed_tokens", 0) + stats.computed_tokens,
+                "texts": stats.texts,
+                "tokens": stats.tokens,
+                "used_tokens": stats.used_tokens,  # sizes are those of the last process
+                "bytes": stats.bytes,
+            }
+            if "trunk" in stages:
+                stages["trunk"]["token_passes"] += stats.computed_tokens
+        total = round(sum(s["seconds"] for s in stages.values()), 2)
+        return {"stages": list(stages.values()), "trunk": trunk, "total_seconds": total}
+
+    def _trunk_seconds(self) -> float:
+        """What the trunk store has taken so far."""
+        return 0.0 if self._stats is None else self._stats.cold_seconds + self._stats.warm_seconds
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        empty = {"stage": name, "seconds": 0.0, "token_passes": 0, "peak_rss_mb": 0}
+        return self._stages.setdefault(name, empty)
+
+
+def peak_rss_mb() -> int:
+    """Largest resident memory of this process in MB, resident pages of the mapped cache included.
+
+    Since :func:`forget_peak`, or since the process began.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) // 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 * 1024) if sys.platform == "darwin" else peak // 1024
+
+
+def forget_peak() -> None:
+    """Begin anew with the largest resident memory, where the system can: each of several runs has its own."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")

@@ -1,0 +1,72 @@
+"""A sampler for CLML: one over the sources and one over the support languages, each in its own episodes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from metaxcr.sampling.sampler import Feedback, Probabilities, Sampler, State
+
+
+@dataclass(frozen=True)
+class SourcesAndLanguages:
+    """Two samplers of which one acts in each episode: over the sources, or over the support languages.
+
+    It is a sampler over both kinds of arms, sources first, and gives those of the kind that is not asked the
+    probability 0. Each of the two sees and is paid for its own episodes only.
+
+    Args:
+        sources: The sampler over the sources.
+        languages: The sampler over the support languages.
+        is_cross_task: Step of the stage -> whether a source is asked for.
+    """
+
+    sources: Sampler
+    languages: Sampler
+    is_cross_task: Callable[[int], bool]
+
+    @property
+    def wants_reward(self) -> bool:
+        """Whether either of them does."""
+        return self.sources.wants_reward or self.languages.wants_reward
+
+    def init(self, seed: int) -> State:
+        """Both before their first episode."""
+        return self.join(self.sources.init(seed), seed)
+
+    def join(self, sources: State, seed: int) -> State:
+        """A sampler over sources that goes on from where CTML left it, and a new one over languages."""
+        state = {"episodes": torch.zeros((), dtype=torch.int64)}
+        return state | _prefixed("source/", sources) | _prefixed("language/", self.languages.init(seed))
+
+    def probabilities(self, state: State) -> Probabilities:
+        """(sources + languages,): zero for the kind that is not asked."""
+        one = self.sources.probabilities(_part(state, "source/"))
+        other = self.languages.probabilities(_part(state, "language/"))
+        asked = self.is_cross_task(int(state["episodes"]))
+        return np.concatenate([one * asked, other * (not asked)])
+
+    def update(self, state: State, feedback: Feedback) -> State:
+        """Pay the one that chose."""
+        arms = len(self.sources.probabilities(_part(state, "source/")))
+        prefix, sampler, first, drawn_from = "source/", self.sources, 0, feedback.probabilities[:arms]
+        if feedback.source >= arms:
+            prefix, sampler, first = "language/", self.languages, arms
+            drawn_from = feedback.probabilities[arms:]
+        told = Feedback(
+            feedback.source - first,
+            drawn_from,
+            {arm - first: reward for arm, reward in feedback.rewards.items()},
+            feedback.loss,
+        )
+        paid = _prefixed(prefix, sampler.update(_part(state, prefix), told))
+        return state | paid | {"episodes": state["episodes"] + 1}
+
+
+def _prefixed(prefix: str, state: State) -> State:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def _part(state: State, prefix: str) -> State:
+    return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}

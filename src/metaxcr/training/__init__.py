@@ -1,0 +1,1 @@
+"""Training: episodes and batches, the meta-training loop, and fine-tuning."""

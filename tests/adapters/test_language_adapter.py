@@ -1,0 +1,66 @@
+"""Language adapters: fresh, trainable, in the encoder, and their identity."""
+
+import torch
+from torch import nn
+
+from metaxcr.adapters.language_adapter import LanguageAdapter
+from metaxcr.adapters.layers import AdapterShape
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
+
+TEXTS = [Text("one two three four"), Text("five"), Text("six seven")]
+
+
+def embedded(encoder: FrozenEncoder) -> Ragged:
+    return encoder.embed(encoder.tokenize(TEXTS, 32))
+
+
+def randomised(encoder: FrozenEncoder, seed: int = 0, **options) -> LanguageAdapter:
+    adapter = LanguageAdapter.create(encoder, torch.Generator().manual_seed(seed), **options)
+    for n, parameter in enumerate(adapter.parameters()):
+        nn.init.normal_(parameter, std=0.5, generator=torch.Generator().manual_seed(100 * seed + n))
+    return adapter
+
+
+def test_a_fresh_one_is_mad_xs_and_changes_nothing(toy_encoder: FrozenEncoder) -> None:
+    adapter, start = LanguageAdapter.create(toy_encoder, torch.Generator()), embedded(toy_encoder)
+    assert adapter.indices == [0, 1, 2]
+    assert adapter.at(0).shape == AdapterShape("pfeiffer", 8)
+    assert adapter.invertible.reduction == 2
+    hidden = adapter(toy_encoder, start, torch.float32)
+    assert torch.equal(hidden, toy_encoder.run(start, 0, 3, torch.float32))
+    assert torch.equal(adapter.before_head(hidden), hidden)
+
+
+def test_every_parameter_learns(toy_encoder: FrozenEncoder) -> None:
+    adapter = randomised(toy_encoder)
+    hidden = adapter.before_head(adapter(toy_encoder, embedded(toy_encoder), torch.float32))
+    (hidden * torch.randn_like(hidden)).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in adapter.parameters())
+
+
+def test_layers_shape_and_invertible_can_be_chosen(toy_encoder: FrozenEncoder) -> None:
+    shape = AdapterShape("houlsby", 3, "gelu")
+    adapter = randomised(toy_encoder, layers=[2], shape=shape, invertible_reduction=None)
+    assert (adapter.indices, adapter.at(2).shape) == ([2], shape)
+    assert adapter.at(1) is None
+    assert adapter.invertible is None
+    start = embedded(toy_encoder)
+    lower = adapter(toy_encoder, start, torch.float32, 2)
+    assert torch.equal(lower, toy_encoder.run(start, 0, 2, torch.float32))
+    assert adapter.checksum(2) == ""
+    assert adapter.checksum(3) != ""
+
+
+def test_the_checksum_tells_what_acts_below(toy_encoder: FrozenEncoder) -> None:
+    one, same, other = (randomised(toy_encoder, seed) for seed in (0, 0, 1))
+    assert one.checksum(2) == same.checksum(2) != other.checksum(2)
+    changed = randomised(toy_encoder)
+    changed.at(2).up.bias.data += 1
+    assert changed.checksum(2) == one.checksum(2)
+    assert changed.checksum(3) != one.checksum(3)
+    scaled = randomised(toy_encoder)
+    scaled.at(0).shape = AdapterShape("pfeiffer", 8, scaling=2.0)
+    assert scaled.checksum(1) != one.checksum(1)
+    front = randomised(toy_encoder)
+    front.invertible.F.up.bias.data += 1
+    assert front.checksum(0) != one.checksum(0)

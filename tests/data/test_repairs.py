@@ -1,0 +1,74 @@
+import pytest
+
+from metaxcr.data.phrasing import repair_questions
+from metaxcr.data.registry import load, task_spec
+from metaxcr.data.repairs import GENERAL, STEPS, Repairs
+from metaxcr.errors import UserError
+
+WRONG = {
+    "val": {"th": 52, "tr": 52, "sw": 6, "id": 5, "it": 5},
+    "test": {"th": 250, "tr": 51, "sw": 37, "id": 4, "it": 4},
+}
+
+
+def declared(make_spec):
+    step = {"step": "question", "to": "cause", "ids": {"train": {"en": ["1", "3"]}}}
+    return make_spec(repairs=[{"step": "repeated-ids"}, step])
+
+
+def test_only_listed_rows_change_and_only_when_wrong(make_spec, make_example):
+    spec = declared(make_spec)
+    examples = [make_example(id="1"), make_example(id="2"), make_example(id="3", question="cause")]
+    repairs = Repairs.of(spec.repair_steps)
+    mended = repair_questions(examples, spec, "train", "en", repairs)
+    assert [example.question for example in mended] == ["cause", "effect", "cause"]
+    assert repairs.counts == {"question": 1}
+    for split, language in (("test", "en"), ("train", "th")):
+        assert repair_questions(examples, spec, split, language, Repairs.of(spec.repair_steps)) == examples
+    assert (
+        repair_questions(examples, spec, "train", "en", Repairs.of(spec.repair_steps, ["question"]))
+        == examples
+    )
+    assert repair_questions(examples, make_spec(), "train", "en", Repairs()) == examples
+
+
+def test_steps_that_are_on(make_spec):
+    assert {step for step in STEPS if Repairs().take(step)} == set(GENERAL)
+    spec = declared(make_spec)
+    assert {step for step in STEPS if Repairs.of(spec.repair_steps).take(step)} == {
+        *GENERAL,
+        "question",
+        "repeated-ids",
+    }
+    off = Repairs.of(spec.repair_steps, ["digits", "question"])
+    assert not off.take("digits") and not off.take("question") and off.take("repeated-ids")
+    assert off.take("repeated-ids") and off.counts == {"repeated-ids": 2}
+
+
+def test_a_step_that_does_not_exist_is_refused(make_spec):
+    with pytest.raises(UserError, match="unknown repair step 'questions'") as caught:
+        Repairs.of(make_spec().repair_steps, ["questions"])
+    assert caught.value.fix is not None and all(step in caught.value.fix for step in STEPS)
+
+
+def test_the_shipped_lists_have_the_known_lengths():
+    (step,) = (step for step in task_spec("xcopa").repairs if step.step == "question")
+    assert {
+        split: {language: len(ids) for language, ids in listed.items()} for split, listed in step.ids.items()
+    } == {split: dict(sorted(counts.items())) for split, counts in WRONG.items()}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_repaired_xcopa_asks_what_english_asks(data_root, split):
+    english = {example.id: example.question for example in load("xcopa_en", split, root=data_root).examples}
+    for language in task_spec("xcopa").languages:
+        loaded = load("xcopa", split, language=language, root=data_root)
+        assert loaded.repaired == WRONG[split].get(language, 0)
+        assert {example.id: example.question for example in loaded.examples} == english
+
+
+@pytest.mark.real
+def test_raw_leaves_the_official_file_alone(data_root):
+    raw = load("xcopa", "test", language="th", root=data_root, raw=True)
+    assert raw.repaired == 0 and {example.question for example in raw.examples} == {"effect"}

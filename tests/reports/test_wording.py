@@ -1,0 +1,50 @@
+"""Licences: of every task that the settings name, once; unknown ones are listed, too."""
+
+import pytest
+
+from metaxcr.config.io import load_config
+from metaxcr.evaluation.predictions import REGIMES
+from metaxcr.reports.wording import GLOSSARY, amount, duration, language, licences, percent, points, tasks_of
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(6.24, "6.2 s"), (61, "1 min 01 s"), (421.4, "7 min 01 s"), (3720, "1 h 02 min")]
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (812, "812"), (999.6, "1 k"), (141_200, "141 k"), (3.5e6, "3.5 M"), (2.7e9, "2.7 G")],
+)
+def test_amount(value, text):
+    assert amount(value) == text
+
+
+def test_points_have_a_sign_and_percent_one_digit():
+    assert points(0.0213) == "+2.13"
+    assert points(-0.004) == "\N{MINUS SIGN}0.40"
+    assert percent(0.5404) == "54.0"
+
+
+def test_every_regime_is_explained():
+    assert set(REGIMES) <= {word for word, _ in GLOSSARY}
+
+
+def test_unknown_language_keeps_its_code():
+    assert (language("sw"), language("xx")) == ("Swahili", "xx")
+
+
+def test_every_task_of_a_run_is_listed_once() -> None:
+    config = load_config("xcopa-embedded").model_dump(mode="json")
+    rows = licences(tasks_of(config))
+    names = [row["task"] for row in rows]
+    assert names[:2] == ["xcopa", "copa"] and {"ecare", "socialiqa", "xstorycloze"} <= set(names)
+    assert len(names) == len(set(names))
+    assert all(row["licence"] and row["citation"] and row["url"] for row in rows)
+
+
+def test_unknown_tasks_and_no_settings() -> None:
+    assert licences(["somebodys"])[0]["licence"] == "not declared here"
+    assert tasks_of({}) == [] and tasks_of({"target": "xcopa"}) == []

@@ -1,0 +1,78 @@
+import pytest
+
+from metaxcr.encoders.activation_cache import TrunkStats
+from metaxcr.runs import environment
+from metaxcr.runs.environment import Costs
+
+
+def test_the_clock_books_the_time_until_the_next_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([10.0, 11.0, 13.5, 14.0, 20.0])
+    monkeypatch.setattr(environment.time, "perf_counter", lambda: next(now))
+    costs = Costs({})
+    clock = costs.clock("ctml")
+    for part in ("support", "query", "support", "reward", "files"):
+        clock(part)
+    parts = costs.summary()["stages"][0]["parts"]
+    assert {name: part["seconds"] for name, part in parts.items()} == {
+        "support": 1.0 + 0.5,
+        "query": 2.5,
+        "reward": 6.0,
+    }
+
+
+def test_parts_add_up_over_interruptions() -> None:
+    costs = Costs({})
+    costs.add_passes("ctml", 30, {"support": 20, "reward": 10})
+    resumed = Costs(costs.summary())
+    resumed.add_passes("ctml", 5, {"support": 5})
+    (stage,) = resumed.summary()["stages"]
+    assert stage["token_passes"] == 35
+    assert {name: part["token_passes"] for name, part in stage["parts"].items()} == {
+        "support": 25,
+        "reward": 10,
+    }
+    (before,) = costs.summary()["stages"]
+    assert before["parts"]["support"]["token_passes"] == 20
+
+
+def test_the_trunks_time_within_a_stage_is_the_trunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(environment.time, "perf_counter", lambda: now[0])
+    costs, stats = Costs({}), TrunkStats()
+    with costs.stage("trunk"):
+        costs.follow(stats)
+        now[0], stats.cold_seconds, stats.computed_tokens = 5.0, 4.0, 40
+    with costs.stage("ctml"):
+        clock = costs.clock("ctml")
+        clock("batches")
+        now[0], stats.cold_seconds, stats.warm_seconds, stats.computed_tokens = 9.0, 6.5, 0.5, 65
+        clock("query")
+        now[0] = 11.0
+        clock("files")
+    summary = costs.summary()
+    stages = {stage["stage"]: stage for stage in summary["stages"]}
+    assert (stages["trunk"]["seconds"], stages["trunk"]["token_passes"]) == (8.0, 65)
+    assert stages["ctml"]["seconds"] == 3.0
+    assert {name: part["seconds"] for name, part in stages["ctml"]["parts"].items()} == {
+        "batches": 1.0,
+        "query": 2.0,
+    }
+    assert summary["trunk"]["cold_seconds"] == 6.5 and summary["total_seconds"] == 11.0
+
+
+def test_an_interrupted_run_counts_the_trunk_once_and_unfinished_steps_not_at_all() -> None:
+    costs, stats = Costs({}), TrunkStats(computed_tokens=10)
+    with costs.stage("trunk"):
+        costs.follow(stats)
+    costs.add_passes("ctml", 30)
+    costs.summary()  # at a checkpoint
+    costs.add_passes("ctml", 7)
+    stats.computed_tokens, stats.cold_seconds = 15, 2.0
+    left = costs.interrupted()
+    assert left == costs.interrupted()
+    resumed, more = Costs(left), TrunkStats(computed_tokens=4, cold_seconds=1.0)
+    resumed.follow(more)
+    resumed.add_passes("ctml", 7)
+    summary = resumed.summary()
+    assert {s["stage"]: s["token_passes"] for s in summary["stages"]} == {"trunk": 19, "ctml": 37}
+    assert (summary["trunk"]["computed_tokens"], summary["trunk"]["cold_seconds"]) == (19, 3.0)

@@ -1,0 +1,73 @@
+"""A run keeps its encoder, whatever happens to the hub's main branch or to a folder."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaxcr.config.schema import Encoder
+from metaxcr.config.io import load_config
+from metaxcr.encoders.encoder import FrozenEncoder
+from metaxcr.errors import UserError
+from metaxcr.runs.run_dir import RunDir, open_folder
+from metaxcr.runs.run_dir import load_pinned, recorded_revision
+from metaxcr.saved_model import (read_settings)
+
+NEWEST = {"commit": "a" * 40}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[RunDir]:
+    opened = open_folder(tmp_path / "run", load_config("starter"), {"threads": 1}, resume=False)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def load(toy_encoder: FrozenEncoder) -> Any:
+    """A hub with one encoder, whose main branch moves on."""
+
+    def load(name: str, *, prefix: str | None, revision: str | None) -> FrozenEncoder:
+        commit = revision or NEWEST["commit"]
+        return replace(toy_encoder, name=name, revision=commit, fingerprint=f"weights of {commit}")
+
+    NEWEST["commit"] = "a" * 40
+    return load
+
+
+def test_a_resumed_run_stays_at_its_commit(folder: RunDir, load: Any) -> None:
+    settings = Encoder(name="own/tiny")
+    first = load_pinned(settings, folder, load)
+    NEWEST["commit"] = "b" * 40
+    again = load_pinned(settings, folder, load)
+    assert (first.revision, again.revision) == ("a" * 40, "a" * 40)
+    record = json.loads((folder.path / "environment.json").read_text(encoding="utf-8"))
+    assert record["threads"] == 1
+    assert record["encoder"] == {
+        "name": "own/tiny",
+        "revision": "a" * 40,
+        "fingerprint": f"weights of {'a' * 40}",
+    }
+
+
+def test_a_model_is_loaded_and_saved_with_the_commit_of_its_run(folder: RunDir, load: Any) -> None:
+    assert read_settings(folder.path).encoder.revision is None
+    load_pinned(Encoder(name="own/tiny"), folder, load)
+    assert recorded_revision(folder.path) == "a" * 40
+    assert read_settings(folder.path).encoder.revision == "a" * 40
+
+
+def test_another_encoder_under_the_same_name_stops_the_run(
+    folder: RunDir, toy_encoder: FrozenEncoder
+) -> None:
+    def load(name: str, **options: Any) -> FrozenEncoder:
+        return replace(toy_encoder, name=name)
+
+    load_pinned(Encoder(name="folder"), folder, load)
+    with pytest.raises(UserError, match=r"'folder' has changed since the run was begun .*another --out"):
+        load_pinned(
+            Encoder(name="folder"), folder, lambda *a, **k: replace(load(*a, **k), fingerprint="other")
+        )

@@ -1,0 +1,94 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from metaxcr.config.schema import Finetune
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.model.batch import Batch, TaskData
+from metaxcr.model.choice_model import ChoiceModel
+from metaxcr.optim import schedule
+from metaxcr.training.batch_sampler import BatchSampler
+from metaxcr.training.finetune import finetune
+
+SETTINGS = Finetune(steps=12, batch=6, rate=0.01, average=0.5)
+
+
+@pytest.fixture
+def draw(toy_store: TrunkStore) -> BatchSampler:
+    return BatchSampler(toy_store, 0, "finetune/et")
+
+
+def test_a_fixed_number_of_steps_on_the_shots_and_nothing_else(
+    toy_task: Callable[..., TaskData],
+    toy_model: Callable[..., ChoiceModel],
+    draw: BatchSampler,
+    origin: Callable[[Batch], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, shots = toy_model(), toy_task("target", "et", size=10)
+    seen = []
+    loss = model.loss
+
+    def recording(phi: dict[str, torch.Tensor], batch: Batch) -> torch.Tensor:
+        seen.append((origin(batch), batch.tokens))
+        return loss(phi, batch)
+
+    monkeypatch.setattr(model, "loss", recording)
+    steps = list(finetune(model, model.params(), [shots], SETTINGS, draw))
+
+    assert len(steps) == len(seen) == 12
+    assert all(drawn.language == "et" and len(set(drawn.ids)) == 6 for drawn, _ in seen)
+    assert {i for drawn, _ in seen for i in drawn.ids} == set(shots.ids), "both halves are used"
+    assert [passes for _, _, passes in steps] == [3 * tokens for _, tokens in seen]
+
+
+def test_fine_tuning_is_adam_on_the_batch_loss_and_averages_the_last_half(
+    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], draw: BatchSampler
+) -> None:
+    model, shots = toy_model(), toy_task("target", "et", size=10)
+    leaves = {n: p.clone().requires_grad_() for n, p in model.params().items()}
+    optimiser = torch.optim.Adam(leaves.values())
+    path, losses = [], []
+    for step in range(12):
+        optimiser.param_groups[0]["lr"] = 0.01 * schedule(step, 12, SETTINGS.warmup)
+        optimiser.zero_grad()
+        loss = model.loss(leaves, draw.batch(shots, 6, "rows", step))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(leaves.values(), 1.0)
+        optimiser.step()
+        losses.append(loss.item())
+        path.append({n: p.detach().clone() for n, p in leaves.items()})
+
+    steps = list(finetune(model, model.params(), [shots], SETTINGS, draw))
+
+    assert [loss for _, loss, _ in steps] == pytest.approx(losses, rel=1e-3)
+    for name in leaves:
+        mean = torch.stack([phi[name] for phi in path[6:]]).mean(0)
+        assert torch.allclose(steps[-1][0][name], mean, atol=2e-4)
+        assert torch.allclose(steps[3][0][name], path[3][name], atol=2e-4), "before the average begins"
+
+
+def test_the_shots_are_learned_and_phi_is_left_alone(
+    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], draw: BatchSampler
+) -> None:
+    model, shots = toy_model(), toy_task("target", "et", size=6)
+    phi = model.params()
+    before = {n: p.clone() for n, p in phi.items()}
+    settings = SETTINGS.model_copy(update={"steps": 100})
+
+    *_, (tuned, _, _) = finetune(model, phi, [shots], settings, draw)
+
+    whole = draw.batch(shots, 6, "check", 0)
+    with torch.no_grad():
+        assert float(model.loss(tuned, whole)) < 0.7 * float(model.loss(phi, whole))
+    assert all(torch.equal(phi[n], before[n]) for n in phi)
+
+
+def test_no_steps_yield_nothing(
+    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], draw: BatchSampler
+) -> None:
+    model = toy_model()
+    none = SETTINGS.model_copy(update={"steps": 0})
+    assert list(finetune(model, model.params(), toy_task(), none, draw)) == []
