@@ -222,8 +222,8 @@ def language_adapter_card(
         "---\n" + dump_yaml(head) + "---",
         f"# Language adapter: {language}",
         f"For the frozen encoder `{result['encoder']}` (layers: {shown}; "
-        f"reduction {settings['reduction']:g}; {invertible}; {result['parameters']:,} parameters), trained by masked-language modelling of "
-        "whole words.",
+        f"reduction {settings['reduction']:g}; {invertible}; {result['parameters']:,} parameters), "
+        "trained by masked-language modelling of whole words.",
         "Use it in a configuration:",
         f"```yaml\nadapters:\n  language: {{{language}: DIR}}\n```",
         f"Made by:\n\n```sh\n{command}\n```",

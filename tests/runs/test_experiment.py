@@ -382,7 +382,7 @@ def start_and_kill(
             start_run(config_of_run, out)
 
 
-@pytest.mark.parametrize("writer", ["stages.context.save_phi", "folder.save_file", "folder.write_atomically"])
+@pytest.mark.parametrize("writer", ["context.save_phi", "run_dir.save_file", "run_dir.write_atomically"])
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
     whole: Path, config_of_run: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:
@@ -393,7 +393,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
 
     start_run(config_of_run, out, phases=())
     with monkeypatch.context() as patch:
-        if writer == "folder.write_atomically":
+        if writer == "run_dir.write_atomically":
             patch.setattr("metaxcr.files.os.replace", full)
         else:
             patch.setattr(f"metaxcr.runs.{writer}", full)

@@ -1,14 +1,22 @@
-"""Episodes whose batches can be traced back to the examples they were made of."""
+"""Episodes whose batches can be traced back to their examples, and small worlds to train in."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from tests.training.world import World
 
+from metaxcr.config.schema import Ctml, Meta
 from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.encoder import Text
 from metaxcr.model.batch import Batch, TaskData
+from metaxcr.model.choice_model import ChoiceModel
+from metaxcr.sampling.reinforce import Reinforce
+from metaxcr.sampling.sampler import Sampler
 from metaxcr.training import batch_sampler
-from metaxcr.training.batch_sampler import English
+from metaxcr.training.batch_sampler import BatchSampler, English
+from metaxcr.training.episodes import Curriculum, English, cross_task
 
 
 @dataclass(frozen=True)
@@ -40,3 +48,31 @@ def english(toy_task: Callable[..., TaskData]) -> English:
     """Three sources, of which ``target`` is the target task's own."""
     sources = {name: toy_task(name) for name in ("one", "two", "target")}
     return English(sources, toy_task("queries"), toy_task("rewards"), "target")
+
+
+@pytest.fixture
+def choice_sources(toy_task: Callable[..., TaskData]) -> English:
+    sources = {name: toy_task(name, choices=(n,)) for name, n in (("one", 2), ("two", 3), ("three", 5))}
+    return English(sources, toy_task("query"), toy_task("reward"), "one")
+
+
+@pytest.fixture
+def parallel(toy_store: TrunkStore) -> dict[str, list[int]]:
+    return {lang: toy_store.ensure([Text(f"{lang} line {n}") for n in range(9)]) for lang in ("en", "sw")}
+
+
+@pytest.fixture
+def make_world(
+    choice_sources: English,
+    parallel: dict[str, list[int]],
+    toy_store: TrunkStore,
+    toy_model: Callable[..., ChoiceModel],
+) -> Callable[..., World]:
+    def build(sampler: Sampler | None = None, **model: Any) -> World:
+        def curriculum(settings: Meta, seed: int) -> Curriculum:
+            assert isinstance(settings, Ctml)
+            return cross_task(choice_sources, parallel, settings, BatchSampler(toy_store, seed, "ctml"))
+
+        return World(toy_model(**model), curriculum, sampler or Reinforce(3, hidden=4, window=3))
+
+    return build

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.meta.world import FIXED_ORDER, SETTINGS, World, same_bytes
+from tests.training.world import FIXED_ORDER, SETTINGS, World, same_bytes
 
 from metaxcr.config.schema import Clml, Ctml
 from metaxcr.encoders.activation_cache import TrunkStore

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.meta.world import FIXED_ORDER, SETTINGS, World, same_bytes
+from tests.training.world import FIXED_ORDER, SETTINGS, World, same_bytes
 from torch import Tensor
 
 from metaxcr.config.schema import Clml
@@ -22,7 +22,8 @@ from metaxcr.sampling.fixed import Uniform
 from metaxcr.sampling.reinforce import Reinforce
 from metaxcr.sampling.sampler import Feedback
 from metaxcr.seeding import rng
-from metaxcr.training.episodes import Curriculum, Draw, English, cross_lingual, losses_of
+from metaxcr.training.batch_sampler import BatchSampler
+from metaxcr.training.episodes import Curriculum, English, cross_lingual, losses_of
 from metaxcr.training.loop import (
     Diverged,
     MetaState,
@@ -232,7 +233,7 @@ def test_an_episode_without_a_sampled_source_neither_pays_nor_moves_the_sampler(
 ) -> None:
     settings = Clml(steps=12, support=4, query=4, reward=4, cross_task=0.5)
     languages = {lang: toy_task("target", lang) for lang in ("sw", "th")}
-    draw = Draw(toy_store, 0, "clml")
+    draw = BatchSampler(toy_store, 0, "clml")
     curriculum = cross_lingual(english, languages, languages, english.reward, {}, settings, draw)
     model, sampler = toy_model(), Reinforce(3, hidden=4, window=3)
     state = start(model.params(), sampler.init(0), settings)

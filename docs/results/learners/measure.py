@@ -23,7 +23,7 @@ from metaxcr.config.schema import Ctml
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.meta.learners import make_learner
-from metaxcr.model.build import DTYPES, build_model
+from metaxcr.model.build import build_model
 from metaxcr.runs.experiment import trunk_folder
 from metaxcr.runs.progress import Progress
 from metaxcr.runs.run_data import prepare, read_data
@@ -81,7 +81,7 @@ def main(episodes: int) -> None:
     )
     encoder = load_encoder(config.encoder.name)
     model = build_model(config, encoder, 0)
-    store = TrunkStore(encoder, model.adapted.start, DTYPES[config.encoder.dtype], trunk_folder())
+    store = TrunkStore(encoder, model.adapted.start, model.dtype, trunk_folder())
     english = prepare(config, read_data(config, None), store, Progress(Console(stderr=True))).english
     phi = model.params()
 

@@ -16,7 +16,7 @@ from metaxcr.config.io import load_config
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.model.batch import make_batch
-from metaxcr.model.build import DTYPES, build_model
+from metaxcr.model.build import build_model
 from metaxcr.model.losses import choice_loss
 from metaxcr.runs.experiment import trunk_folder
 from metaxcr.runs.progress import Progress
@@ -47,7 +47,7 @@ def main() -> None:
     config, progress = load_config(sys.argv[1]), Progress(Console(quiet=True), quiet=True)
     encoder = load_encoder(config.encoder.name)
     model = build_model(config, encoder, 0)
-    store = TrunkStore(encoder, model.adapted.start, DTYPES[config.encoder.dtype], trunk_folder())
+    store = TrunkStore(encoder, model.adapted.start, model.dtype, trunk_folder())
     material = prepare(config, read_data(config, Path(sys.argv[2])), store, progress)
     settings = config.ctml.model_copy(update={"alignment": 0.0})
     curriculum = cross_task(material.english, {}, settings, BatchSampler(store, SEED, "ctml"))

@@ -21,6 +21,7 @@ from metaxcr.config.schema import Config
 from metaxcr.errors import UserError
 from metaxcr.fewshot.adapt_report import report
 from metaxcr.fewshot.adaptation import AdaptedModel, Report, Settings, Start, adapt_to
+from metaxcr.fewshot.messages import threshold_words
 from metaxcr.fewshot.summary import adaptation_summary
 from metaxcr.fewshot.user_examples import UserExamples, examples_from_mappings, read_user_examples
 from metaxcr.files import disk_error, remove_leftovers, temporary_path, write_atomically
@@ -158,7 +159,7 @@ def write_folder(
         texts = {
             SETTINGS: settings,
             ACCOUNT: json.dumps(account, ensure_ascii=False, indent=1) + "\n",
-            CARD: adapted_model_card(account, start.config),
+            CARD: adapted_model_card(account, start.config, threshold_words(account)),
         }
         with suppress(Exception):  # the model is safe without its page, and write_adapted_report says why
             texts[REPORT] = report(account)

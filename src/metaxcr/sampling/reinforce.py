@@ -84,9 +84,9 @@ class Reinforce:
     Adam would divide the gradient by its own size and so make noise as strong as evidence. With
 
     - z_t the standardised reward, from mean and deviation of earlier rewards, clipped to +-3;
-    - A_t = trust_t * (z_t - V_t): V the learned baseline (the value head, fitted to z) or 0 (the running mean
-      alone); shrinkage from :func:`metaxcr.sampling.reward_stats.shrinkage`: near 1 where sources differ and below
-      a half where noise explains the differences;
+    - A_t = shrinkage_t * (z_t - V_t): V the learned baseline (the value head, fitted to z) or 0 (the running
+      mean alone); shrinkage from :func:`metaxcr.sampling.reward_stats.shrinkage`, near 1 where the sources
+      differ and below a half where noise explains the differences;
     - w_t = (1 / (n q_t(i_t))) ** balance: rare draws count more, so that a source at the floor can come back;
     - the log barrier, whose gradient 1 / n - pi_j does not vanish at small pi_j as that of the entropy does.
 
