@@ -18,14 +18,14 @@ from metaxcr.hardware import (
     HALF_SCALE,
     Precision,
     available_threads,
+    cast_weight,
     choose_device,
     choose_dtype,
-    fastest,
-    half_weight,
-    leave_half,
+    faster_dtype,
     measure_speeds,
     memory_errors,
     scale_gradient,
+    upcast,
 )
 from metaxcr.model.batch import TaskData, make_batch
 from metaxcr.model.choice_model import ChoiceModel
@@ -41,9 +41,9 @@ def fresh_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_bfloat16_is_taken_where_it_is_faster_and_not_where_it_is_emulated() -> None:
-    assert fastest({"float32": 60.0, "bfloat16": 200.0}).name == "bfloat16"
-    assert fastest({"float32": 33.9, "bfloat16": 1.3}).name == "float32"
-    assert fastest({"float32": 60.0, "bfloat16": 63.0}).name == "float32"  # noise is no reason
+    assert faster_dtype({"float32": 60.0, "bfloat16": 200.0}).name == "bfloat16"
+    assert faster_dtype({"float32": 33.9, "bfloat16": 1.3}).name == "float32"
+    assert faster_dtype({"float32": 60.0, "bfloat16": 63.0}).name == "float32"  # noise is no reason
 
 
 def test_the_speeds_are_those_of_the_products(fresh_machine: Path) -> None:
@@ -167,9 +167,9 @@ def test_scaling_a_gradient_changes_no_bit_and_works_for_second_derivatives() ->
 
 def test_gradients_through_float16_layers_come_back_in_their_own_size() -> None:
     weight = torch.full((4,), 0.5, requires_grad=True)
-    hidden = half_weight(weight, torch.float16)
+    hidden = cast_weight(weight, torch.float16)
     tiny = 1e-7  # below the smallest float16 number
-    leave_half(hidden).sum().mul(tiny).backward()
+    upcast(hidden).sum().mul(tiny).backward()
     assert weight.grad is not None
     assert torch.allclose(weight.grad, torch.full((4,), tiny), rtol=1e-2)
     assert HALF_SCALE * tiny > torch.finfo(torch.float16).tiny

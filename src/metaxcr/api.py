@@ -20,7 +20,7 @@ from metaxcr.encoders.loading import load_encoder
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import predict
 from metaxcr.files import temporary_folder
-from metaxcr.hardware import AUTO, choose_device, machine_in_words, memory_errors
+from metaxcr.hardware import AUTO, choose_device, describe_precision, memory_errors
 from metaxcr.hub import upload
 from metaxcr.model.batch import encode_task
 from metaxcr.model.build import build_model, load_phi, memory_store, untrained_model
@@ -109,7 +109,7 @@ class MetaXCR:
     @property
     def machine(self) -> str:
         """Where the model computes, in which number format, and why in that one: for messages."""
-        return machine_in_words(self.config.encoder.dtype, self._model.device)
+        return describe_precision(self.config.encoder.dtype, self._model.device)
 
     @property
     def languages(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""What the machine can do: its threads, its device, and the precision that it computes fastest.
+"""The machine: its threads, its device, and the number format that it computes fastest.
 
-Nothing here changes what is computed, only where, by how many threads and in which number format. A choice
-made by ``auto`` is the machine's, so it is recorded with every result (environment.json).
+Nothing here changes what is computed, only where, by how many threads and in which format. What ``auto``
+chooses depends on the machine, so it is recorded with every result (environment.json).
 """
 
 import contextlib
@@ -28,13 +28,10 @@ from metaxcr.files import cache_folder, write_json
 AUTO = "auto"
 CPU = torch.device("cpu")
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-# A product of the embedded encoder's feed-forward part: tokens, width, inner width.
-SHAPE = (256, 384, 1536)
-FASTER = (
-    1.2  # what a shorter format has to gain before it is taken: it is less precise, and timings are noisy
-)
+SHAPE = (256, 384, 1536)  # tokens, width, inner width: a product of the embedded encoder's feed-forward part
+FASTER = 1.2  # speed-up needed to choose bfloat16: it is less precise, and timings are noisy
 REPEATS = 5
-HALF_SCALE = 1024.0  # gradients within float16 layers are larger by this factor, so that they do not vanish
+HALF_SCALE = 1024.0  # gradients within float16 layers are scaled by this, so that they do not underflow
 
 
 @cache
@@ -48,10 +45,10 @@ def processor() -> str:
 
 
 def available_threads() -> int:
-    """Threads that this process may keep busy.
+    """Number of threads that this process may use.
 
-    ``OMP_NUM_THREADS`` where it is set; otherwise the processors that the process may run on, but no more
-    than its control group (a container's limit) grants.
+    ``OMP_NUM_THREADS`` if it is set; otherwise the processors that the process may run on, but no more than
+    its control group (a container's limit) allows.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if asked.isdigit() and int(asked) > 0:
@@ -65,36 +62,34 @@ def available_threads() -> int:
 
 
 def _quotas(root: Path = Path("/sys/fs/cgroup")) -> Iterator[float]:
-    """Processors that the control group and those above it grant; nothing where there is no limit."""
+    """Numbers of processors that the control group and those above it allow; none if there is no limit."""
     with contextlib.suppress(OSError, ValueError):
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
         own = next((line.split(":", 2)[2] for line in lines if line.startswith("0::")), "/")
         folder = root / own.strip("/")
         for place in (folder, *folder.parents):
             with contextlib.suppress(OSError, ValueError):
-                granted, period = (place / "cpu.max").read_text(encoding="utf-8").split()
-                if granted != "max":
-                    yield int(granted) / int(period)
+                allowed, period = (place / "cpu.max").read_text(encoding="utf-8").split()
+                if allowed != "max":
+                    yield int(allowed) / int(period)
             if place == root:
                 break
-    with contextlib.suppress(OSError, ValueError):  # the older layout
+    with contextlib.suppress(OSError, ValueError):  # cgroup version 1
         older = [root / "cpu" / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
-        quota, whole = (int(path.read_text(encoding="utf-8")) for path in older)
-        yield quota / whole  # below 0 where there is no limit
+        quota, period_us = (int(path.read_text(encoding="utf-8")) for path in older)
+        yield quota / period_us  # below 0 if there is no limit
 
 
 def choose_device(name: str = AUTO) -> torch.device:
     """Turn the setting ``run.device`` into a device.
 
-    Args:
-        name: ``auto`` (a CUDA device, else Apple's mps, else the processor), ``cpu``, ``cuda``, ``cuda:N`` or
-            ``mps``.
+    ``auto`` is a CUDA device, else Apple's mps, else the CPU.
 
     Raises:
         UserError: This machine does not have it.
     """
+    mps = torch.backends.mps.is_available()
     if name == AUTO:
-        mps = torch.backends.mps.is_available()
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("mps" if mps else "cpu")
     if name not in ("cpu", "mps") and not re.fullmatch(r"cuda(:\d+)?", name):
         raise UserError(f"unknown device {name!r}", "run.device", "use auto, cpu, cuda, cuda:N or mps")
@@ -106,19 +101,14 @@ def choose_device(name: str = AUTO) -> torch.device:
             has = f"it has {count}" if count else "PyTorch finds no CUDA device here"
             raise UserError(f"no device {name!r}: {has}", "run.device", "use auto or cpu")
         return torch.device("cuda", index)
-    if device.type == "mps" and not torch.backends.mps.is_available():
+    if device.type == "mps" and not mps:
         raise UserError("no device 'mps': PyTorch finds none here", "run.device", "use auto or cpu")
     return device
 
 
 @dataclass(frozen=True)
 class Precision:
-    """The number format of the encoder's layers.
-
-    Attributes:
-        name: Of the format: a key of :data:`DTYPES`.
-        why: The reason, in words.
-    """
+    """The number format of the encoder's layers, a key of :data:`DTYPES`, and the reason for it."""
 
     name: str
     why: str
@@ -133,65 +123,52 @@ def choose_dtype(name: str = AUTO, device: torch.device = CPU) -> Precision:
     """Turn the setting ``encoder.dtype`` into a number format.
 
     Without instructions for it, a processor multiplies bfloat16 numbers about 25 times *slower* than float32;
-    with them three times faster. So ``auto`` looks: on CUDA at what the device is built for, elsewhere at the
-    time that a product of the real shape takes.
-
-    Args:
-        name: ``auto``, or a key of :data:`DTYPES`, which is taken as it is.
-        device: Where the layers compute.
+    with them three times faster. So ``auto`` decides on CUDA by the device's compute capability, elsewhere by
+    the time that a product of the real shape takes.
     """
     if name in DTYPES:
         return Precision(name, "set by encoder.dtype")
     if name != AUTO:
-        raise UserError(
-            f"unknown number format {name!r}", "encoder.dtype", f"use auto or {', '.join(DTYPES)}"
-        )
+        known = ", ".join(DTYPES)
+        raise UserError(f"unknown number format {name!r}", "encoder.dtype", f"use auto or {known}")
     if device.type == "cuda":
         return _by_capability(torch.cuda.get_device_capability(device), torch.cuda.get_device_name(device))
     return _by_time("cpu" if device.type == "meta" else device.type)  # meta: shapes without numbers
 
 
-def machine_in_words(name: str, device: torch.device) -> str:
-    """Where layers compute, in which number format, and why in that one: for messages.
-
-    Args:
-        name: As for :func:`choose_dtype`.
-        device: As there.
-    """
+def describe_precision(name: str, device: torch.device) -> str:
+    """The device, the number format of :func:`choose_dtype`, and the reason for it: for messages."""
     precision = choose_dtype(name, device)
     return f"device {device}, {precision.name}: {precision.why}"
 
 
 def _by_capability(capability: tuple[int, int], name: str) -> Precision:
-    """What an NVIDIA device multiplies fastest: bfloat16 since Ampere, float16 since Volta."""
-    generation = ".".join(map(str, capability))
+    """The fastest format of an NVIDIA device: bfloat16 since Ampere, float16 since Volta."""
+    card = f"{name} (compute capability {'.'.join(map(str, capability))})"
     if capability >= (8, 0):
-        return Precision("bfloat16", f"{name} (compute capability {generation}) has units for it")
+        return Precision("bfloat16", f"{card} has units for it")
     if capability >= (7, 0):
-        return Precision(
-            "float16", f"{name} (compute capability {generation}) has units for it, not for bfloat16"
-        )
-    return Precision("float32", f"{name} (compute capability {generation}) has no units for shorter formats")
+        return Precision("float16", f"{card} has units for it, not for bfloat16")
+    return Precision("float32", f"{card} has no units for shorter formats")
 
 
 @cache
 def _by_time(device: str) -> Precision:
-    """What a processor multiplies fastest, measured once a machine and kept in the cache folder."""
+    """The fastest format of a processor, measured once a machine and kept in the cache folder."""
     key = {"processor": processor(), "device": device, "torch": torch.__version__, "shape": list(SHAPE)}
-    key |= {
-        name: os.environ[name] for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA") if name in os.environ
-    }
+    limits = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+    key |= {name: os.environ[name] for name in limits if name in os.environ}
     path = cache_folder() / f"precision-{device}.json"
     speeds = _known_speeds(path, key)
     if speeds is None:
         speeds = measure_speeds(torch.device(device))
-        with contextlib.suppress(UserError):  # a cache that cannot be written only costs the next measurement
+        with contextlib.suppress(UserError):  # without a cache it is measured again next time
             write_json(path, key | {"gflops": speeds})
-    return fastest(speeds)
+    return faster_dtype(speeds)
 
 
 def _known_speeds(path: Path, key: dict[str, Any]) -> dict[str, float] | None:
-    """Speeds measured earlier on this machine; None where there are none, or the file is damaged."""
+    """Speeds measured earlier on this machine; None if there are none, or the file is damaged."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         speeds = {name: float(known["gflops"][name]) for name in ("float32", "bfloat16")}
@@ -201,8 +178,8 @@ def _known_speeds(path: Path, key: dict[str, Any]) -> dict[str, float] | None:
         return None
 
 
-def fastest(speeds: dict[str, float]) -> Precision:
-    """Choose between float32 and bfloat16 by their speeds, 10^9 operations a second."""
+def faster_dtype(speeds: dict[str, float]) -> Precision:
+    """Choose between float32 and bfloat16 by their speeds, from :func:`measure_speeds`."""
     ratio = speeds["bfloat16"] / speeds["float32"]
     name = "bfloat16" if ratio > FASTER else "float32"
     return Precision(name, f"bfloat16 products are {ratio:.2g} times as fast as float32 ones here (measured)")
@@ -211,11 +188,8 @@ def fastest(speeds: dict[str, float]) -> Precision:
 def measure_speeds(device: torch.device, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
     """Time products of the real shape in float32 and bfloat16: 10^9 operations a second.
 
-    One thread computes, because the answer does not depend on their number and a busy machine would blur it.
-
-    Args:
-        device: Where.
-        clock: In seconds.
+    One thread computes: the answer does not depend on the number of threads, and a busy machine would add
+    noise.
     """
     tokens, width, inner = SHAPE
     threads = torch.get_num_threads()
@@ -229,54 +203,45 @@ def measure_speeds(device: torch.device, clock: Callable[[], float] = time.perf_
                 for repeat in range(REPEATS + 1):
                     begun = clock()
                     F.linear(x, weight)[0, 0].item()  # waits for the device
-                    if repeat:  # the first one sets things up
+                    if repeat:  # the first one is a warm-up
                         seconds[name] = min(seconds[name], clock() - begun)
     finally:
         torch.set_num_threads(threads)
     return {name: round(2e-9 * tokens * width * inner / s, 2) for name, s in seconds.items()}
 
 
-def half_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """Cast a trained tensor for the layers' arithmetic; its gradient comes back in its own format and size.
+def cast_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Cast a float32 tensor for the layers' arithmetic; its gradient comes back in float32 and unscaled.
 
-    Within float16 layers gradients are larger by :data:`HALF_SCALE` (see :func:`leave_half`): here they
-    become what they are. Other formats have the range of float32 and need no scale.
+    Within float16 layers gradients are scaled by :data:`HALF_SCALE` (see :func:`upcast`); here the scale is
+    removed. Other formats have the range of float32 and need no scale.
 
-    Args:
-        weight: float32.
-        dtype: Of the layers' arithmetic.
-
-    Source:
-        Micikevicius et al. 2018 (Mixed Precision Training), section 3.2; a fixed scale, applied where tensors
-        change their format, so that gradients of gradients are scaled rightly too.
+    Source: Micikevicius et al. 2018 (Mixed Precision Training), section 3.2; a fixed scale, applied where
+    tensors change their format, so that gradients of gradients are scaled correctly, too.
     """
     return scale_gradient(weight, 1 / HALF_SCALE).to(dtype) if dtype == torch.float16 else weight.to(dtype)
 
 
-def leave_half(hidden: Tensor) -> Tensor:
-    """Cast activations to float32 or better at the end of the layers; see :func:`half_weight`."""
+def upcast(hidden: Tensor) -> Tensor:
+    """Cast activations to float32 or better at the end of the layers; see :func:`cast_weight`."""
     wide = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
     return scale_gradient(wide, HALF_SCALE) if hidden.dtype == torch.float16 else wide
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """``x`` itself, bit by bit, with a gradient that is ``factor`` times as large."""
+    """``x`` itself, bit by bit, with a gradient that is multiplied by ``factor``."""
     fixed = x.detach()
     return fixed + factor * (x - fixed)
 
 
 def float64(x: Tensor) -> Tensor:
-    """``x`` in double precision, which Apple's mps does not have: then on the processor."""
+    """``x`` in double precision; on the CPU if the device is Apple's mps, which does not have it."""
     return (x.to(CPU) if x.device.type == "mps" else x).double()
 
 
 @contextmanager
 def memory_errors(device: torch.device) -> Iterator[None]:
-    """Turn running out of memory into one line with the settings to change.
-
-    Raises:
-        UserError: The device has too little memory for what is done inside.
-    """
+    """Turn running out of memory into a UserError that names the settings to change."""
     try:
         yield
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Models to and from folders and the Hugging Face hub."""
+"""Models to and from the Hugging Face hub."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,11 +8,7 @@ from metaxcr.errors import UserError
 
 
 def upload(folder: Path, repo_id: str, *, private: bool | None, token: str | None, message: str) -> str:
-    """Upload a folder to a model repository, which is created if missing; return the commit's address.
-
-    Raises:
-        UserError: The hub cannot be reached or refuses.
-    """
+    """Upload a folder to a model repository, which is created if missing; return the commit's URL."""
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
@@ -23,21 +19,22 @@ def upload(folder: Path, repo_id: str, *, private: bool | None, token: str | Non
 
 
 def download(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
-    """Fetch files of a repository on the hub; return their folder.
+    """Download files of the repository ``owner/name``; return their folder.
 
     Args:
-        name: ``owner/name``.
+        name: Of the repository.
         revision: Commit, tag or branch.
         wanted: Names or patterns of the files.
 
     Raises:
-        UserError: It is no such name, or the hub does not give it.
+        UserError: It is no such name, or the download fails.
     """
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UserError(f"there is no folder {name!r}", None, "give a folder, or owner/name on the hub")
     from huggingface_hub import snapshot_download
 
-    with _hub_errors(f"there is no folder {name!r}, and the hub did not give it", "check name and network"):
+    what = f"there is no folder {name!r}, and it cannot be downloaded from the hub"
+    with _hub_errors(what, "check name and network"):
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
 
 
@@ -45,9 +42,8 @@ def download(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
 def _hub_errors(what: str, fix: str) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError
 
-    network_error: type[Exception] = HfHubHTTPError.__bases__[
-        0
-    ]  # of the HTTP library, which is not the same in all versions
+    # The base class belongs to the HTTP library, which differs between versions.
+    network_error: type[Exception] = HfHubHTTPError.__bases__[0]
     try:
         yield
     except (OSError, ValueError, network_error) as error:

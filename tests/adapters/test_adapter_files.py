@@ -18,7 +18,7 @@ from metaxcr.adapters.adapter_files import (
     WEIGHTS,
     load_language,
     load_task,
-    pack,
+    pack_adapter,
     read_adapter,
     save_language,
     write_adapter,
@@ -53,7 +53,7 @@ def language(encoder: FrozenEncoder) -> LanguageAdapter:
 @pytest.fixture
 def folder(tmp_path: Path, toy_encoder: FrozenEncoder) -> Path:
     """One task adapter on disk."""
-    write_adapter(tmp_path / "a" / "b", pack("copa", "task", layers_of(), toy_encoder))
+    write_adapter(tmp_path / "a" / "b", pack_adapter("copa", "task", layers_of(), toy_encoder))
     return tmp_path / "a" / "b"
 
 
@@ -61,7 +61,7 @@ def folder(tmp_path: Path, toy_encoder: FrozenEncoder) -> Path:
 @pytest.mark.parametrize("pickled", [False, True])
 def test_round_trip(tmp_path: Path, toy_encoder: FrozenEncoder, kind: str, pickled: bool) -> None:
     layers = layers_of(kind)
-    write_adapter(tmp_path, pack("copa", "task", layers, toy_encoder), pickled=pickled)
+    write_adapter(tmp_path, pack_adapter("copa", "task", layers, toy_encoder), pickled=pickled)
     if pickled:
         (tmp_path / WEIGHTS).unlink()
     loaded = load_task(tmp_path, toy_encoder)
@@ -93,7 +93,7 @@ def test_layers_of_different_widths_make_the_round_trip(tmp_path: Path, toy_enco
     layers = {
         i: build_layer(16, AdapterShape("pfeiffer", w), torch.Generator()) for i, w in enumerate((5, 7, 5))
     }
-    write_adapter(tmp_path, pack("copa", "task", layers, toy_encoder))
+    write_adapter(tmp_path, pack_adapter("copa", "task", layers, toy_encoder))
     loaded = load_task(tmp_path, toy_encoder)
     assert [loaded[i].shape.bottleneck for i in range(3)] == [5, 7, 5]
 
@@ -117,7 +117,7 @@ def test_names_and_settings_are_adapterhubs(folder: Path) -> None:
 
 
 def test_a_name_with_points_gets_underscores(tmp_path: Path, toy_encoder: FrozenEncoder) -> None:
-    write_adapter(tmp_path, pack("target.xcopa.sw", "task", layers_of(), toy_encoder))
+    write_adapter(tmp_path, pack_adapter("target.xcopa.sw", "task", layers_of(), toy_encoder))
     assert read_adapter(tmp_path).config.name == "target_xcopa_sw"
 
 

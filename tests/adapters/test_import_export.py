@@ -10,7 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from metaxcr.adapters.adapter_files import CONFIG, PICKLED, WEIGHTS
-from metaxcr.adapters.import_export import export_adapter, import_adapter, provenance, public_adapters
+from metaxcr.adapters.adapterhub.import_export import (
+    export_adapter,
+    import_adapter,
+    provenance,
+    public_adapters,
+)
 from metaxcr.errors import UserError
 
 XCOPA = {"et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh"}

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from metaxcr.adapters.invertible import Nice
+from metaxcr.adapters.invertible import InvertibleAdapter
 
 
-def build(width: int, reduction: float = 2, random: bool = True) -> Nice:
+def build(width: int, reduction: float = 2, random: bool = True) -> InvertibleAdapter:
     generator = torch.Generator().manual_seed(0)
-    nice = Nice(width, reduction, "relu", generator)
+    nice = InvertibleAdapter(width, reduction, "relu", generator)
     if random:
         for parameter in nice.parameters():
             torch.nn.init.normal_(parameter, std=0.5, generator=generator)

@@ -14,9 +14,9 @@ from metaxcr.adapters.layers import (
     KINDS,
     SIZELESS,
     AdapterShape,
+    AdapterStack,
     FullLayer,
     LayerAdapter,
-    Stacked,
     build_layer,
     fresh_layer,
 )
@@ -51,14 +51,14 @@ class Normed(LayerAdapter):
 def test_each_adapter_sees_what_is_below_it() -> None:
     z, output = torch.tensor([[5.0]]), torch.tensor([[2.0]])
     halved = lambda t: t / 2  # noqa: E731
-    assert Stacked([Scale(3.0), Scale(10.0)]).output(z, output, halved).item() == 5 + 6 + 80
-    assert Stacked([Normed(), Scale(10.0)]).output(z, output, halved).item() == 5 + 2.5 + 45
-    assert Stacked([Scale(3.0), Normed()]).output(z, output, halved).item() == 5 + 6 + 5.5
+    assert AdapterStack([Scale(3.0), Scale(10.0)]).output(z, output, halved).item() == 5 + 6 + 80
+    assert AdapterStack([Normed(), Scale(10.0)]).output(z, output, halved).item() == 5 + 2.5 + 45
+    assert AdapterStack([Scale(3.0), Normed()]).output(z, output, halved).item() == 5 + 6 + 5.5
 
 
 def test_adapters_without_a_part_in_a_place_change_nothing_there() -> None:
     z, output = torch.tensor([[5.0]]), torch.tensor([[2.0]])
-    stack = Stacked([Normed(), Scale(3.0)])
+    stack = AdapterStack([Normed(), Scale(3.0)])
     assert stack.attended(z, output, torch.tanh) is z
     assert stack.projections(output, z) is z
     assert stack.feed_forward(output, z).item() == 11
@@ -197,7 +197,7 @@ def test_a_language_adapter_below_it_acts(toy_encoder: FrozenEncoder) -> None:
     randomise(adapted)
     assert adapted.stack("sw") == ["lang.sw", "all weights"]
     changed = wrap("changed", toy_bert(), toy_encoder.tokenizer, prefix="", fingerprint="")
-    changed.layers[2] = toy_encoder.original(2).changed(adapted.task["2"].deltas(), torch.float32)
+    changed.layers[2] = toy_encoder.original(2).cast(torch.float32, adapted.task["2"].deltas())
     alone = AdaptedEncoder(changed, [2], AdapterShape("pfeiffer", 4), torch.Generator())
     alone.task["2"].load_state_dict(below.state_dict())
     trunk = trunk_of(toy_encoder, 2)

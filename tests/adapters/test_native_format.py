@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from metaxcr.adapters.adapter_files import load_language, load_task, pack, write_adapter
-from metaxcr.adapters.import_export import export_adapter
+from metaxcr.adapters.adapter_files import load_language, load_task, pack_adapter, write_adapter
+from metaxcr.adapters.adapterhub.import_export import export_adapter
 from metaxcr.adapters.layers import FullLayer
 from metaxcr.adapters.native_format import CONFIG, WEIGHTS
 from metaxcr.encoders.encoder import FrozenEncoder
@@ -23,7 +23,7 @@ def folder(tmp_path: Path, toy_encoder: FrozenEncoder) -> Path:
     layers = {i: FullLayer.of(toy_encoder.original(i)) for i in (1, 2)}
     for n, parameter in enumerate(p for layer in layers.values() for p in layer.parameters()):
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(n))
-    write_adapter(tmp_path / "a", pack("copa", "task", layers, toy_encoder))
+    write_adapter(tmp_path / "a", pack_adapter("copa", "task", layers, toy_encoder))
     return tmp_path / "a"
 
 
@@ -39,7 +39,7 @@ def test_round_trip(folder: Path, toy_encoder: FrozenEncoder) -> None:
 
 
 def test_no_adapter_makes_the_round_trip(tmp_path: Path, toy_encoder: FrozenEncoder) -> None:
-    write_adapter(tmp_path, pack("copa", "task", {}, toy_encoder))
+    write_adapter(tmp_path, pack_adapter("copa", "task", {}, toy_encoder))
     assert [path.name for path in tmp_path.iterdir()] == [CONFIG]
     assert load_task(tmp_path, toy_encoder) == {}
 
@@ -58,7 +58,7 @@ def test_adapterhub_and_language_adapters_are_something_else(
     ("change", "message"),
     [
         (lambda raw: raw.pop("layers"), "malformed"),
-        (lambda raw: raw.update(layers="top"), "a layer is .t., where a whole number"),
+        (lambda raw: raw.update(layers="top"), "layers is no list of layers"),
         (lambda raw: raw.update(layers=[]), "unknown version or kind"),
         (lambda raw: raw.update(version=2), "unknown version or kind"),
         (lambda raw: raw.update(kind="pfeiffer"), "unknown version or kind"),

@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
-from metaxcr.adapters.adapter_files import fit, load_language, read_adapter
-from metaxcr.adapters.hub_tensors import from_hub
+from metaxcr.adapters.adapter_files import build_for, load_language, read_adapter
+from metaxcr.adapters.adapterhub.hub_tensors import from_hub
 from metaxcr.adapters.language_adapter import LanguageAdapter
-from metaxcr.adapters.layers import AdapterShape, Stacked
+from metaxcr.adapters.layers import AdapterShape, AdapterStack
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText
 from metaxcr.encoders.loading import wrap
@@ -70,7 +70,7 @@ def layers_by_hand(
     for index in range(encoder.depth):
         stack = [language.at(index)] if language is not None else []
         stack = [a for a in [*stack, task.get(index)] if a is not None]
-        states.append(encoder.layer(index, torch.float32)(states[-1], context, Stacked(stack)))
+        states.append(encoder.layer(index, torch.float32)(states[-1], context, AdapterStack(stack)))
     return [state[: len(embedded.hidden)] for state in states]
 
 
@@ -80,7 +80,7 @@ def test_activations_and_gradients_equal_the_librarys_in_every_layer(case: str) 
     encoder = encoder_of(case, reference)
     folder = REFERENCE / case / "copa"
     task_file = read_adapter(folder)
-    task = fit(task_file, encoder, folder)
+    task = build_for(task_file, encoder, folder)
     language = load_language(REFERENCE / case / "sw", encoder) if (REFERENCE / case / "sw").is_dir() else None
     embedded = encoder.embed(encoder.tokenize(texts_of(reference), 32))
     states = layers_by_hand(encoder, language, task, embedded)
@@ -124,7 +124,7 @@ def test_the_trunk_and_the_upper_layers_together_equal_the_library(
     reference = load_file(REFERENCE / case / "reference.safetensors")
     encoder, folder = encoder_of(case, reference), REFERENCE / case
     language = load_language(folder / "sw", encoder)
-    task = {i: a for i, a in fit(read_adapter(folder / "copa"), encoder, folder).items() if i >= start}
+    task = {i: a for i, a in build_for(read_adapter(folder / "copa"), encoder, folder).items() if i >= start}
     shape = next(iter(task.values())).shape
     adapted = AdaptedEncoder(encoder, sorted(task), shape, torch.Generator(), {"sw": language})
     for i, adapter in task.items():
@@ -175,7 +175,7 @@ def test_files_of_2020_give_the_same(tmp_path: Path) -> None:
     encoder = encoder_of(case, reference)
     encoder.name = "bert-base-multilingual-cased"
     language = load_language(tmp_path / case / "sw", encoder)
-    task = fit(read_adapter(tmp_path / case / "copa"), encoder, tmp_path)
+    task = build_for(read_adapter(tmp_path / case / "copa"), encoder, tmp_path)
     embedded = encoder.embed(encoder.tokenize(texts_of(reference), 32))
     for i, state in enumerate(layers_by_hand(encoder, language, task, embedded)):
         assert close(state, reference[f"hidden.{i}"]), f"layer {i}"
@@ -207,4 +207,4 @@ def test_an_adapter_of_a_model_with_more_layers_is_refused(tmp_path: Path) -> No
     save_file(tensors | {k.replace(".2.", ".3."): t.clone() for k, t in tensors.items()}, path)
     encoder = encoder_of("bert-madx", load_file(REFERENCE / "bert-madx" / "reference.safetensors"))
     with pytest.raises(UserError, match=r"weights in layers \[0, 1, 2, 3\], not in \[0, 1, 2\]"):
-        fit(read_adapter(tmp_path / "copa"), encoder, tmp_path)
+        build_for(read_adapter(tmp_path / "copa"), encoder, tmp_path)

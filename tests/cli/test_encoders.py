@@ -87,7 +87,7 @@ def test_trim_by_task_and_language(call: Call, folder: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "nothing says which text"),
+        ([], "no text is named"),
         (["--tasks", "no_such_task"], "no_such_task"),
         (["--text", "/no/such/file"], "no such file"),
     ],

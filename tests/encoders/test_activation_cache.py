@@ -20,7 +20,7 @@ from metaxcr.data.registry import load
 from metaxcr.encoders import activation_cache as trunk_module
 from metaxcr.encoders import tensor_cache as chunks_module
 from metaxcr.encoders.activation_cache import TrunkStore, tile_shape
-from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText, Tokenizer, WholeText
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText, Tokenizer, UncutText
 from metaxcr.errors import UserError
 
 TEXTS = [Text(f"sentence {n} with" + " some more words" * (n % 4)) for n in range(40)]
@@ -211,7 +211,7 @@ def test_values_are_mapped_once_they_are_written(make: Callable[..., TrunkStore]
     assert not files(store.folder)  # less than is worth a file
     store.flush(0)
     (path,) = files(store.folder)
-    (values,) = store._values.values()
+    (values,) = store._caches.values()
     assert (values.pending_bytes, values._pending, values.mine) == (0, {}, {path})
     store.flush(0)
     store.gather(store.register(TEXTS[:2]))
@@ -229,10 +229,10 @@ def test_many_small_files_become_one(
     for n in range(15):
         stores.append(fill(make(), TEXTS[n : n + 2]))
         other.register(TEXTS[n : n + 2])
-        other.provide([])
+        other.prefetch([])
     stale = make()
     expected = stale.gather(stale.ensure(TEXTS[:4])).hidden.clone()
-    other._of("")
+    other._cache("")
     assert len(files(stale.folder)) == 15
     fill(make(), TEXTS[15:17])
     assert len(files(stale.folder)) == 16
@@ -378,7 +378,7 @@ def test_eviction_takes_the_least_recently_used_and_never_its_own(
     for path in paths:
         os.utime(path, (time.time() - 1000, time.time() - 1000))
     fill(make(), used)  # read, so used recently
-    make()._of("")  # looked into, not used
+    make()._cache("")  # looked into, not used
     (old_path,) = [p for p in paths if p.stat().st_mtime < time.time() - 500]
     (used_path,) = set(paths) - {old_path}
     own_path = files(fill(make(folder=tmp_path / "own"), own).folder)[0]
@@ -557,9 +557,9 @@ class Words:
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         return self.plain(texts, max_tokens)
 
-    def whole(self, texts: Sequence[Text]) -> list[WholeText]:
+    def uncut(self, texts: Sequence[Text]) -> list[UncutText]:
         self.asked += len(texts)
-        return [WholeText(t.ids, t.segments, [0] * len(t.ids)) for t in self.plain(texts, 10**6)]
+        return [UncutText(t.ids, t.segments, [0] * len(t.ids)) for t in self.plain(texts, 10**6)]
 
 
 def test_token_ids_are_cached_beside_the_trunk(make: Callable[..., TrunkStore], tmp_path: Path) -> None:

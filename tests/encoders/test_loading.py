@@ -18,9 +18,9 @@ from transformers import (
     GPT2Model,
 )
 
-from metaxcr.encoders.encoder import Text, TokenizedText, WholeTokenizer, WordTokenizer
+from metaxcr.encoders.encoder import CacheableTokenizer, Text, TokenizedText, WordTokenizer
 from metaxcr.encoders.loading import HashTokenizer, HubTokenizer, load_encoder, wrap
-from metaxcr.encoders.shapes import build_config, published, shape
+from metaxcr.encoders.shapes import build_config, encoder_shape, known_encoder
 from metaxcr.errors import UserError
 
 TEXTS = [Text("El vaso cayó al suelo.", "Se rompió."), Text("ไม่มีเว้นวรรคในภาษาไทย"), Text("")]
@@ -38,7 +38,7 @@ def test_the_same_name_is_the_same_encoder(base: str) -> None:
     assert not torch.allclose(out[0], out[2], atol=0.1)
     assert one.fingerprint == two.fingerprint != other.fingerprint
     assert one.name == f"random-tiny:{base}"
-    assert one.parameters == shape(one.name).parameters
+    assert one.parameters == encoder_shape(one.name).parameters
 
 
 def test_segments_only_where_the_family_has_them() -> None:
@@ -50,8 +50,8 @@ def test_segments_only_where_the_family_has_them() -> None:
 
 def test_pieces() -> None:
     tokenizer = HashTokenizer(2048, True)
-    assert isinstance(tokenizer, WholeTokenizer)
-    whole = tokenizer.whole([Text("Wednesday, sun", "sun")])[0]
+    assert isinstance(tokenizer, CacheableTokenizer)
+    whole = tokenizer.uncut([Text("Wednesday, sun", "sun")])[0]
     assert whole.parts == [None, *[0] * 5, None, 1, None]  # Wedn esda y , sun
     assert whole.ids[5] == whole.ids[7]
     assert all(8 <= i < 2048 for i, part in zip(whole.ids, whole.parts, strict=True) if part is not None)
@@ -185,12 +185,12 @@ TRUE_SIZES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRUE_SIZES)
 def test_true_size_random_weights(name: str, bert: Any, padded_forward: Forward) -> None:
-    encoder_shape, known = shape(name), published(name)
+    sizes, known = encoder_shape(name), known_encoder(name)
     assert known is not None
     model = AutoModel.from_config(build_config(known.config)).eval()
     encoder = wrap(name, model, HubTokenizer(bert.tokenizer), prefix="", fingerprint=name)
-    assert encoder.parameters == encoder_shape.parameters
-    assert (encoder.depth, encoder.width) == (encoder_shape.depth, encoder_shape.width)
+    assert encoder.parameters == sizes.parameters
+    assert (encoder.depth, encoder.width) == (sizes.depth, sizes.width)
     assert encoder.max_positions == (8192 if "BERT-s" in name else 512)
     long = [(5 + 7919 * i) % encoder.vocabulary for i in range(TRUE_SIZES[name])]
     tokenized = [TokenizedText(ids, [0] * len(ids), len(ids)) for ids in (long, long[-2:])]

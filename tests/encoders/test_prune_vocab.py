@@ -16,8 +16,14 @@ from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import load, task_spec
 from metaxcr.encoders.encoder import FrozenEncoder, Text
 from metaxcr.encoders.loading import load_encoder
-from metaxcr.encoders.prune_vocab import gather, trim_encoder, trim_tokenizer, unigram_rows, wordpiece_rows
-from metaxcr.encoders.shapes import shape
+from metaxcr.encoders.prune_vocab import (
+    collect_texts,
+    trim_encoder,
+    trim_tokenizer,
+    unigram_rows,
+    wordpiece_rows,
+)
+from metaxcr.encoders.shapes import encoder_shape
 from metaxcr.errors import UserError
 
 CORPUS = [
@@ -236,7 +242,7 @@ def test_the_embedded_encoder(embedded_encoder: FrozenEncoder, tmp_path: Path) -
     assert trimmed.rows[0] == 250_037
     assert 13_000 < trimmed.rows[1] < 14_000  # nearly all are the pieces of one character
     assert trimmed.parameters[0] - trimmed.parameters[1] == 384 * (trimmed.rows[0] - trimmed.rows[1])
-    assert shape(str(tmp_path / "small")).parameters == small.parameters
+    assert encoder_shape(str(tmp_path / "small")).parameters == small.parameters
     mask = small.tokenizer.mask_id
     assert torch.equal(small.word_embeddings[mask], embedded_encoder.word_embeddings[torch.tensor(250_001)])
     again = trim_encoder(str(tmp_path / "small"), texts, tmp_path / "again")
@@ -252,7 +258,7 @@ def test_the_embedded_encoder_for_xcopa(
     embedded_encoder: FrozenEncoder, data_root: Path, tmp_path: Path
 ) -> None:
     """Sentence vectors of all eleven languages are the same, bit by bit."""
-    texts = [text for g in gather(["xcopa"], [], root=data_root) for text in g.texts]
+    texts = [text for g in collect_texts(["xcopa"], [], root=data_root) for text in g.texts]
     trimmed = trim_encoder("embedded", texts, tmp_path / "small")
     assert trimmed.rows[1] < 0.15 * trimmed.rows[0]
     small = load_encoder(str(tmp_path / "small"))
@@ -261,7 +267,7 @@ def test_the_embedded_encoder_for_xcopa(
 
 
 def test_all_splits_of_a_task_as_the_encoder_reads_them() -> None:
-    found = gather(["starter_target"], ["sw"])
+    found = collect_texts(["starter_target"], ["sw"])
     assert {g.place for g in found} == {
         f"starter_target {split} sw" for split in task_spec("starter_target").splits
     }
@@ -273,16 +279,16 @@ def test_all_splits_of_a_task_as_the_encoder_reads_them() -> None:
 
 
 def test_all_languages_of_a_task_unless_some_are_named() -> None:
-    every = {g.place.split()[-1] for g in gather(["starter_target"], [])}
+    every = {g.place.split()[-1] for g in collect_texts(["starter_target"], [])}
     assert every == set(task_spec("starter_target").languages)
-    assert {g.place.split()[-1] for g in gather(["starter_target"], ["sw", "et"])} == {"sw", "et"}
+    assert {g.place.split()[-1] for g in collect_texts(["starter_target"], ["sw", "et"])} == {"sw", "et"}
 
 
 def test_everything_that_is_there_in_a_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("METAXCR_DATA", raising=False)
     (tmp_path / "flores200" / "dev").mkdir(parents=True)
     (tmp_path / "flores200" / "dev" / "est_Latn.dev").write_text("esimene\n\nkolmas\n", encoding="utf-8")
-    found = {g.place: g.texts for g in gather([], ["et"], root=tmp_path)}
+    found = {g.place: g.texts for g in collect_texts([], ["et"], root=tmp_path)}
     assert any(place.startswith("starter_target") for place in found)
     assert found["flores200 dev et"] == ["esimene", "kolmas"]
     assert {place.split()[-1] for place in found} == {"et"}
@@ -291,9 +297,9 @@ def test_everything_that_is_there_in_a_language(tmp_path: Path, monkeypatch: pyt
 def test_files(tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("one\n \ntwo\n", encoding="utf-8")
-    assert [g.texts for g in gather([], [], [file])] == [["one", "two"]]
+    assert [g.texts for g in collect_texts([], [], [file])] == [["one", "two"]]
     with pytest.raises(UserError, match=r"no such file.*missing\.txt"):
-        gather([], [], [tmp_path / "missing.txt"])
+        collect_texts([], [], [tmp_path / "missing.txt"])
 
 
 @pytest.mark.parametrize(
@@ -306,10 +312,10 @@ def test_files(tmp_path: Path) -> None:
 )
 def test_what_is_not_there_is_one_clear_line(tasks: list[str], languages: list[str], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        gather(tasks, languages)
+        collect_texts(tasks, languages)
 
 
 @pytest.mark.real
 def test_corpora_count(data_root: Path) -> None:
-    places = {g.place for g in gather([], ["qu"], root=data_root)}
+    places = {g.place for g in collect_texts([], ["qu"], root=data_root)}
     assert {"flores200 dev qu", "flores200 devtest qu", "udhr all qu", "xcopa test qu"} <= places

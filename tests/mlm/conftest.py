@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, Worded
+from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WordTokens
 from metaxcr.encoders.loading import wrap
 from metaxcr.mlm.corpus import Document
 from metaxcr.mlm.preparation import LanguageTraining, Request
@@ -21,7 +21,7 @@ class ToyTokenizer:
 
     mask_id = MASK
 
-    def words(self, texts: Sequence[Text]) -> list[Worded]:
+    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
         found = []
         for text in texts:
             ids: list[int] = [CLS]
@@ -30,7 +30,7 @@ class ToyTokenizer:
                 for at in range(0, len(word), 3):
                     ids.append(FIRST + zlib.crc32(word[at : at + 3].encode()) % (VOCABULARY - FIRST))
                     words.append(n)
-            found.append(Worded([*ids, SEP], [*words, None]))
+            found.append(WordTokens([*ids, SEP], [*words, None]))
         return found
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.mlm.conftest import CLS, MASK, SEP, ToyTokenizer, build_encoder
 
-from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, Worded
+from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WordTokens
 from metaxcr.errors import UserError
 from metaxcr.mlm.packing import (
     MASKED,
@@ -70,8 +70,8 @@ class NoMask(ToyTokenizer):
 
 
 class NoEnd(ToyTokenizer):
-    def words(self, texts: Sequence[Text]) -> list[Worded]:
-        return [Worded(w.ids[:-1], w.words[:-1]) for w in super().words(texts)]
+    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
+        return [WordTokens(w.ids[:-1], w.words[:-1]) for w in super().words(texts)]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_tokenizers_that_do_not_do(tokenizer: object, message: str) -> None:
 FRAME = Frame([1, 7], [2], 3)
 
 
-def line(sizes: list[int], first: int) -> Worded:
+def line(sizes: list[int], first: int) -> WordTokens:
     units: list[int | None] = [n for n, size in enumerate(sizes) for _ in range(size)]
-    return Worded(list(range(first, first + len(units))), units)
+    return WordTokens(list(range(first, first + len(units))), units)
 
 
 @given(

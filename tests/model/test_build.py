@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from metaxcr.adapters.adapter_files import pack, save_language, write_adapter
+from metaxcr.adapters.adapter_files import pack_adapter, save_language, write_adapter
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.adapters.layers import AdapterShape, build_layer
 from metaxcr.config.schema import Config
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
 from metaxcr.errors import UserError
-from metaxcr.model.build import HEAD, adapter_layers, build_model, load_phi, save_phi, task_shape
+from metaxcr.model.build import SCORER_FILE, adapter_layers, build_model, load_phi, save_phi, task_shape
 
 
 def config(**changes: Any) -> Config:
@@ -118,7 +118,7 @@ def test_language_adapters_come_from_their_folders(toy_encoder: FrozenEncoder, t
 
 def test_a_task_adapter_is_no_language_adapter(toy_encoder: FrozenEncoder, tmp_path: Path) -> None:
     task = {2: build_layer(16, AdapterShape("pfeiffer", 4), torch.Generator())}
-    write_adapter(tmp_path / "sw", pack("copa", "task", task, toy_encoder))
+    write_adapter(tmp_path / "sw", pack_adapter("copa", "task", task, toy_encoder))
     with pytest.raises(UserError, match="a task adapter was given as a language adapter"):
         build_model(config(adapters={"language": {"sw": str(tmp_path / "sw")}}), toy_encoder, seed=0)
 
@@ -172,7 +172,7 @@ def test_a_damaged_scorer_is_one_clear_line(toy_encoder: FrozenEncoder, tmp_path
     settings = config()
     model = build_model(settings, toy_encoder, 0)
     save_phi(tmp_path, "meta", model.params(), settings, toy_encoder)
-    head = tmp_path / HEAD
+    head = tmp_path / SCORER_FILE
     if damage == "missing":
         head.unlink()
     elif damage == "cut":

@@ -11,14 +11,14 @@ from metaxcr.adapters.adapter_files import save_language
 from metaxcr.config.io import load_config
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.loading import wrap
-from metaxcr.encoders.shapes import build_config, published, shape
+from metaxcr.encoders.shapes import build_config, known_encoder, encoder_shape
 from metaxcr.runs.parameter_count import parameter_count
 from metaxcr.model.build import build_model
 
 
 def true_size(name: str, encoder: FrozenEncoder) -> FrozenEncoder:
     """The real model's layers and embeddings, of the true size, without storage."""
-    known = published(name)
+    known = known_encoder(name)
     assert known is not None
     with torch.device("meta"):
         model = AutoModel.from_config(build_config(known.config))
@@ -41,7 +41,7 @@ def test_the_papers_share_counted_on_the_true_size_model(
         "scorer": phi["scorer"].numel(),
     }
     assert counted == {"task adapters": adapters, "mixture": mixture, "scorer": 768}
-    for sized in (encoder, shape(config.encoder.name)):  # with the model, and offline without it
+    for sized in (encoder, encoder_shape(config.encoder.name)):  # with the model, and offline without it
         account = parameter_count(config, sized)
         assert account["trained"] == sum(counted.values())
         assert round(account["share"], 4) == share
@@ -56,7 +56,7 @@ def test_the_papers_share_counted_on_the_true_size_model(
 
 
 def test_the_adapters_alone_are_the_share_that_the_design_names() -> None:
-    known = {name: shape(name).parameters for name in ("bert-base-multilingual-cased", "xlm-roberta-base")}
+    known = {name: encoder_shape(name).parameters for name in ("bert-base-multilingual-cased", "xlm-roberta-base")}
     assert round(2_849_592 / known["bert-base-multilingual-cased"], 5) == 0.01602
     assert round(5 * 894_528 / known["xlm-roberta-base"], 4) == 0.0161
 
@@ -92,13 +92,13 @@ def test_full_fine_tuning_is_counted_as_built(toy_encoder: FrozenEncoder, layers
 def test_full_fine_tuning_is_counted_offline_as_with_the_model(toy_encoder: FrozenEncoder, name: str) -> None:
     """mDeBERTa's vectors of relative positions are embeddings: no layer has them."""
     config = load_config("starter", ["adapters.kind=full", "adapters.layers=all"])
-    account = parameter_count(config, shape(name))
+    account = parameter_count(config, encoder_shape(name))
     encoder = true_size(name, toy_encoder)
     assert account["trained"] == parameter_count(config, encoder)["trained"]
     phi = build_model(config, encoder, 0).params()
     assert account["trained"] == sum(p.numel() for p in phi.values())
     with torch.device("meta"):
-        model = AutoModel.from_config(build_config(published(name).config))
+        model = AutoModel.from_config(build_config(known_encoder(name).config))
     parts = model.layers if hasattr(model, "layers") else model.encoder.layer
     own = sum(p.numel() for p in parts.parameters())
     own += sum(p.numel() for p in model.final_norm.parameters()) if hasattr(model, "final_norm") else 0

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from metaxcr.encoders import embedded
-from metaxcr.encoders.prune_vocab import gather, trim_encoder
-from metaxcr.encoders.shapes import build_config, published
+from metaxcr.encoders.prune_vocab import collect_texts, trim_encoder
+from metaxcr.encoders.shapes import build_config, known_encoder
 
 TASKS = ["xcopa", "xcopa_en", "copa"]
 LOAD = """
@@ -38,7 +38,7 @@ print(json.dumps({"rows": encoder.vocabulary, "parameters": encoder.parameters,
 def main(folder: Path) -> None:
     """Build, trim, load in processes of their own, print one JSON line each."""
     folder.mkdir(parents=True)
-    texts = [text for group in gather(TASKS, []) for text in group.texts]
+    texts = [text for group in collect_texts(TASKS, []) for text in group.texts]
     names = {"embedded": "embedded", "xlm-roberta-base": str(folder / "xlmr"), "mbert": str(folder / "mbert")}
     _xlmr(folder / "xlmr")
     _mbert(folder / "mbert", texts)
@@ -63,13 +63,13 @@ def _loaded(name: str) -> dict[str, float]:
 
 def _random(name: str, out: Path) -> None:
     torch.manual_seed(0)
-    AutoModel.from_config(build_config(published(name).config)).save_pretrained(out)
+    AutoModel.from_config(build_config(known_encoder(name).config)).save_pretrained(out)
 
 
 def _xlmr(out: Path) -> None:
     _random("xlm-roberta-base", out)
-    image = embedded.parse(embedded.read_verified(embedded.locate()))
-    backend = Tokenizer(models.Unigram(image.pieces, unk_id=3, byte_fallback=False))
+    file = embedded.parse(embedded.read_verified(embedded.locate()))
+    backend = Tokenizer(models.Unigram(file.vocabulary.pieces, unk_id=3, byte_fallback=False))
     backend.normalizer = normalizers.NFKC()
     backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
     special = [("<s>", 0), ("</s>", 2)]
@@ -91,7 +91,7 @@ def _mbert(out: Path, texts: list[str]) -> None:
     )
     every = [
         text
-        for group in gather([], ["en", "de", "fr", "ru", "ar", "ja", "ko", *LANGUAGES])
+        for group in collect_texts([], ["en", "de", "fr", "ru", "ar", "ja", "ko", *LANGUAGES])
         for text in group.texts
     ]
     backend.train_from_iterator([*every, *texts], trainer)

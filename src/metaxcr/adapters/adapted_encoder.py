@@ -1,4 +1,4 @@
-"""The encoder's upper layers with a stack of adapters: perhaps a language adapter, the task adapter above."""
+"""The encoder's upper layers with a stack of adapters: an optional language adapter, the task adapter above."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,8 +11,8 @@ from metaxcr.adapters.layers import (
     FULL,
     NONE,
     AdapterShape,
+    AdapterStack,
     LayerAdapter,
-    Stacked,
     adapted_layer,
     fresh_layer,
 )
@@ -24,12 +24,12 @@ from metaxcr.errors import UserError
 class AdaptedEncoder(nn.Module):
     """Layers ``layers[0]`` to the top, with a task adapter in each of ``layers``.
 
-    What of a language adapter lies below ``layers[0]`` is frozen and belongs to the trunk, so it acts where
+    The part of a language adapter below ``layers[0]`` is frozen and belongs to the trunk, so it acts where
     the trunk is computed (:class:`metaxcr.encoders.activation_cache.TrunkStore`), not here.
 
     Args:
         encoder: The frozen encoder.
-        layers: Layers that carry a task adapter, ascending; none of them for the kind "none" alone.
+        layers: Layers that carry a task adapter, ascending; empty for the kind "none" only.
         shape: Kind and size of the task adapter.
         generator: Draws the initial weights.
         languages: Language -> its adapter, which is frozen here. A language without one uses the task
@@ -67,7 +67,7 @@ class AdaptedEncoder(nn.Module):
             )
         self.language = nn.ModuleDict()
         for language, adapter in (languages or {}).items():
-            check_language(language, adapter, encoder)
+            _check_fit(language, adapter, encoder)
             self.language[language] = adapter.requires_grad_(False)
 
     @property
@@ -77,7 +77,7 @@ class AdaptedEncoder(nn.Module):
 
     @property
     def trained(self) -> str:
-        """What is trained of the layers, in words."""
+        """The trained part of the layers, for messages."""
         if not self.layers:
             return "no task adapter: the scorer alone is trained"
         what = "all weights of" if self.shape.kind == FULL else f"{self.shape.kind} adapters in"
@@ -97,37 +97,30 @@ class AdaptedEncoder(nn.Module):
         own = [f"lang.{language}"] if language in self.language else []
         if own and self.languages[language].invertible is not None:
             own.insert(0, f"invertible.{language}")
-        return [*own, self._top()]
-
-    def _top(self) -> str:
-        """Name of what is trained."""
         if not self.layers:
-            return "no task adapter"
+            return [*own, "no task adapter"]
         task = self.task[str(self.start)]
         if isinstance(task, Mixture):
-            return f"mixture of {len(task.sources)} tasks"
-        return "all weights" if self.shape.kind == FULL else "task"
+            return [*own, f"mixture of {len(task.sources)} tasks"]
+        return [*own, "all weights" if self.shape.kind == FULL else "task"]
 
     def forward(self, trunk: Ragged, dtype: torch.dtype, language: str, source: int = MIXED) -> Tensor:
-        """Run the upper layers on the trunk's output.
+        """Run the upper layers on the trunk's output: (tokens, width) in ``dtype``.
 
         Args:
             trunk: Activations after layer ``start - 1``.
             dtype: Of the arithmetic.
-            language: Of the texts; picks the language adapter.
-            source: Number of the source whose task adapter acts alone, where there is one a source.
-
-        Returns:
-            (tokens, width) in ``dtype``.
+            language: Of the texts; selects the language adapter.
+            source: Number of the source whose task adapter acts alone, if there is one a source.
         """
         hidden, context = self.encoder.enter(trunk, dtype)
         for index in range(self.start, self.encoder.depth):
             active = self._active(index, language, source)
-            hidden = adapted_layer(self.encoder, index, dtype, active)(hidden, context, Stacked(active))
+            hidden = adapted_layer(self.encoder, index, dtype, active)(hidden, context, AdapterStack(active))
         return hidden[: len(trunk.hidden)]
 
     def _active(self, index: int, language: str, source: int) -> list[LayerAdapter]:
-        """What acts in a layer, from below."""
+        """The adapters that act in a layer, from below."""
         stack: list[LayerAdapter] = []
         if language in self.language:
             own = self.language[language]
@@ -141,12 +134,8 @@ class AdaptedEncoder(nn.Module):
         return stack
 
 
-def check_language(language: str, adapter: LanguageAdapter, encoder: FrozenEncoder) -> None:
-    """Refuse a language adapter of another width or depth than the encoder's.
-
-    Raises:
-        UserError: It does not fit.
-    """
+def _check_fit(language: str, adapter: LanguageAdapter, encoder: FrozenEncoder) -> None:
+    """Refuse a language adapter of another width or depth than the encoder's."""
     indices = adapter.indices
     width = adapter.width if indices else 0
     if not indices or indices[-1] >= encoder.depth or width != encoder.width:

@@ -1,4 +1,4 @@
-"""Adapters on disk in AdapterHub's layout, and in our own what that has no place for."""
+"""Adapters on disk: in AdapterHub's layout, and in a native one for the kinds that it has no format for."""
 
 import json
 import os
@@ -11,22 +11,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from metaxcr.adapters import native_format
-from metaxcr.adapters.hub_config import HubConfig, read_config, write_config
-from metaxcr.adapters.hub_tensors import from_hub, legacy_role, locations, to_hub
-from metaxcr.adapters.invertible import Nice
+from metaxcr.adapters.adapterhub.hub_config import AdapterConfig, read_config, write_config
+from metaxcr.adapters.adapterhub.hub_tensors import adapter_paths, from_hub, legacy_role, to_hub
+from metaxcr.adapters.invertible import InvertibleAdapter
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.adapters.layers import FULL, NONE, SIZELESS, FullLayer, LayerAdapter, build_layer
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.families.family import Family
-from metaxcr.encoders.shapes import published
+from metaxcr.encoders.shapes import known_encoder
 from metaxcr.errors import UserError
 from metaxcr.files import replacing, write_atomically
-from metaxcr.parse import (
-    read_json,
-    read_pickled_tensors,
-    read_tensors,
-)
+from metaxcr.parse import read_json, read_pickled_tensors, read_tensors
 
+ADAPTERS = "adapters"
 CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"
 NEEDED = f"an adapter needs {CONFIG} and {WEIGHTS} or {PICKLED}"
 
@@ -36,104 +33,113 @@ class AdapterFile:
     """An adapter as it is on disk, not yet in an encoder.
 
     Attributes:
-        config: What its configuration says.
+        config: Of the adapter.
         layers: Layer -> parameters under our names.
         invertible: The invertible part's parameters, or None.
         at: Hook -> where AdapterHub keeps the adapters of that hook for this family of encoders.
     """
 
-    config: HubConfig
+    config: AdapterConfig
     layers: dict[int, dict[str, Tensor]]
     invertible: dict[str, Tensor] | None = None
     at: dict[str, str] = field(default_factory=lambda: dict(Family.adapters_at))
 
 
+def language_folder(folder: Path, language: str) -> Path:
+    """Where a run or a saved model keeps its copy of a language adapter."""
+    return folder / ADAPTERS / f"lang.{language}"
+
+
 def read_adapter(folder: Path) -> AdapterFile:
     """Read an adapter folder: ours, or one that the ``adapters`` library wrote since 2020.
 
-    Nothing is unpickled but tensors.
+    Nothing is unpickled except tensors.
 
     Raises:
-        UserError: A file is missing, damaged, malformed, or holds what has no place.
+        UserError: A file is missing, damaged or malformed, or a tensor belongs nowhere.
     """
     if os.path.exists(folder / native_format.CONFIG):
-        return _read_own(folder)
-    raw = read_json(folder / CONFIG, NEEDED)
-    config = read_config(raw, str(folder / CONFIG))
-    tensors = _read_tensors(folder)
-    at = locations(config.family)
+        return _read_native(folder)
+    config = read_config(read_json(folder / CONFIG, NEEDED), str(folder / CONFIG))
+    if os.path.exists(folder / WEIGHTS) or not os.path.exists(folder / PICKLED):
+        tensors = read_tensors(folder / WEIGHTS, NEEDED)
+    else:
+        tensors = read_pickled_tensors(folder / PICKLED, NEEDED)
+    _check_floating(tensors, folder)
+    at = adapter_paths(config.family)
     layers, invertible = from_hub(config.shape.kind, config.name, tensors, str(folder), at)
     role = config.role or legacy_role(tensors)
     if role == "task" and not invertible:
         config = replace(config, invertible=None)  # task adapters of 2020 name one that they never had
     if (config.invertible is None) != (not invertible):
-        told = "has" if invertible else "lacks"
-        raise UserError(
-            f"the adapter {told} an invertible part, other than its configuration says", str(folder)
-        )
+        has, says = ("has", "without one") if invertible else ("lacks", "with one")
+        raise UserError(f"the adapter {has} an invertible part, its configuration is {says}", str(folder))
     return AdapterFile(replace(config, role=role), layers, invertible or None, at)
 
 
-def _read_own(folder: Path) -> AdapterFile:
-    """Read what :func:`_write_own` wrote."""
+def _read_native(folder: Path) -> AdapterFile:
     path = folder / native_format.CONFIG
     config = native_format.read_native_config(read_json(path, NEEDED), str(path))
     if config.shape.kind == NONE:
         return AdapterFile(config, {})
     needed = f"an adapter of its kind needs {native_format.CONFIG} and {native_format.WEIGHTS}"
-    tensors = _numbers(read_tensors(folder / native_format.WEIGHTS, needed), folder)
+    tensors = read_tensors(folder / native_format.WEIGHTS, needed)
+    _check_floating(tensors, folder)
     return AdapterFile(config, native_format.from_native(tensors, str(folder / native_format.WEIGHTS)))
 
 
+def _check_floating(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    odd = next((name for name, tensor in tensors.items() if not tensor.is_floating_point()), None)
+    if odd is not None:
+        raise UserError(f"the adapter's tensor {odd!r} holds no weights", str(folder), "give another file")
+
+
 def write_adapter(folder: Path, adapter: AdapterFile, *, pickled: bool = False) -> None:
-    """Write an adapter folder that this package and, but for the kinds without a width, ``adapters`` read.
+    """Write an adapter folder that this package and, except for the kinds without a width, ``adapters`` read.
 
     Args:
         folder: Created if missing.
-        adapter: Its content; points in its name become underscores, which the library needs.
-        pickled: Also write ``pytorch_adapter.bin``, which the library reads unless told otherwise.
+        adapter: Its content; dots in its name become underscores, as the library requires.
+        pickled: Also write ``pytorch_adapter.bin``, which the library reads by default.
     """
     name = adapter.config.name.replace(".", "_")
     config = replace(adapter.config, name=name)
     folder.mkdir(parents=True, exist_ok=True)
     if config.shape.kind in SIZELESS:
         raw, tensors = native_format.to_native(config, adapter.layers)
-        if tensors:
-            _write_tensors(folder / native_format.WEIGHTS, tensors)
-        write_atomically(folder / native_format.CONFIG, json.dumps(raw, indent=2) + "\n")
-        return
-    tensors = to_hub(config.shape.kind, name, adapter.layers, adapter.invertible, adapter.at)
-    _write_tensors(folder / WEIGHTS, tensors)
+        weights_path, config_path = folder / native_format.WEIGHTS, folder / native_format.CONFIG
+    else:
+        tensors = to_hub(config.shape.kind, name, adapter.layers, adapter.invertible, adapter.at)
+        raw = write_config(config)
+        weights_path, config_path = folder / WEIGHTS, folder / CONFIG
+    if tensors:
+        with replacing(weights_path) as temporary:
+            save_file(tensors, temporary)
     if pickled:
         with replacing(folder / PICKLED) as temporary:
             torch.save(tensors, temporary)
-    write_atomically(folder / CONFIG, json.dumps(write_config(config), indent=2) + "\n")
+    write_atomically(config_path, json.dumps(raw, indent=2) + "\n")
 
 
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    with replacing(path) as temporary:
-        save_file(tensors, temporary)
-
-
-def pack(
+def pack_adapter(
     name: str,
     role: str,
     layers: Mapping[int, LayerAdapter],
     encoder: FrozenEncoder,
-    invertible: Nice | None = None,
+    invertible: InvertibleAdapter | None = None,
 ) -> AdapterFile:
     """Gather modules for :func:`write_adapter`.
 
     Args:
         name: Of the adapter.
         role: ``"language"`` or ``"task"``.
-        layers: Layer -> adapter; none where there is no task adapter.
+        layers: Layer -> adapter; empty if there is no task adapter.
         encoder: The encoder that it belongs to.
         invertible: On the embeddings, or None.
     """
     shapes = {i: adapter.shape for i, adapter in sorted(layers.items())}
     first = next(iter(shapes.values()), SIZELESS[NONE])
-    config = HubConfig(
+    config = AdapterConfig(
         name=name,
         role=role,
         encoder=encoder.name,
@@ -150,21 +156,23 @@ def pack(
     return AdapterFile(config, parts, front, dict(encoder.family.adapters_at))
 
 
+def _model_type(encoder: FrozenEncoder) -> str:
+    """The ``model_type`` of an encoder; empty if its family has several and its name does not say which."""
+    known = known_encoder(encoder.name)
+    if known is not None:
+        return str(known.config["model_type"])
+    types = encoder.family.model_types
+    return types[0] if len(types) == 1 else ""
+
+
 def _parameters(module: torch.nn.Module) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in module.named_parameters()}
 
 
 def save_language(folder: Path, name: str, adapter: LanguageAdapter, encoder: FrozenEncoder) -> None:
-    """Write a language adapter.
-
-    Args:
-        folder: Created if missing.
-        name: Of the adapter: the language's ISO 639-1 code.
-        adapter: Trained for ``encoder``.
-        encoder: The encoder that it belongs to.
-    """
+    """Write a language adapter of ``encoder``; ``name`` is the language's ISO 639-1 code."""
     layers = {i: layer for i in adapter.indices if (layer := adapter.at(i)) is not None}
-    write_adapter(folder, pack(name, "language", layers, encoder, adapter.invertible))
+    write_adapter(folder, pack_adapter(name, "language", layers, encoder, adapter.invertible))
 
 
 def load_language(folder: Path, encoder: FrozenEncoder) -> LanguageAdapter:
@@ -178,7 +186,7 @@ def load_language(folder: Path, encoder: FrozenEncoder) -> LanguageAdapter:
         raise UserError(
             "a task adapter was given as a language adapter", str(folder), "give one of type text_lang"
         )
-    return LanguageAdapter(fit(file, encoder, folder), front(file, folder))
+    return LanguageAdapter(build_for(file, encoder, folder), build_invertible(file, folder))
 
 
 def load_task(folder: Path, encoder: FrozenEncoder) -> dict[int, LayerAdapter]:
@@ -192,35 +200,22 @@ def load_task(folder: Path, encoder: FrozenEncoder) -> dict[int, LayerAdapter]:
         raise UserError(
             "a language adapter was given as a task adapter", str(folder), "give one of type text_task"
         )
-    return fit(file, encoder, folder)
+    return build_for(file, encoder, folder)
 
 
-def fit(file: AdapterFile, encoder: FrozenEncoder, folder: Path) -> dict[int, LayerAdapter]:
-    """Turn an adapter's tensors into modules of an encoder: layer -> adapter.
-
-    Args:
-        file: From :func:`read_adapter`.
-        encoder: The encoder that it goes into.
-        folder: For messages.
-
-    Raises:
-        UserError: It was made for another encoder, or part of it would stay inactive.
-    """
+def build_for(file: AdapterFile, encoder: FrozenEncoder, folder: Path) -> dict[int, LayerAdapter]:
+    """Build an adapter's modules for an encoder that it must fit: layer -> adapter."""
     check_encoder(file, encoder.name, encoder.family.model_types, encoder.width, encoder.depth, folder)
-    adapters = modules(file, folder)
+    adapters = build_layers(file, folder)
     for layer, adapter in adapters.items():
         if isinstance(adapter, FullLayer):  # its shapes are those of the encoder's own weights
-            _check_shapes(
-                dict(adapter.named_parameters()),
-                FullLayer.of(encoder.original(layer)),
-                f"layer {layer}",
-                folder,
-            )
+            parts = dict(adapter.named_parameters())
+            _check_shapes(parts, FullLayer.of(encoder.original(layer)), f"layer {layer}", folder)
     return adapters
 
 
-def modules(file: AdapterFile, folder: Path) -> dict[int, LayerAdapter]:
-    """Turn an adapter's tensors into modules: layer -> adapter.
+def build_layers(file: AdapterFile, folder: Path) -> dict[int, LayerAdapter]:
+    """Build an adapter's modules, whatever the encoder: layer -> adapter.
 
     Raises:
         UserError: A tensor is missing or of another shape than the configuration says.
@@ -231,30 +226,26 @@ def modules(file: AdapterFile, folder: Path) -> dict[int, LayerAdapter]:
             adapters[layer] = FullLayer({n.removeprefix("delta."): t.float() for n, t in parts.items()})
             continue
         shape = replace(file.config.shape, bottleneck=file.config.bottleneck(layer))
-        _check_room(parts, file.config.width * shape.bottleneck, f"layer {layer}", folder)
+        _check_size(parts, file.config.width * shape.bottleneck, f"layer {layer}", folder)
         adapters[layer] = build_layer(file.config.width, shape, torch.Generator())
         _fill(adapters[layer], parts, f"layer {layer}", folder)
     return adapters
 
 
-def front(file: AdapterFile, folder: Path) -> Nice | None:
-    """Turn the tensors of the invertible part into a module; None without one.
-
-    Raises:
-        UserError: As for :func:`modules`.
-    """
+def build_invertible(file: AdapterFile, folder: Path) -> InvertibleAdapter | None:
+    """Build the invertible part; None without one. Raises as :func:`build_layers`."""
     config, reduction = file.config, file.config.invertible
     if file.invertible is None or reduction is None:
         return None
     half = config.width // 2
-    _check_room(file.invertible, half * int(half // reduction), "the invertible part", folder)
-    invertible = Nice(config.width, reduction, config.shape.nonlinearity, torch.Generator())
+    _check_size(file.invertible, half * int(half // reduction), "the invertible part", folder)
+    invertible = InvertibleAdapter(config.width, reduction, config.shape.nonlinearity, torch.Generator())
     _fill(invertible, file.invertible, "the invertible part", folder)
     return invertible
 
 
-def _check_room(parts: Mapping[str, Tensor], size: int, place: str, folder: Path) -> None:
-    """Refuse a configuration that asks for more than the file holds, before memory is taken for it."""
+def _check_size(parts: Mapping[str, Tensor], size: int, place: str, folder: Path) -> None:
+    """Refuse a configuration that needs more than the file holds, before memory is allocated for it."""
     if size < 1 or size > sum(tensor.numel() for tensor in parts.values()):
         raise UserError(f"the adapter's weights in {place} are incomplete or misshapen", str(folder))
 
@@ -273,12 +264,12 @@ def _check_shapes(parts: Mapping[str, Tensor], module: torch.nn.Module, place: s
 def check_encoder(
     file: AdapterFile, name: str, model_types: Sequence[str], width: int, depth: int, folder: Path
 ) -> None:
-    """Refuse an adapter of another encoder, also where it would fit: of two of one size, it belongs to one.
+    """Refuse an adapter of another encoder, even one of the same size.
 
     Args:
         file: From :func:`read_adapter`.
         name: Of the encoder.
-        model_types: What ``model_type`` may be in its family.
+        model_types: Values of ``model_type`` in its family.
         width: Of its token vectors.
         depth: Number of its layers.
         folder: For messages.
@@ -294,7 +285,7 @@ def check_encoder(
             f"it was made for {config.encoder or 'another encoder'}",
         )
     names = [config.encoder, name]
-    others = all(_hub_like(name) for name in names) and len({n.rpartition("/")[2] for n in names}) > 1
+    others = all(_is_hub_name(name) for name in names) and len({n.rpartition("/")[2] for n in names}) > 1
     if others or (config.family and config.family not in model_types):
         raise UserError(
             f"the adapter was made for {config.encoder or config.family}, "
@@ -313,42 +304,7 @@ def check_encoder(
         )
 
 
-def _model_type(encoder: FrozenEncoder) -> str:
-    """The ``model_type`` of an encoder; empty where its family has several and its name does not tell."""
-    known = published(encoder.name)
-    if known is not None:
-        return str(known.config["model_type"])
-    types = encoder.family.model_types
-    return types[0] if len(types) == 1 else ""
-
-
-def _hub_like(name: str) -> bool:
-    """Whether an encoder's name identifies it, as a folder's does not."""
-    return (
-        bool(name)
-        and name.count("/") < 2
-        and not name.startswith((".", "/", "~"))
-        and not os.path.isdir(name)
-    )
-
-
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    if os.path.exists(folder / WEIGHTS) or not os.path.exists(folder / PICKLED):
-        return _numbers(read_tensors(folder / WEIGHTS, NEEDED), folder)
-    return _numbers(read_pickled_tensors(folder / PICKLED, NEEDED), folder)
-
-
-def _numbers(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
-    """Insist on weights: floating-point numbers."""
-    odd = next((name for name, tensor in tensors.items() if not tensor.is_floating_point()), None)
-    if odd is not None:
-        raise UserError(f"the adapter's tensor {odd!r} holds no weights", str(folder), "give another file")
-    return tensors
-
-
-ADAPTERS = "adapters"
-
-
-def language_folder(folder: Path, language: str) -> Path:
-    """Where a run or a saved model keeps its copy of a language adapter."""
-    return folder / ADAPTERS / f"lang.{language}"
+def _is_hub_name(name: str) -> bool:
+    """Whether a name identifies an encoder, as a folder's name does not."""
+    local = name.startswith((".", "/", "~")) or os.path.isdir(name)
+    return bool(name) and name.count("/") < 2 and not local

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from metaxcr.adapters.layers import AdapterShape, LayerAdapter, register
 from metaxcr.encoders.layer import Norm
-from metaxcr.hardware import half_weight
+from metaxcr.hardware import cast_weight
 
 NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -54,13 +54,13 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (tokens, width) to (tokens, out) in the dtype of ``x``."""
-        inner = F.linear(x, half_weight(self.down.weight, x.dtype), half_weight(self.down.bias, x.dtype))
+        inner = F.linear(x, cast_weight(self.down.weight, x.dtype), cast_weight(self.down.bias, x.dtype))
         inner = NONLINEARITIES[self.nonlinearity](inner)
-        return F.linear(inner, half_weight(self.up.weight, x.dtype), half_weight(self.up.bias, x.dtype))
+        return F.linear(inner, cast_weight(self.up.weight, x.dtype), cast_weight(self.up.bias, x.dtype))
 
 
-class Scaled(Bottleneck):
-    """A bottleneck of a given shape: scaling * A(x)."""
+class ScaledBottleneck(Bottleneck):
+    """scaling * A(x), for an adapter shape."""
 
     def __init__(self, width: int, shape: AdapterShape, generator: torch.Generator) -> None:
         super().__init__(width, shape.bottleneck, shape.nonlinearity, generator)
@@ -73,11 +73,10 @@ class Scaled(Bottleneck):
 
 
 @register("pfeiffer")
-class Pfeiffer(Scaled, LayerAdapter):
+class Pfeiffer(ScaledBottleneck, LayerAdapter):
     """One bottleneck after the feed-forward part: it adds A(LN(z)), LN being the layer's own last LayerNorm.
 
-    Source:
-        Pfeiffer et al. 2020 (MAD-X), section 3; ``seq_bn`` in the ``adapters`` library.
+    Source: Pfeiffer et al. 2020 (MAD-X), section 3; ``seq_bn`` in the ``adapters`` library.
     """
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
@@ -92,14 +91,13 @@ class Houlsby(LayerAdapter):
 
     They act on a sub-layer's output before its residual is added and see no LayerNorm.
 
-    Source:
-        Houlsby et al. 2019 (ICML), figure 2; ``double_seq_bn`` in the ``adapters`` library.
+    Source: Houlsby et al. 2019 (ICML), figure 2; ``double_seq_bn`` in the ``adapters`` library.
     """
 
     def __init__(self, width: int, shape: AdapterShape, generator: torch.Generator) -> None:
         super().__init__()
-        self.after_attention = Scaled(width, shape, generator)
-        self.after_feed_forward = Scaled(width, shape, generator)
+        self.after_attention = ScaledBottleneck(width, shape, generator)
+        self.after_feed_forward = ScaledBottleneck(width, shape, generator)
 
     def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
         """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
@@ -113,11 +111,10 @@ class Houlsby(LayerAdapter):
 
 
 @register("parallel")
-class Parallel(Scaled, LayerAdapter):
+class Parallel(ScaledBottleneck, LayerAdapter):
     """One bottleneck beside the feed-forward part: it adds scaling * A(x), x being that part's input.
 
-    Source:
-        He et al. 2022 (ICLR), section 4.6; ``par_bn`` in the ``adapters`` library.
+    Source: He et al. 2022 (ICLR), section 4.6; ``par_bn`` in the ``adapters`` library.
     """
 
     def feed_forward(self, hidden: Tensor) -> Tensor:

@@ -6,20 +6,14 @@ from torch import Tensor, nn
 from metaxcr.adapters.bottleneck import Bottleneck
 
 
-class Nice(nn.Module):
+class InvertibleAdapter(nn.Module):
     """y1 = x1 + F(x2), y2 = x2 + G(y1) on the halves of each vector; undone exactly by subtraction.
 
     It adapts the embeddings to a language's words, and its inverse stands before the language-modelling head
-    whose weights are the embeddings'. Fresh ones are the identity.
+    whose weights are the embeddings'. A fresh one is the identity. ``reduction`` is the width of a half over
+    the width of F's and G's bottlenecks.
 
-    Args:
-        width: Width of the token vectors.
-        reduction: Width of a half over the width of F's and G's bottlenecks.
-        nonlinearity: See :data:`metaxcr.adapters.bottleneck.NONLINEARITIES`.
-        generator: Draws the initial weights.
-
-    Source:
-        Dinh et al. 2015 (NICE), section 3.2; Pfeiffer et al. 2020 (MAD-X), section 3.3.
+    Source: Dinh et al. 2015 (NICE), section 3.2; Pfeiffer et al. 2020 (MAD-X), section 3.3.
     """
 
     def __init__(self, width: int, reduction: float, nonlinearity: str, generator: torch.Generator) -> None:
@@ -37,7 +31,7 @@ class Nice(nn.Module):
         return torch.cat([y1, x2 + self.G(y1)], dim=1)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """The inverse of :meth:`forward`: before a language-modelling head with the embeddings' weights."""
+        """The inverse of :meth:`forward`."""
         y1, y2 = y[:, : self.first], y[:, self.first :]
         x2 = y2 - self.G(y1)
         return torch.cat([y1 - self.F(x2), x2], dim=1)

@@ -1,7 +1,7 @@
-"""A language adapter: one adapter in each of its layers and, mostly, an invertible one on the embeddings.
+"""A language adapter: one adapter in each of its layers and, usually, an invertible one on the embeddings.
 
-It is trained by masked-language modelling alone and frozen everywhere else, so what of it lies below the
-first task adapter belongs to the trunk.
+It is trained by masked-language modelling only and frozen everywhere else, so the part of it below the first
+task adapter belongs to the trunk.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from metaxcr.adapters.invertible import Nice
-from metaxcr.adapters.layers import AdapterShape, LayerAdapter, Stacked, build_layer
+from metaxcr.adapters.invertible import InvertibleAdapter
+from metaxcr.adapters.layers import AdapterShape, AdapterStack, LayerAdapter, build_layer
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged
 from metaxcr.encoders.layer import NO_ADAPTER, Context, Hooks
 
@@ -20,14 +20,11 @@ MAD_X_REDUCTION = 2  # of language adapters in MAD-X; the `adapters` library's o
 
 
 class LanguageAdapter(nn.Module):
-    """What belongs to one language.
+    """The adapters of one language by layer, and the invertible one on the embeddings or None."""
 
-    Args:
-        layers: Layer -> adapter.
-        invertible: On the embeddings, or None.
-    """
-
-    def __init__(self, layers: Mapping[int, LayerAdapter], invertible: Nice | None = None) -> None:
+    def __init__(
+        self, layers: Mapping[int, LayerAdapter], invertible: InvertibleAdapter | None = None
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleDict({str(i): adapter for i, adapter in sorted(layers.items())})
         self.invertible = invertible
@@ -43,7 +40,7 @@ class LanguageAdapter(nn.Module):
         shape: AdapterShape | None = None,
         invertible_reduction: float | None = MAD_X_REDUCTION,
     ) -> Self:
-        """Make a fresh, trainable language adapter that changes nothing yet.
+        """Build a fresh, trainable language adapter that changes nothing yet.
 
         Args:
             encoder: The encoder that it goes into.
@@ -57,7 +54,7 @@ class LanguageAdapter(nn.Module):
         modules = {i: build_layer(encoder.width, shape, generator) for i in indices}
         invertible = None
         if invertible_reduction is not None:
-            invertible = Nice(encoder.width, invertible_reduction, shape.nonlinearity, generator)
+            invertible = InvertibleAdapter(encoder.width, invertible_reduction, shape.nonlinearity, generator)
         return cls(modules, invertible)
 
     @property
@@ -79,20 +76,20 @@ class LanguageAdapter(nn.Module):
         return adapter
 
     def hooks(self, index: int) -> Hooks:
-        """What acts in a layer where the language adapter is alone."""
+        """The hooks of a layer in which no other adapter acts."""
         adapter = self.at(index)
-        return NO_ADAPTER if adapter is None else Stacked([adapter])
+        return NO_ADAPTER if adapter is None else AdapterStack([adapter])
 
     def forward(
         self, encoder: FrozenEncoder, embedded: Ragged, dtype: torch.dtype, stop: int | None = None
     ) -> Tensor:
-        """Run the encoder's lower layers with this adapter in them.
+        """Run layers 0 to ``stop - 1`` (default: all) with this adapter in them.
 
         Args:
             encoder: The frozen encoder.
             embedded: From :meth:`FrozenEncoder.embed`.
             dtype: Of the layers' arithmetic.
-            stop: Number of layers; default: all of them.
+            stop: Number of layers.
 
         Returns:
             (tokens, width) in ``dtype``. For a language-modelling head, see :meth:`before_head`.
@@ -105,18 +102,7 @@ class LanguageAdapter(nn.Module):
     def trunk(
         self, encoder: FrozenEncoder, embedded: Tensor, context: Context, dtype: torch.dtype, stop: int
     ) -> Tensor:
-        """As :meth:`forward`, over tokens and a context that were prepared, so that their shapes are given.
-
-        Args:
-            encoder: The frozen encoder.
-            embedded: (tokens, width), filler tokens among them.
-            context: Of the texts.
-            dtype: Of the layers' arithmetic.
-            stop: Number of layers.
-
-        Returns:
-            (tokens, width) in ``dtype``, filler tokens among them.
-        """
+        """As :meth:`forward`, on (tokens, width) and a context of fixed shapes, filler tokens included."""
         hidden = embedded if self.invertible is None else self.invertible(embedded)
         return self._layers(encoder, hidden.to(dtype), context, stop)
 
@@ -133,9 +119,9 @@ class LanguageAdapter(nn.Module):
         return undone
 
     def checksum(self, stop: int) -> str:
-        """Identity of what acts below layer ``stop``; empty where nothing does.
+        """Identity of what acts below layer ``stop``; empty if nothing does.
 
-        Computed once for a frozen adapter: a trainable one must not be asked.
+        Computed once: only call it on a frozen adapter.
         """
         if stop not in self._checksums:
             digest, lower = hashlib.sha256(), [i for i in self.indices if i < stop]
@@ -145,15 +131,15 @@ class LanguageAdapter(nn.Module):
                 adapter = self.at(index)
                 assert adapter is not None
                 digest.update(f"{index} {adapter.shape}".encode())
-                _feed(digest, adapter)
+                _update(digest, adapter)
             if self.invertible is not None:
                 digest.update(f"nice {self.invertible.nonlinearity}".encode())
-                _feed(digest, self.invertible)
+                _update(digest, self.invertible)
             self._checksums[stop] = digest.hexdigest()
         return self._checksums[stop]
 
 
-def _feed(digest: "hashlib._Hash", module: nn.Module) -> None:
+def _update(digest: "hashlib._Hash", module: nn.Module) -> None:
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
         digest.update(memoryview(tensor.detach().cpu().contiguous().numpy()).cast("B"))

@@ -1,6 +1,6 @@
-"""The protocol of an adapter kind: what one adapter adds in one layer, and the registry of kinds.
+"""Adapters in one layer: their interface, the registry of kinds, and stacks of them.
 
-What small adapters are compared with: all weights of a layer are trained, or nothing of it is.
+Also the two kinds that adapters are compared with: all weights of a layer are trained, or none.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +14,16 @@ from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.layer import FrozenLayer, Hooks, Norm
 from metaxcr.errors import UserError
 
+FULL = "full"  # full fine-tuning of the layers that carry a "task adapter"
+NONE = "none"  # no task adapter: only the scorer is trained
+
 
 @dataclass(frozen=True)
 class AdapterShape:
-    """Kind and size of the adapters that one stack level has in its layers.
+    """Kind and size of the adapters of one stack level.
 
     Attributes:
-        kind: A name in :data:`KINDS`, or one of :mod:`metaxcr.adapters.layers`.
+        kind: A name in :data:`KINDS`, :data:`FULL` or :data:`NONE`.
         bottleneck: Width of the bottleneck; LoRA's rank r.
         nonlinearity: ``"relu"``, ``"gelu"``, ``"gelu_new"`` or ``"swish"``; LoRA has none.
         scaling: Factor on what the adapter adds; LoRA's alpha / r.
@@ -32,67 +35,47 @@ class AdapterShape:
     scaling: float = 1.0
 
 
+SIZELESS = {kind: AdapterShape(kind, 0) for kind in (FULL, NONE)}  # shapes of the kinds without a width
+
+
 class LayerAdapter(nn.Module):
     """One adapter in one layer. The hooks return what the adapter adds there, None for nothing.
 
     A kind of adapter is a subclass with the constructor ``(width, shape, generator)``, registered under a
     name; fresh ones add zero. Its matrices are called ``down`` and ``up`` (:class:`torch.nn.Linear`), because
-    mixtures rely on that.
-
-    Attributes:
-        shape: Kind and size; set by :func:`build_layer`.
+    mixtures rely on that. ``shape`` is set by :func:`build_layer`.
     """
 
     shape: AdapterShape
 
     def deltas(self) -> dict[str, Tensor]:
-        """To the layer's own weights, by name; float32."""
+        """Added to the layer's own weights, by name; float32."""
         return {}
 
     def projections(self, hidden: Tensor) -> Tensor | None:
-        """To query, key and value side by side (tokens, 3 * width), made from ``hidden`` (tokens, width)."""
+        """Added to query, key and value side by side (tokens, 3 * width), made from ``hidden``."""
         return None
 
     def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
-        """To attention's ``output``; z is ``output`` plus its residual, ``norm`` the LayerNorm after it."""
+        """Added to attention's ``output``; z is that plus its residual, ``norm`` the LayerNorm after it."""
         return None
 
     def feed_forward(self, hidden: Tensor) -> Tensor | None:
-        """To the feed-forward output, made from its input ``hidden``."""
+        """Added to the feed-forward output, made from its input ``hidden``."""
         return None
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
-        """To the feed-forward ``output``; z is ``output`` plus its residual, ``norm`` the last LayerNorm."""
+        """Added to the feed-forward ``output``; z is that plus its residual, ``norm`` the last LayerNorm."""
         return None
 
 
-def adapted_layer(
-    encoder: FrozenEncoder, index: int, dtype: torch.dtype, adapters: Sequence[LayerAdapter]
-) -> FrozenLayer:
-    """A layer of the encoder with what adapters add to its own weights, if they do.
-
-    Args:
-        encoder: The frozen encoder, whose own layer stays as it is.
-        index: Of the layer.
-        dtype: Of the arithmetic.
-        adapters: That act in the layer; what they add on its way is left to :class:`Stacked`.
-    """
-    deltas: dict[str, Tensor] = {}
-    for adapter in adapters:
-        for name, delta in adapter.deltas().items():
-            deltas[name] = deltas[name] + delta if name in deltas else delta
-    return encoder.original(index).changed(deltas, dtype) if deltas else encoder.layer(index, dtype)
-
-
-Kind = Callable[
-    [int, AdapterShape, torch.Generator], LayerAdapter
-]  # (width, shape, generator) -> a fresh adapter
+Kind = Callable[[int, AdapterShape, torch.Generator], LayerAdapter]  # (width, shape, generator)
 Registered = TypeVar("Registered", bound=Kind)
 KINDS: dict[str, Kind] = {}
 
 
 def register(name: str) -> Callable[[Registered], Registered]:
-    """Make a kind known by a name, which the setting ``adapters.kind`` takes."""
+    """Register a kind of adapter under a value of the setting ``adapters.kind``; a decorator."""
 
     def add(kind: Registered) -> Registered:
         KINDS[name] = kind
@@ -102,16 +85,7 @@ def register(name: str) -> Callable[[Registered], Registered]:
 
 
 def build_layer(width: int, shape: AdapterShape, generator: torch.Generator) -> LayerAdapter:
-    """Build a fresh adapter for one layer.
-
-    Args:
-        width: Width of the token vectors.
-        shape: Kind and size.
-        generator: Draws the initial weights.
-
-    Raises:
-        UserError: The kind is not registered.
-    """
+    """Build a fresh adapter of a registered kind for one layer; ``generator`` draws its initial weights."""
     if shape.kind not in KINDS:
         known = ", ".join(sorted(KINDS))
         raise UserError(f"unknown kind of adapter {shape.kind!r}", "adapters.kind", f"use one of {known}")
@@ -120,14 +94,57 @@ def build_layer(width: int, shape: AdapterShape, generator: torch.Generator) -> 
     return adapter
 
 
-class Stacked(Hooks):
-    """Adapters one upon the other in one layer, from below.
+class FullLayer(LayerAdapter):
+    """All weights of a layer are trained: the adapter is their change, which is zero at the start.
+
+    The change is float32 and is added to the frozen float32 weights before these are cast, so that updates
+    smaller than a bfloat16 weight's last bit are not lost. The frozen encoder stays as it is, for the trunk
+    and for the untrained baseline.
+    """
+
+    def __init__(self, deltas: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.shape = SIZELESS[FULL]
+        self.delta = nn.ParameterDict({name: nn.Parameter(tensor) for name, tensor in deltas.items()})
+
+    @classmethod
+    def of(cls, layer: FrozenLayer) -> Self:
+        """A fresh one for a layer."""
+        return cls({n: torch.zeros_like(w, dtype=torch.float32) for n, w in layer.weights.items()})
+
+    def deltas(self) -> dict[str, Tensor]:
+        """See :class:`LayerAdapter`."""
+        return dict(self.delta.items())
+
+
+def fresh_layer(
+    encoder: FrozenEncoder, index: int, shape: AdapterShape, generator: torch.Generator
+) -> LayerAdapter:
+    """Build a fresh task adapter of any kind for layer ``index``, full fine-tuning included."""
+    if shape.kind == FULL:
+        return FullLayer.of(encoder.original(index))
+    return build_layer(encoder.width, shape, generator)
+
+
+def adapted_layer(
+    encoder: FrozenEncoder, index: int, dtype: torch.dtype, adapters: Sequence[LayerAdapter]
+) -> FrozenLayer:
+    """A layer of the encoder with the adapters' :meth:`~LayerAdapter.deltas` in its weights.
+
+    What adapters add to activations is left to :class:`AdapterStack`. The encoder's own layer stays as it is.
+    """
+    deltas: dict[str, Tensor] = {}
+    for adapter in adapters:
+        for name, delta in adapter.deltas().items():
+            deltas[name] = deltas[name] + delta if name in deltas else delta
+    return encoder.original(index).cast(dtype, deltas) if deltas else encoder.layer(index, dtype)
+
+
+class AdapterStack(Hooks):
+    """Adapters on top of each other in one layer, from below.
 
     Each sees what the ones below it have added: with z the output of a sub-layer plus its residual,
     z_k = z_(k-1) + what the k-th adapter adds.
-
-    Args:
-        adapters: From below; frozen or trainable.
     """
 
     def __init__(self, adapters: Sequence[LayerAdapter]) -> None:
@@ -157,63 +174,16 @@ class Stacked(Hooks):
 
     @staticmethod
     def _climb(
-        adds: Sequence[Callable[[Tensor, Tensor, Norm], Tensor | None]], z: Tensor, output: Tensor, norm: Norm
+        hooks: Sequence[Callable[[Tensor, Tensor, Norm], Tensor | None]],
+        z: Tensor,
+        output: Tensor,
+        norm: Norm,
     ) -> Tensor:
-        for position, add in enumerate(adds):
-            added = add(z, output, norm)
+        for position, hook in enumerate(hooks):
+            added = hook(z, output, norm)
             if added is None:
                 continue
             z = z + added
-            if position + 1 < len(adds):  # the uppermost one's sum is nobody's input
+            if position + 1 < len(hooks):  # no adapter sees the output of the uppermost one
                 output = output + added
         return z
-
-
-FULL = "full"  # full fine-tuning of the layers that carry a "task adapter"
-NONE = "none"  # no task adapter: the scorer alone is trained
-SIZELESS = {kind: AdapterShape(kind, 0) for kind in (FULL, NONE)}  # their shapes: there is no width to choose
-
-
-class FullLayer(LayerAdapter):
-    """All weights of a layer are trained: the adapter is their change, which is zero at the start.
-
-    It is float32 and is added to the frozen float32 weights before these are cast, so that updates smaller
-    than a bfloat16 weight's last bit are not lost. The frozen encoder itself stays as it is, for the trunk
-    and for the untrained baseline.
-
-    Args:
-        deltas: Name of a weight -> what is added to it.
-    """
-
-    def __init__(self, deltas: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.shape = SIZELESS[FULL]
-        self.delta = nn.ParameterDict({name: nn.Parameter(tensor) for name, tensor in deltas.items()})
-
-    @classmethod
-    def of(cls, layer: FrozenLayer) -> Self:
-        """The fresh one for a layer."""
-        return cls({n: torch.zeros_like(w, dtype=torch.float32) for n, w in layer.weights.items()})
-
-    def deltas(self) -> dict[str, Tensor]:
-        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
-        return dict(self.delta.items())
-
-
-def fresh_layer(
-    encoder: FrozenEncoder, index: int, shape: AdapterShape, generator: torch.Generator
-) -> LayerAdapter:
-    """A fresh task adapter of any kind for one layer.
-
-    Args:
-        encoder: The frozen encoder.
-        index: Of the layer.
-        shape: Kind and size.
-        generator: Draws the initial weights.
-
-    Raises:
-        UserError: The kind is not known.
-    """
-    if shape.kind == FULL:
-        return FullLayer.of(encoder.original(index))
-    return build_layer(encoder.width, shape, generator)

@@ -5,17 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaxcr.adapters.layers import AdapterShape, LayerAdapter, register
-from metaxcr.hardware import half_weight
+from metaxcr.hardware import cast_weight
 
 
 class LowRank(nn.Module):
-    """x A' B' with A (r, width) and B (width, r); zero at the start because B is.
-
-    Args:
-        width: Width of the token vectors.
-        rank: r.
-        generator: Draws A.
-    """
+    """x A' B' with A (rank, width) and B (width, rank); zero at the start because B is."""
 
     def __init__(self, width: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -26,9 +20,8 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (tokens, width) to (tokens, width) in the dtype of ``x``."""
-        return F.linear(
-            F.linear(x, half_weight(self.down.weight, x.dtype)), half_weight(self.up.weight, x.dtype)
-        )
+        inner = F.linear(x, cast_weight(self.down.weight, x.dtype))
+        return F.linear(inner, cast_weight(self.up.weight, x.dtype))
 
 
 @register("lora")
@@ -37,8 +30,7 @@ class LoRA(LayerAdapter):
 
     ``shape.bottleneck`` is r, ``shape.scaling`` is alpha / r.
 
-    Source:
-        Hu et al. 2022 (ICLR), section 4.1.
+    Source: Hu et al. 2022 (ICLR), section 4.1.
     """
 
     def __init__(self, width: int, shape: AdapterShape, generator: torch.Generator) -> None:
@@ -50,11 +42,3 @@ class LoRA(LayerAdapter):
         """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         query, value = self.query(hidden), self.value(hidden)
         return torch.cat([query, torch.zeros_like(query), value], dim=1) * self.shape.scaling
-
-    def delta(self) -> Tensor:
-        """The change of the stacked query, key and value matrices, (3 * width, width).
-
-        Added to a frozen layer's ``qkv`` it merges the adapter: the same outputs at the encoder's own cost.
-        """
-        query, value = (part.up.weight @ part.down.weight for part in (self.query, self.value))
-        return torch.cat([query, torch.zeros_like(query), value]) * self.shape.scaling

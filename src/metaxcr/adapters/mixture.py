@@ -1,7 +1,7 @@
 """The multi-source adapter: one adapter a source task and a learned mixture of them.
 
-How MetaXCR's adapters of several sources are mixed is not public: this is our reading. What is learned on a
-source's support batch moves that source's adapter alone; queries, the target and inference see the mixture,
+How MetaXCR mixes its adapters of several sources is not public: this is our reading. What is learned on a
+source's support batch moves that source's adapter alone; queries, the target and inference use the mixture,
 whose weights they learn.
 """
 
@@ -10,23 +10,16 @@ from torch import Tensor, nn
 
 from metaxcr.adapters.layers import AdapterShape, LayerAdapter, build_layer
 from metaxcr.encoders.layer import Norm
-from metaxcr.hardware import half_weight
+from metaxcr.hardware import cast_weight
 
 MIXED = -1  # in place of a source's number: all sources' adapters, mixed
 
 
 class Mixture(LayerAdapter):
-    """It adds sum_i w_i A_i(x) with w = softmax(logits): in one layer, of all sources' adapters.
+    """In one layer, it adds sum_i w_i A_i(x) over all sources' adapters, with w = softmax(logits).
 
-    Args:
-        width: Width of the token vectors.
-        shape: Of each source's adapter.
-        generator: Draws the initial weights, source after source.
-        sources: Their number.
-
-    Source:
-        The weighted sum is ours; Pfeiffer et al. 2021 (AdapterFusion) attend over adapters instead, which
-        does not reduce to one adapter.
+    Source: The weighted sum is ours; Pfeiffer et al. 2021 (AdapterFusion) attend over adapters instead, which
+    does not reduce to one adapter.
     """
 
     def __init__(self, width: int, shape: AdapterShape, generator: torch.Generator, sources: int) -> None:
@@ -66,7 +59,7 @@ class Mixture(LayerAdapter):
         tensors = [tensor for tensor in added if tensor is not None]
         if not tensors:
             return None
-        weights = half_weight(torch.softmax(self.logits, dim=0), tensors[0].dtype)
+        weights = cast_weight(torch.softmax(self.logits, dim=0), tensors[0].dtype)
         total = weights[0] * tensors[0]
         for weight, tensor in zip(weights[1:], tensors[1:], strict=True):
             total = total + weight * tensor
@@ -77,10 +70,8 @@ def reduce_mixture(phi: dict[str, Tensor]) -> dict[str, Tensor]:
     """Turn a mixture's parameters into those of the one adapter that computes the same, for inference.
 
     A weighted sum of bottlenecks is one bottleneck of their summed width: down-projections side by side,
-    up-projections side by side each times its weight, biases summed. Exact but for rounding.
-
-    Args:
-        phi: Parameters by name; those without a mixture are returned as they are.
+    up-projections side by side each times its weight, biases summed. Exact except for rounding. Parameters
+    without a mixture are returned as they are.
     """
     reduced, mixtures = {}, [name.removesuffix("logits") for name in phi if name.endswith(".logits")]
     for name, tensor in phi.items():

@@ -1,7 +1,4 @@
-"""``adapters ls``, ``import`` and ``export``: language and task adapters, to and from AdapterHub.
-
-``adapters train``: a language adapter from plain text.
-"""
+"""``metaxcr adapters``: list, import, export and train language and task adapters."""
 
 import shlex
 import sys
@@ -33,6 +30,7 @@ OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="The new f
 EncoderOption = Annotated[
     str | None, typer.Option("--encoder", metavar="NAME", help="An encoder, such as xlm-roberta-base.")
 ]
+OWN_LICENCE = "the user's own"  # licence of a text that declares none
 
 
 @app.command()
@@ -44,8 +42,8 @@ def ls(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the public language adapters (MAD-X) that 'metaxcr adapters import' can fetch."""
-    from metaxcr.adapters.import_export import provenance, public_adapters
+    """List the public language adapters (MAD-X) that 'metaxcr adapters import' can download."""
+    from metaxcr.adapters.adapterhub.import_export import provenance, public_adapters
 
     rows = public_adapters(encoder, language)
     if as_json:
@@ -72,14 +70,14 @@ def import_(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring in an adapter that was made with AdapterHub's libraries since 2020.
+    """Import an adapter that was made with AdapterHub's libraries since 2020.
 
-    All of it is checked first: that it is of a known kind, complete, and made for the encoder that it names
-    (or that --encoder names). Nothing in it is run.
+    It is checked first: it must be of a known kind, complete, and made for the encoder that it names (or that
+    --encoder names). No code in it is run.
     """
-    from metaxcr.adapters.import_export import import_adapter
+    from metaxcr.adapters.adapterhub.import_export import import_adapter
 
-    _show(import_adapter(source, out, encoder=encoder, revision=revision), out, as_json=as_json)
+    _show_adapter(import_adapter(source, out, encoder=encoder, revision=revision), out, as_json=as_json)
 
 
 @app.command()
@@ -94,16 +92,16 @@ def export(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write an adapter as AdapterHub's library 'adapters' loads it.
+    """Write an adapter as AdapterHub's library 'adapters' loads it: model.load_adapter("DIR").
 
-    There: model.load_adapter("DIR"). The scorer of a task adapter is no part of it: it has no counterpart.
+    The scorer of a task adapter is left out: the library has no counterpart.
     """
-    from metaxcr.adapters.import_export import export_adapter
+    from metaxcr.adapters.adapterhub.import_export import export_adapter
 
-    _show(export_adapter(folder, out, name=name), out, as_json=as_json)
+    _show_adapter(export_adapter(folder, out, name=name), out, as_json=as_json)
 
 
-def _show(file: "AdapterFile", out: Path, *, as_json: bool) -> None:
+def _show_adapter(file: "AdapterFile", out: Path, *, as_json: bool) -> None:
     config, tensors = file.config, [t for parts in file.layers.values() for t in parts.values()]
     tensors += list((file.invertible or {}).values())
     found: dict[str, Any] = {
@@ -124,9 +122,6 @@ def _show(file: "AdapterFile", out: Path, *, as_json: bool) -> None:
         say(f"{key}: {f'{value:,}' if key == 'parameters' else value}")
 
 
-OWN = "the user's own"  # licence of a text that has no declaration
-
-
 @examples(
     "metaxcr adapters train --language sw --text news.txt --text stories.txt",
     "metaxcr adapters train --language sw --corpus flores200 --corpus udhr --set layers=top-third \\\n"
@@ -136,9 +131,7 @@ def train(
     language: Annotated[str, typer.Option("--language", metavar="CODE", help="Of the text, such as sw.")],
     text: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--text", metavar="FILE", help="UTF-8 text, a sentence or paragraph a line; repeatable."
-        ),
+        typer.Option("--text", metavar="FILE", help="UTF-8, a sentence or paragraph a line; repeatable."),
     ] = None,
     corpus: Annotated[
         list[str] | None,
@@ -147,7 +140,7 @@ def train(
     encoder: Annotated[
         str, typer.Option("--encoder", metavar="NAME", help="'embedded', a folder, or a hub name.")
     ] = "embedded",
-    out: Annotated[Path | None, out_option("Where to.", "adapters/lang.<language>")] = None,
+    out: Annotated[Path | None, out_option("The new folder.", "adapters/lang.<language>")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a folder that was interrupted.")] = False,
     overrides: Annotated[list[str] | None, set_option("A setting of the training, such as steps=500")] = None,
     device: DeviceOption = "auto",
@@ -157,8 +150,8 @@ def train(
 ) -> None:
     """Train a language adapter by masked-language modelling, the encoder frozen.
 
-    Two parts of the text are held out: one decides when to stop, the other measures the loss before and
-    after. The folder it writes is what the setting adapters.language takes: {sw: DIR}.
+    Two parts of the text are held out: one decides when to stop, on the other the loss is measured before and
+    after. The setting adapters.language takes the new folder: {sw: DIR}.
     """
     from metaxcr.data.languages import language_tag, script_warning
     from metaxcr.encoders.loading import load_encoder
@@ -172,7 +165,7 @@ def train(
     if tag.note:
         note(tag.note)
     settings = parse_settings(overrides or [])
-    documents, sources = read_text(text or [], corpus or [], tag.code, data)
+    documents, sources = _read_texts(text or [], corpus or [], tag.code, data)
     warning = script_warning((line for document in documents for line in document.lines), tag.code)
     if warning:
         note(f"note: {warning}")
@@ -194,11 +187,10 @@ def train(
     if as_json:
         print_json(result)
     else:
-        show(result, folder)
+        _show_losses(result, folder)
 
 
-def show(result: dict[str, Any], folder: Path) -> None:
-    """Print the losses before and after."""
+def _show_losses(result: dict[str, Any], folder: Path) -> None:
     rows = [
         (r["what"], f"{r['loss']:.3f}", f"{r['perplexity']:.1f}", r["best_step"], r["steps"])
         for r in result["losses"]
@@ -213,14 +205,10 @@ def show(result: dict[str, Any], folder: Path) -> None:
     say(f"{folder}: use it with --set 'adapters.language={{{result['language']}: {folder}}}'")
 
 
-def read_text(
+def _read_texts(
     files: list[Path], corpora: list[str], language: str, root: Path | None
 ) -> tuple[list["Document"], list[dict[str, Any]]]:
-    """Read all texts, with what the card says about each.
-
-    Raises:
-        UserError: No text is named, one is named twice, or one cannot be read.
-    """
+    """Read all texts, and what the card says about each."""
     from metaxcr.mlm.corpus import read_corpus, read_file
 
     named = [*map(str, files), *corpora]
@@ -230,26 +218,22 @@ def read_text(
     if repeated is not None:
         raise UserError(f"'{repeated}' is named twice", "--text, --corpus", "keep one of them")
     documents, sources = [], []
+
+    def add(found: list["Document"], name: str, licence: str, citation: str) -> None:
+        documents.extend(found)
+        lines = sum(len(document.lines) for document in found)
+        sources.append({"name": name, "lines": lines, "licence": licence, "citation": citation})
+
     for path in files:
-        found = read_file(path)
-        documents += found
-        sources.append({"name": path.name, "lines": _lines(found), "licence": OWN, "citation": ""})
+        add(read_file(path), path.name, OWN_LICENCE, "")
     for name in corpora:
         declared, found = read_corpus(name, language, root)
-        documents += found
-        sources.append(
-            {
-                "name": declared.title,
-                "lines": _lines(found),
-                "licence": declared.licence,
-                "citation": declared.citation,
-            }
-        )
+        add(found, declared.title, declared.licence, declared.citation)
     return documents, sources
 
 
 def parse_settings(overrides: list[str]) -> "LanguageTraining":
-    """Read ``--set`` settings of a training.
+    """Parse ``--set`` settings of a training.
 
     Raises:
         UserError: There is no such setting, or its value is wrong.
@@ -271,7 +255,3 @@ def parse_settings(overrides: list[str]) -> "LanguageTraining":
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(first["msg"], f"--set {first['loc'][0]}", f"it was {first['input']!r}") from error
-
-
-def _lines(documents: list["Document"]) -> int:
-    return sum(len(document.lines) for document in documents)

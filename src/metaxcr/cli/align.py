@@ -1,4 +1,4 @@
-"""``adapters align``: are the languages aligned with English, with and without the adapters?"""
+"""``metaxcr adapters align``: how well languages are aligned with English, with and without adapters."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from metaxcr.adapters.language_adapter import LanguageAdapter
     from metaxcr.adapters.layers import LayerAdapter
     from metaxcr.encoders.encoder import FrozenEncoder
+
+    Loaded = tuple[FrozenEncoder, dict[str, LanguageAdapter], dict[int, LayerAdapter] | None]
 
 TABLE, FIGURE = "alignment.json", "alignment.png"
 
@@ -49,18 +51,19 @@ def align(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check how well languages are aligned with English, layer by layer.
+    """Measure how well languages are aligned with English, layer by layer.
 
-    Parallel sentences (FLORES-200 devtest): how many find their translation among all, and how much nearer
-    it is than other sentences. Names the languages that are too weakly aligned for English training to reach.
-    'metaxcr diagnose RUN' reads the table that it leaves in the run folder.
+    For parallel sentences (FLORES-200 devtest): how many find their translation among all, and how much
+    closer it is than other sentences. Names the languages that are too weakly aligned for English training
+    to transfer. 'metaxcr diagnose RUN' reads the table from the run folder.
     """
     from metaxcr.evaluation.alignment import XCOPA, check_alignment
     from metaxcr.runs.progress import Progress
 
     if run is not None and (encoder is not None or adapter):
         raise UserError("RUN brings its own encoder and adapters", "--encoder, --adapter", "leave them out")
-    chosen, adapters, task = _from_run(run, device) if run else _from_words(encoder, adapter or [], device)
+    loaded = _load_run(run, device) if run else _load_named(encoder or "embedded", adapter or [], device)
+    chosen, adapters, task = loaded
     shown = Progress(console(stderr=True), quiet=quiet)
     try:
         rows = check_alignment(
@@ -69,11 +72,11 @@ def align(
         )  # fmt: skip
     finally:
         shown.finish()
-    _finish(chosen.name, rows, out or run, as_json=as_json)
+    _report(chosen.name, rows, out or run, as_json=as_json)
 
 
-def _finish(encoder: str, rows: list[dict[str, Any]], folder: Path | None, *, as_json: bool) -> None:
-    """Write the table and the figure, where there is a folder for them, and print the table."""
+def _report(encoder: str, rows: list[dict[str, Any]], folder: Path | None, *, as_json: bool) -> None:
+    """Write the table and the figure, if there is a folder for them, and print the table."""
     from metaxcr.evaluation.alignment import WEAK, weak_languages
     from metaxcr.files import write_json
     from metaxcr.reports.run_figures import alignment_png
@@ -87,11 +90,11 @@ def _finish(encoder: str, rows: list[dict[str, Any]], folder: Path | None, *, as
     if as_json:
         print_json(found)
     else:
-        show(rows, weak, WEAK)
+        _show(rows, weak, WEAK)
 
 
-def show(rows: list[dict[str, Any]], weak: list[dict[str, Any]], limit: float) -> None:
-    """Print what is after the last layer, and the best layer beside it."""
+def _show(rows: list[dict[str, Any]], weak: list[dict[str, Any]], limit: float) -> None:
+    """Print the last layer, and the best layer beside it."""
     last = max(row["layer"] for row in rows)
     cells = []
     for row in rows:
@@ -121,26 +124,22 @@ def show(rows: list[dict[str, Any]], weak: list[dict[str, Any]], limit: float) -
         )
 
 
-def _from_words(
-    encoder: str | None, pairs: list[str], device: str
-) -> tuple["FrozenEncoder", dict[str, "LanguageAdapter"], None]:
+def _load_named(encoder: str, pairs: list[str], device: str) -> "Loaded":
     from metaxcr.adapters.adapter_files import load_language
     from metaxcr.encoders.loading import load_encoder
     from metaxcr.hardware import choose_device
 
-    chosen = load_encoder(encoder or "embedded").to(choose_device(device))
+    chosen = load_encoder(encoder).to(choose_device(device))
     adapters = {}
     for pair in pairs:
-        code, equals, folder = pair.partition("=")
-        if not equals or not code or not folder:
+        code, _, folder = pair.partition("=")
+        if not code or not folder:
             raise UserError(f"'{pair}' is no CODE=DIR", "--adapter", "write it as sw=adapters/lang.sw")
         adapters[code] = load_language(Path(folder), chosen).to(chosen.device)
     return chosen, adapters, None
 
 
-def _from_run(
-    run: Path, device: str
-) -> tuple["FrozenEncoder", dict[str, "LanguageAdapter"], dict[int, "LayerAdapter"]]:
+def _load_run(run: Path, device: str) -> "Loaded":
     from metaxcr.adapters.adapter_files import ADAPTERS, load_language, load_task
     from metaxcr.encoders.loading import load_encoder
     from metaxcr.hardware import choose_device
@@ -150,9 +149,9 @@ def _from_run(
     settings = config.encoder
     chosen = load_encoder(settings.name, prefix=settings.prefix, revision=settings.revision)
     chosen.to(choose_device(device))
+    folders = config.adapters.language
     adapters = {
-        code: load_language(Path(folder), chosen).to(chosen.device)
-        for code, folder in config.adapters.language.items()
+        code: load_language(Path(folder), chosen).to(chosen.device) for code, folder in folders.items()
     }
     task = load_task(run / ADAPTERS / META, chosen)
     return chosen, adapters, {layer: one.to(chosen.device) for layer, one in task.items()}

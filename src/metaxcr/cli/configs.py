@@ -172,13 +172,13 @@ def estimate(
     parameters, token-passes and disk are told.
     """
     from metaxcr.config.io import load_config
-    from metaxcr.encoders.shapes import shape
+    from metaxcr.encoders.shapes import encoder_shape
     from metaxcr.model.build import adapter_layers
     from metaxcr.runs.estimate import estimate_run, resolve
     from metaxcr.runs.parameter_count import parameter_count
 
     settings = load_config(config, overrides or ())
-    encoder = shape(settings.encoder.name, settings.encoder.revision)
+    encoder = encoder_shape(settings.encoder.name, settings.encoder.revision)
     layers = adapter_layers(settings, encoder.depth)
     start = layers[0] if layers else encoder.depth
     found = {

@@ -1,4 +1,4 @@
-"""``metaxcr encoders``: the encoders that are known, and smaller copies of them."""
+"""``metaxcr encoders``: the known encoders, and smaller copies of them."""
 
 import time
 from pathlib import Path
@@ -21,24 +21,24 @@ app = typer.Typer(
 def list_encoders(as_json: JsonOption = False) -> None:
     """List the known encoders with their sizes; any other of these families works, too.
 
-    Parameters are counted from configurations that come with the package, a pooling layer included where the
+    Parameters are counted from configurations that come with the package, a pooling layer included if the
     published model has one.
     """
     from metaxcr.encoders.families.family import families
-    from metaxcr.encoders.shapes import known, published, shape
+    from metaxcr.encoders.shapes import encoder_shape, known_encoder, known_encoders
 
     rows: list[dict[str, Any]] = []
-    for name in known():
-        encoder, counted = published(name), shape(name)
+    for name in known_encoders():
+        encoder, shape = known_encoder(name), encoder_shape(name)
         assert encoder is not None
         rows.append(
             {
                 "name": encoder.hub or name,
-                "family": counted.family,
-                "layers": counted.depth,
-                "width": counted.width,
-                "parameters": counted.parameters,
-                "embedding_share": round(counted.embedding_share, 4),
+                "family": shape.family,
+                "layers": shape.depth,
+                "width": shape.width,
+                "parameters": shape.parameters,
+                "embedding_share": round(shape.embedding_parameters / shape.parameters, 4),
                 "licence": encoder.licence,
                 "present": _present(name, encoder.hub),
             }
@@ -46,25 +46,15 @@ def list_encoders(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"encoders": rows, "families": families()})
         return
-    print_table(
-        ("encoder", "family", ">layers", ">width", ">parameters", ">embeddings", "licence", "here"),
-        [
-            (
-                row["name"],
-                row["family"],
-                row["layers"],
-                row["width"],
-                f"{row['parameters']:,}",
-                f"{row['embedding_share']:.0%}",
-                row["licence"],
-                "yes" if row["present"] else "no",
-            )
-            for row in rows
-        ],
-    )
+    form = {"parameters": "{:,}", "embedding_share": "{:.0%}"}
+    cells = [[form.get(key, "{}").format(value) for key, value in row.items()] for row in rows]
+    for row in cells:
+        row[-1] = "yes" if row[-1] == "True" else "no"
+    heads = ("encoder", "family", ">layers", ">width", ">parameters", ">embeddings", "licence", "here")
+    print_table(heads, cells)
     note(
         f"families: {', '.join(families())}; random:NAME has a known one's shape and random weights; "
-        "what is not here is fetched from the hub on first use"
+        "others are downloaded from the hub on first use"
     )
 
 
@@ -94,14 +84,14 @@ def trim(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder.")],
     languages: Annotated[
         str | None,
-        typer.Option("--languages", metavar="CODES", help="Of every task and corpus that is there: sw,qu."),
+        typer.Option("--languages", metavar="CODES", help="Keep every task and corpus in these: sw,qu."),
     ] = None,
     tasks: Annotated[
-        str | None, typer.Option("--tasks", metavar="IDS", help="Of these tasks alone: xcopa,ecare.")
+        str | None, typer.Option("--tasks", metavar="IDS", help="Keep these tasks only: xcopa,ecare.")
     ] = None,
     text: Annotated[
         list[Path] | None,
-        typer.Option("--text", metavar="FILE", help="Of a UTF-8 text, a sentence a line; repeatable."),
+        typer.Option("--text", metavar="FILE", help="Keep a UTF-8 text, a sentence a line; repeatable."),
     ] = None,
     revision: Annotated[
         str | None, typer.Option("--revision", metavar="REV", help="Commit, tag or branch on the hub.")
@@ -111,30 +101,25 @@ def trim(
 ) -> None:
     """Write a smaller copy of an encoder that has only the vocabulary of some text.
 
-    On that text it gives the same outputs, bit by bit, which is checked before the folder appears. Any other
-    text still has tokens, more and shorter ones. Use the folder wherever an encoder's name goes; adapters
-    that were trained on the whole encoder fit.
+    On that text its outputs are bit-identical, which is checked before the folder appears. Any other text
+    still has tokens, more and shorter ones. Use the folder in place of an encoder's name; adapters that were
+    trained on the whole encoder fit.
     """
-    from metaxcr.encoders.prune_vocab import gather, trim_encoder
+    from metaxcr.encoders.prune_vocab import collect_texts, trim_encoder
 
     if not (languages or tasks or text):
-        raise UserError("nothing says which text", "encoders trim", "add --languages, --tasks or --text")
+        raise UserError("no text is named", "encoders trim", "add --languages, --tasks or --text")
     begun = time.perf_counter()
-    gathered = gather(_list(tasks), _list(languages), text or [], root=data)
-    note(f"{sum(len(g.texts) for g in gathered):,} texts from {len(gathered)} places; trimming {encoder}")
-    trimmed = trim_encoder(encoder, (t for g in gathered for t in g.texts), out, revision=revision)
+    found = collect_texts(_names(tasks), _names(languages), text or [], root=data)
+    note(f"{sum(len(source.texts) for source in found):,} texts from {len(found)} places; trimming {encoder}")
+    trimmed = trim_encoder(encoder, (t for source in found for t in source.texts), out, revision=revision)
     if as_json:
         print_json({**vars(trimmed), "out": str(out), "seconds": round(time.perf_counter() - begun, 1)})
         return
-    print_table(
-        ("", ">before", ">after"),
-        [
-            ("vocabulary", *(f"{n:,}" for n in trimmed.rows)),
-            ("parameters", *(f"{n:,}" for n in trimmed.parameters)),
-        ],
-    )
+    sizes = (("vocabulary", trimmed.rows), ("parameters", trimmed.parameters))
+    print_table(("", ">before", ">after"), [(name, *(f"{n:,}" for n in pair)) for name, pair in sizes])
     say(f"{out}: {trimmed.bytes / 1e6:.1f} MB; the same outputs on {trimmed.texts:,} different texts")
 
 
-def _list(names: str | None) -> list[str]:
-    return [name.strip() for name in (names or "").split(",") if name.strip()]
+def _names(listed: str | None) -> list[str]:
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]

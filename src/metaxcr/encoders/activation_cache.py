@@ -1,10 +1,9 @@
-"""The trunk's activations: what lies below the first trainable adapter, computed once per text, when needed.
+"""The trunk's activations: the output of the layers below the first trainable adapter, computed once per text.
 
-A text's values are a function of the text alone, bit by bit: texts of about the same length are computed in
-*tiles* of one shape, so a row of a tile does not depend on the other rows, on which texts are computed
-together or on what was cached before. Values are kept by digest in one folder for all that they depend on
-besides the text (see :mod:`metaxcr.encoders.tensor_cache`); where a language has an adapter, the part of it
-that lies in the trunk is among that.
+A text's values depend on the text alone, bit by bit: texts of about the same length are computed in *tiles* of
+one shape, so a row of a tile does not depend on the other rows, on which texts are computed together or on
+what was cached before. Values are stored by the text's digest, in one folder for everything else that they
+depend on (see :mod:`metaxcr.encoders.tensor_cache`), including a language adapter's layers in the trunk.
 """
 
 import copy
@@ -21,53 +20,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText, round_up
 from metaxcr.encoders.layer import NO_ADAPTER, Context
-from metaxcr.encoders.tensor_cache import KEY_BYTES, ChunkFolder, Values
+from metaxcr.encoders.tensor_cache import KEY_BYTES, ChunkFolder, TensorCache
 from metaxcr.encoders.tokens import TokenStore
 from metaxcr.hardware import CPU
 
 CODE_VERSION = 2  # raise when the values of a text may change
-# Rows of a tile. On the processor: with more, the few texts of an episode leave too much of it empty.
-# Elsewhere: a device is idle between small products.
+# Rows of a tile. On the CPU, larger tiles would be mostly empty for the few texts of an episode; on a GPU,
+# small products leave the device idle.
 TILE_TOKENS, DEVICE_TILE_TOKENS = 256, 4096
-BUCKET = 8  # texts of a tile have as many tokens when rounded up to a multiple of this
-LONG_STEP = 128  # a text of more than a tile's tokens gets one that is a multiple of this
-TILES_AT_ONCE = 64  # are tokenised together: bounds the memory for token ids
+BUCKET = 8  # texts of a tile have the same length, rounded up to a multiple of this
+LONG_STEP = 128  # a text longer than a tile gets a tile of its own; its size is a multiple of this
+TILES_AT_ONCE = 64  # tokenised together: bounds the memory for token ids
 WRITE_BYTES = 32 * 10**6  # held in memory before they are written
 LEAST_BYTES = 4 * 10**6  # not worth a file of their own before the run ends
-TOKENS_SHARE = 0.05  # of the bound, for token ids: a token takes some 6 bytes, its activations hundreds
+TOKENS_SHARE = 0.05  # of the limit, for token ids: a token takes some 6 bytes, its activations hundreds
 RESIDENT_SHARE = 0.25  # of a GPU's free memory, for values that stay there
 
 
 @dataclass
 class TrunkStats:
-    """What the store has done so far: for costs.json.
+    """What the store has done so far: for costs.json."""
 
-    Attributes:
-        cold_seconds: To compute and to write.
-        warm_seconds: To look for values and to read them.
-        computed_texts: Texts that were computed.
-        computed_tokens: Their tokens.
-        texts: Known texts, needed or not.
-        tokens: Their tokens.
-        used_tokens: Tokens of the texts that were needed.
-        bytes: Size of their values.
-        cut_texts: Known texts that were too long.
-    """
-
-    cold_seconds: float = 0.0
-    warm_seconds: float = 0.0
+    cold_seconds: float = 0.0  # computing and writing
+    warm_seconds: float = 0.0  # looking up and reading
     computed_texts: int = 0
     computed_tokens: int = 0
-    texts: int = 0
+    texts: int = 0  # all registered texts, needed or not
     tokens: int = 0
-    used_tokens: int = 0
-    bytes: int = 0
-    cut_texts: int = 0
+    used_tokens: int = 0  # of the texts that were needed
+    bytes: int = 0  # of their values
+    cut_texts: int = 0  # registered texts that were too long
 
 
-class LanguagePart(Protocol):
+class TrunkAdapter(Protocol):
     """What the trunk needs of a :class:`metaxcr.adapters.language_adapter.LanguageAdapter`."""
 
     def checksum(self, stop: int) -> str:
@@ -84,22 +71,22 @@ class LanguagePart(Protocol):
 class TrunkStore:
     """Activations after the trunk for a growing set of texts.
 
-    A text is *registered* first, which gives it a number and tells its length. Its values are computed, or
-    read, when somebody gathers them; for texts that are certain to be needed :meth:`ensure` does it at once.
+    :meth:`register` gives a text its number and its length. Its values are computed or read when they are
+    gathered; :meth:`ensure` does that at once, for texts that are certain to be needed.
 
     Args:
         encoder: The frozen encoder.
         layer: First layer with a trainable adapter; layers 0 to ``layer - 1`` are the trunk.
         dtype: Of the trunk's arithmetic and of the stored values.
-        folder: Where values live; shared by runs and processes. ``Path()``: in memory, for texts seen once.
+        folder: Where values live; shared by runs and processes. ``Path()``: in memory only.
         max_tokens: Contexts are cut to this many tokens; a choice that is longer is an error.
-        limit_bytes: The folder's bound: the least recently used values go first.
-        log: Called with a line when something noteworthy happens.
-        tokens: Where token ids are cached; by default in a folder ``tokens`` beside ``folder``, or nowhere if
-            ``folder`` is ``Path()``.
-        languages: Language -> its frozen adapter; texts in other languages pass the encoder alone.
-        resident_bytes: So much of the values stays on the encoder's device; default: nothing where that is
-            the CPU, else a share of its free memory.
+        limit_bytes: Size of the folder above which the least recently used values are deleted.
+        log: Called with a line when a file of the cache is damaged.
+        tokens: Cache of token ids; default: in a folder ``tokens`` beside ``folder``, or none if ``folder`` is
+            ``Path()``.
+        languages: Language -> its frozen adapter; other languages use the encoder alone.
+        resident_bytes: Bytes of values that stay on the encoder's device; default: nothing if that is the CPU,
+            else a share of its free memory.
     """
 
     def __init__(
@@ -113,7 +100,7 @@ class TrunkStore:
         limit_bytes: int = 20 * 10**9,
         log: Callable[[str], None] = lambda line: None,
         tokens: TokenStore | None = None,
-        languages: Mapping[str, LanguagePart] | None = None,
+        languages: Mapping[str, TrunkAdapter] | None = None,
         resident_bytes: int | None = None,
     ) -> None:
         self.encoder, self.layer, self.dtype = encoder, layer, dtype
@@ -123,75 +110,69 @@ class TrunkStore:
             beside = folder.parent / "tokens" if folder.name else None
             tokens = TokenStore(encoder, beside, limit_bytes=int(limit_bytes * TOKENS_SHARE), log=log)
         self._tokens = tokens
-        self._languages: dict[str, tuple[str, LanguagePart]] = {}
-        for language, part in (languages or {}).items():
-            if checksum := part.checksum(layer):
-                self._languages[language] = checksum, part
-        self._parts = dict(self._languages.values())  # by the adapter's checksum
+        # A language adapter is known by the checksum of what acts in the trunk; "" stands for no adapter.
+        checksums = {language: adapter.checksum(layer) for language, adapter in (languages or {}).items()}
+        self._checksums = {language: checksum for language, checksum in checksums.items() if checksum}
+        self._adapters = {self._checksums[name]: (languages or {})[name] for name in self._checksums}
+        self._caches: dict[str, TensorCache] = {}  # by checksum
         self.stats = TrunkStats()
-        self._index: dict[tuple[str, Text], int] = {}  # by the language adapter's checksum and the text
+        self._index: dict[tuple[str, Text], int] = {}  # (checksum, text) -> number
         self._texts: list[tuple[str, Text]] = []
         self._lengths: list[int] = []
-        self._values: dict[str, Values] = {}  # by the language adapter's checksum
         self._digests: dict[int, bytes] = {}
         self._used: set[int] = set()
         self._resident: dict[int, Tensor] = {}
-        self._resident_left = _resident_bytes(encoder.device) if resident_bytes is None else resident_bytes
+        if resident_bytes is None:
+            cuda = encoder.device.type == "cuda"
+            free = torch.cuda.mem_get_info(encoder.device)[0] if cuda else 0
+            resident_bytes = int(free * RESIDENT_SHARE)
+        self._resident_left = resident_bytes
 
     @property
     def identity(self) -> Hashable:
-        """All that the values of texts depend on, but the texts themselves."""
-        parts = tuple((language, checksum) for language, (checksum, _) in sorted(self._languages.items()))
-        return (*self._computed_by(), self.folder, parts)
+        """Everything that the values of texts depend on, except the texts themselves."""
+        return (*self._computed_by(), self.folder, tuple(sorted(self._checksums.items())))
 
     def snapshot(self) -> "TrunkStore":
-        """A store with the texts of this one, for :meth:`go_on`: what comes later here does not go there.
+        """A store with the current texts of this one, for :meth:`adopt`; later texts are not in it.
 
-        Values are not texts: those that either of them computes serve both.
+        Values are shared: those that either store computes serve both.
         """
         other = copy.copy(self)
-        other._index, other._texts, other._lengths = dict(self._index), [*self._texts], [*self._lengths]
-        other._digests, other._used, other._resident = dict(self._digests), set(), {}
-        stats = self.stats  # time and computed tokens are those of the other store's run
-        other.stats = TrunkStats(texts=stats.texts, tokens=stats.tokens, cut_texts=stats.cut_texts)
+        other._used, other._resident, other.stats = set(), {}, TrunkStats()
+        other._copy_texts(self)
         return other
 
-    def share(self, other: "TrunkStore") -> None:
+    def share_values(self, other: "TrunkStore") -> None:
         """Share the values of a store with the same :attr:`identity`, whatever its texts are."""
-        self._values = other._values
-        for values in self._values.values():
-            values.chunks = self._chunks  # which has this store's bound and log
+        self._caches = other._caches
+        for cache in self._caches.values():
+            cache.chunks = self._chunks  # which has this store's limit and log
 
-    def go_on(self, before: "TrunkStore") -> None:
-        """Take over the texts of another store, where this one has none yet, and share its values.
+    def adopt(self, snapshot: "TrunkStore") -> None:
+        """Share the values of a snapshot with the same :attr:`identity`; copy its texts if this has none."""
+        self.share_values(snapshot)
+        if not self._texts:
+            self._copy_texts(snapshot)
 
-        Args:
-            before: A snapshot of a store with the same :attr:`identity`.
-        """
-        self.share(before)
-        if self._texts:
-            return
-        taken = before.snapshot()
-        self._index, self._texts, self._lengths = taken._index, taken._texts, taken._lengths
-        self._digests, had = taken._digests, taken.stats
+    def _copy_texts(self, source: "TrunkStore") -> None:
+        self._index, self._texts, self._lengths = dict(source._index), [*source._texts], [*source._lengths]
+        self._digests, had = dict(source._digests), source.stats
         self.stats.texts, self.stats.tokens, self.stats.cut_texts = had.texts, had.tokens, had.cut_texts
 
     def register(self, texts: Iterable[Text], *, language: str = "") -> list[int]:
-        """Make texts known and return their numbers; their values are computed when they are gathered.
+        """Return the numbers of texts, for :meth:`gather`; nothing is computed yet.
 
         Args:
-            texts: Any texts, repeated ones allowed. New ones are numbered in an order of their own, so the
-                same sets in the same order of calls get the same numbers.
+            texts: Any texts, repeated ones allowed. New ones are sorted before they are numbered, so the same
+                sets in the same order of calls get the same numbers.
             language: Whose language adapter acts on them, if there is one.
-
-        Returns:
-            The number of each text, for :meth:`gather`.
 
         Raises:
             UserError: A choice is too long.
         """
         texts = list(texts)
-        checksum = self._languages[language][0] if language in self._languages else ""
+        checksum = self._checksums.get(language, "")
         new = sorted({t for t in texts if (checksum, t) not in self._index}, key=_order)
         if new:
             sizes, cut = self._tokens.sizes(new, self.max_tokens)
@@ -211,22 +192,38 @@ class TrunkStore:
         *,
         language: str = "",
     ) -> list[int]:
-        """Register texts that are all going to be needed, and compute or read their values at once.
+        """:meth:`register` texts and :meth:`prefetch` their values; return their numbers."""
+        numbers = self.register(texts, language=language)
+        self.prefetch(numbers, progress)
+        return numbers
+
+    def prefetch(
+        self, numbers: Iterable[int], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> None:
+        """Compute or read the values of texts that are not in memory.
 
         Args:
-            texts: As for :meth:`register`.
-            progress: Called with (tiles done, tiles in all), where something has to be computed.
-            language: As for :meth:`register`.
-
-        Returns:
-            The number of each text, for :meth:`gather`.
+            numbers: Of the texts.
+            progress: Called with (tiles done, all tiles) while something is computed.
 
         Raises:
-            UserError: A choice is too long, the disk is full or the cache folder cannot be written.
+            UserError: The disk is full or the cache folder cannot be written.
         """
-        numbers = self.register(texts, language=language)
-        self.provide(numbers, progress)
-        return numbers
+        begun = time.perf_counter()
+        distinct = set(numbers)
+        new = distinct - self._used
+        tokens = sum(self._lengths[n] for n in new)
+        self._used |= new
+        self.stats.used_tokens += tokens
+        self.stats.bytes += tokens * self.encoder.width * self.dtype.itemsize
+        missing = [n for n in sorted(distinct) if self._value(n) is None]
+        if any([self._cache(checksum).refresh() for checksum in {self._texts[n][0] for n in missing}]):
+            missing = [n for n in missing if self._value(n) is None]  # another process has written some
+        self.stats.warm_seconds += time.perf_counter() - begun
+        if missing:
+            begun = time.perf_counter()
+            self._compute(missing, progress)
+            self.stats.cold_seconds += time.perf_counter() - begun
 
     def gather(self, numbers: Sequence[int]) -> Ragged:
         """Return the activations of texts by number, computing those that are missing.
@@ -237,7 +234,7 @@ class TrunkStore:
         Raises:
             UserError: The disk is full or the cache folder cannot be written.
         """
-        self.provide([n for n in numbers if n not in self._resident])
+        self.prefetch([n for n in numbers if n not in self._resident])
         lengths = torch.tensor([self._lengths[n] for n in numbers], device=CPU)
         device = self.encoder.device
         if device.type == "cpu" and not self._resident_left and not self._resident:
@@ -254,11 +251,9 @@ class TrunkStore:
         return numbers[torch.argsort(torch.tensor(self.lengths(numbers), device=CPU), stable=True)]
 
     def flush(self, least: int = LEAST_BYTES) -> None:
-        """Write values that are in memory alone, where they are more than a few.
+        """Write values that are only in memory, if they are more than ``least`` bytes.
 
-        Args:
-            least: So many bytes may stay unwritten; 0 at the end of a run, more before, for a few large files
-                take less time to open than many small ones.
+        A few large files open faster than many small ones, so only the end of a run flushes with 0.
 
         Raises:
             UserError: The disk is full or the cache folder cannot be written.
@@ -268,8 +263,8 @@ class TrunkStore:
         self.stats.cold_seconds += time.perf_counter() - begun
 
     def _write(self, least: int) -> None:
-        if self._chunks and any([values.write(least) for values in self._values.values()]):
-            self._chunks.evict({path for values in self._values.values() for path in values.mine})
+        if self._chunks and any([cache.write(least) for cache in self._caches.values()]):
+            self._chunks.evict({path for cache in self._caches.values() for path in cache.mine})
 
     def _move(self, numbers: list[int], device: torch.device) -> dict[int, Tensor]:
         """Copy values to the encoder's device in one piece, and keep them there while there is room."""
@@ -293,52 +288,25 @@ class TrunkStore:
         return value
 
     def _value(self, number: int) -> Tensor | None:
-        """The values of a text from memory or disk, None where they have to be computed."""
+        """The values of a text from memory or disk, None if they have to be computed."""
         checksum, text = self._texts[number]
         if number not in self._digests:
-            self._digests[number] = _digest(text)
-        return self._of(checksum).get(self._digests[number])
+            digest = hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).digest()
+            self._digests[number] = digest[:KEY_BYTES]
+        return self._cache(checksum).get(self._digests[number])
 
-    def _of(self, checksum: str) -> Values:
+    def _cache(self, checksum: str) -> TensorCache:
         """The values of all texts under one language adapter, or under none."""
-        if checksum not in self._values:
+        if checksum not in self._caches:
             name = hashlib.sha256(json.dumps([*self._computed_by(), checksum]).encode()).hexdigest()[:40]
-            self._values[checksum] = Values(self._chunks, name, self.encoder.width, self.dtype)
-        return self._values[checksum]
+            self._caches[checksum] = TensorCache(self._chunks, name, self.encoder.width, self.dtype)
+        return self._caches[checksum]
 
     def _computed_by(self) -> tuple[str | int, ...]:
         return (
             CODE_VERSION, self.encoder.fingerprint, self.encoder.prefix, self.layer, str(self.dtype),
             self.max_tokens, torch.__version__, self._tile, self.encoder.device.type,
         )  # fmt: skip
-
-    def provide(
-        self, numbers: Iterable[int], progress: Callable[[int, int], None] = lambda done, total: None
-    ) -> None:
-        """Compute or read what is missing of the values of texts, so that :meth:`gather` finds them.
-
-        Args:
-            numbers: Of the texts.
-            progress: Called with (tiles done, tiles in all), where something has to be computed.
-
-        Raises:
-            UserError: The disk is full or the cache folder cannot be written.
-        """
-        begun = time.perf_counter()
-        distinct = set(numbers)
-        new = distinct - self._used
-        tokens = sum(self._lengths[n] for n in new)
-        self._used |= new
-        self.stats.used_tokens += tokens
-        self.stats.bytes += tokens * self.encoder.width * self.dtype.itemsize
-        missing = [n for n in sorted(distinct) if self._value(n) is None]
-        if any([self._of(checksum).refresh() for checksum in {self._texts[n][0] for n in missing}]):
-            missing = [n for n in missing if self._value(n) is None]  # another process has been here
-        self.stats.warm_seconds += time.perf_counter() - begun
-        if missing:
-            begun = time.perf_counter()
-            self._compute(missing, progress)
-            self.stats.cold_seconds += time.perf_counter() - begun
 
     def _compute(self, numbers: list[int], progress: Callable[[int, int], None]) -> None:
         tiles = list(self._tiles(numbers))
@@ -350,10 +318,10 @@ class TrunkStore:
                 checksum = self._texts[tile[0]][0]
                 hidden = run_tile(
                     self.encoder, [next(tokenized) for _ in tile], self.dtype, self.layer,
-                    self._parts.get(checksum), self._tile,
+                    self._adapters.get(checksum), self._tile,
                 )  # fmt: skip
                 values = torch.split(hidden, [self._lengths[n] for n in tile])
-                self._of(checksum).put([self._digests[n] for n in tile], values)
+                self._cache(checksum).put([self._digests[n] for n in tile], values)
                 self.stats.computed_texts += len(tile)
                 self.stats.computed_tokens += len(hidden)
                 progress(done, len(tiles))
@@ -367,7 +335,7 @@ class TrunkStore:
         """Texts that are computed together: of one language adapter and about the same length."""
         alike: dict[tuple[str, int], list[int]] = defaultdict(list)
         for n in numbers:
-            alike[self._texts[n][0], _round_up(self._lengths[n], BUCKET)].append(n)
+            alike[self._texts[n][0], round_up(self._lengths[n], BUCKET)].append(n)
         for (_, columns), texts in sorted(alike.items()):
             tokens, rows = tile_shape(columns, self._tile)
             tile: list[int] = []
@@ -382,11 +350,11 @@ class TrunkStore:
 
 
 def tile_shape(columns: int, tile: int = TILE_TOKENS) -> tuple[int, int]:
-    """Tokens of a tile, and rows of its attention grid, for texts of so many tokens, rounded up.
+    """Tokens of a tile, and rows of its attention grid, for texts of ``columns`` tokens, rounded up.
 
     A text is half a :data:`BUCKET` shorter than its column on average, hence a few more rows.
     """
-    tokens = tile if columns <= tile else _round_up(columns, LONG_STEP)
+    tokens = tile if columns <= tile else round_up(columns, LONG_STEP)
     return tokens, max(1, tokens // max(1, columns - BUCKET // 2))
 
 
@@ -396,28 +364,18 @@ def run_tile(
     texts: Sequence[TokenizedText],
     dtype: torch.dtype,
     stop: int,
-    part: LanguagePart | None = None,
-    tile: int = TILE_TOKENS,
+    adapter: TrunkAdapter | None,
+    tile: int,
 ) -> Tensor:
-    """Run the trunk over texts of about the same length, in a shape that depends on that length alone.
+    """Run layers 0 to ``stop - 1`` over a tile of texts, in a shape that depends only on their rounded length.
 
     Matrix products of other shapes add up in another order, so values would depend on a text's neighbours.
-
-    Args:
-        encoder: The frozen encoder.
-        texts: As many as fit into one tile; of the same length, rounded up to a multiple of :data:`BUCKET`.
-        dtype: Of the arithmetic.
-        stop: Number of layers.
-        part: The language adapter that acts in them.
-        tile: Rows of a tile.
-
-    Returns:
-        (tokens of the texts, width) in ``dtype``, on the CPU.
+    Returns (tokens of the texts, width) in ``dtype``, on the CPU.
     """
     lengths = [len(text.ids) for text in texts]
-    columns, tokens = _round_up(max(lengths), BUCKET), sum(lengths)
+    columns, tokens = round_up(max(lengths), BUCKET), sum(lengths)
     size, rows = tile_shape(columns, tile)
-    filler = TokenizedText(texts[0].ids[:1], texts[0].segments[:1], 1)  # the embeddings' shape is given, too
+    filler = TokenizedText(texts[0].ids[:1], texts[0].segments[:1], 1)  # the embeddings' shape is fixed, too
     embedded = encoder.embed([*texts, *[filler] * (size - tokens)]).hidden
     device = encoder.device
     each = torch.tensor([*lengths, *[1] * (rows - len(texts))], device=CPU)
@@ -425,26 +383,13 @@ def run_tile(
     cells = real[: len(texts)].flatten().nonzero()[:, 0]
     cells = F.pad(cells, (0, size - tokens), value=rows * columns).to(device)
     context = Context(cells, real[:, None, None, :].to(device), rows, columns)
-    if part is None:
+    if adapter is None:
         hidden = embedded.to(device, dtype)
         for index in range(stop):
             hidden = encoder.layer(index, dtype)(hidden, context, NO_ADAPTER)
     else:
-        hidden = part.trunk(encoder, embedded.to(device), context, dtype, stop)
+        hidden = adapter.trunk(encoder, embedded.to(device), context, dtype, stop)
     return hidden[:tokens].to("cpu", copy=True)  # a copy, so that the filler is not kept
-
-
-def _resident_bytes(device: torch.device) -> int:
-    """How much of the values may stay on a device, by default."""
-    return int(torch.cuda.mem_get_info(device)[0] * RESIDENT_SHARE) if device.type == "cuda" else 0
-
-
-def _digest(text: Text) -> bytes:
-    return hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).digest()[:KEY_BYTES]
-
-
-def _round_up(number: int, step: int) -> int:
-    return -(-number // step) * step
 
 
 def _order(text: Text) -> tuple[int, str, str, int]:

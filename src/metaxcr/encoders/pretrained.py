@@ -1,7 +1,7 @@
 """Encoders as others publish them, from a folder or the hub: configuration, weights, tokenizer, output head.
 
-Weights are read from safetensors files only, no code of a repository is run, and whatever is incomplete or
-does not fit is one clear message. ``transformers`` fills missing weights with random numbers and a missing
+Weights are read from safetensors files only, no code of a repository is run, and anything incomplete or
+inconsistent is a UserError. ``transformers`` fills missing weights with random numbers and a missing
 vocabulary with an empty one; here both are errors.
 """
 
@@ -23,21 +23,20 @@ from metaxcr.errors import UserError
 from metaxcr.parse import number
 
 WHERE = "encoder.name"
-FIX = "give a folder, a hub name that is reachable from here, or 'embedded'"
-SIZES = {  # what a configuration may say at most
+MAX_SIZES = {  # of a configuration
     "vocab_size": 2**23, "hidden_size": 2**15, "embedding_size": 2**15, "num_hidden_layers": 1000,
     "num_attention_heads": 2**10, "intermediate_size": 2**18, "max_position_embeddings": 2**22,
     "type_vocab_size": 2**12,
 }  # fmt: skip
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
 NO_SAFETENSORS = (
-    "save it as safetensors once where its pickle is trusted; of some hub repositories there is a converted "
+    "save it as safetensors once where its pickle is trusted; some hub repositories have a converted "
     "copy under a revision such as refs/pr/1 (encoder.revision)"
 )
 
 
 def find_commit(name: str, revision: str | None = None) -> str | None:
-    """Find the commit of the hub that a name stands for now, or offline the one that is at hand.
+    """Find the commit that a hub name stands for now, or, offline, the commit in the local cache.
 
     Args:
         name: A folder or a name on the hub.
@@ -71,11 +70,11 @@ def read_config(name: str, revision: str | None = None) -> Any:
 
 
 def _check_sizes(name: str, config: Any) -> None:
-    """Refuse numbers that no encoder has, and a vocabulary that the folder's weights cannot hold.
+    """Refuse sizes that no encoder has, and a vocabulary that the folder's weights cannot hold.
 
-    ``transformers`` takes memory for what a configuration says, whatever the weights are.
+    ``transformers`` allocates memory for what a configuration says, whatever the weights are.
     """
-    for key, most in SIZES.items():
+    for key, most in MAX_SIZES.items():
         if (value := getattr(config, key, None)) is not None:
             number(value, key, f"config.json of encoder {name!r}", low=0, high=most, whole=True)
     if os.path.isdir(name):
@@ -90,21 +89,59 @@ def _check_sizes(name: str, config: Any) -> None:
             )
 
 
-def read_model(name: str, revision: str | None, config: Any, kind: Any = AutoModel) -> tuple[Any, list[str]]:
-    """Read a model in float32.
+def read_encoder(name: str, revision: str | None, *, with_tokenizer: bool = True) -> tuple[Any, Any]:
+    """Read model and tokenizer; only a pooling layer may be missing.
 
     Args:
         name: A folder or a name on the hub.
         revision: Commit or tag on the hub.
-        config: From :func:`read_config`.
-        kind: The ``transformers`` class of models.
-
-    Returns:
-        The model, and the names of the weights that the file lacks.
+        with_tokenizer: Whether it has a tokenizer of ``transformers``; otherwise None is returned.
 
     Raises:
-        UserError: There is no safetensors file, it is damaged, or does not fit the configuration.
+        UserError: Something is missing, damaged or does not fit.
     """
+    config = read_config(name, revision)  # checks the family before hundreds of megabytes are fetched
+    tokenizer = _read_tokenizer(name, revision) if with_tokenizer else None
+    model, missing = _read_model(name, revision, config)
+    missing = [key for key in missing if not key.startswith("pooler.")]
+    if missing:
+        raise UserError(f"encoder {name!r} lacks {len(missing)} weights, the first {missing[0]}", WHERE)
+    if tokenizer is not None and len(tokenizer) > config.vocab_size:
+        raise UserError(
+            f"the tokenizer of encoder {name!r} has {len(tokenizer)} ids, "
+            f"its embeddings have {config.vocab_size} rows",
+            WHERE,
+            "tokenizer and weights must be of the same encoder",
+        )
+    return model, tokenizer
+
+
+def load_mlm_head(name: str, revision: str | None = None) -> nn.Module | None:
+    """Load an encoder's own masked-language-modelling head.
+
+    Args:
+        name: As for :func:`metaxcr.encoders.loading.load_encoder`.
+        revision: Commit or tag on the hub; give that of the loaded encoder.
+
+    Returns:
+        A frozen module that maps the top layer's output (tokens, width) to logits (tokens, vocabulary); None
+        if the encoder has no trained head, as the embedded and the random ones.
+
+    Raises:
+        UserError: The encoder cannot be read.
+    """
+    if name == "embedded" or name.startswith("random"):
+        return None
+    config = read_config(name, revision)
+    model, missing = _read_model(name, revision, config, AutoModelForMaskedLM)
+    if any(not key.startswith(f"{model.base_model_prefix}.") for key in missing):
+        return None
+    head = check_family(name, config).mlm_head(model)
+    return None if head is None else head.requires_grad_(False).eval()
+
+
+def _read_model(name: str, revision: str | None, config: Any, kind: Any = AutoModel) -> tuple[Any, list[str]]:
+    """Read a model in float32; also return the names of the weights that the file lacks."""
     with _reading(name):
         model, report = kind.from_pretrained(
             name,
@@ -127,39 +164,8 @@ def read_model(name: str, revision: str | None, config: Any, kind: Any = AutoMod
     return model.eval(), sorted(report["missing_keys"])
 
 
-def read_encoder(name: str, revision: str | None, *, with_tokenizer: bool = True) -> tuple[Any, Any]:
-    """Read model and tokenizer; the model must be complete but for its pooling layer, the tokenizer fast.
-
-    Args:
-        name: A folder or a name on the hub.
-        revision: Commit or tag on the hub.
-        with_tokenizer: Whether it has a tokenizer of ``transformers``; None is returned where it has not.
-
-    Raises:
-        UserError: Something is missing, damaged or does not fit.
-    """
-    config = read_config(name, revision)  # refuses a family before hundreds of megabytes are fetched
-    tokenizer = read_tokenizer(name, revision) if with_tokenizer else None
-    model, missing = read_model(name, revision, config)
-    missing = [key for key in missing if not key.startswith("pooler.")]
-    if missing:
-        raise UserError(f"encoder {name!r} lacks {len(missing)} weights, the first {missing[0]}", WHERE)
-    if tokenizer is not None and len(tokenizer) > config.vocab_size:
-        raise UserError(
-            f"the tokenizer of encoder {name!r} has {len(tokenizer)} ids, "
-            f"its embeddings have {config.vocab_size} rows",
-            WHERE,
-            "tokenizer and weights must be of the same encoder",
-        )
-    return model, tokenizer
-
-
-def read_tokenizer(name: str, revision: str | None) -> Any:
-    """Read a fast tokenizer.
-
-    Raises:
-        UserError: There is none, or it is damaged or not a fast one.
-    """
+def _read_tokenizer(name: str, revision: str | None) -> Any:
+    """Read a fast tokenizer."""
     if not any(_has(name, file, revision) for file in VOCABULARIES):
         raise UserError(f"encoder {name!r} has no tokenizer", WHERE, f"it needs {' or '.join(VOCABULARIES)}")
     with _reading(name):
@@ -171,63 +177,29 @@ def read_tokenizer(name: str, revision: str | None) -> Any:
     return tokenizer
 
 
-def load_mlm_head(name: str, revision: str | None = None) -> nn.Module | None:
-    """Load an encoder's own masked-language-modelling head.
-
-    Args:
-        name: As for :func:`metaxcr.encoders.loading.load_encoder`.
-        revision: Commit or tag on the hub; give that of the loaded encoder.
-
-    Returns:
-        A frozen module that maps (tokens, width) to logits (tokens, vocabulary), the top layer's output being
-        what it takes; None where the encoder has no trained head, as the embedded and the random ones.
-
-    Raises:
-        UserError: The encoder cannot be read.
-    """
-    if name == "embedded" or name.startswith("random"):
-        return None
-    config = read_config(name, revision)
-    model, missing = read_model(name, revision, config, AutoModelForMaskedLM)
-    if any(not key.startswith(f"{model.base_model_prefix}.") for key in missing):
-        return None
-    head = check_family(name, config).mlm_head(model)
-    return None if head is None else head.requires_grad_(False).eval()
-
-
 def _has(name: str, file: str, revision: str | None) -> bool:
-    """Whether a folder or repository has a file; a hub that does not answer has nothing."""
-    return (
-        cached_file(
-            name,
-            file,
-            revision=revision,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_gated_repo=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        is not None
-    )
+    """Whether a folder or repository has a file; false if the hub cannot be reached."""
+    problems = ("missing_entries", "gated_repo", "connection_errors")
+    quiet = {f"_raise_exceptions_for_{problem}": False for problem in problems}
+    return cached_file(name, file, revision=revision, **quiet) is not None
 
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Turn whatever goes wrong with somebody's files into one line; no table of ``transformers`` besides."""
+    """Turn any error of the libraries into a UserError, and silence the reports of ``transformers``."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # of half a dozen packages, `tokenizers` raises plain Exception
+    except Exception as error:  # from several packages; `tokenizers` raises plain Exception
         lines = str(error).strip().split("\n")
         reason = " ".join(line.strip() for line in lines[: 1 + lines[0].rstrip().endswith(":")])
+        fix = "give a folder, a hub name that is reachable from here, or 'embedded'"
         if "safetensors" in reason and ("no file named" in reason or "not appear to have" in reason):
             reason, fix = "it has no weights in a safetensors file", NO_SAFETENSORS
-        else:
-            fix = FIX
-        raise UserError(
-            f"encoder {name!r} cannot be loaded: {reason or type(error).__name__}", WHERE, fix
-        ) from error
+        what = f"encoder {name!r} cannot be loaded: {reason or type(error).__name__}"
+        raise UserError(what, WHERE, fix) from error
     finally:
         logging.set_verbosity(verbosity)

@@ -1,22 +1,15 @@
-"""The rows of a vocabulary that a text needs, and a tokenizer of these alone that cuts the text alike.
-
-What else stays: special tokens, and all pieces of one character, so that any other text still has tokens.
-
-Why the pieces stay the same. *Unigram* takes the segmentation with the highest score. The chosen one is still
-there, and there are no new rivals: a character is unknown where it was before, and at the same score, because
-the piece with the lowest score stays, too. *WordPiece* takes the longest piece, again and again: the longest
-one is still there. A word that gets stuck half-way is unknown as a whole; the pieces on the way to where it
-gets stuck stay, so that it gets stuck again.
-
-Smaller encoders: only the vocabulary rows that some text uses, the same outputs on that text.
+"""Smaller encoders: only the vocabulary rows that some text uses, and the same outputs on that text.
 
 Most parameters of a multilingual encoder are embeddings of words in a hundred languages. A folder with those
-of a few languages loads faster, takes less memory, and goes where an encoder name goes.
+of a few languages loads faster and takes less memory (Abdaoui et al. 2020, SustaiNLP, Load What You Need:
+Smaller Versions of Multilingual BERT). Special tokens and all pieces of one character stay, too, so that any
+other text still has tokens.
 
-Source:
-    Abdaoui et al. 2020 (SustaiNLP), Load What You Need: Smaller Versions of Multilingual BERT.
-
-Every text that is there: of tasks as the encoder reads them, of corpora line by line.
+Why a text keeps its pieces. *Unigram* takes the segmentation with the highest score. That segmentation is
+still possible, and there are no new ones: a character is unknown where it was before, and at the same score,
+because the piece with the lowest score stays. *WordPiece* repeatedly takes the longest piece, which is still
+there. A word that has no complete segmentation is unknown as a whole; the pieces before the place where it
+fails stay, so that it fails again.
 """
 
 import json
@@ -37,59 +30,160 @@ from metaxcr.data.data_dirs import missing_files
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import load, task_ids, task_spec
 from metaxcr.encoders import embedded
-from metaxcr.encoders.encoder import FrozenEncoder, Text
+from metaxcr.encoders.encoder import UNLIMITED, FrozenEncoder, Text
 from metaxcr.encoders.families.family import check_family
 from metaxcr.encoders.loading import EMBEDDED, NOTES, default_prefix, load_encoder
 from metaxcr.encoders.pretrained import find_commit, read_encoder
-from metaxcr.encoders.shapes import random_name
+from metaxcr.encoders.shapes import parse_random_name
 from metaxcr.errors import UserError
 from metaxcr.files import remove_leftovers, temporary_path
 from metaxcr.parse import lines_of_text, read_text
 
+COMMAND = "encoders trim"
+CHECKED_TEXTS = 64  # whose vectors are compared before the new folder appears
+SPECIAL = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-Pieces = Sequence[tuple[str, float]]
 
 
-def unigram_rows(pieces: Pieces, used: Iterable[int], unknown: int | None) -> set[int]:
-    """Ids that a Unigram vocabulary needs.
+@dataclass(frozen=True)
+class TrimResult:
+    """Sizes before and after.
+
+    Attributes:
+        encoder: Name of the original encoder.
+        texts: Number of different texts whose pieces were kept.
+        rows: Rows of the word embeddings, before and after.
+        parameters: Before and after.
+        bytes: Of the new folder.
+    """
+
+    encoder: str
+    texts: int
+    rows: tuple[int, int]
+    parameters: tuple[int, int]
+    bytes: int
+
+
+def trim_encoder(name: str, texts: Iterable[str], out: Path, *, revision: str | None = None) -> TrimResult:
+    """Write a smaller encoder for some texts.
 
     Args:
-        pieces: All pieces with their log probabilities, in id order.
-        used: Ids that the text has.
-        unknown: Id of the unknown token.
+        name: Of the encoder, see :func:`metaxcr.encoders.loading.load_encoder`.
+        texts: What has to give the same outputs; any other text is cut into more and shorter pieces.
+        out: The new folder.
+        revision: Commit, tag or branch on the hub.
+
+    Raises:
+        UserError: The encoder cannot be loaded or trimmed, there is no text, or the folder exists.
     """
-    single = (i for i, (piece, _) in enumerate(pieces) if len(piece) == 1 or _BYTE.fullmatch(piece))
-    lowest = min(range(len(pieces)), key=lambda i: pieces[i][1])
-    return {*used, *single, lowest, *([] if unknown is None else [unknown])}
+    if parse_random_name(name) is not None:
+        raise UserError(f"{name!r} has no vocabulary to trim", COMMAND, "random encoders hash their words")
+    distinct = sorted(set(texts))
+    if not distinct:
+        raise UserError("there is no text to keep the vocabulary of", COMMAND, "add --text FILE")
+    if out.exists():
+        raise UserError("the folder exists", str(out), "choose another --out")
+    commit = None if name == EMBEDDED else find_commit(name, revision)
+    original = load_encoder(name, revision=commit)
+    prefix = original.prefix
+    needed = [*distinct, *(prefix + text for text in distinct)] if prefix else distinct
+    temporary = temporary_path(out)
+    remove_leftovers(out.parent, out.name)
+    try:
+        temporary.mkdir(parents=True)
+        kept = _write(name, commit, needed, temporary)
+        notes = {
+            "trimmed_from": name,
+            "revision": commit,
+            "prefix": default_prefix(name),
+            "texts": len(distinct),
+        }
+        (temporary / NOTES).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+        small = load_encoder(str(temporary))
+        _check(original, small, kept, distinct)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return TrimResult(
+        name,
+        len(distinct),
+        (original.vocabulary, small.vocabulary),
+        (original.parameters, small.parameters),
+        sum(file.stat().st_size for file in out.iterdir()),
+    )
 
 
-def wordpiece_rows(model: Mapping[str, Any], used: Iterable[int], words: Iterable[str]) -> set[int]:
-    """Ids that a WordPiece vocabulary needs.
-
-    Args:
-        model: As in tokenizer.json.
-        used: Ids that the text has.
-        words: What the text's words are before they are cut.
-    """
-    vocabulary, prefix = model["vocab"], model["continuing_subword_prefix"]
-    single = (i for piece, i in vocabulary.items() if len(piece.removeprefix(prefix)) == 1)
-    kept = {*used, *single, vocabulary[model["unk_token"]]}
-    for word in set(words):
-        kept.update(_longest_first(word, vocabulary, prefix))
+def _write(name: str, commit: str | None, texts: Sequence[str], folder: Path) -> list[int]:
+    """Write tokenizer and model; return the old id of each row that stays."""
+    if name == EMBEDDED or embedded.is_trimmed(Path(name)):
+        vocabulary, model = _load_embedded(name)
+        kept = _trim_embedded(vocabulary, texts, folder)
+    else:
+        model, tokenizer = read_encoder(name, commit)
+        backend, kept = trim_tokenizer(tokenizer.backend_tokenizer, texts, name)
+        _save_tokenizer(tokenizer, backend, folder)
+    _keep_rows(model, kept, name)
+    model.save_pretrained(folder)
     return kept
 
 
-def _longest_first(word: str, vocabulary: Mapping[str, int], prefix: str) -> Iterator[int]:
-    """Ids of the pieces of a word, as far as there are any."""
-    begin = 0
-    while begin < len(word):
-        starts = prefix if begin else ""
-        ends = (e for e in range(len(word), begin, -1) if starts + word[begin:e] in vocabulary)
-        end = next(ends, None)
-        if end is None:
-            return
-        yield vocabulary[starts + word[begin:end]]
-        begin = end
+def _load_embedded(name: str) -> tuple[embedded.Vocabulary, Any]:
+    """The embedded encoder, or a trimmed copy of it."""
+    if name != EMBEDDED:
+        return embedded.read_vocabulary(Path(name)), read_encoder(name, None, with_tokenizer=False)[0]
+    file = embedded.parse(embedded.read_verified(embedded.locate()))
+    return file.vocabulary, embedded.build_model(file)
+
+
+def _trim_embedded(vocabulary: embedded.Vocabulary, texts: Sequence[str], folder: Path) -> list[int]:
+    tokenizer = embedded.EmbeddedTokenizer(vocabulary)
+    used = {i for uncut in tokenizer.uncut([Text(text) for text in texts]) for i in uncut.ids}
+    special = {i for i, (piece, _) in enumerate(vocabulary.pieces) if piece in embedded.SPECIAL}
+    kept = sorted(unigram_rows(vocabulary.pieces, used | special, embedded.UNKNOWN))
+    embedded.write_vocabulary(vocabulary._replace(pieces=[vocabulary.pieces[i] for i in kept]), folder)
+    return kept
+
+
+def _save_tokenizer(tokenizer: Any, backend: Any, folder: Path) -> None:
+    """Write the smaller tokenizer as a plain fast one, whatever class the original has."""
+    special = {f"{kind}_token": getattr(tokenizer, f"{kind}_token", None) for kind in SPECIAL}
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        split_special_tokens=tokenizer.split_special_tokens,
+        **{kind: token for kind, token in special.items() if token is not None},
+    ).save_pretrained(folder)
+
+
+def _keep_rows(model: Any, kept: list[int], name: str) -> None:
+    """Reduce a model's word embeddings to some rows."""
+    place = {old: new for new, old in enumerate(kept)}
+    config = model.config
+    pad = config.pad_token_id
+    if check_family(name, config).first_position(config) and place.get(pad) != pad:
+        raise UserError(f"the padding token of {name!r} would move, and the positions with it", COMMAND)
+    words = model.get_input_embeddings().weight.detach()[torch.tensor(kept)].clone()
+    model.set_input_embeddings(nn.Embedding(len(words), words.shape[1], _weight=words))
+    config.vocab_size = len(kept)
+    for kind in SPECIAL:
+        old = getattr(config, f"{kind}_token_id", None)
+        if isinstance(old, int):
+            setattr(config, f"{kind}_token_id", place.get(old))
+
+
+def _check(original: FrozenEncoder, small: FrozenEncoder, kept: list[int], texts: list[str]) -> None:
+    """Compare the token ids of all texts, and the vectors of some."""
+    place = {old: new for new, old in enumerate(kept)}
+    prefixed = original.prefixed([Text(text) for text in texts])
+    tokenized = [encoder.tokenizer(prefixed, UNLIMITED) for encoder in (original, small)]
+    for text, old, new in zip(texts, *tokenized, strict=True):
+        if [place[i] for i in old.ids] != new.ids or old.segments != new.segments:
+            raise AssertionError(f"the trimmed tokenizer gives other tokens for {text[:80]!r}")
+    some = [Text(text) for text in texts[:: max(1, len(texts) // CHECKED_TEXTS)]]
+    limit = min(128, original.max_positions)
+    encoders = (original, small)
+    outputs = [e.run(e.embed(e.tokenize(some, limit)), 0, e.depth, torch.float32) for e in encoders]
+    if not torch.equal(*outputs):
+        raise AssertionError("the trimmed encoder's outputs differ")
 
 
 def trim_tokenizer(fast: Tokenizer, texts: Sequence[str], name: str) -> tuple[Tokenizer, list[int]]:
@@ -117,7 +211,7 @@ def trim_tokenizer(fast: Tokenizer, texts: Sequence[str], name: str) -> tuple[To
     else:
         raise UserError(
             f"the vocabulary of {name!r} cannot be trimmed: its tokenizer is of the kind {model['type']}",
-            "encoders trim",
+            COMMAND,
             "Unigram (XLM-R, mDeBERTa, MiniLM, embedded) and WordPiece (mBERT, DistilmBERT) can",
         )
     kept = sorted(rows)
@@ -130,9 +224,51 @@ def trim_tokenizer(fast: Tokenizer, texts: Sequence[str], name: str) -> tuple[To
         model["vocab"] = {piece: place[old] for piece, old in model["vocab"].items() if old in place}
     for token in settings["added_tokens"]:
         token["id"] = place[token["id"]]
-    _replace_template_ids(settings["post_processor"], place)
+    _template_ids(settings["post_processor"], place)
     settings["truncation"] = settings["padding"] = None
     return Tokenizer.from_str(json.dumps(settings)), kept
+
+
+def unigram_rows(pieces: Sequence[tuple[str, float]], used: Iterable[int], unknown: int | None) -> set[int]:
+    """Ids that a Unigram vocabulary needs.
+
+    Args:
+        pieces: All pieces with their log probabilities, in id order.
+        used: Ids of the text.
+        unknown: Id of the unknown token.
+    """
+    single = (i for i, (piece, _) in enumerate(pieces) if len(piece) == 1 or _BYTE.fullmatch(piece))
+    lowest = min(range(len(pieces)), key=lambda i: pieces[i][1])
+    return {*used, *single, lowest, *([] if unknown is None else [unknown])}
+
+
+def wordpiece_rows(model: Mapping[str, Any], used: Iterable[int], words: Iterable[str]) -> set[int]:
+    """Ids that a WordPiece vocabulary needs.
+
+    Args:
+        model: As in tokenizer.json.
+        used: Ids of the text.
+        words: The text's words before they are cut into pieces.
+    """
+    vocabulary, prefix = model["vocab"], model["continuing_subword_prefix"]
+    single = (i for piece, i in vocabulary.items() if len(piece.removeprefix(prefix)) == 1)
+    kept = {*used, *single, vocabulary[model["unk_token"]]}
+    for word in set(words):
+        kept.update(_longest_first(word, vocabulary, prefix))
+    return kept
+
+
+def _longest_first(word: str, vocabulary: Mapping[str, int], prefix: str) -> Iterator[int]:
+    """Ids of the pieces of a word, up to the place where none fits."""
+    begin = 0
+    while begin < len(word):
+        starts = prefix if begin else ""
+        ends = (e for e in range(len(word), begin, -1) if starts + word[begin:e] in vocabulary)
+        end = next(ends, None)
+        if end is None:
+            return
+        yield vocabulary[starts + word[begin:end]]
+        begin = end
 
 
 def _words(fast: Tokenizer, texts: Iterable[str]) -> set[str]:
@@ -145,210 +281,61 @@ def _words(fast: Tokenizer, texts: Iterable[str]) -> set[str]:
     return words
 
 
-def _processors(processor: Mapping[str, Any] | None) -> Iterator[Any]:
-    """A post-processor, or all in a sequence of them."""
-    if processor is not None:
-        yield from processor["processors"] if processor["type"] == "Sequence" else [processor]
-
-
-def _template_ids(processor: Mapping[str, Any] | None) -> Iterator[int]:
-    """Ids that a post-processor puts in."""
-    for one in _processors(processor):
+def _template_ids(processor: Mapping[str, Any] | None, place: Mapping[int, int] | None = None) -> set[int]:
+    """Ids that a post-processor inserts; with ``place`` they are replaced in it."""
+    ids: set[int] = set()
+    if processor is None:
+        return ids
+    for one in processor["processors"] if processor["type"] == "Sequence" else [processor]:
         for token in one.get("special_tokens", {}).values():
-            yield from token["ids"]
+            ids.update(token["ids"])
+            token["ids"] = [place[old] for old in token["ids"]] if place else token["ids"]
         for end in ("cls", "sep"):
             if end in one:
-                yield one[end][1]
+                ids.add(one[end][1])
+                one[end][1] = place[one[end][1]] if place else one[end][1]
+    return ids
 
 
-def _replace_template_ids(processor: Mapping[str, Any] | None, place: Mapping[int, int]) -> None:
-    for one in _processors(processor):
-        for token in one.get("special_tokens", {}).values():
-            token["ids"] = [place[old] for old in token["ids"]]
-        for end in ("cls", "sep"):
-            if end in one:
-                one[end][1] = place[one[end][1]]
-
-
-CHECKED_TEXTS = 64  # whose vectors are compared before a trimmed encoder is handed out
-SPECIAL = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
-UNLIMITED = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class Trimmed:
-    """What became smaller.
-
-    Attributes:
-        encoder: The former one's name.
-        texts: Number of different texts whose pieces were kept.
-        rows: Rows of the word embeddings, before and after.
-        parameters: Before and after.
-        bytes: Of the new folder.
-    """
-
-    encoder: str
-    texts: int
-    rows: tuple[int, int]
-    parameters: tuple[int, int]
-    bytes: int
-
-
-def trim_encoder(name: str, texts: Iterable[str], out: Path, *, revision: str | None = None) -> Trimmed:
-    """Write a smaller encoder for some texts.
-
-    Args:
-        name: Of the encoder, see :func:`metaxcr.encoders.loading.load_encoder`.
-        texts: What has to give the same outputs; any other text is cut into more and shorter pieces.
-        out: The new folder.
-        revision: Commit, tag or branch on the hub.
-
-    Returns:
-        What became smaller.
-
-    Raises:
-        UserError: The encoder cannot be loaded or trimmed, there is no text, or the folder exists.
-    """
-    if random_name(name) is not None:
-        raise UserError(
-            f"{name!r} has no vocabulary to trim", "encoders trim", "random encoders hash their words"
-        )
-    distinct = sorted(set(texts))
-    if not distinct:
-        raise UserError("there is no text to keep the vocabulary of", "encoders trim", "add --text FILE")
-    if out.exists():
-        raise UserError("the folder exists", str(out), "choose another --out")
-    commit = None if name == EMBEDDED else find_commit(name, revision)
-    whole = load_encoder(name, revision=commit)
-    needed = [*distinct, *(whole.prefix + text for text in distinct)] if whole.prefix else distinct
-    temporary = temporary_path(out)
-    remove_leftovers(out.parent, out.name)
-    try:
-        temporary.mkdir(parents=True)
-        kept = _write(name, commit, needed, temporary)
-        notes = {
-            "trimmed_from": name,
-            "revision": commit,
-            "prefix": default_prefix(name),
-            "texts": len(distinct),
-        }
-        (temporary / NOTES).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
-        small = load_encoder(str(temporary))
-        _check(whole, small, kept, distinct)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return Trimmed(
-        name,
-        len(distinct),
-        (whole.vocabulary, small.vocabulary),
-        (whole.parameters, small.parameters),
-        sum(file.stat().st_size for file in out.iterdir()),
-    )
-
-
-def _write(name: str, commit: str | None, texts: Sequence[str], folder: Path) -> list[int]:
-    """Write tokenizer and model; return the old id of each row that stayed."""
-    if name == EMBEDDED or embedded.stored(Path(name)):
-        vocabulary, model = _embedded(name, commit)
-        kept = _trim_embedded(vocabulary, texts, folder)
-    else:
-        model, tokenizer = read_encoder(name, commit)
-        backend, kept = trim_tokenizer(tokenizer.backend_tokenizer, texts, name)
-        _save_tokenizer(tokenizer, backend, folder)
-    _keep_rows(model, kept, name)
-    model.save_pretrained(folder)
-    return kept
-
-
-def _embedded(name: str, commit: str | None) -> tuple[embedded.Vocabulary, Any]:
-    """The embedded encoder, or one that was trimmed before."""
-    if name != EMBEDDED:
-        return embedded.read_vocabulary(Path(name)), read_encoder(name, commit, with_tokenizer=False)[0]
-    image = embedded.parse(embedded.read_verified(embedded.locate()))
-    return embedded.Vocabulary(image.pieces, image.code_points), embedded.build_model(image)
-
-
-def _trim_embedded(vocabulary: embedded.Vocabulary, texts: Sequence[str], folder: Path) -> list[int]:
-    tokenizer = embedded.EmbeddedTokenizer(vocabulary)
-    used = {i for whole in tokenizer.whole([Text(text) for text in texts]) for i in whole.ids}
-    special = {i for i, (piece, _) in enumerate(vocabulary.pieces) if piece in embedded.SPECIAL}
-    kept = sorted(unigram_rows(vocabulary.pieces, used | special, embedded.UNKNOWN))
-    embedded.write_vocabulary(vocabulary._replace(pieces=[vocabulary.pieces[i] for i in kept]), folder)
-    return kept
-
-
-def _save_tokenizer(tokenizer: Any, backend: Any, folder: Path) -> None:
-    """Write the smaller tokenizer as one that is read as it stands, whatever class the former one had."""
-    special = {f"{kind}_token": getattr(tokenizer, f"{kind}_token", None) for kind in SPECIAL}
-    PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        split_special_tokens=tokenizer.split_special_tokens,
-        **{kind: token for kind, token in special.items() if token is not None},
-    ).save_pretrained(folder)
-
-
-def _keep_rows(model: Any, kept: list[int], name: str) -> None:
-    """Leave only some rows of a model's word embeddings."""
-    place = {old: new for new, old in enumerate(kept)}
-    config = model.config
-    if (
-        check_family(name, config).first_position(config)
-        and place.get(config.pad_token_id) != config.pad_token_id
-    ):
-        raise UserError(
-            f"the padding token of {name!r} would move, and the positions with it", "encoders trim"
-        )
-    words = model.get_input_embeddings().weight.detach()[torch.tensor(kept)].clone()
-    model.set_input_embeddings(nn.Embedding(len(words), words.shape[1], _weight=words))
-    config.vocab_size = len(kept)
-    for kind in SPECIAL:
-        old = getattr(config, f"{kind}_token_id", None)
-        if isinstance(old, int):
-            setattr(config, f"{kind}_token_id", place.get(old))
-
-
-def _check(whole: FrozenEncoder, small: FrozenEncoder, kept: list[int], texts: list[str]) -> None:
-    """Compare token ids of all texts, and the vectors of some, with those of the former encoder."""
-    place = {old: new for new, old in enumerate(kept)}
-    asked = whole.prefixed([Text(text) for text in texts])
-    for text, old, new in zip(
-        texts, whole.tokenizer(asked, UNLIMITED), small.tokenizer(asked, UNLIMITED), strict=True
-    ):
-        if [place[i] for i in old.ids] != new.ids or old.segments != new.segments:
-            raise AssertionError(f"the trimmed tokenizer cuts a text otherwise: {text[:80]!r}")
-    some = [Text(text) for text in texts[:: max(1, len(texts) // CHECKED_TEXTS)]]
-    limit = min(128, whole.max_positions)
-    outputs = [e.run(e.embed(e.tokenize(some, limit)), 0, e.depth, torch.float32) for e in (whole, small)]
-    if not torch.equal(*outputs):
-        raise AssertionError("the trimmed encoder's outputs differ")
-
-
-class Gathered(NamedTuple):
-    """Texts from one place.
-
-    Attributes:
-        place: Task or corpus, split, language.
-        texts: Contexts and choices, or lines.
-    """
+class TextSource(NamedTuple):
+    """Contexts and choices of a task, or lines of a corpus; ``place`` is its name, split and language."""
 
     place: str
     texts: list[str]
 
 
-def task_texts(
-    tasks: Sequence[str], languages: Collection[str] | None = None, root: Path | None = None
-) -> Iterator[Gathered]:
-    """Read all splits of tasks, as far as they are there.
+def collect_texts(
+    tasks: Sequence[str], languages: Sequence[str], files: Sequence[Path] = (), *, root: Path | None = None
+) -> list[TextSource]:
+    """Collect texts of tasks, of languages and from files.
 
     Args:
-        tasks: Their ids.
-        languages: ISO 639-1 codes; None: all that a task has.
-        root: Data root, see :func:`metaxcr.data.data_dirs.candidate_roots`.
+        tasks: Task ids; none: every task and every corpus that is present, in ``languages``.
+        languages: ISO 639-1 codes; none: all languages of ``tasks``.
+        files: Plain text, UTF-8, a text a line.
+        root: Data root.
 
     Raises:
-        UserError: A task is unknown, or a file cannot be read.
+        UserError: Something is unknown or cannot be read, or a task or language has no text.
     """
+    found = list(_task_texts(tasks or (task_ids() if languages else ()), languages or None, root))
+    if languages and not tasks:
+        found += _corpus_texts(languages, root)
+    present = {part for source in found for part in (source.place.split()[0], source.place.split()[-1])}
+    absent = [name for name in (*languages, *tasks) if name not in present]
+    for file in files:
+        lines = [line.removesuffix("\r") for line in lines_of_text(read_text(file))]
+        found.append(TextSource(str(file), [line for line in lines if line.strip()]))
+    if absent and not (files and not tasks):
+        where, fix = "--tasks, --languages", "give --data, see 'metaxcr tasks ls'"
+        raise UserError(f"there is no text of {absent[0]!r}", where, fix)
+    return found
+
+
+def _task_texts(
+    tasks: Sequence[str], languages: Collection[str] | None, root: Path | None
+) -> Iterator[TextSource]:
+    """All present splits of tasks, in some or all languages."""
     for task in tasks:
         spec = task_spec(task)
         missing = set(missing_files(spec, root))
@@ -360,11 +347,11 @@ def task_texts(
                 loaded = load(task, split, language=language, root=root)
                 phrased = [phrase(example, spec) for example in loaded.examples]
                 texts = [part for p in phrased for part in (p.context, *p.choices) if part]
-                yield Gathered(f"{task} {split} {language}", texts)
+                yield TextSource(f"{task} {split} {language}", texts)
 
 
-def corpus_texts(languages: Collection[str], root: Path | None = None) -> Iterator[Gathered]:
-    """Read all corpora in some languages, as far as they are there; word lists are no text."""
+def _corpus_texts(languages: Collection[str], root: Path | None) -> Iterator[TextSource]:
+    """All present corpora in some languages, except word lists."""
     for name in corpora.corpus_ids():
         declared = corpora.corpus_spec(name)
         if declared.kind == "lexicon":
@@ -374,35 +361,4 @@ def corpus_texts(languages: Collection[str], root: Path | None = None) -> Iterat
             for language in declared.languages:
                 if language in languages and not missing.intersection(declared.files_of(split, language)):
                     lines = corpora.load_text(name, language, split, root=root).lines
-                    yield Gathered(f"{name} {split} {language}", [line for line in lines if line])
-
-
-def gather(
-    tasks: Sequence[str], languages: Sequence[str], files: Sequence[Path] = (), *, root: Path | None = None
-) -> list[Gathered]:
-    """Gather texts by task, by language, and from files.
-
-    Args:
-        tasks: Task ids; none: every task and every corpus that is there, in ``languages``.
-        languages: ISO 639-1 codes; none: all languages of ``tasks``.
-        files: Plain text, UTF-8, a text a line.
-        root: Data root.
-
-    Raises:
-        UserError: Something is unknown or cannot be read, or nothing of a task or language is there.
-    """
-    found = list(task_texts(tasks or (task_ids() if languages else ()), languages or None, root))
-    if languages and not tasks:
-        found += corpus_texts(languages, root)
-    there = {part for gathered in found for part in (gathered.place.split()[0], gathered.place.split()[-1])}
-    absent = [name for name in (*languages, *tasks) if name not in there]
-    for file in files:
-        lines = [line.removesuffix("\r") for line in lines_of_text(read_text(file))]
-        found.append(Gathered(str(file), [line for line in lines if line.strip()]))
-    if absent and not (files and not tasks):
-        raise UserError(
-            f"there is no text of {absent[0]!r}",
-            "--tasks, --languages",
-            "give --data, see 'metaxcr tasks ls'",
-        )
-    return found
+                    yield TextSource(f"{name} {split} {language}", [line for line in lines if line])

@@ -1,7 +1,7 @@
 """The shapes of encoders: layers, width and parameters, counted from a configuration without any weights.
 
-The published configurations of the encoders that this package knows by name ship with it, so parameter shares
-can be computed, and encoders of the true size built, without a network.
+The published configurations of known encoders ship with the package, so parameter shares can be computed, and
+encoders of the true size built, without a network.
 """
 
 import json
@@ -15,7 +15,7 @@ from metaxcr.errors import UserError
 
 PUBLISHED = Path(__file__).parent / "published"
 RANDOM, TINY = "random", "random-tiny"  # prefixes of encoder names, see metaxcr.encoders.loading
-TINY_SIZES = {  # in the words of every family's configuration
+TINY_SIZES = {  # under the keys of every family's configuration
     **dict.fromkeys(("hidden_size", "dim"), 64),
     **dict.fromkeys(("num_hidden_layers", "n_layers"), 4),
     **dict.fromkeys(("num_attention_heads", "n_heads"), 4),
@@ -25,8 +25,8 @@ TINY_SIZES = {  # in the words of every family's configuration
 
 
 @dataclass(frozen=True)
-class Published:
-    """What is known about an encoder without looking anywhere.
+class KnownEncoder:
+    """What ships with the package about an encoder.
 
     Attributes:
         name: Its short name.
@@ -43,8 +43,67 @@ class Published:
     config: dict[str, Any]
 
 
+def known_encoders() -> list[str]:
+    """Short names of the encoders whose configuration ships with the package, the embedded one first."""
+    names = (path.stem for path in PUBLISHED.glob("*.json"))
+    return sorted(names, key=lambda name: (name != "embedded", name.lower()))
+
+
+def known_encoder(name: str) -> KnownEncoder | None:
+    """Look up an encoder by its short name or its name on the hub."""
+    stem = name.rpartition("/")[2]
+    if stem not in known_encoders():  # on some file systems `exists` ignores case
+        return None
+    found = KnownEncoder(stem, **json.loads((PUBLISHED / f"{stem}.json").read_text(encoding="utf-8")))
+    return found if name in (stem, found.hub) else None
+
+
 @dataclass(frozen=True)
-class Shape:
+class RandomName:
+    """The parsed name of an encoder with random weights.
+
+    Attributes:
+        tiny: Whether it is scaled down.
+        base: The known encoder whose configuration it has.
+        seed: Of its weights.
+    """
+
+    tiny: bool
+    base: KnownEncoder
+    seed: int
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its configuration: the published one, scaled down if the name says so."""
+        if not self.tiny:
+            return self.base.config
+        config = {key: TINY_SIZES.get(key, value) for key, value in self.base.config.items()}
+        for key, value in config.items():
+            if key.endswith("_token_id"):
+                config[key] = value if value < config["vocab_size"] else value % 8
+        return config
+
+
+def parse_random_name(name: str) -> RandomName | None:
+    """Parse ``random:NAME`` or ``random-tiny:NAME``, either with ``@SEED``; None for any other name."""
+    prefix, colon, rest = name.partition(":")
+    if not colon or prefix not in (RANDOM, TINY):
+        return None
+    base, at, seed = rest.partition("@")
+    encoder = known_encoder(base)
+    if encoder is None:
+        raise UserError(
+            f"no shape of an encoder {base!r} ships with the package",
+            f"encoder.name {name!r}",
+            f"known are {', '.join(known_encoders())}",
+        )
+    if at and not (seed.isdecimal() and len(seed) <= 18):
+        raise UserError(f"{seed[:40]!r} is no seed", f"encoder.name {name!r}", f"write {prefix}:{base}@1")
+    return RandomName(prefix == TINY, encoder, int(seed or 0))
+
+
+@dataclass(frozen=True)
+class EncoderShape:
     """What an encoder's configuration says about its size.
 
     Attributes:
@@ -54,8 +113,8 @@ class Shape:
         width: Of a token vector.
         vocabulary: Rows of the word embeddings.
         parameters: All of them, embeddings and a pooling layer included, as published sizes count.
-        embedding_parameters: Those of the embeddings alone: words, positions, segments, their LayerNorm.
-        layer_parameters: Those of each layer, from below.
+        embedding_parameters: Of the embeddings alone: words, positions, segments, their LayerNorm.
+        layer_parameters: Of each layer, from below.
     """
 
     name: str
@@ -67,79 +126,9 @@ class Shape:
     embedding_parameters: int
     layer_parameters: tuple[int, ...]
 
-    @property
-    def embedding_share(self) -> float:
-        """Share of the parameters that are embeddings."""
-        return self.embedding_parameters / self.parameters
-
-
-def known() -> list[str]:
-    """Short names of the encoders whose configuration ships with the package, the embedded one first."""
-    return sorted(
-        (path.stem for path in PUBLISHED.glob("*.json")), key=lambda n: (n != "embedded", n.lower())
-    )
-
-
-def published(name: str) -> Published | None:
-    """Look up an encoder by its short name or its name on the hub; None where it is not a known one."""
-    stem = name.rpartition("/")[2]
-    path = PUBLISHED / f"{stem}.json"
-    if stem not in known():  # a file system may not care about case
-        return None
-    found = Published(name=stem, **json.loads(path.read_text(encoding="utf-8")))
-    return found if name in (stem, found.hub) else None
-
-
-@dataclass(frozen=True)
-class RandomName:
-    """The name of an encoder with random weights, taken apart.
-
-    Attributes:
-        tiny: Whether it is scaled down.
-        base: The known encoder whose configuration it has.
-        seed: Of its weights.
-    """
-
-    tiny: bool
-    base: Published
-    seed: int
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Its configuration: the published one, scaled down where the name says so."""
-        if not self.tiny:
-            return self.base.config
-        config = {key: TINY_SIZES.get(key, value) for key, value in self.base.config.items()}
-        for key, value in config.items():
-            if key.endswith("_token_id"):
-                config[key] = value if value < config["vocab_size"] else value % 8
-        return config
-
-
-def random_name(name: str) -> RandomName | None:
-    """Read ``random:NAME``, ``random-tiny:NAME``, either with ``@SEED``; None where it is no such name.
-
-    Raises:
-        UserError: The encoder is not a known one, or the seed is no number.
-    """
-    prefix, colon, rest = name.partition(":")
-    if not colon or prefix not in (RANDOM, TINY):
-        return None
-    base, at, seed = rest.partition("@")
-    encoder = published(base)
-    if encoder is None:
-        raise UserError(
-            f"no shape of an encoder {base!r} ships with the package",
-            f"encoder.name {name!r}",
-            f"known are {', '.join(known())}",
-        )
-    if at and not (seed.isdecimal() and len(seed) <= 18):
-        raise UserError(f"{seed[:40]!r} is no seed", f"encoder.name {name!r}", f"write {prefix}:{base}@1")
-    return RandomName(prefix == TINY, encoder, int(seed or 0))
-
 
 @cache
-def shape(name: str, revision: str | None = None) -> Shape:
+def encoder_shape(name: str, revision: str | None = None) -> EncoderShape:
     """Count an encoder's layers, width and parameters, without its weights.
 
     Args:
@@ -153,23 +142,22 @@ def shape(name: str, revision: str | None = None) -> Shape:
     import torch
     from transformers import AutoModel
 
+    from metaxcr.encoders.embedded import is_trimmed
     from metaxcr.encoders.encoder import count_layers
     from metaxcr.encoders.families.family import check_family
+    from metaxcr.encoders.pretrained import read_config
 
-    random, encoder = random_name(name), published(name)
+    random, known = parse_random_name(name), known_encoder(name)
     if random is not None:
         config, pooler = build_config(random.config), random.base.pooler
-    elif encoder is not None and not os.path.isdir(name):
-        config, pooler = build_config(encoder.config), encoder.pooler
+    elif known is not None and not os.path.isdir(name):
+        config, pooler = build_config(known.config), known.pooler
     else:
-        from metaxcr.encoders.embedded import stored
-        from metaxcr.encoders.pretrained import read_config
-
-        config, pooler = read_config(name, revision), not stored(Path(name))
+        config, pooler = read_config(name, revision), not is_trimmed(Path(name))
     with torch.device("meta"):
         model = AutoModel.from_config(config, **({} if pooler else {"add_pooling_layer": False}))
         layers = check_family(name, config).layers(model)
-    return Shape(
+    return EncoderShape(
         name=name,
         family=config.model_type,
         depth=config.num_hidden_layers,
@@ -182,7 +170,7 @@ def shape(name: str, revision: str | None = None) -> Shape:
 
 
 def build_config(settings: dict[str, Any]) -> Any:
-    """Make a ``transformers`` configuration of a published one."""
+    """Make a ``transformers`` configuration from a published one."""
     from transformers import AutoConfig
 
     return AutoConfig.for_model(**settings)

@@ -1,21 +1,19 @@
-"""A folder of cached chunks: written whole or not at all, checked on reading, bounded in size.
+"""A folder of cached tensors: files are written whole or not at all, checked on reading, bounded in size.
 
-Activations and token ids are cached in the same way. A chunk is a safetensors file named after a checksum of
-all that its values depend on, so processes may share a folder without talking to each other. The folder may
-have folders in it, one for each set of things that belong together; its bound is for all of them.
+Activations and token ids are cached in the same way. A *chunk* is a safetensors file named after a checksum of
+all that its values depend on, so processes may share a folder without coordination. The size limit holds for
+the folder with all its inner folders.
 
-Values of texts by digest: in memory until they are written, mapped from files after that.
-
-A *segment* is a chunk that holds the values of many texts, whichever were computed together. What it says of
-a text does not depend on the others in it, so segments may be read in any order, hold a text twice, be merged
-and be deleted: a text that is not found is computed again, with the same result.
+A *segment* is a chunk with the values of many texts, whichever were computed together. A text's values do not
+depend on the others in it, so segments may be read in any order, hold a text twice, be merged and be deleted:
+a text that is not found is computed again, with the same result.
 """
 
 import contextlib
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -29,14 +27,15 @@ from torch import Tensor, uint8
 from metaxcr.errors import UserError
 from metaxcr.files import disk_is_full, remove_leftovers, temporary_path
 
+KEY_BYTES = 16
+SMALL_BYTES = 4 * 10**6  # segments below this size are merged
+SMALL_FILES = 16  # if there are at least this many of them
+SEGMENT_BYTES = 32 * 10**6  # limit of a merged one: the checksum of all of it is computed at first use
+HEAD = ("keys", "lengths")  # of a segment's tensors: what is read to know which texts are in it
+
 
 class Chunk(NamedTuple):
-    """What a chunk's file holds.
-
-    Attributes:
-        tensors: By name.
-        metadata: The writer's own words.
-    """
+    """The content of a chunk's file."""
 
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
@@ -47,9 +46,9 @@ class ChunkFolder:
 
     Args:
         what: What the cache is of, for messages: ``"trunk"``.
-        folder: Where the chunks live; made when the first one is written.
-        limit_bytes: The folder's bound: the least recently used chunks go first.
-        log: Called with a line when something noteworthy happens.
+        folder: Where the chunks live; created when the first one is written.
+        limit_bytes: Size above which the least recently used chunks are deleted.
+        log: Called with a line when a chunk is damaged.
     """
 
     def __init__(
@@ -58,16 +57,8 @@ class ChunkFolder:
         self.what, self.folder, self.limit_bytes, self._log = what, folder, limit_bytes, log
 
     def path(self, name: str) -> Path:
-        """Where the chunk of that name is, or would be."""
+        """The path of the chunk with a name, which need not exist."""
         return self.folder / f"{name}.safetensors"
-
-    def sizes(self, inner: str = "") -> dict[Path, int]:
-        """Bytes of each chunk in an inner folder; one that another process deletes meanwhile is left out."""
-        sizes = {}
-        for path in self.paths(inner):
-            with contextlib.suppress(FileNotFoundError):
-                sizes[path] = path.stat().st_size
-        return sizes
 
     def paths(self, inner: str = "") -> list[Path]:
         """The chunks in an inner folder."""
@@ -84,8 +75,8 @@ class ChunkFolder:
         Args:
             path: From :meth:`path`.
             check: Raises :class:`ValueError` or :class:`KeyError` on a chunk that cannot be right.
-            only: Names of the tensors that are wanted. The chunk is then not marked as used, and its checksum
-                is not taken, as that would read all of it: ``check`` has to be sure of these tensors.
+            only: Names of the tensors to read. The chunk is then not marked as used, and its checksum is not
+                verified, as that would read all of it: ``check`` has to verify these tensors.
 
         Returns:
             The chunk; None when there is none, or it is damaged and has to be computed again.
@@ -102,16 +93,16 @@ class ChunkFolder:
                 raise SafetensorError("checksum differs")
             check(chunk := Chunk(tensors, metadata))
             if only is None:
-                with contextlib.suppress(OSError):  # the folder may be somebody else's
+                with contextlib.suppress(OSError):  # the folder may belong to another user
                     os.utime(path)
             return chunk
         except FileNotFoundError:  # evicted by another process in between
             return None
         except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-            if not path.exists():  # torch says so in its own way
+            if not path.exists():  # torch raises its own error for a missing file
                 return None
             self._log(f"{self.what} cache: {path.name} is damaged ({error}); it is computed again")
-            if not isinstance(error, OSError | RuntimeError):  # which may pass: too many files are open
+            if not isinstance(error, OSError | RuntimeError):  # these may be temporary: too many open files
                 self.remove(path)
             return None
 
@@ -121,7 +112,7 @@ class ChunkFolder:
             path.unlink(missing_ok=True)
 
     def write(self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-        """Write a chunk through a temporary name; of two writers at the same time the later one stays.
+        """Write a chunk through a temporary name; of two writers at the same time the later one wins.
 
         Raises:
             UserError: The disk is full or the folder cannot be written.
@@ -142,15 +133,13 @@ class ChunkFolder:
             ) from error
 
     def evict(self, keep: set[Path]) -> None:
-        """Delete the least recently used chunks above the bound, never those in ``keep``."""
+        """Delete the least recently used chunks above the limit, never those in ``keep``."""
         remove_leftovers(self.folder)
         entries = []
         for path in self.folder.rglob("*.safetensors"):
-            try:
+            with contextlib.suppress(FileNotFoundError):  # deleted by another process in between
                 stat = path.stat()
-            except FileNotFoundError:
-                continue
-            entries.append((stat.st_mtime, stat.st_size, path))
+                entries.append((stat.st_mtime, stat.st_size, path))
         total = sum(size for _, size, _ in entries)
         for _, size, path in sorted(entries):
             if total <= self.limit_bytes:
@@ -158,21 +147,6 @@ class ChunkFolder:
             if path not in keep:
                 self.remove(path)
                 total -= size
-
-
-def _crc(tensors: Mapping[str, Tensor]) -> int:
-    """Checksum of all values, in the order of their names."""
-    value = 0
-    for name in sorted(tensors):
-        value = zlib.crc32(tensors[name].contiguous().view(uint8).numpy().data, value)
-    return value
-
-
-KEY_BYTES = 16
-SMALL_BYTES = 4 * 10**6  # segments below this size are merged
-SMALL_FILES = 16  # where there are so many of them
-SEGMENT_BYTES = 32 * 10**6  # a merged one is hardly larger: the checksum of all of it is taken at first use
-HEAD = ("keys", "lengths")  # of a segment's tensors: what is read to know which texts are in it
 
 
 @dataclass
@@ -192,8 +166,8 @@ class Segment:
     hidden: Tensor | None = None
 
 
-class Values:
-    """Activations of texts in one folder, all computed in the same way.
+class TensorCache:
+    """Values of texts by digest, all computed in the same way: in memory until written, then mapped from files.
 
     Args:
         chunks: The cache that the folder is in; None: everything stays in memory.
@@ -208,11 +182,11 @@ class Values:
         self._where: dict[bytes, tuple[Segment, int]] = {}
         self._seen: set[Path] = set()
         self.pending_bytes = 0
-        self.mine: set[Path] = set()  # segments that were used, which eviction spares
+        self.mine: set[Path] = set()  # segments that were used: eviction keeps them
         self.refresh()
 
     def refresh(self) -> bool:
-        """Look for segments that were written since, by this process or another; whether there are any."""
+        """Index the segments that any process has written since; return whether there are any."""
         found = False
         for path in sorted(self.chunks.paths(self.name)) if self.chunks else ():
             if path not in self._seen:
@@ -221,31 +195,37 @@ class Values:
         return found
 
     def get(self, key: bytes) -> Tensor | None:
-        """The values of a text, (tokens, width), or None where they have to be computed."""
+        """The values of a text, (tokens, width), or None if they have to be computed."""
         while (value := self._pending.get(key)) is None and key in self._where:
             segment, row = self._where[key]
             if segment.hidden is None:
                 self._map(segment)
             if segment.hidden is not None:
                 return segment.hidden[segment.ends[row] : segment.ends[row + 1]]
-            self.refresh()  # somebody may have merged it into another one
+            self.refresh()  # another process may have merged it into another segment
         return value
 
     def put(self, keys: Sequence[bytes], values: Sequence[Tensor]) -> None:
-        """Take values that were computed, on the CPU."""
+        """Add computed values, on the CPU."""
         self._pending.update(zip(keys, values, strict=True))
         self.pending_bytes += sum(value.nbytes for value in values)
 
     def write(self, least: int = 0) -> bool:
-        """Write what was computed, if it is more than ``least`` bytes, and map it; whether it was.
+        """Write the values in memory if they are more than ``least`` bytes, and map them; return whether.
 
         Raises:
             UserError: The disk is full or the folder cannot be written.
         """
         if self.chunks is None or self.pending_bytes <= least:
             return False
-        merged = self._small()
-        values = {key: value for one in merged for key, value in _items(one)} | self._pending
+        merged = self._small_segments(self.chunks)
+        values: dict[bytes, Tensor] = {}
+        for small in merged:
+            assert small.hidden is not None
+            values |= {
+                k: small.hidden[a:b] for k, (a, b) in zip(small.keys, pairwise(small.ends), strict=True)
+            }
+        values |= self._pending
         lengths = [len(value) for value in values.values()]
         hidden = torch.cat(list(values.values()))
         keys = torch.frombuffer(bytearray(b"".join(values)), dtype=torch.uint8).view(-1, KEY_BYTES)
@@ -259,16 +239,18 @@ class Values:
             segment.hidden = hidden
             self._add(segment)
         self._pending, self.pending_bytes = {}, 0
-        for one in merged:
-            if one.path != path:
-                self.chunks.remove(one.path)
-                self.mine.discard(one.path)
+        for small in merged:
+            if small.path != path:
+                self.chunks.remove(small.path)
+                self.mine.discard(small.path)
         return True
 
-    def _small(self) -> list[Segment]:
-        """Small segments to be merged into the next one, where there are many."""
-        assert self.chunks is not None
-        sizes = self.chunks.sizes(self.name)
+    def _small_segments(self, chunks: ChunkFolder) -> list[Segment]:
+        """Small segments to be merged into the next one, if there are many."""
+        sizes = {}
+        for path in chunks.paths(self.name):
+            with contextlib.suppress(FileNotFoundError):
+                sizes[path] = path.stat().st_size
         small = sorted(path for path, size in sizes.items() if size < SMALL_BYTES)
         if len(small) < SMALL_FILES:
             return []
@@ -323,13 +305,15 @@ class Values:
         self._where.update((key, (segment, row)) for row, key in enumerate(segment.keys))
 
 
-def _items(segment: Segment) -> Iterable[tuple[bytes, Tensor]]:
-    assert segment.hidden is not None
-    for key, (begin, end) in zip(segment.keys, pairwise(segment.ends), strict=True):
-        yield key, segment.hidden[begin:end]
+def _crc(tensors: Mapping[str, Tensor]) -> int:
+    """Checksum of all values, in the order of their names."""
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(tensors[name].contiguous().view(uint8).numpy().data, value)
+    return value
 
 
-def _head(tensors: "dict[str, Tensor]") -> int:
+def _head(tensors: Mapping[str, Tensor]) -> int:
     """Checksum of the list of texts."""
     keys, lengths = (tensors[name].contiguous().numpy().tobytes() for name in HEAD)
     return zlib.crc32(lengths, zlib.crc32(keys))

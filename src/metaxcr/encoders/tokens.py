@@ -1,7 +1,8 @@
-"""Token ids of texts, cached by content: a source of 40,000 questions is tokenised once, then read.
+"""Token ids of texts, cached on disk by content.
 
-The key of a chunk has neither the encoder's weights nor the length limit in it: full texts are kept and cut
-on reading, so other weights under the same tokenizer, another layer, dtype or limit find the same chunks.
+A chunk's key depends neither on the encoder's weights nor on the length limit: whole texts are cached and are
+truncated when they are read. Other weights with the same tokenizer, another layer, dtype or limit use the same
+chunks.
 """
 
 import hashlib
@@ -15,29 +16,36 @@ import numpy.typing as npt
 import tokenizers
 import torch
 
-from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WholeText, WholeTokenizer, truncate
+from metaxcr.encoders.encoder import (
+    UNLIMITED,
+    CacheableTokenizer,
+    FrozenEncoder,
+    Text,
+    TokenizedText,
+    UncutText,
+    truncate,
+)
 from metaxcr.encoders.tensor_cache import Chunk, ChunkFolder
 
 CODE_VERSION = 1  # raise when the values of a chunk may change
 CHUNK_TEXTS = 8192
-UNLIMITED = 2**31 - 1
-NO_SPANS = [-1] * 4  # of a text whose parts have other tokens in between: cutting asks the tokenizer again
+NO_SPANS = [-1] * 4  # of a text whose parts are interrupted by other tokens: it is tokenised again to be cut
 
 Pair = tuple[str, str | None]
 Array = npt.NDArray[np.int64]
 
 
 class TokenStore:
-    """Tokenises texts like its encoder, and remembers the result on disk.
+    """Tokenises texts like its encoder, and caches the result on disk.
 
-    A tokenizer without a fingerprint (:class:`metaxcr.encoders.encoder.WholeTokenizer`) is asked anew each
-    time: nothing could be said about what its cached ids depend on.
+    A tokenizer without a fingerprint is called each time, because its results cannot be identified. The same
+    texts in the same order, repetitions aside, use the same chunks.
 
     Args:
         encoder: Gives tokenizer and prefix.
         folder: Where chunks live; shared by runs and processes. None: nothing is cached.
-        limit_bytes: The folder's bound: the least recently used chunks go first.
-        log: Called with a line when something noteworthy happens.
+        limit_bytes: Size of the folder above which the least recently used chunks are deleted.
+        log: Called with a line when a chunk is damaged.
     """
 
     def __init__(
@@ -50,46 +58,39 @@ class TokenStore:
     ) -> None:
         self.encoder = encoder
         tokenizer = encoder.tokenizer
-        self._tokenizer = tokenizer if folder and isinstance(tokenizer, WholeTokenizer) else None
+        self._tokenizer = tokenizer if folder and isinstance(tokenizer, CacheableTokenizer) else None
         self._chunks = ChunkFolder("token", folder or Path(), limit_bytes, log)
         self._mine: set[Path] = set()
-        self._unchecked_bytes: float = limit_bytes  # written since the folder's size was last looked at
+        self._unchecked_bytes: float = limit_bytes  # written since the folder's size was last measured
         self.read_chunks = 0
         self.computed_chunks = 0
 
     def tokenize(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
-        """Tokenise texts as :meth:`metaxcr.encoders.encoder.FrozenEncoder.tokenize` does.
-
-        Args:
-            texts: Any texts. The same ones in the same order, repetitions aside, hit the same chunks.
-            max_tokens: Contexts are cut to this many tokens, special tokens included.
+        """Tokenise and truncate texts as :meth:`metaxcr.encoders.encoder.FrozenEncoder.tokenize` does.
 
         Raises:
-            UserError: A choice does not fit, ``max_tokens`` exceeds what the position embeddings allow, or
-                the cache cannot be written.
+            UserError: As there, or the cache cannot be written.
         """
         if self._tokenizer is None:
             return self.encoder.tokenize(texts, max_tokens)
         self.encoder.check_limit(max_tokens)
         place, pairs = _distinct(texts)
-        whole: list[tuple[TokenizedText, list[int]]] = []
-        for tensors in self._each(pairs):
-            whole.extend(_unpack(tensors))
+        whole = [text for tensors in self._read_or_compute(pairs) for text in _unpack(tensors)]
         prefix, tokenized = self.encoder.prefix, []
         for text, at in zip(texts, place, strict=True):
             full, spans = whole[at]
             if full.full_length > max_tokens:
-                named = Text(prefix + text.first, text.second, text.cuttable)
+                prefixed = Text(prefix + text.first, text.second, text.cuttable)
                 if spans == NO_SPANS:
-                    full = self._tokenizer([named], max_tokens)[0]
+                    full = self._tokenizer([prefixed], max_tokens)[0]
                 else:
                     parts = _parts(full.full_length, spans)
-                    full = truncate(named, full.ids, full.segments, parts, max_tokens)
+                    full = truncate(prefixed, full.ids, full.segments, parts, max_tokens)
             tokenized.append(full)
         return tokenized
 
     def lengths(self, texts: Sequence[Text]) -> Array:
-        """Tokens of texts before any is cut, special tokens included: (texts,) int64.
+        """Tokens of texts before truncation, special tokens included: (texts,) int64.
 
         Raises:
             UserError: The cache cannot be written.
@@ -98,15 +99,11 @@ class TokenStore:
             uncut = self.encoder.tokenizer(self.encoder.prefixed(texts), UNLIMITED)
             return np.array([t.full_length for t in uncut], np.int64)
         place, pairs = _distinct(texts)
-        lengths = [tensors["lengths"].numpy() for tensors in self._each(pairs)]
+        lengths = [tensors["lengths"].numpy() for tensors in self._read_or_compute(pairs)]
         return np.concatenate([*lengths, np.empty(0, np.int32)]).astype(np.int64)[place]
 
     def sizes(self, texts: Sequence[Text], max_tokens: int) -> tuple[list[int], int]:
-        """Tokens of texts after those that are too long are cut, and how many of them are.
-
-        Args:
-            texts: Any texts. The same ones in the same order, repetitions aside, hit the same chunks.
-            max_tokens: Contexts are cut to this many tokens, special tokens included.
+        """Tokens of texts after truncation, and the number of texts that are truncated.
 
         Raises:
             UserError: As for :meth:`tokenize`.
@@ -119,18 +116,19 @@ class TokenStore:
         sizes: list[int] = lengths.tolist()
         return sizes, len(long)
 
-    def _each(self, pairs: list[Pair]) -> Iterator[dict[str, torch.Tensor]]:
-        """Chunk by chunk, read or computed."""
+    def _read_or_compute(self, pairs: list[Pair]) -> Iterator[dict[str, torch.Tensor]]:
         for begin in range(0, len(pairs), CHUNK_TEXTS):
             yield self._chunk(pairs[begin : begin + CHUNK_TEXTS])
-        # Looking at the folder takes longer than writing a chunk: once, then per hundredth of the bound.
+        # Measuring the folder takes longer than writing a chunk: do it once, then per hundredth of the limit.
         if self._unchecked_bytes > self._chunks.limit_bytes / 100 and self.computed_chunks:
             self._chunks.evict(self._mine)
             self._unchecked_bytes = 0
 
     def _chunk(self, pairs: list[Pair]) -> dict[str, torch.Tensor]:
         assert self._tokenizer is not None
-        path = self._chunks.path(_key(self._tokenizer.fingerprint, self.encoder.prefix, pairs))
+        depends_on = [CODE_VERSION, tokenizers.__version__, self._tokenizer.fingerprint, self.encoder.prefix]
+        key = hashlib.sha256(json.dumps([*depends_on, pairs], ensure_ascii=False).encode()).hexdigest()[:40]
+        path = self._chunks.path(key)
         self._mine.add(path)
 
         def check(chunk: Chunk) -> None:
@@ -142,7 +140,7 @@ class TokenStore:
             self.read_chunks += 1
             return chunk.tensors
         texts = [Text(first, second) for first, second in pairs]
-        tensors = _pack(self._tokenizer.whole(self.encoder.prefixed(texts)))
+        tensors = _pack(self._tokenizer.uncut(self.encoder.prefixed(texts)))
         self._chunks.write(path, tensors, {})
         self._unchecked_bytes += sum(tensor.nbytes for tensor in tensors.values())
         self.computed_chunks += 1
@@ -150,19 +148,13 @@ class TokenStore:
 
 
 def _distinct(texts: Iterable[Text]) -> tuple[list[int], list[Pair]]:
-    """The place of each text among the distinct ones, and these; what may be cut makes no difference."""
+    """The index of each text among the distinct ones, and these; what may be cut makes no difference."""
     index: dict[Pair, int] = {}
     place = [index.setdefault((first, second), len(index)) for first, second, _ in texts]
     return place, list(index)
 
 
-def _key(fingerprint: str, prefix: str, pairs: list[Pair]) -> str:
-    """Checksum of all that the chunk's values depend on."""
-    parts = [CODE_VERSION, tokenizers.__version__, fingerprint, prefix, pairs]
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:40]
-
-
-def _pack(texts: list[WholeText]) -> dict[str, torch.Tensor]:
+def _pack(texts: list[UncutText]) -> dict[str, torch.Tensor]:
     """Flatten to arrays: ids and segments of all tokens, lengths and spans of the two parts of all texts.
 
     Segments that are all 0, as in XLM-R's family, are left out.
@@ -179,7 +171,7 @@ def _pack(texts: list[WholeText]) -> dict[str, torch.Tensor]:
 
 
 def _spans(parts: Sequence[int | None]) -> list[int]:
-    """Where the first part begins and ends, then the second: their tokens stand side by side."""
+    """Begin and end of the first part, then of the second, if the tokens of each are side by side."""
     spans = []
     for which in (0, 1):
         count = parts.count(which)
@@ -190,19 +182,19 @@ def _spans(parts: Sequence[int | None]) -> list[int]:
     return spans
 
 
+def _parts(size: int, spans: list[int]) -> list[int | None]:
+    """The inverse of :func:`_spans`: the part of each token, None for special ones."""
+    parts: list[int | None] = [None] * size
+    parts[spans[0] : spans[1]] = [0] * (spans[1] - spans[0])
+    parts[spans[2] : spans[3]] = [1] * (spans[3] - spans[2])
+    return parts
+
+
 def _unpack(tensors: dict[str, torch.Tensor]) -> Iterator[tuple[TokenizedText, list[int]]]:
-    """Full texts with the spans of their parts."""
+    """Whole texts with the spans of their parts."""
     lengths, ids = tensors["lengths"], tensors["ids"].tolist()
     segments = tensors["segments"].tolist() if "segments" in tensors else None
     ends = [0, *torch.cumsum(lengths, 0).tolist()]
     for (begin, end), spans in zip(pairwise(ends), tensors["spans"].tolist(), strict=True):
         kinds = [0] * (end - begin) if segments is None else segments[begin:end]
         yield TokenizedText(ids[begin:end], kinds, end - begin), spans
-
-
-def _parts(size: int, spans: list[int]) -> list[int | None]:
-    """The part of each token, None for special ones."""
-    parts: list[int | None] = [None] * size
-    parts[spans[0] : spans[1]] = [0] * (spans[1] - spans[0])
-    parts[spans[2] : spans[3]] = [1] * (spans[3] - spans[2])
-    return parts

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaxcr.adapters.language_adapter import LanguageAdapter
-from metaxcr.adapters.layers import LayerAdapter, Stacked, adapted_layer
+from metaxcr.adapters.layers import AdapterStack, LayerAdapter, adapted_layer
 from metaxcr.data.corpora import load_parallel
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
 from metaxcr.encoders.layer import NO_ADAPTER, Context
@@ -115,7 +115,7 @@ def _levels(
             continue
         stack.append(adapter)
         layer = adapted_layer(encoder, index, dtype, stack)
-        outputs.append(layer(hidden, context, Stacked(stack)))
+        outputs.append(layer(hidden, context, AdapterStack(stack)))
     return outputs
 
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metaxcr.adapters.language_adapter import LanguageAdapter
-from metaxcr.encoders.blocks import Rows
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, TokenizedText
-from metaxcr.hardware import CPU, leave_half
+from metaxcr.encoders.quantized import EmbeddingMatrix
+from metaxcr.hardware import CPU, upcast
 from metaxcr.mlm.packing import Masked, Packed, mask
 from metaxcr.seeding import rng
 
@@ -46,7 +46,7 @@ class TiedHead(nn.Module):
     decoder: Tensor
     rows: Tensor
 
-    def __init__(self, embeddings: Rows, rows: Tensor) -> None:
+    def __init__(self, embeddings: EmbeddingMatrix, rows: Tensor) -> None:
         super().__init__()
         width = embeddings.shape[1]
         self.dense = nn.Linear(width, width)
@@ -167,7 +167,7 @@ class MaskedLanguageModel(nn.Module):
         hidden, context = self.encoder.enter(Ragged(lower, batch.trunk.lengths), self.dtype)
         for index in range(self.start, self.encoder.depth):
             hidden = self.encoder.layer(index, self.dtype)(hidden, context, self.adapter.hooks(index))
-        return self.adapter.before_head(leave_half(hidden[batch.places]))
+        return self.adapter.before_head(upcast(hidden[batch.places]))
 
 
 class Batches:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import langcodes
 import numpy as np
 
-from metaxcr.encoders.encoder import FrozenEncoder, Text, Worded, WordTokenizer
+from metaxcr.encoders.encoder import FrozenEncoder, Text, WordTokenizer, WordTokens
 from metaxcr.errors import UserError
 
 # Scripts written without spaces: a "word" between two spaces is a whole clause there.
@@ -84,7 +84,7 @@ def spaced(language: str) -> bool:
     return langcodes.Language.get(language).maximize().script not in UNSPACED
 
 
-def pieces(encoder: FrozenEncoder, lines: Sequence[str], *, whole_words: bool) -> list[Worded]:
+def pieces(encoder: FrozenEncoder, lines: Sequence[str], *, whole_words: bool) -> list[WordTokens]:
     """Tokenise lines without special tokens and prefix.
 
     Args:
@@ -102,7 +102,7 @@ def pieces(encoder: FrozenEncoder, lines: Sequence[str], *, whole_words: bool) -
         own = [(i, word) for i, word in zip(ids, words, strict=True) if word is not None]
         if own:
             units = _units([word for _, word in own], whole_words)
-            stripped.append(Worded([i for i, _ in own], list(units)))
+            stripped.append(WordTokens([i for i, _ in own], list(units)))
     return stripped
 
 
@@ -132,7 +132,7 @@ class Packed(NamedTuple):
     units: list[int]
 
 
-def pack(lines: Sequence[Worded], frame: Frame, length: int) -> list[Packed]:
+def pack(lines: Sequence[WordTokens], frame: Frame, length: int) -> list[Packed]:
     """Pack lines in order, a separator between two, and go on in the next sequence where one is full.
 
     No token is lost: a line that does not fit is continued, and only the last sequence is shorter.

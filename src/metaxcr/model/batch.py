@@ -1,4 +1,4 @@
-"""Examples as numbers: which cached texts a question consists of, and how they relate."""
+"""Examples as tensors: the cached texts that a question consists of, and how they relate."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from metaxcr.hardware import CPU
 Parallel = tuple[tuple[Ragged, str], tuple[Ragged, str]]
 
 # Weights of W and of its transpose in u(context)' M u(choice) of dual scoring. An "answer" has no direction,
-# so it teaches only the symmetric part of W. In joint scoring the order of the text tells the direction.
+# so it trains only the symmetric part of W. In joint scoring the order of the text gives the direction.
 DIRECTIONS = {"effect": (1.0, 0.0), "cause": (0.0, 1.0), "answer": (0.5, 0.5), "none": (0.0, 0.0)}
 
 
@@ -72,7 +72,7 @@ class Questions:
         )
 
     def to(self, device: torch.device) -> "Questions":
-        """The questions on a device, where a model scores them; they are drawn on the processor."""
+        """The questions on the device where a model scores them; they are drawn on the CPU."""
         names = ("context", "choices", "direction", "labels")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
@@ -87,14 +87,14 @@ class Questions:
 
 @dataclass(frozen=True)
 class TaskData:
-    """All examples of one task, split and language, encoded up to the trunk.
+    """All examples of one task, split and language, registered in the trunk store.
 
     Attributes:
         task: Task id.
         language: Of the texts; its language adapter, if there is one, acts on them.
         ids: (examples,) example ids.
         questions: With positions in the trunk store.
-        source: Number of the source whose own task adapter learns from it, where there is one a source.
+        source: Number of the source whose own task adapter learns from it, if there is one a source.
     """
 
     task: str
@@ -141,10 +141,10 @@ class Batch:
 
 
 def texts_of(phrased: Phrased, kind: str) -> tuple[Text | None, list[Text]]:
-    """Texts of one example.
+    """The context and the choices of one example as texts.
 
-    For dual scoring context and choices apart; for cross scoring both in one sequence, the cause first; for
-    joint scoring that, and the context beside it.
+    Dual scoring has context and choices apart; cross scoring has both in one sequence, the cause first; joint
+    scoring has such sequences and the context beside them.
     """
     if kind != "cross" and phrased.relation == "none":
         raise UserError(
@@ -169,17 +169,17 @@ def encode_task(
     drawn: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TaskData:
-    """Encode examples of one task and language up to the trunk.
+    """Register the texts of examples in the trunk store, and compute their activations unless ``drawn``.
 
     Args:
-        examples: At least one; all of one task and one language.
+        examples: All of one task and one language.
         phrase: From :func:`metaxcr.data.phrasing.phrase`, with the task's spec bound.
         store: Computes or reads the activations.
         kind: ``"dual"``, ``"joint"`` or ``"cross"``.
         implausible: The labels name the implausible choice.
         language: Whose language adapter acts; empty: none; default: the examples' own.
         drawn: Batches are drawn from them, so some may never be needed: texts are computed when they are.
-        progress: See :meth:`TrunkStore.ensure`.
+        progress: See :meth:`TrunkStore.prefetch`.
 
     Raises:
         UserError: There is no example, or the task does not fit the scorer.
@@ -196,14 +196,12 @@ def encode_task(
         numbers = store.ensure(flat, progress, language=language)
     number = dict(zip(flat, numbers, strict=True))
     most = max(len(choices) for _, choices in texts)
+    choices = [[number[c] for c in cs] + [-1] * (most - len(cs)) for _, cs in texts]
+    directions = [DIRECTIONS[p.relation if kind == "dual" else "effect"] for p in phrased]
     questions = Questions(
         context=torch.tensor([number[c] if c else -1 for c, _ in texts], device=CPU),
-        choices=torch.tensor(
-            [[number[c] for c in cs] + [-1] * (most - len(cs)) for _, cs in texts], device=CPU
-        ),
-        direction=torch.tensor(
-            [DIRECTIONS[p.relation if kind == "dual" else "effect"] for p in phrased], device=CPU
-        ),
+        choices=torch.tensor(choices, device=CPU),
+        direction=torch.tensor(directions, device=CPU),
         labels=torch.tensor([-1 if e.label is None else e.label for e in examples], device=CPU),
         sign=-1.0 if implausible else 1.0,
     )
@@ -211,7 +209,7 @@ def encode_task(
 
 
 def make_batch(data: TaskData, rows: Sequence[int], store: TrunkStore) -> Batch:
-    """Gather the trunk activations of the questions at ``rows``; a text that occurs twice is carried once."""
+    """Gather the trunk activations of the questions at ``rows``; a text that occurs twice is gathered once."""
     questions = data.questions.select(rows)
     positions = store.by_length(questions.texts)
     trunk = store.gather(positions.tolist())

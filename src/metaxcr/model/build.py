@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
-from metaxcr.adapters.adapter_files import load_language, load_task, pack, write_adapter
+from metaxcr.adapters.adapter_files import load_language, load_task, pack_adapter, write_adapter
 from metaxcr.adapters.layers import NONE, SIZELESS, AdapterShape, fresh_layer
 from metaxcr.adapters.mixture import reduce_mixture
 from metaxcr.config.schema import Config, resolve_layers
@@ -18,13 +18,13 @@ from metaxcr.model.choice_model import SCORER, ChoiceModel, Params
 from metaxcr.parse import read_tensors
 from metaxcr.seeding import derive
 
-HEAD = "scorer.safetensors"
+SCORER_FILE = "scorer.safetensors"
 SCALING = {"parallel": 4.0}  # of kinds whose default is not 1, from their papers
-TASK = "adapted.task"
+TASK = "adapted.task"  # prefix of the task adapter's parameters
 
 
 def untrained_kind(kind: str) -> str:
-    """The scorer of the similarity baseline: the run's own, unless that says nothing before it is trained."""
+    """The scorer of the similarity baseline: the run's own, except cross, which is constant when untrained."""
     return "dual" if kind == "cross" else kind
 
 
@@ -39,12 +39,7 @@ def adapter_layers(config: Config, depth: int) -> list[int]:
 
 
 def task_shape(config: Config, *, inference: bool = False) -> AdapterShape:
-    """Kind and size of the task adapter.
-
-    Args:
-        config: The settings.
-        inference: Of the one adapter that a mixture is reduced to.
-    """
+    """Kind and size of the task adapter; for inference, of the one adapter that a mixture is reduced to."""
     settings = config.adapters
     if settings.kind in SIZELESS:
         return SIZELESS[settings.kind]
@@ -54,7 +49,7 @@ def task_shape(config: Config, *, inference: bool = False) -> AdapterShape:
 
 
 def source_adapters(config: Config) -> int:
-    """Number of task adapters that are mixed: one a source, the English target data among them; or 0."""
+    """Number of task adapters that are mixed, one a source, the English target data included; or 0."""
     return len(config.sources) + 1 if config.adapters.mixture else 0
 
 
@@ -67,47 +62,39 @@ def build_model(
         config: The settings.
         encoder: The frozen encoder.
         seed: Draws the adapters' initial weights.
-        kind: Of scoring, where it is not the configuration's own (the similarity baseline is always dual).
-        inference: Build what :func:`load_phi` fills: a mixture is reduced to one adapter.
+        kind: Of scoring; default: the configuration's own.
+        inference: Build the model for :func:`load_phi`: a mixture is reduced to one adapter.
     """
-    languages = {
-        language: load_language(Path(folder), encoder)
-        for language, folder in config.adapters.language.items()
-    }
+    folders = config.adapters.language
     adapted = AdaptedEncoder(
         encoder,
         adapter_layers(config, encoder.depth),
         task_shape(config, inference=inference),
         torch.Generator().manual_seed(derive(seed, "adapters")),
-        languages,
+        {language: load_language(Path(folder), encoder) for language, folder in folders.items()},
         0 if inference else source_adapters(config),
     )
     scoring = config.scoring
     dtype = choose_dtype(config.encoder.dtype, encoder.device).dtype
     model = ChoiceModel(adapted, kind or scoring.kind, scoring.temperature, scoring.negatives, dtype)
-    return model.to(encoder.device)  # drawn on the processor, so that it starts alike on every device
+    return model.to(encoder.device)  # drawn on the CPU, so that it starts alike on every device
 
 
 def memory_store(model: ChoiceModel, config: Config) -> TrunkStore:
-    """A store for texts that are seen once: nothing is cached on disk.
-
-    Args:
-        model: Whose trunk it is.
-        config: The settings that the model was built from.
-    """
-    settings = config.encoder
+    """A store of a model's trunk for texts that are seen once: nothing is cached on disk."""
+    adapted = model.adapted
     return TrunkStore(
-        model.adapted.encoder,
-        model.adapted.start,
+        adapted.encoder,
+        adapted.start,
         model.dtype,
         Path(),
-        max_tokens=settings.max_tokens,
-        languages=model.adapted.languages,
+        max_tokens=config.encoder.max_tokens,
+        languages=adapted.languages,
     )
 
 
 def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: FrozenEncoder) -> None:
-    """Write phi: the task adapter in AdapterHub's layout where that has its kind, the scorer beside it.
+    """Write phi: the task adapter, in AdapterHub's layout if that has its kind, and the scorer beside it.
 
     A mixture is written as the one adapter that computes the same.
 
@@ -123,19 +110,18 @@ def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: Froz
     for layer in adapter_layers(config, encoder.depth):
         layers[layer] = fresh_layer(encoder, layer, shape, torch.Generator())
         prefix = f"{TASK}.{layer}."
-        layers[layer].load_state_dict(
-            {n.removeprefix(prefix): p for n, p in phi.items() if n.startswith(prefix)}
-        )
-    write_adapter(folder, pack(name, "task", layers, encoder))
-    save_file({SCORER: phi[SCORER].cpu().contiguous()}, folder / HEAD)
+        own = {n.removeprefix(prefix): p for n, p in phi.items() if n.startswith(prefix)}
+        layers[layer].load_state_dict(own)
+    write_adapter(folder, pack_adapter(name, "task", layers, encoder))
+    save_file({SCORER: phi[SCORER].cpu().contiguous()}, folder / SCORER_FILE)
 
 
 def load_phi(folder: Path, model: ChoiceModel) -> Params:
-    """Read phi for inference.
+    """Read phi for inference; if the model has a mixture, for the one adapter that it reduces to.
 
     Args:
         folder: Written by :func:`save_phi`.
-        model: The model; if it has a mixture, the result is for the one that it reduces to.
+        model: The model.
 
     Raises:
         UserError: A file is missing, or the tensors are not exactly the model's.
@@ -144,11 +130,10 @@ def load_phi(folder: Path, model: ChoiceModel) -> Params:
     phi = {
         f"{TASK}.{i}.{n}": p.detach().clone() for i, a in adapters.items() for n, p in a.named_parameters()
     }
-    phi |= {name: tensor.float() for name, tensor in read_tensors(folder / HEAD).items()}
+    phi |= {name: tensor.float() for name, tensor in read_tensors(folder / SCORER_FILE).items()}
     expected = reduce_mixture(model.params())
-    shapes = {i: a.shape for i, a in adapters.items()}
     same = {n: p.shape for n, p in phi.items()} == {n: p.shape for n, p in expected.items()}
-    if not same or any(not model.adapted.is_of(shape) for shape in shapes.values()):
+    if not same or not all(model.adapted.is_of(adapter.shape) for adapter in adapters.values()):
         raise UserError(
             "the saved adapter is not of this model's shape", str(folder), "use its own config.yaml"
         )

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
 from metaxcr.adapters.mixture import MIXED
 from metaxcr.encoders.encoder import Ragged
-from metaxcr.hardware import leave_half
+from metaxcr.hardware import upcast
 from metaxcr.model.batch import Batch, Parallel, Questions
 from metaxcr.model.losses import choice_loss, contrastive_loss, in_batch_loss
 
@@ -23,17 +23,10 @@ def mean_pool(hidden: Tensor, lengths: Tensor) -> Tensor:
 
     The same bits as ``torch.segment_reduce``, which cannot be differentiated twice.
     """
-    hidden = leave_half(hidden)
+    hidden = upcast(hidden)
     text = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
     sums = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add(0, text.to(hidden.device), hidden)
     return sums / lengths[:, None].to(hidden.device)
-
-
-def dual_directions(unit: Tensor, weight: Tensor, questions: Questions) -> Tensor:
-    """u(context)' M, where M = W (effect), W' (cause) or their mean (answer): (questions, width)."""
-    context = unit[questions.context]
-    forward, backward = questions.direction[:, :1], questions.direction[:, 1:]
-    return forward * (context @ weight) + backward * (context @ weight.T)
 
 
 class ChoiceModel(nn.Module):
@@ -101,29 +94,30 @@ class ChoiceModel(nn.Module):
             questions: With positions in ``pooled``.
 
         Returns:
-            s (questions, most choices), -inf where a question has fewer choices; and for dual scoring with
-            labels the plausibility of every question's answer in every context (questions, questions), else
+            s (questions, most choices), -inf where a question has fewer choices; and, for dual scoring with
+            labels, the plausibility of every question's answer in every context (questions, questions), else
             None.
         """
         missing, index = questions.choices < 0, questions.choices.clamp(min=0)
         if self.kind == "cross":
             return (pooled @ scorer)[index].masked_fill(missing, float("-inf")), None
         unit = F.normalize(pooled, dim=-1)
-        left = dual_directions(unit, scorer, questions) / self.temperature
+        context = unit[questions.context]
+        # u(context)' M, where M = W (effect), W' (cause) or their mean (answer).
+        forward, backward = questions.direction[:, :1], questions.direction[:, 1:]
+        left = (forward * (context @ scorer) + backward * (context @ scorer.T)) / self.temperature
         scores = torch.einsum("bd,bnd->bn", left, unit[index]).masked_fill(missing, float("-inf"))
         if self.kind == "joint" or bool((questions.labels < 0).any()):
-            return scores, None  # a joint text holds its own context, so that others' are no rivals
+            return scores, None  # a joint text contains its own context, so others' answers do not compete
         return scores, left @ unit[questions.answers].T
 
     def score(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
         """f(x, c; theta, lambda, phi): (questions, most choices), -inf where a question has fewer choices."""
-        pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
-        return self.plausibility(phi[SCORER], pooled, batch.questions)[0]
+        return self._scores(phi, batch, dtype)[0]
 
     def loss(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
-        """L(B; phi): choice loss and in-batch term in their weighted mean (1.0 is chance)."""
-        pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
-        scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
+        """L(B; phi): the weighted mean of choice loss and in-batch term (1.0 is chance)."""
+        scores, across = self._scores(phi, batch, dtype)
         loss = choice_loss(scores, batch.questions)
         if across is None or not self.negatives or batch.questions.sign < 0:  # -1: labels name no answer
             return loss
@@ -133,14 +127,13 @@ class ChoiceModel(nn.Module):
     def association(
         self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None
     ) -> Tensor:
-        """How well contexts find their answers: the in-batch term alone, or the choice loss without one.
+        """The in-batch term alone, or the choice loss if there is none: what rewards are computed from.
 
-        What rewards look at. The choice loss of a few dozen questions says as much about the temperature of
-        the scores as about what was learned: where they are too large for their accuracy, steps on wrong
-        labels lower it. Among the answers of a whole batch that matters little.
+        The choice loss of a few dozen questions depends as much on the temperature of the scores as on what
+        was learned: if they are too large for their accuracy, steps on wrong labels lower it. Among the
+        answers of a whole batch that matters little.
         """
-        pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
-        scores, across = self.plausibility(phi[SCORER], pooled, batch.questions)
+        scores, across = self._scores(phi, batch, dtype)
         if across is None or len(batch.questions) < 2 or batch.questions.sign < 0:
             return choice_loss(scores, batch.questions)
         return in_batch_loss(across, batch.questions.answers)
@@ -149,3 +142,9 @@ class ChoiceModel(nn.Module):
         """Contrastive loss of parallel sentences in units of log n: 1.0 is chance."""
         one, other = (self.vectors(phi, trunk, language) for trunk, language in parallel)
         return contrastive_loss(one, other, self.temperature)
+
+    def _scores(
+        self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None
+    ) -> tuple[Tensor, Tensor | None]:
+        pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
+        return self.plausibility(phi[SCORER], pooled, batch.questions)

@@ -12,17 +12,12 @@ from metaxcr.model.batch import Questions
 def choice_loss(scores: Tensor, questions: Questions) -> Tensor:
     """L(B; phi): cross-entropy of p = softmax(s) over log n, so that tasks with 2 and 8 choices weigh alike.
 
-    Where the labels name the implausible choice (``sign`` -1), p = softmax(-s), and s stays a plausibility.
+    The mean over questions. If the labels name the implausible choice (``sign`` -1), p = softmax(-s), and s
+    stays a plausibility. The weighting of tasks with different numbers of choices is ours.
 
     Args:
         scores: (questions, most choices) plausibilities s, -inf where a question has fewer choices.
         questions: Labels, numbers of choices, sign.
-
-    Returns:
-        The mean over questions, a scalar; 1.0 is chance.
-
-    Source:
-        As the weighting of tasks with different numbers of choices, ours.
     """
     if questions.sign < 0:
         scores = torch.where(torch.isinf(scores), scores, -scores)
@@ -33,12 +28,11 @@ def choice_loss(scores: Tensor, questions: Questions) -> Tensor:
 def in_batch_loss(scores: Tensor, answers: Tensor) -> Tensor:
     """Normalised cross-entropy of each context's own answer against the batch's other answers.
 
+    In units of log n; 0 for a single example.
+
     Args:
         scores: (examples, examples) plausibility of example j's answer in example i's context.
         answers: (examples,) identity of each answer's text: equal texts are no negatives of one another.
-
-    Returns:
-        A scalar in units of log n; 0 for a single example.
     """
     n = len(scores)
     if n < 2:
@@ -49,18 +43,10 @@ def in_batch_loss(scores: Tensor, answers: Tensor) -> Tensor:
 
 
 def contrastive_loss(one: Tensor, other: Tensor, temperature: float) -> Tensor:
-    """Symmetric contrastive loss of two languages' vectors of the same sentences.
+    """Contrastive loss of two languages' vectors of the same sentences, (sentences, width) each.
 
-    Args:
-        one: (sentences, width), at least two sentences.
-        other: (sentences, width), same order.
-        temperature: Divides the cosines.
-
-    Returns:
-        Mean of both directions' cross-entropy in units of log n: 1.0 is chance.
-
-    Source:
-        van den Oord et al. 2018 (InfoNCE).
+    The mean of both directions' cross-entropy in units of log n (InfoNCE, van den Oord et al. 2018); the
+    temperature divides the cosines. Needs at least two sentences.
     """
     scores = F.normalize(one, dim=-1) @ F.normalize(other, dim=-1).T / temperature
     target = torch.arange(len(one), device=one.device)

@@ -17,7 +17,7 @@ from metaxcr.encoders.embedded import EmbeddedTokenizer, locate, parse, read_ver
 from metaxcr.encoders.loading import EMBEDDED, default_prefix, wrap
 from metaxcr.encoders.pretrained import read_config
 from metaxcr.encoders.loading import HashTokenizer, random_model
-from metaxcr.encoders.shapes import Published, RandomName, published, random_name, shape
+from metaxcr.encoders.shapes import KnownEncoder, RandomName, known_encoder, parse_random_name, encoder_shape
 from metaxcr.errors import UserError
 from metaxcr.runs.data_amounts import Count, from_files, typical
 from metaxcr.runs.timing import StageTimings, as_in_a_run, calibrate
@@ -89,7 +89,7 @@ def estimate_run(
                 found = calibrate(
                     config, amounts, encoder.to(machine.device), machine.precision.dtype, done, seconds
                 )
-    width = encoder.width if encoder else shape(config.encoder.name, config.encoder.revision).width
+    width = encoder.width if encoder else encoder_shape(config.encoder.name, config.encoder.revision).width
     rows = [_trunk_row(trunk, found, width * machine.precision.dtype.itemsize, loading)]
     rows += [_row(work, found) for work in done if work.steps]
     _raise_memory(rows, trunk.prepared / max(1.0, trunk.tokens))
@@ -123,8 +123,8 @@ def at_hand(config: Config) -> tuple[FrozenEncoder, str]:
         cached = try_to_load_from_cache(name, "config.json", revision=settings.revision or "main")
     except ValueError:  # no name of a repository
         cached = None
-    known = published(name)
-    if name == EMBEDDED or random_name(name) or os.path.isdir(name) or isinstance(cached, str):
+    known = known_encoder(name)
+    if name == EMBEDDED or parse_random_name(name) or os.path.isdir(name) or isinstance(cached, str):
         try:
             encoder = load_encoder(name, prefix=settings.prefix, revision=settings.revision)
             return encoder, name
@@ -132,7 +132,7 @@ def at_hand(config: Config) -> tuple[FrozenEncoder, str]:
             if known is None:
                 raise
     if known is None:
-        known = Published(name, name, "", False, read_config(name, settings.revision).to_dict())
+        known = KnownEncoder(name, name, "", False, read_config(name, settings.revision).to_dict())
     model, tokenizer, fingerprint = random_model(RandomName(False, known, 0))
     prefix = default_prefix(name) if settings.prefix is None else settings.prefix
     encoder = wrap(name, model, tokenizer, prefix=prefix, fingerprint=fingerprint)
@@ -143,7 +143,7 @@ def _counter(config: Config, encoder: FrozenEncoder | None) -> tuple[Count, str]
     """What counts tokens, and what to say about it."""
     prefix, most = config.encoder.prefix, config.encoder.max_tokens
     if encoder is not None:
-        own = not isinstance(encoder.tokenizer, HashTokenizer) or random_name(config.encoder.name)
+        own = not isinstance(encoder.tokenizer, HashTokenizer) or parse_random_name(config.encoder.name)
         return (
             lambda texts: [len(text.ids) for text in encoder.tokenize(texts, most)],
             "" if own else ", tokens taken for four characters",
@@ -152,10 +152,10 @@ def _counter(config: Config, encoder: FrozenEncoder | None) -> tuple[Count, str]
     try:
         if config.encoder.name != EMBEDDED:
             raise UserError("only the embedded tokenizer is quick to read")
-        tokenizer: Any = EmbeddedTokenizer(parse(read_verified(locate())))
+        tokenizer: Any = EmbeddedTokenizer(parse(read_verified(locate())).vocabulary)
         note = ""
     except UserError:
-        vocabulary = shape(config.encoder.name, config.encoder.revision).vocabulary
+        vocabulary = encoder_shape(config.encoder.name, config.encoder.revision).vocabulary
         tokenizer, note = HashTokenizer(vocabulary, False), ", tokens taken for four characters"
 
     def count(texts: Sequence[Text]) -> list[int]:

@@ -38,7 +38,7 @@ from metaxcr.runs.context import RunContext
 from metaxcr.runs.tracking import RECORD as TRACKED
 from metaxcr.runs.tracking import Tracking, check_trackers
 from metaxcr.files import cache_folder
-from metaxcr.hardware import available_threads, choose_device, machine_in_words, memory_errors
+from metaxcr.hardware import available_threads, choose_device, describe_precision, memory_errors
 from metaxcr.adapters.adapter_files import (language_folder)
 from metaxcr.records import (AGAIN, COSTS, ENVIRONMENT, TrackerRecord, checked, read_costs, read_environment)
 from metaxcr.runs.parameter_count import parameter_count
@@ -274,7 +274,7 @@ def announce(
         f"{model.adapted.trained}; stack {', '.join(shown)}; "
         f"scoring {config.scoring.kind}"
     )
-    machine = machine_in_words(config.encoder.dtype, encoder.device)
+    machine = describe_precision(config.encoder.dtype, encoder.device)
     progress.say(f"{machine}; {torch.get_num_threads()} threads")
     progress.say(
         f"trained {account['trained']:,} parameters: {account['share']:.2%} of the encoder's "

@@ -11,7 +11,7 @@ from metaxcr.adapters.mixture import Mixture
 from metaxcr.adapters.adapter_files import read_adapter
 from metaxcr.config.schema import WITH_SHOTS, Config
 from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.encoders.shapes import Shape as EncoderShape
+from metaxcr.encoders.shapes import EncoderShape
 from metaxcr.meta.learners import make_learner
 from metaxcr.model.build import adapter_layers, source_adapters, task_shape
 

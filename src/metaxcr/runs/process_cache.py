@@ -77,14 +77,14 @@ class ProcessCache:
         """
         for (identity, _), (other, _) in self._bases.items():
             if identity == store.identity:
-                store.share(other)
+                store.share_values(other)
 
         def first() -> tuple[TrunkStore, Encoded]:
             encoded = encode()
             return store.snapshot(), encoded
 
         before, encoded = _keep(self._bases, (store.identity, key), self._most_bases, first)
-        store.go_on(before)
+        store.adopt(before)
         return encoded
 
 

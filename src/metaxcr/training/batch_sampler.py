@@ -136,7 +136,7 @@ class BatchSampler:
             progress: See :meth:`metaxcr.encoders.activation_cache.TrunkStore.provide`.
         """
         drawn = (self.pairs(texts, pairs, step) for step in range(steps))
-        self.store.provide({n for found in drawn if found for n in (*found[1], *found[2])}, progress)
+        self.store.prefetch({n for found in drawn if found for n in (*found[1], *found[2])}, progress)
 
 
 def cut(size: int, first: int, second: int) -> int:

@@ -1,4 +1,4 @@
-"""The families of encoders, one a file: how each is taken apart, and where it takes its adapters.
+"""The families of encoders, one a file: how each is taken apart, and where its layers take adapters.
 
 Every module of this package registers its family when it is imported, and all of them are imported here.
 ``docs/encoders.md`` shows how to add one.

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from metaxcr.encoders.families.family import Family, register
-from metaxcr.encoders.layer import FrozenLayer, Pieces, PostNormLayer
+from metaxcr.encoders.layer import FrozenLayer, PostNormLayer, PostNormModules
 
 
 @register
@@ -29,7 +29,7 @@ class Bert(Family):
 
     def _layer(self, layer: Any) -> FrozenLayer:
         attention, own = layer.attention, layer.attention.self
-        pieces = Pieces(
+        modules = PostNormModules(
             query=own.query,
             key=own.key,
             value=own.value,
@@ -39,7 +39,7 @@ class Bert(Family):
             down=layer.output.dense,
             norm2=layer.output.LayerNorm,
         )
-        return PostNormLayer(pieces, own.num_attention_heads, layer.intermediate.intermediate_act_fn)
+        return PostNormLayer(modules, own.num_attention_heads, layer.intermediate.intermediate_act_fn)
 
     def mlm_head(self, model: Any) -> nn.Module | None:
         """See :meth:`Family.mlm_head`."""

@@ -1,4 +1,4 @@
-"""DeBERTa v2 and v3, mDeBERTa: attention sees content and relative position apart."""
+"""DeBERTa v2 and v3, mDeBERTa: attention with separate vectors for content and relative position."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from metaxcr.encoders.families.family import Family, WordEmbeddings, register
-from metaxcr.encoders.layer import Activation, Context, FrozenLayer, Pieces, PostNormLayer, outside_transforms
+from metaxcr.encoders.layer import (
+    Activation,
+    Context,
+    FrozenLayer,
+    PostNormLayer,
+    PostNormModules,
+    outside_transforms,
+)
 from metaxcr.hardware import CPU
 
 
@@ -20,13 +27,13 @@ class DisentangledLayer(PostNormLayer):
     tensors only, so they are computed once. The hook ``projections`` changes the content's q, k, v alone.
 
     Args:
-        pieces: The layer's modules.
+        modules: Of the ``transformers`` layer.
         heads: Of attention.
         activation: Of the feed-forward part.
         positions: Names among ``position_key`` and ``position_query`` -> (2 * span, width).
         buckets: Number of relative distances to either side that have a vector of their own; beyond half of
-            it, they are counted in logarithmic steps. 0: every distance has one.
-        reach: Longest distance that is told apart.
+            it, in logarithmic steps. 0: every distance has one.
+        reach: All longer distances are treated as this one.
 
     Source:
         He et al. 2021 (ICLR), DeBERTa, section 3.1, equation 4; He et al. 2023 (ICLR), DeBERTaV3.
@@ -34,7 +41,7 @@ class DisentangledLayer(PostNormLayer):
 
     def __init__(
         self,
-        pieces: Pieces,
+        modules: PostNormModules,
         heads: int,
         activation: Activation,
         positions: dict[str, Tensor],
@@ -42,7 +49,7 @@ class DisentangledLayer(PostNormLayer):
         reach: int,
     ) -> None:
         by_head = {name: p.view(len(p), heads, -1).transpose(0, 1) for name, p in positions.items()}
-        super().__init__(pieces, heads, activation, by_head)
+        super().__init__(modules, heads, activation, by_head)
         self.positions, self.buckets, self.reach = sorted(positions), buckets, reach
         self.derived = self.positions
 
@@ -72,11 +79,11 @@ class DisentangledLayer(PostNormLayer):
 @lru_cache(maxsize=256)
 @outside_transforms
 def distances(longest: int, buckets: int, reach: int, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
-    """Which position vector each distance takes, and which distance each pair of tokens has.
+    """The position vector of each distance, and the distance of each pair of tokens.
 
     Returns:
         (2 * longest - 1,) rows of the position vectors, from distance 1 - longest to longest - 1; and
-        (longest, longest) places in them of query i minus key j.
+        (longest, longest) indices into these: query i minus key j.
     """
     steps = torch.arange(1 - longest, longest, device=CPU)
     span = buckets if buckets > 0 else reach
@@ -103,7 +110,7 @@ class Deberta(Family):
     model_types = ("deberta-v2",)
 
     def refusal(self, config: Any) -> str | None:
-        """What only some English DeBERTa v2 checkpoints have."""
+        """Some English DeBERTa v2 checkpoints have parts that are not supported."""
         if not config.relative_attention or not set(config.pos_att_type or ()) <= {"c2p", "p2c"}:
             return "has no relative attention of a known kind"
         if getattr(config, "conv_kernel_size", 0):
@@ -123,7 +130,7 @@ class Deberta(Family):
 
     def _layer(self, layer: Any, config: Any, relative: Tensor) -> FrozenLayer:
         attention, own = layer.attention, layer.attention.self
-        pieces = Pieces(
+        modules = PostNormModules(
             query=own.query_proj,
             key=own.key_proj,
             value=own.value_proj,
@@ -134,7 +141,7 @@ class Deberta(Family):
             norm2=layer.output.LayerNorm,
         )
         return DisentangledLayer(
-            pieces,
+            modules,
             own.num_attention_heads,
             layer.intermediate.intermediate_act_fn,
             _position_vectors(own, config.pos_att_type or (), relative[: 2 * own.pos_ebd_size]),
@@ -164,7 +171,7 @@ def _position_vectors(attention: Any, kinds: Sequence[str], relative: Tensor) ->
 
 
 class _TiedHead(nn.Module):
-    """A head that is given the word embeddings with every call."""
+    """A head that takes the word embeddings with every call."""
 
     def __init__(self, head: nn.Module, words: nn.Module) -> None:
         super().__init__()

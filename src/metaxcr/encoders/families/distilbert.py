@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from metaxcr.encoders.families.family import Family, WordEmbeddings, register
-from metaxcr.encoders.layer import FrozenLayer, Pieces, PostNormLayer
+from metaxcr.encoders.layer import FrozenLayer, PostNormLayer, PostNormModules
 
 
 @register
@@ -32,7 +32,7 @@ class DistilBert(Family):
 
     def _layer(self, layer: Any, heads: int) -> FrozenLayer:
         attention = layer.attention
-        pieces = Pieces(
+        modules = PostNormModules(
             query=attention.q_lin,
             key=attention.k_lin,
             value=attention.v_lin,
@@ -42,7 +42,7 @@ class DistilBert(Family):
             down=layer.ffn.lin2,
             norm2=layer.output_layer_norm,
         )
-        return PostNormLayer(pieces, heads, layer.ffn.activation)
+        return PostNormLayer(modules, heads, layer.ffn.activation)
 
     def mlm_head(self, model: Any) -> nn.Module | None:
         """See :meth:`Family.mlm_head`."""

@@ -1,4 +1,4 @@
-"""What a family of encoders has to say about itself, and the registry of families."""
+"""The interface of a family of encoders, and the registry of families."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ class Family(ABC):
 
     A family turns a ``transformers`` model into an embedding module and frozen layers. Everything else
     (ragged activations, the trunk and its cache, adapters, saving) works on these. The layers call the four
-    hooks of :class:`metaxcr.encoders.layer.Hooks`; what the hooks act on is up to the layer.
+    hooks of :class:`metaxcr.encoders.layer.Hooks`.
 
     Attributes:
         model_types: Values of a configuration's ``model_type`` that belong to it.
@@ -30,18 +30,18 @@ class Family(ABC):
     }
 
     def refusal(self, config: Any) -> str | None:
-        """Say why an encoder of the family is not supported, as "has ..."; None where it is."""
+        """Why an encoder of the family is not supported, as "has ..."; None if it is."""
         return None
 
     def first_position(self, config: Any) -> int:
-        """Position id of a text's first token, where the embeddings hold positions."""
+        """Position id of a text's first token, if the embeddings hold positions."""
         return 0
 
     def embeddings(self, model: Any) -> nn.Module:
         """The module that turns tokens into vectors.
 
         It is called with ``input_ids``, ``token_type_ids`` and ``position_ids``, each (1, tokens), the tokens
-        of all texts one after another; :class:`WordEmbeddings` leaves out what a family has no use for.
+        of all texts one after another; :class:`WordEmbeddings` drops those that a family does not use.
         """
         embeddings: nn.Module = model.embeddings
         return embeddings
@@ -56,7 +56,7 @@ class Family(ABC):
 
 
 class WordEmbeddings(nn.Module):
-    """An embedding module behind one signature, given only the arguments that it takes.
+    """A family's embedding module, called with only the arguments that it takes.
 
     Args:
         module: The family's own.
@@ -77,7 +77,7 @@ _FAMILIES: dict[str, Family] = {}
 
 
 def register(family: type[Family]) -> type[Family]:
-    """Make a family known; a class decorator. A later one replaces an earlier one of the same model type."""
+    """Register a family; a class decorator. A later one replaces an earlier one of the same model type."""
     for model_type in family.model_types:
         _FAMILIES[model_type] = family()
     return family
@@ -88,22 +88,18 @@ def families() -> list[str]:
     return sorted(_FAMILIES)
 
 
-def family_of(config: Any) -> Family | None:
-    """The family of a ``transformers`` configuration; None where it is not supported."""
-    return _FAMILIES.get(config.model_type)
+def family_of(model_type: str) -> Family | None:
+    """The family of a ``model_type``; None if it is not supported."""
+    return _FAMILIES.get(model_type)
 
 
 def check_family(name: str, config: Any) -> Family:
-    """Return the family of an encoder's configuration.
-
-    Args:
-        name: What to call the encoder in the message.
-        config: Its ``transformers`` configuration.
+    """Return the family of an encoder's ``transformers`` configuration.
 
     Raises:
         UserError: The encoder is of an unsupported family, or of an unsupported kind within its family.
     """
-    family = family_of(config)
+    family = family_of(config.model_type)
     if family is None:
         raise UserError(
             f"encoder {name!r} is of the family {config.model_type!r}",

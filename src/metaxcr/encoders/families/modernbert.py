@@ -1,4 +1,4 @@
-"""ModernBERT and mmBERT: LayerNorms before each part, rotary positions, every third layer sees far."""
+"""ModernBERT and mmBERT: pre-LayerNorm, rotary positions, global attention in every third layer only."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -24,7 +24,7 @@ class ModernLayer(FrozenLayer):
     Args:
         source: A ``transformers`` layer.
         theta: Base of the rotary frequencies.
-        window: Tokens farther apart than this do not see each other; None: all do.
+        window: Tokens farther apart than this do not attend to each other; None: all do.
         last: The LayerNorm after the top layer; None in the others.
 
     Source:
@@ -82,12 +82,12 @@ class ModernLayer(FrozenLayer):
         mask = context.mask
         if self.window is not None and context.longest - 1 > self.window:
             near, own = neighbours(context.longest, self.window, q.device)
-            # Rows of padding look at themselves: a row that looks nowhere would be no number.
+            # Rows of padding attend to themselves: a row that attends nowhere would be NaN.
             mask = near if mask is None else near & mask | own
         return attention(_rotate(q, cos, sin), _rotate(k, cos, sin), v, mask)
 
     def _norm(self, z: Tensor, name: str) -> Tensor:
-        """A LayerNorm by name; where the layer has none, nothing happens."""
+        """Apply a LayerNorm by name, if the layer has it."""
         weight, bias = self._buffers[name], self._buffers[f"{name}_bias"]
         return z if weight is None else F.layer_norm(z, z.shape[-1:], weight, bias, self.eps)
 

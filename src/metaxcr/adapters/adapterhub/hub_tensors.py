@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from types import SimpleNamespace
 
 from torch import Tensor
 
-from metaxcr.encoders.families.family import families, family_of
+from metaxcr.encoders.families.family import Family, family_of
 from metaxcr.errors import UserError
 
 _ADAPTER = {  # ours -> AdapterHub's
@@ -26,21 +25,15 @@ _INVERTIBLE = re.compile(r"(?:^|.*\.)invertible_adapters\.(.+)$")
 _HOOKS = {"after_attention": "attended", "after_feed_forward": "output"}  # of Houlsby's two
 
 
-def locations(model_type: str) -> dict[str, str]:
+def adapter_paths(model_type: str) -> dict[str, str]:
     """Hook -> where AdapterHub keeps its adapters in encoders of a ``model_type``; BERT's if unknown."""
-    known = model_type if model_type in families() else "bert"
-    family = family_of(SimpleNamespace(model_type=known))
-    assert family is not None
-    return dict(family.adapters_at)
+    return dict((family_of(model_type) or Family).adapters_at)
 
 
-def layer_names(kind: str, name: str, at: Mapping[str, str]) -> dict[str, str]:
+def _layer_names(kind: str, name: str, at: Mapping[str, str]) -> dict[str, str]:
     """Our parameter names of one layer's adapter -> AdapterHub's, with ``{layer}`` for the layer's number.
 
-    Args:
-        kind: Of the adapter.
-        name: Of the adapter.
-        at: From :func:`locations`. The library's names of LoRA are those of BERT and RoBERTa.
+    The library's names of LoRA are those of BERT and RoBERTa.
     """
     if kind == "lora":
         return {
@@ -57,7 +50,7 @@ def layer_names(kind: str, name: str, at: Mapping[str, str]) -> dict[str, str]:
     return {ours: f"{at['output']}.adapters.{name}.{theirs}" for ours, theirs in _ADAPTER.items()}
 
 
-def invertible_names(name: str) -> dict[str, str]:
+def _invertible_names(name: str) -> dict[str, str]:
     """Our parameter names of the invertible adapter -> AdapterHub's names below ``invertible_adapters``."""
     return {f"{net}.{ours}": f"{name}.{net}.{theirs}" for net in "FG" for ours, theirs in _NICE.items()}
 
@@ -76,15 +69,15 @@ def to_hub(
         name: Of the adapter.
         layers: Layer -> parameters under our names.
         invertible: The invertible part's parameters under our names, or None.
-        at: From :func:`locations`.
+        at: From :func:`adapter_paths`.
     """
-    names = layer_names(kind, name, at)
+    names = _layer_names(kind, name, at)
     tensors = {
         names[part].format(layer=layer): tensor.contiguous()
         for layer, parts in layers.items()
         for part, tensor in parts.items()
     }
-    theirs = invertible_names(name)
+    theirs = _invertible_names(name)
     for part, tensor in (invertible or {}).items():
         tensors[f"invertible_adapters.{theirs[part]}"] = tensor.contiguous()
     return tensors
@@ -93,7 +86,7 @@ def to_hub(
 def from_hub(
     kind: str, name: str, tensors: Mapping[str, Tensor], where: str, at: Mapping[str, str]
 ) -> tuple[dict[int, dict[str, Tensor]], dict[str, Tensor]]:
-    """Sort AdapterHub's tensors, whatever the prefix, by layer under our names.
+    """Sort AdapterHub's tensors, whatever their prefix, by layer under our names.
 
     Returns:
         Layer -> parameters, and the invertible part's parameters (empty without one).
@@ -103,9 +96,9 @@ def from_hub(
     """
     places = {
         re.compile(r"(?:^|.*\.)" + re.escape(theirs).replace(r"\{layer\}", r"(\d{1,9})") + "$"): ours
-        for ours, theirs in layer_names(kind, name, at).items()
+        for ours, theirs in _layer_names(kind, name, at).items()
     }
-    inverse = {theirs: ours for ours, theirs in invertible_names(name).items()}
+    inverse = {theirs: ours for ours, theirs in _invertible_names(name).items()}
     layers: dict[int, dict[str, Tensor]] = {}
     invertible: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
@@ -124,7 +117,7 @@ def from_hub(
 
 
 def legacy_role(tensors: Mapping[str, Tensor]) -> str:
-    """The role that tensor names of 2020 and 2021 tell: ``"language"``, ``"task"`` or nothing."""
+    """The role in tensor names of 2020 and 2021: ``"language"``, ``"task"`` or empty."""
     for role, word in (("language", "text_lang_adapters"), ("task", "text_task_adapters")):
         if any(word in key for key in tensors):
             return role

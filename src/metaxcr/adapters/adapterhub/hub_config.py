@@ -10,8 +10,8 @@ from metaxcr.adapters.layers import AdapterShape
 from metaxcr.errors import UserError
 from metaxcr.parse import number
 
-VERSION = "adapters.1.3.0"  # whose format is written; a file without a version counts as one of 2020 or 2021
-LARGEST, LAYERS, MOST = 2**16, 10**4, 1e6  # width of a vector; number of a layer; a factor
+VERSION = "adapters.1.3.0"  # whose format is written; a file without a version is of 2020 or 2021
+MAX_WIDTH, MAX_LAYER, MAX_FACTOR = 2**16, 10**4, 1e6
 TYPES = {"text_lang": "language", "text_task": "task"}
 _RENAMED = {  # spelling of 2020 -> now
     "LN_after": "ln_after", "LN_before": "ln_before", "MH_Adapter": "mh_adapter",
@@ -31,7 +31,7 @@ _LORA = {
     "selfattn_lora": True, "intermediate_lora": False, "output_lora": False, "attn_matrices": ["q", "v"],
     "composition_mode": "add", "use_gating": False, "use_dora": False, "vera_d": None, "vera_b": None,
 }  # fmt: skip
-_NAMED: dict[str, dict[str, Any]] = {  # what a string in the place of a configuration stands for
+_NAMED: dict[str, dict[str, Any]] = {  # configurations that a file may give by name
     "pfeiffer": {**_PFEIFFER, "non_linearity": "relu", "reduction_factor": 16},
     "houlsby": {**_PLACEMENTS["houlsby"], "non_linearity": "swish", "reduction_factor": 16},
     "parallel": {
@@ -43,7 +43,7 @@ _NAMED |= {"seq_bn": _NAMED["pfeiffer"], "double_seq_bn": _NAMED["houlsby"], "pa
 for _name in ("pfeiffer", "houlsby", "seq_bn", "double_seq_bn"):
     _inverse = {**_NAMED[_name], "inv_adapter": "nice", "inv_adapter_reduction_factor": 2}
     _NAMED[f"{_name}+inv"] = _NAMED[f"{_name}_inv"] = _inverse
-# Keys that decide nothing here: about training, defaults of what is switched off, or read elsewhere.
+# Keys without effect here: about training, or defaults of what is switched off.
 _IDLE = {
     "architecture", "attention_type", "new_attention_norm", "init_weights", "init_weights_seed", "dropout",
     "stochastic_depth", "phm_dim", "factorized_phm_W", "shared_W_phm", "shared_phm_rule",
@@ -57,12 +57,12 @@ _READ = {
 
 
 @dataclass(frozen=True)
-class HubConfig:
-    """What an adapter's configuration says.
+class AdapterConfig:
+    """The configuration of an adapter.
 
     Attributes:
         name: Of the adapter.
-        role: ``"language"``, ``"task"``, or empty where the file does not say.
+        role: ``"language"``, ``"task"``, or empty if the file does not say.
         encoder: Name of the encoder that it was made for; may be empty.
         family: ``model_type`` of that encoder; may be empty.
         width: Width of its token vectors.
@@ -89,15 +89,15 @@ class HubConfig:
         return self.bottlenecks.get(layer, self.shape.bottleneck)
 
 
-def read_config(raw: Any, where: str) -> HubConfig:
-    """Understand the content of an ``adapter_config.json``.
+def read_config(raw: Any, where: str) -> AdapterConfig:
+    """Parse the content of an ``adapter_config.json``.
 
     Args:
         raw: The parsed JSON.
         where: Its place, for messages.
 
     Raises:
-        UserError: A key is missing or unknown, or the adapter is of a kind that this package has not.
+        UserError: A key is missing or unknown, or the adapter is of an unsupported kind.
     """
     try:
         name, width, inner = raw["name"], _whole(raw["hidden_size"], "hidden_size", where), raw["config"]
@@ -114,12 +114,13 @@ def read_config(raw: Any, where: str) -> HubConfig:
         raise UserError("the adapter's configuration is no mapping", where)
     config = {_RENAMED.get(str(key), str(key)): value for key, value in inner.items()}
     old = "version" not in raw and "layers" not in config
+    bottlenecks: dict[int, int] = {}
     try:
         if config.get("architecture") == "lora":
-            shape, bottlenecks = _lora(config, raw, where)
+            shape = _lora_shape(config, raw.get("version") or "", where)
         else:
-            shape, bottlenecks = _bottleneck(config, width, old=old, where=where)
-        return HubConfig(
+            shape, bottlenecks = _bottleneck_shape(config, width, old=old, where=where)
+        return AdapterConfig(
             name=name,
             role=TYPES.get(raw.get("type") or "", ""),
             encoder=raw.get("model_name") or "",
@@ -128,8 +129,8 @@ def read_config(raw: Any, where: str) -> HubConfig:
             shape=shape,
             bottlenecks=bottlenecks,
             invertible=_invertible(config, where),
-            leave_out=_indices(config.get("leave_out") or [], "leave_out", where),
-            layers=None if config.get("layers") is None else _indices(config["layers"], "layers", where),
+            leave_out=layer_numbers(config.get("leave_out") or [], "leave_out", where),
+            layers=None if config.get("layers") is None else layer_numbers(config["layers"], "layers", where),
         )
     except KeyError as error:
         raise UserError(f"the adapter's configuration lacks {error}", where) from error
@@ -137,21 +138,20 @@ def read_config(raw: Any, where: str) -> HubConfig:
         raise UserError(f"the adapter's configuration is malformed: {error}", where) from error
 
 
-def _bottleneck(
+def _bottleneck_shape(
     config: dict[str, Any], width: int, *, old: bool, where: str
 ) -> tuple[AdapterShape, dict[int, int]]:
     """The shape of a bottleneck adapter, and the layers whose bottleneck is of another width."""
-    _known(config, set(_PFEIFFER) | _READ | _IDLE | {"architecture"}, where)
+    _check_keys(config, set(_PFEIFFER), where)
     if config.get("architecture"):
-        kind = config["architecture"]
-        raise UserError(f"adapters of the kind {kind!r} are not supported", where)
+        raise UserError(f"adapters of the kind {config['architecture']!r} are not supported", where)
     placed = {key: config.get(key, default) for key, default in _PFEIFFER.items()}
     if not placed["ln_after"]:
-        placed["adapter_residual_before_ln"] = False  # says where ln_after stands, which is not there
+        placed["adapter_residual_before_ln"] = False  # the position relative to ln_after, which is absent
     if not placed["original_ln_before"]:
-        placed["residual_before_ln"] = True  # the same either way
-    kinds = [kind for kind, placement in _PLACEMENTS.items() if placement == placed]
-    if not kinds:
+        placed["residual_before_ln"] = True  # has no effect
+    kind = next((kind for kind, placement in _PLACEMENTS.items() if placement == placed), None)
+    if kind is None:
         odd = ", ".join(f"{k} {v}" for k, v in placed.items() if v != _PFEIFFER[k])
         raise UserError(f"this placement of adapters is not supported: {odd}", where)
     name = str(config["non_linearity"]).lower()
@@ -162,45 +162,37 @@ def _bottleneck(
     scaling = config.get("scaling", 1.0)
     if isinstance(scaling, str):
         raise UserError(f"an adapter with {scaling[:40]} scaling is not supported", where)
-    scaling = number(scaling, "scaling", where, low=-MOST, high=MOST)
-    factor = config["reduction_factor"]
-    widths = {}
-    if isinstance(factor, Mapping):
-        listed = {key: _width(width, value, where) for key, value in factor.items()}
-        default = listed.pop("default", 0)
-        widths = {int(key): value for key, value in listed.items()}
-    else:
-        default = _width(width, factor, where)
-    return AdapterShape(kinds[0], default, name, scaling), widths
+    scaling = number(scaling, "scaling", where, low=-MAX_FACTOR, high=MAX_FACTOR)
+    factors = config["reduction_factor"]
+    factors = factors if isinstance(factors, Mapping) else {"default": factors}
+    widths = {key: _bottleneck_width(width, value, where) for key, value in factors.items()}
+    default = widths.pop("default", 0)
+    return AdapterShape(kind, default, name, scaling), {int(key): value for key, value in widths.items()}
 
 
-def _width(width: int, factor: Any, where: str) -> int:
-    """The library's own rounding; a quotient that misses a whole number by rounding counts as that number."""
-    factor = number(factor, "reduction_factor", where, low=width / LARGEST, high=width)
+def _bottleneck_width(width: int, factor: Any, where: str) -> int:
+    """Round like the library, except that a quotient within rounding of a whole number is that number."""
+    factor = number(factor, "reduction_factor", where, low=width / MAX_WIDTH, high=width)
     exact = width / factor
     return round(exact) if math.isclose(exact, round(exact), rel_tol=1e-9) else int(width // factor)
 
 
-def _lora(config: dict[str, Any], raw: dict[str, Any], where: str) -> tuple[AdapterShape, dict[int, int]]:
-    _known(config, set(_LORA) | _READ | _IDLE, where)
+def _lora_shape(config: dict[str, Any], version: str, where: str) -> AdapterShape:
+    _check_keys(config, set(_LORA), where)
     odd = [f"{k} {config[k]}" for k, v in _LORA.items() if config.get(k, v) != v]
     if odd:
         raise UserError(f"this kind of LoRA is not supported: {', '.join(odd)}", where)
     rank = _whole(config["r"], "r", where)
-    alpha = number(config["alpha"], "alpha", where, low=-MOST, high=MOST)
-    version = str(raw.get("version", ""))
-    if version.startswith("adapters.") and _before_1_1(version.removeprefix("adapters.")):
-        alpha = float(rank)  # versions before 1.1.0 scaled by 1, whatever the configuration said
-    return AdapterShape("lora", rank, "relu", alpha / rank), {}
-
-
-def _before_1_1(version: str) -> bool:
-    major, minor = (int(part) for part in version.split(".")[:2])
-    return (major, minor) < (1, 1)
+    alpha = number(config["alpha"], "alpha", where, low=-MAX_FACTOR, high=MAX_FACTOR)
+    if version.startswith("adapters."):
+        major, minor = (int(part) for part in version.removeprefix("adapters.").split(".")[:2])
+        if (major, minor) < (1, 1):
+            alpha = float(rank)  # versions before 1.1.0 scaled by 1, whatever the configuration said
+    return AdapterShape("lora", rank, "relu", alpha / rank)
 
 
 def _invertible(config: dict[str, Any], where: str) -> float | None:
-    """Reduction of the invertible part; its spelling of 2020 is a mapping of its own."""
+    """Reduction of the invertible part; files of 2020 have a mapping for it."""
     nested = config.get("invertible_adapter")
     kind = nested["block_type"] if nested else config.get("inv_adapter")
     if not kind:
@@ -208,29 +200,29 @@ def _invertible(config: dict[str, Any], where: str) -> float | None:
     if kind != "nice":
         raise UserError(f"invertible adapters of the kind {kind!r} are not supported", where)
     reduction = nested["reduction_factor"] if nested else config["inv_adapter_reduction_factor"]
-    return number(reduction, "the invertible part's reduction_factor", where, low=1 / 64, high=LARGEST)
+    return number(reduction, "the invertible part's reduction_factor", where, low=1 / 64, high=MAX_WIDTH)
 
 
 def _whole(value: Any, name: str, where: str) -> int:
-    return int(number(value, name, where, low=1, high=LARGEST, whole=True))
+    return int(number(value, name, where, low=1, high=MAX_WIDTH, whole=True))
 
 
-def _indices(value: Any, name: str, where: str) -> list[int]:
-    """Numbers of layers."""
+def layer_numbers(value: Any, name: str, where: str) -> list[int]:
+    """Check a list of layers that a file gives under a name."""
     if not isinstance(value, list):
         raise UserError(f"{name} is no list of layers", where, "correct the configuration")
-    return [int(number(i, f"a layer in {name}", where, low=0, high=LAYERS, whole=True)) for i in value]
+    return [int(number(i, f"a layer in {name}", where, low=0, high=MAX_LAYER, whole=True)) for i in value]
 
 
-def _known(config: dict[str, Any], known: set[str], where: str) -> None:
-    unknown = sorted(set(config) - known)
+def _check_keys(config: dict[str, Any], known: set[str], where: str) -> None:
+    unknown = sorted(set(config) - known - _READ - _IDLE)
     if unknown:
         raise UserError(
             f"unknown key {unknown[0]!r} in the adapter's configuration", where, "it may change the adapter"
         )
 
 
-def write_config(config: HubConfig) -> dict[str, Any]:
+def write_config(config: AdapterConfig) -> dict[str, Any]:
     """The content of an ``adapter_config.json`` that the ``adapters`` library reads."""
     shape = config.shape
     inner: dict[str, Any]
@@ -240,10 +232,10 @@ def write_config(config: HubConfig) -> dict[str, Any]:
             "alpha": shape.scaling * shape.bottleneck, "dropout": 0.0, "init_weights": "lora",
         }  # fmt: skip
     else:
-        factors: Any = reduction_factor(config.width, shape.bottleneck)
+        factors: Any = _reduction_factor(config.width, shape.bottleneck)
         if config.bottlenecks:
             factors = {"default": factors} | {
-                str(i): reduction_factor(config.width, b) for i, b in sorted(config.bottlenecks.items())
+                str(i): _reduction_factor(config.width, b) for i, b in sorted(config.bottlenecks.items())
             }
         inner = {
             "architecture": None, **_PLACEMENTS[shape.kind], "non_linearity": shape.nonlinearity,
@@ -263,7 +255,7 @@ def write_config(config: HubConfig) -> dict[str, Any]:
     }
 
 
-def reduction_factor(width: int, bottleneck: int) -> float:
+def _reduction_factor(width: int, bottleneck: int) -> float:
     """The reduction from which the library's floor division gives this bottleneck.
 
     ``width / bottleneck`` alone may give one less: 768 // 3.2 is 239.

@@ -1,7 +1,4 @@
-"""Which language has a public MAD-X adapter for which encoder: a table that ships with the package.
-
-Adapters in from AdapterHub, out to it.
-"""
+"""Import from AdapterHub, export to it, and the index of its public language adapters."""
 
 import json
 import os
@@ -17,18 +14,21 @@ from metaxcr.adapters.adapter_files import (
     PICKLED,
     WEIGHTS,
     AdapterFile,
+    build_invertible,
+    build_layers,
     check_encoder,
-    front,
-    modules,
     read_adapter,
     write_adapter,
 )
 from metaxcr.adapters.layers import SIZELESS
 from metaxcr.encoders.families.family import family_of
-from metaxcr.encoders.shapes import published, shape
+from metaxcr.encoders.shapes import encoder_shape, known_encoder
 from metaxcr.errors import UserError
 from metaxcr.files import temporary_folder
 from metaxcr.hub import download
+
+FILES = (CONFIG, WEIGHTS, PICKLED)
+MAX_BYTES = 4 << 30  # of a file in an archive
 
 
 def public_adapters(encoder: str | None = None, language: str | None = None) -> list[dict[str, str]]:
@@ -36,60 +36,52 @@ def public_adapters(encoder: str | None = None, language: str | None = None) -> 
 
     Args:
         encoder: Only of this one, by its name on the hub with or without the owner.
-        language: Only of this one (ISO 639-1, or 639-3 where there is no such code).
+        language: Only of this one (ISO 639-1, or 639-3 if there is no such code).
 
     Returns:
         ``encoder``, ``language`` and ``hub`` of each: what ``metaxcr adapters import`` takes.
     """
-    rows: list[dict[str, str]] = _table()["adapters"]
+    rows: list[dict[str, str]] = _index()["adapters"]
     wanted = encoder.rpartition("/")[2] if encoder else None
     return [row for row in rows if wanted in (None, row["encoder"]) and language in (None, row["language"])]
 
 
 def provenance() -> str:
-    """Where the table is from."""
-    table = _table()
-    return f"{table['confirmed']} Commit {table['commit']}."
+    """The source of the index."""
+    index = _index()
+    return f"{index['confirmed']} Commit {index['commit']}."
 
 
-def _table() -> dict[str, Any]:
-    table: dict[str, Any] = json.loads(Path(__file__).with_name("public.json").read_text(encoding="utf-8"))
-    return table
-
-
-FILES = (CONFIG, WEIGHTS, PICKLED)
-LARGEST = 4 << 30  # bytes of a file in an archive
+def _index() -> dict[str, Any]:
+    index: dict[str, Any] = json.loads(Path(__file__).with_name("public.json").read_text(encoding="utf-8"))
+    return index
 
 
 def import_adapter(
     source: str, out: Path, *, encoder: str | None = None, revision: str | None = None
 ) -> AdapterFile:
-    """Bring a foreign adapter into this package's form, after checking all of it.
+    """Convert a foreign adapter to this package's form, after checking all of it; return what was read.
 
     Args:
         source: A folder, a zip file, or a repository on the Hugging Face hub.
         out: The new folder.
-        encoder: Name of the encoder that it has to fit; default: the one it names, where that is known.
+        encoder: Name of the encoder that it must fit; default: the one it names, if that is known.
         revision: Commit, tag or branch on the hub.
-
-    Returns:
-        What was read.
 
     Raises:
         UserError: It cannot be found or read, or does not fit.
     """
-    if os.path.lexists(out):
-        raise UserError("the folder exists", str(out), "choose another --out")
+    _check_new(out)
     with _folder(source, revision) as folder:
         file = read_adapter(folder)
-        modules(file, folder)
-        front(file, folder)
+        build_layers(file, folder)
+        build_invertible(file, folder)
         name = encoder or file.config.encoder
-        if encoder is not None or published(name) is not None:
-            size = shape(name)
-            family = family_of(_Named(size.family))
-            types = family.model_types if family else (size.family,)
-            check_encoder(file, name, types, size.width, size.depth, folder)
+        if encoder is not None or known_encoder(name) is not None:
+            shape = encoder_shape(name)
+            family = family_of(shape.family)
+            types = family.model_types if family else (shape.family,)
+            check_encoder(file, name, types, shape.width, shape.depth, folder)
     write_adapter(out, file)
     return file
 
@@ -105,8 +97,7 @@ def export_adapter(source: Path, out: Path, *, name: str | None = None) -> Adapt
     Raises:
         UserError: There is no adapter, the new folder exists, or the library has no such kind.
     """
-    if os.path.lexists(out):
-        raise UserError("the folder exists", str(out), "choose another --out")
+    _check_new(out)
     file = read_adapter(source)
     if file.config.shape.kind in SIZELESS:
         raise UserError(
@@ -120,11 +111,9 @@ def export_adapter(source: Path, out: Path, *, name: str | None = None) -> Adapt
     return read_adapter(out)
 
 
-class _Named:
-    """A configuration of which only the ``model_type`` is known."""
-
-    def __init__(self, model_type: str) -> None:
-        self.model_type = model_type
+def _check_new(out: Path) -> None:
+    if os.path.lexists(out):
+        raise UserError("the folder exists", str(out), "choose another --out")
 
 
 @contextmanager
@@ -141,7 +130,7 @@ def _folder(source: str, revision: str | None) -> Iterator[Path]:
 
 
 def _unzip(archive: Path, goal: Path) -> None:
-    """Take an adapter's files out of a zip; names inside it never become paths."""
+    """Extract an adapter's files from a zip; names inside it never become paths."""
     try:
         with zipfile.ZipFile(archive) as opened:
             configs = [n for n in opened.namelist() if PurePosixPath(n).name == CONFIG]
@@ -152,12 +141,11 @@ def _unzip(archive: Path, goal: Path) -> None:
                 place = PurePosixPath(entry.filename)
                 if place.parent != parent or place.name not in FILES:
                     continue
-                if entry.file_size > LARGEST:
-                    raise UserError(f"{place.name} is larger than {LARGEST} bytes", str(archive))
+                if entry.file_size > MAX_BYTES:
+                    raise UserError(f"{place.name} is larger than {MAX_BYTES} bytes", str(archive))
                 (goal / place.name).write_bytes(opened.read(entry))
     except UserError:
         raise
-    except Exception as error:  # zlib's own, UnicodeDecodeError, struct.error and whatever else it leads to
-        raise UserError(
-            f"cannot read the archive: {error}", str(archive), "give a zip or a folder"
-        ) from error
+    except Exception as error:  # zlib.error, UnicodeDecodeError, struct.error and others
+        what = f"cannot read the archive: {error}"
+        raise UserError(what, str(archive), "give a zip or a folder") from error
