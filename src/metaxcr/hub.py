@@ -25,9 +25,6 @@ def download(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
         name: Of the repository.
         revision: Commit, tag or branch.
         wanted: Names or patterns of the files.
-
-    Raises:
-        UserError: It is no such name, or the download fails.
     """
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UserError(f"there is no folder {name!r}", None, "give a folder, or owner/name on the hub")

@@ -20,7 +20,7 @@ from metaxcr.data.registry import load
 from metaxcr.encoders import activation_cache as trunk_module
 from metaxcr.encoders import tensor_cache as chunks_module
 from metaxcr.encoders.activation_cache import TrunkStore, tile_shape
-from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText, Tokenizer, UncutText
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText, Tokenizer
 from metaxcr.errors import UserError
 
 TEXTS = [Text(f"sentence {n} with" + " some more words" * (n % 4)) for n in range(40)]
@@ -547,29 +547,26 @@ def test_progress_counts_tiles(make: Callable[..., TrunkStore]) -> None:
 
 
 class Words:
-    """The toy encoder's tokenizer with a fingerprint, so that its ids may be cached."""
+    """The toy encoder's tokenizer with a fingerprint, so that its results are cached."""
 
     fingerprint = "words"
 
     def __init__(self, plain: Tokenizer) -> None:
-        self.plain, self.asked = plain, 0
+        self.plain, self.counted = plain, 0
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
+        self.counted += len(texts) if max_tokens > 10**6 else 0
         return self.plain(texts, max_tokens)
 
-    def uncut(self, texts: Sequence[Text]) -> list[UncutText]:
-        self.asked += len(texts)
-        return [UncutText(t.ids, t.segments, [0] * len(t.ids)) for t in self.plain(texts, 10**6)]
 
-
-def test_token_ids_are_cached_beside_the_trunk(make: Callable[..., TrunkStore], tmp_path: Path) -> None:
-    """Another layer computes its activations anew, from the same ids."""
+def test_lengths_are_cached_beside_the_trunk(make: Callable[..., TrunkStore], tmp_path: Path) -> None:
+    """Another layer computes its activations again, but counts no tokens."""
     plain = make().encoder
     encoder = replace(plain, tokenizer=Words(plain.tokenizer))
     for layer in (1, 2):
         store = make(encoder=encoder, layer=layer)
         values = store.gather(store.ensure(TEXTS)).hidden
-    assert encoder.tokenizer.asked == len(TEXTS)
+    assert encoder.tokenizer.counted == len(TEXTS)
     assert len(files(tmp_path / "tokens")) == 1
     uncached = make(folder=tmp_path / "elsewhere" / "cache")
     assert torch.equal(uncached.gather(uncached.ensure(TEXTS)).hidden, values)

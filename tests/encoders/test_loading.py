@@ -18,7 +18,7 @@ from transformers import (
     GPT2Model,
 )
 
-from metaxcr.encoders.encoder import CacheableTokenizer, Text, TokenizedText, WordTokenizer
+from metaxcr.encoders.encoder import Text, TokenizedText, WordTokenizer
 from metaxcr.encoders.loading import HashTokenizer, HubTokenizer, load_encoder, wrap
 from metaxcr.encoders.shapes import build_config, encoder_shape, known_encoder
 from metaxcr.errors import UserError
@@ -50,11 +50,10 @@ def test_segments_only_where_the_family_has_them() -> None:
 
 def test_pieces() -> None:
     tokenizer = HashTokenizer(2048, True)
-    assert isinstance(tokenizer, CacheableTokenizer)
-    whole = tokenizer.uncut([Text("Wednesday, sun", "sun")])[0]
-    assert whole.parts == [None, *[0] * 5, None, 1, None]  # Wedn esda y , sun
+    whole = tokenizer([Text("Wednesday, sun", "sun")], 64)[0]
+    assert whole.segments == [*[0] * 7, 1, 1]  # [CLS] Wedn esda y , sun [SEP] sun [SEP]
     assert whole.ids[5] == whole.ids[7]
-    assert all(8 <= i < 2048 for i, part in zip(whole.ids, whole.parts, strict=True) if part is not None)
+    assert all(8 <= whole.ids[i] < 2048 for i in (1, 2, 3, 4, 5, 7))
     assert isinstance(tokenizer, WordTokenizer)
     worded = tokenizer.words([Text("Wednesday, sun")])[0]
     assert worded.ids == whole.ids[:7]

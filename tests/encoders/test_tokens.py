@@ -1,4 +1,4 @@
-"""The token cache: the same tokens as without it, one tokenisation, and what happens when files misbehave."""
+"""The embedded tokenizer's tokens, and the cache of lengths: one tokenisation, limits, damaged files."""
 
 import errno
 import json
@@ -22,11 +22,9 @@ from metaxcr.encoders import embedded
 from metaxcr.encoders import tensor_cache as chunks_module
 from metaxcr.encoders import tokens as tokens_module
 from metaxcr.encoders.encoder import (
-    CacheableTokenizer,
     FrozenEncoder,
     Text,
     TokenizedText,
-    UncutText,
     truncate,
 )
 from metaxcr.encoders.loading import HubTokenizer
@@ -136,19 +134,14 @@ class Counting:
         self.fingerprint, self.asked = fingerprint, 0
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
-        return [
-            truncate(t, w.ids, w.segments, w.parts, max_tokens)
-            for t, w in zip(texts, self.uncut(texts), strict=True)
-        ]
-
-    def uncut(self, texts: Sequence[Text]) -> list[UncutText]:
         self.asked += len(texts)
-        return [self.one(text) for text in texts]
-
-    def one(self, text: Text) -> UncutText:
-        words = [text.first.split(), (text.second or "").split()]
-        ids = [0, *(sum(map(ord, w)) for part in words for w in part), 1]
-        return UncutText(ids, [0] * len(ids), [None, *([0] * len(words[0])), *([1] * len(words[1])), None])
+        tokenized = []
+        for text in texts:
+            words = [text.first.split(), (text.second or "").split()]
+            ids = [0, *(sum(map(ord, w)) for part in words for w in part), 1]
+            parts = [None, *([0] * len(words[0])), *([1] * len(words[1])), None]
+            tokenized.append(truncate(text, ids, [0] * len(ids), parts, max_tokens))
+        return tokenized
 
 
 @pytest.fixture
@@ -156,6 +149,10 @@ def counting(toy_encoder: FrozenEncoder, monkeypatch: pytest.MonkeyPatch) -> Fro
     """An encoder with a counting tokenizer; a few texts make several chunks."""
     monkeypatch.setattr(tokens_module, "CHUNK_TEXTS", 16)
     return replace(toy_encoder, tokenizer=Counting())
+
+
+def full_lengths(encoder: FrozenEncoder, texts: Sequence[Text]) -> list[int]:
+    return [t.full_length for t in encoder.tokenizer(encoder.prefixed(texts), 2**31)]
 
 
 MANY = [Text(f"sentence {n} with" + " some more words" * (n % 4)) for n in range(40)]
@@ -179,10 +176,7 @@ def test_any_text_gives_what_it_gave(
     expected = outcome(before.tokenize, texts, limit)
     assert outcome(embedded_encoder.tokenize, texts, limit) == expected
     for _ in range(2):  # computed, then read
-        store = TokenStore(embedded_encoder, tmp_path)
-        assert outcome(store.tokenize, texts, limit) == expected
-    lengths = [t.full_length for t in before.tokenizer(before.prefixed(texts), 2**31)]
-    assert store.lengths(texts).tolist() == lengths
+        assert TokenStore(embedded_encoder, tmp_path).lengths(texts).tolist() == full_lengths(before, texts)
 
 
 def test_why_words_may_be_segmented_alone(wheel: Path) -> None:
@@ -197,7 +191,7 @@ def test_why_words_may_be_segmented_alone(wheel: Path) -> None:
 @pytest.mark.real
 @pytest.mark.slow
 def test_real_texts_give_what_they_gave(
-    embedded_encoder: FrozenEncoder, before: FrozenEncoder, data_root: Path, tmp_path: Path
+    embedded_encoder: FrozenEncoder, before: FrozenEncoder, data_root: Path
 ) -> None:
     texts = [Text(s) for path in sorted(data_root.glob("xcopa/**/test.*.jsonl")) for s in copa(path)]
     path = next(data_root.glob("socialiqa/**/train.jsonl"))
@@ -205,11 +199,9 @@ def test_real_texts_give_what_they_gave(
         row = json.loads(line)
         texts += [Text(row["context"]), Text(row["context"], row["answerA"])]
     assert len(texts) > 6000
-    store = TokenStore(embedded_encoder, tmp_path)
     for some, limit in ((texts, 128), ([t for t in texts if t.second is None], 12)):
         expected = before.tokenize(some, limit)
         assert embedded_encoder.tokenize(some, limit) == expected
-        assert store.tokenize(some, limit) == expected == store.tokenize(some, limit)
 
 
 def copa(path: Path) -> list[str]:
@@ -217,43 +209,37 @@ def copa(path: Path) -> list[str]:
     return [row[name] for row in rows for name in ("premise", "choice1", "choice2")]
 
 
-def test_hub_tokenizers_too(family: Any, tmp_path: Path) -> None:
+def test_lengths_of_hub_tokenizers(family: Any, tmp_path: Path) -> None:
     mixed = [Text("water"), Text("the man", "his keys"), Text("water"), Text("keys " * 20, "late"), Text("")]
     for _ in range(2):
         store = TokenStore(family.encoder, tmp_path)
-        for limit in (8, 32):
-            assert store.tokenize(mixed, limit) == family.encoder.tokenize(mixed, limit)
-        uncut = family.encoder.tokenizer(mixed, 2**31)
-        assert store.lengths(mixed).tolist() == [t.full_length for t in uncut]
+        assert store.lengths(mixed).tolist() == full_lengths(family.encoder, mixed)
     assert len(files(tmp_path)) == 1
 
 
 # --- one tokenisation
 
 
-def test_the_second_store_asks_for_nothing(counting: FrozenEncoder, tmp_path: Path) -> None:
+def test_the_second_store_computes_nothing(counting: FrozenEncoder, tmp_path: Path) -> None:
     first = TokenStore(counting, tmp_path)
-    expected = first.tokenize(MANY, 32)
+    expected = first.lengths(MANY)
     assert (first.computed_chunks, first.read_chunks, counting.tokenizer.asked) == (3, 0, 40)
     second = TokenStore(counting, tmp_path)
-    assert second.tokenize(MANY, 32) == expected
-    assert second.tokenize(MANY, 8)[3].full_length == expected[3].full_length > 8
-    assert second.lengths(MANY).tolist() == [t.full_length for t in expected]
+    assert second.lengths(MANY).tolist() == expected.tolist()
     assert second.lengths(MANY).dtype == np.int64
-    assert (second.computed_chunks, second.read_chunks, counting.tokenizer.asked) == (0, 12, 40)
+    assert (second.computed_chunks, second.read_chunks, counting.tokenizer.asked) == (0, 6, 40)
+    assert expected.tolist() == full_lengths(counting, MANY)
 
 
 def test_repetitions_and_what_may_be_cut_make_no_difference(counting: FrozenEncoder, tmp_path: Path) -> None:
     store = TokenStore(counting, tmp_path)
     assert store.lengths([*MANY[:10], *MANY[:10]]).tolist() == 2 * store.lengths(MANY[:10]).tolist()
-    store.tokenize([t._replace(cuttable=None) for t in MANY[:10]], 32)
+    store.lengths([t._replace(cuttable=None) for t in MANY[:10]])
     assert (counting.tokenizer.asked, store.read_chunks) == (10, 2)
 
 
-def test_nothing_to_tokenise(counting: FrozenEncoder, tmp_path: Path) -> None:
-    store = TokenStore(counting, tmp_path)
-    assert store.tokenize([], 32) == []
-    assert store.lengths([]).tolist() == []
+def test_no_texts(counting: FrozenEncoder, tmp_path: Path) -> None:
+    assert TokenStore(counting, tmp_path).lengths([]).tolist() == []
     assert not files(tmp_path)
 
 
@@ -288,12 +274,12 @@ def test_content_addressing(counting: FrozenEncoder, tmp_path: Path, monkeypatch
     assert count(counting, [Text("a b")]) == 8
 
 
-def test_a_tokenizer_without_a_fingerprint_is_asked_each_time(
+def test_a_tokenizer_without_a_fingerprint_is_called_each_time(
     toy_encoder: FrozenEncoder, tmp_path: Path
 ) -> None:
-    assert not isinstance(toy_encoder.tokenizer, CacheableTokenizer)
+    assert not hasattr(toy_encoder.tokenizer, "fingerprint")
     store = TokenStore(toy_encoder, tmp_path / "none")
-    assert store.tokenize(MANY, 32) == toy_encoder.tokenize(MANY, 32)
+    assert store.lengths(MANY).tolist() == full_lengths(toy_encoder, MANY)
     assert store.lengths([Text("word " * 90, cuttable=None)]).tolist() == [91]
     assert not (tmp_path / "none").exists()
 
@@ -302,9 +288,7 @@ def test_without_a_folder_nothing_is_written(
     counting: FrozenEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    store = TokenStore(counting, None)
-    assert store.tokenize(MANY, 32) == counting.tokenize(MANY, 32)
-    assert store.lengths(MANY).tolist() == [t.full_length for t in counting.tokenize(MANY, 32)]
+    assert TokenStore(counting, None).lengths(MANY).tolist() == full_lengths(counting, MANY)
     assert not list(tmp_path.iterdir())
 
 
@@ -313,7 +297,6 @@ def test_fingerprints_are_of_the_tokenizer(family: Any, bert: Any) -> None:
     assert one.fingerprint == again.fingerprint
     family.tokenizer(["water", "late"], truncation=True, max_length=4, padding=True)
     assert HubTokenizer(family.tokenizer).fingerprint == one.fingerprint  # a call's settings are no content
-    assert isinstance(one, CacheableTokenizer)
     other = Tokenizer.from_str(bert.tokenizer.backend_tokenizer.to_str().replace('"water"', '"fire"'))
     swapped = HubTokenizer(type(bert.tokenizer)(tokenizer_object=other))
     assert swapped.fingerprint != HubTokenizer(bert.tokenizer).fingerprint
@@ -335,25 +318,9 @@ def test_limits_are_those_of_the_encoder(counting: FrozenEncoder, tmp_path: Path
     for text in choices:
         wanted = outcome(prefixed.tokenize, [text], 12)
         assert "a choice does not fit into 12 tokens" in wanted[0]
-        assert outcome(store.tokenize, [text], 12) == wanted
+        assert outcome(store.sizes, [text], 12) == wanted
     with pytest.raises(UserError, match=r"max_tokens 65 .* 64 positions"):
-        store.tokenize([Text("a")], 65)
-
-
-def test_a_part_that_is_not_in_one_piece_is_cut_by_the_tokenizer(
-    toy_encoder: FrozenEncoder, tmp_path: Path
-) -> None:
-    class Odd(Counting):
-        def one(self, text: Text) -> UncutText:
-            ids, segments, parts = super().one(text)
-            parts[4] = None
-            return UncutText(ids, segments, parts)
-
-    encoder = replace(toy_encoder, tokenizer=Odd("odd"))
-    store = TokenStore(encoder, tmp_path)
-    text = Text("one two three four five six seven")
-    for limit in (32, 6, 5):
-        assert store.tokenize([text], limit) == encoder.tokenize([text], limit)
+        store.sizes([Text("a")], 65)
 
 
 # --- files that misbehave
@@ -361,7 +328,7 @@ def test_a_part_that_is_not_in_one_piece_is_cut_by_the_tokenizer(
 
 @pytest.mark.parametrize("damage", ["byte", "half", "empty", "fewer texts", "no lengths"])
 def test_a_damaged_chunk_is_computed_again(counting: FrozenEncoder, tmp_path: Path, damage: str) -> None:
-    expected = TokenStore(counting, tmp_path).tokenize(MANY, 32)
+    expected = TokenStore(counting, tmp_path).lengths(MANY).tolist()
     path = files(tmp_path)[0]
     data = bytearray(path.read_bytes())
     chunk = chunks_module.ChunkFolder("token", tmp_path, 10**9).read(path)
@@ -380,12 +347,12 @@ def test_a_damaged_chunk_is_computed_again(counting: FrozenEncoder, tmp_path: Pa
         chunks_module.ChunkFolder("token", tmp_path, 10**9).write(path, tensors, {})
     lines: list[str] = []
     again = TokenStore(counting, tmp_path, log=lines.append)
-    assert again.tokenize(MANY, 32) == expected
+    assert again.lengths(MANY).tolist() == expected
     assert (again.computed_chunks, again.read_chunks) == (1, 2)
     assert len(lines) == 1
     assert "token cache" in lines[0]
     assert path.name in lines[0]
-    assert TokenStore(counting, tmp_path, log=lines.append).tokenize(MANY, 32) == expected
+    assert TokenStore(counting, tmp_path, log=lines.append).lengths(MANY).tolist() == expected
     assert len(lines) == 1
 
 
@@ -436,12 +403,13 @@ def test_threads_write_one_folder_at_the_same_time(
     counting: FrozenEncoder, tmp_path: Path, limit: int
 ) -> None:
     many = [Text(f"word {n}") for n in range(1600)]
-    expected = counting.tokenize(many, 32)
+    expected = full_lengths(counting, many)
     start, results, lines = threading.Barrier(3), [], []
 
     def fill() -> None:
         start.wait()
-        results.append(TokenStore(counting, tmp_path, limit_bytes=limit, log=lines.append).tokenize(many, 32))
+        store = TokenStore(counting, tmp_path, limit_bytes=limit, log=lines.append)
+        results.append(store.lengths(many).tolist())
 
     threads = [threading.Thread(target=fill) for _ in range(3)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""The encoder's upper layers with a stack of adapters: an optional language adapter, the task adapter above."""
+"""The encoder's upper layers with adapters: an optional language adapter, the task adapter above."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -30,18 +30,12 @@ NEEDED = f"an adapter needs {CONFIG} and {WEIGHTS} or {PICKLED}"
 
 @dataclass(frozen=True)
 class AdapterFile:
-    """An adapter as it is on disk, not yet in an encoder.
-
-    Attributes:
-        config: Of the adapter.
-        layers: Layer -> parameters under our names.
-        invertible: The invertible part's parameters, or None.
-        at: Hook -> where AdapterHub keeps the adapters of that hook for this family of encoders.
-    """
+    """An adapter as it is on disk, not yet in an encoder."""
 
     config: AdapterConfig
-    layers: dict[int, dict[str, Tensor]]
-    invertible: dict[str, Tensor] | None = None
+    layers: dict[int, dict[str, Tensor]]  # layer -> parameters under our names
+    invertible: dict[str, Tensor] | None = None  # the invertible part's parameters, or None
+    # hook -> where AdapterHub keeps the adapters of that hook for this family of encoders
     at: dict[str, str] = field(default_factory=lambda: dict(Family.adapters_at))
 
 
@@ -215,11 +209,7 @@ def build_for(file: AdapterFile, encoder: FrozenEncoder, folder: Path) -> dict[i
 
 
 def build_layers(file: AdapterFile, folder: Path) -> dict[int, LayerAdapter]:
-    """Build an adapter's modules, whatever the encoder: layer -> adapter.
-
-    Raises:
-        UserError: A tensor is missing or of another shape than the configuration says.
-    """
+    """Build an adapter's modules, whatever the encoder: layer -> adapter."""
     adapters: dict[int, LayerAdapter] = {}
     for layer, parts in sorted(file.layers.items()):
         if file.config.shape.kind == FULL:

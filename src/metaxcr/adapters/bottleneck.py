@@ -32,8 +32,7 @@ class Bottleneck(nn.Module):
         generator: Draws the initial down-projection.
         out: Width of the result; default: as the input's.
 
-    Source:
-        Houlsby et al. 2019 (ICML), section 2; Pfeiffer et al. 2020 (MAD-X), section 3.
+    Source: Houlsby et al. 2019 (ICML), section 2; Pfeiffer et al. 2020 (MAD-X), section 3.
     """
 
     def __init__(

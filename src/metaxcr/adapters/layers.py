@@ -20,19 +20,12 @@ NONE = "none"  # no task adapter: only the scorer is trained
 
 @dataclass(frozen=True)
 class AdapterShape:
-    """Kind and size of the adapters of one stack level.
+    """Kind and size of the adapters of one stack level."""
 
-    Attributes:
-        kind: A name in :data:`KINDS`, :data:`FULL` or :data:`NONE`.
-        bottleneck: Width of the bottleneck; LoRA's rank r.
-        nonlinearity: ``"relu"``, ``"gelu"``, ``"gelu_new"`` or ``"swish"``; LoRA has none.
-        scaling: Factor on what the adapter adds; LoRA's alpha / r.
-    """
-
-    kind: str
-    bottleneck: int
-    nonlinearity: str = "relu"
-    scaling: float = 1.0
+    kind: str  # a name in KINDS, FULL or NONE
+    bottleneck: int  # width of the bottleneck; LoRA's rank r
+    nonlinearity: str = "relu"  # "relu", "gelu", "gelu_new" or "swish"; LoRA has none
+    scaling: float = 1.0  # factor on what the adapter adds; LoRA's alpha / r
 
 
 SIZELESS = {kind: AdapterShape(kind, 0) for kind in (FULL, NONE)}  # shapes of the kinds without a width

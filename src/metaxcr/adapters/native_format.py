@@ -34,11 +34,7 @@ def to_native(
 
 
 def read_native_config(raw: Any, where: str) -> AdapterConfig:
-    """Parse the content of :data:`CONFIG`.
-
-    Raises:
-        UserError: It is malformed, or of an unknown version or kind.
-    """
+    """Parse the content of :data:`CONFIG`."""
     try:
         kind, layers = raw["kind"], layer_numbers(raw["layers"], "layers", where)
         known = raw["version"] == VERSION and kind in SIZELESS and (kind == NONE) == (not layers)

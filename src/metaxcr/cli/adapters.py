@@ -233,11 +233,7 @@ def _read_texts(
 
 
 def parse_settings(overrides: list[str]) -> "LanguageTraining":
-    """Parse ``--set`` settings of a training.
-
-    Raises:
-        UserError: There is no such setting, or its value is wrong.
-    """
+    """Parse ``--set`` settings of a training."""
     from pydantic import ValidationError
 
     from metaxcr.config.io import override_value

@@ -1,1 +1,1 @@
-"""The frozen multilingual encoder: loading, layer-wise application, and the cache of the trunk's activations."""
+"""The frozen multilingual encoder: loading, layer-wise application, and caching."""

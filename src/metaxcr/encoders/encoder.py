@@ -23,33 +23,22 @@ from metaxcr.errors import UserError
 from metaxcr.hardware import CPU, cast_weight, memory_errors
 
 ROUND_TOKENS, ROUND_TEXTS, ROUND_LENGTH = 128, 8, 8  # see FrozenEncoder.context
-UNLIMITED = 2**31 - 1  # tokens
 
 
 class Text(NamedTuple):
-    """One sequence for the encoder: a sentence, or a pair of them.
+    """One sequence for the encoder: a sentence, or a pair of them."""
 
-    Attributes:
-        first: The sentence, or the first one of a pair.
-        second: The second one of a pair.
-        cuttable: Which of them, 0 or 1, may be cut when the text is too long; None: neither, as for a choice.
-    """
-
-    first: str
-    second: str | None = None
+    first: str  # the sentence, or the first one of a pair
+    second: str | None = None  # the second one of a pair
+    # which of them, 0 or 1, may be cut when the text is too long; None: neither, as for a choice
     cuttable: int | None = 0
 
 
 class Ragged(NamedTuple):
-    """Token vectors of several texts, one text after another.
+    """Token vectors of several texts, one text after another."""
 
-    Attributes:
-        hidden: (tokens, width).
-        lengths: (texts,) int64, tokens of each text; they sum to ``tokens``.
-    """
-
-    hidden: Tensor
-    lengths: Tensor
+    hidden: Tensor  # (tokens, width)
+    lengths: Tensor  # (texts,) int64, tokens of each text; they sum to tokens
 
 
 @dataclass(frozen=True)
@@ -61,14 +50,6 @@ class TokenizedText:
     full_length: int
 
 
-class UncutText(NamedTuple):
-    """A text's tokens before truncation; for each token its part, see :func:`truncate`."""
-
-    ids: list[int]
-    segments: list[int]
-    parts: list[int | None]
-
-
 class WordTokens(NamedTuple):
     """A text's token ids, and the word of each token, counted from 0; None for special tokens."""
 
@@ -77,24 +58,10 @@ class WordTokens(NamedTuple):
 
 
 class Tokenizer(Protocol):
-    """What an encoder needs of a tokenizer."""
+    """What an encoder needs of a tokenizer; with a ``fingerprint``, its results are cached."""
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         """Tokenise texts, cutting each to at most ``max_tokens`` tokens, special tokens included."""
-        ...
-
-
-@runtime_checkable
-class CacheableTokenizer(Tokenizer, Protocol):
-    """A tokenizer whose results can be cached, see :mod:`metaxcr.encoders.tokens`."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Checksum of all that token ids depend on; the encoder's weights need not be in it."""
-        ...
-
-    def uncut(self, texts: Sequence[Text]) -> list[UncutText]:
-        """Tokenise texts without truncation."""
         ...
 
 
@@ -148,36 +115,21 @@ def truncate(
 
 @dataclass
 class FrozenEncoder:
-    """A frozen encoder: tokenizer, embeddings and layers, each usable on its own.
+    """A frozen encoder: tokenizer, embeddings and layers, each usable on its own."""
 
-    Attributes:
-        name: As the user gave it.
-        family: How the ``transformers`` model was taken apart.
-        fingerprint: Checksum of the weights and the tokenizer; part of every cache key.
-        embeddings: See :meth:`metaxcr.encoders.families.family.Family.embeddings`.
-        word_embeddings: (vocabulary, width), for a tied output layer; possibly quantized.
-        layers: All transformer layers, float32.
-        prefix: Written before every text (``"query: "`` for the E5 family).
-        first_position: Position id of the first token (0 for BERT, padding index + 1 for XLM-R).
-        max_positions: Longest text in tokens that the position embeddings allow.
-        parameters: Number of parameters, embeddings included.
-        embedding_parameters: Number of parameters of the embeddings alone.
-        revision: Commit on the hub that it was loaded from; None for other encoders.
-    """
-
-    name: str
-    family: Family
-    fingerprint: str
+    name: str  # as the user gave it
+    family: Family  # how the transformers model was taken apart
+    fingerprint: str  # checksum of the weights and the tokenizer; part of every cache key
     tokenizer: Tokenizer
-    embeddings: nn.Module
-    word_embeddings: EmbeddingMatrix
-    layers: nn.ModuleList
-    prefix: str
-    first_position: int
-    max_positions: int
-    parameters: int
-    embedding_parameters: int
-    revision: str | None = None
+    embeddings: nn.Module  # see Family.embeddings
+    word_embeddings: EmbeddingMatrix  # (vocabulary, width), for a tied output layer; possibly quantized
+    layers: nn.ModuleList  # all transformer layers, float32
+    prefix: str  # written before every text ("query: " for the E5 family)
+    first_position: int  # position id of the first token (0 for BERT, padding index + 1 for XLM-R)
+    max_positions: int  # longest text in tokens that the position embeddings allow
+    parameters: int  # number of parameters, embeddings included
+    embedding_parameters: int  # number of parameters of the embeddings alone
+    revision: str | None = None  # commit on the hub that it was loaded from; None for other encoders
     _cast: dict[tuple[int, torch.dtype], FrozenLayer] = field(default_factory=dict, repr=False)
 
     @property
@@ -215,11 +167,7 @@ class FrozenEncoder:
         return count_layers(self.layers)
 
     def tokenize(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
-        """Tokenise texts with the encoder's prefix, special tokens included.
-
-        Raises:
-            UserError: ``max_tokens`` exceeds what the position embeddings allow, or a choice would be cut.
-        """
+        """Tokenise texts with the encoder's prefix, special tokens included."""
         self.check_limit(max_tokens)
         return self.tokenizer(self.prefixed(texts), max_tokens)
 

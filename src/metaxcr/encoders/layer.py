@@ -20,7 +20,7 @@ Activation = Callable[[Tensor], Tensor]
 def outside_transforms(make: Callable[P, T]) -> Callable[P, T]:
     """Decorate a function so that it runs outside ``torch.func`` transforms and inference mode.
 
-    A tensor that is created inside ``torch.func.grad`` cannot be used after that call, and a tensor created in
+    A tensor that is created inside ``torch.func.grad`` cannot be used after that call, and one created in
     inference mode cannot be used in training, so neither can be cached. Both modes belong to the current
     thread, so the function runs in another thread.
     """
@@ -34,20 +34,14 @@ def outside_transforms(make: Callable[P, T]) -> Callable[P, T]:
 
 
 class Context(NamedTuple):
-    """The padded grid (texts, longest) in which attention sees ragged tokens.
+    """The padded grid (texts, longest) in which attention sees ragged tokens."""
 
-    Attributes:
-        cells: (tokens,) index of each token in the flattened grid; texts * longest, one past its end, for
-            filler tokens, which belong to no text.
-        mask: (texts, 1, 1, longest) boolean, true on real tokens; None when nothing is padded.
-        texts: Rows of the grid, at least the number of texts.
-        longest: Columns of the grid, at least the tokens of the longest text.
-    """
-
+    # (tokens,) index of each token in the flattened grid; texts * longest, one past its end, for filler
+    # tokens, which belong to no text
     cells: Tensor
-    mask: Tensor | None
-    texts: int
-    longest: int
+    mask: Tensor | None  # (texts, 1, 1, longest) boolean, true on real tokens; None when nothing is padded
+    texts: int  # rows of the grid, at least the number of texts
+    longest: int  # columns of the grid, at least the tokens of the longest text
 
 
 class Hooks:

@@ -1,8 +1,8 @@
-"""Load an encoder by name: the embedded one, any of a supported family by folder or hub name, or a random one.
+"""Load an encoder by name: the embedded one, a folder or hub name of a supported family, or a random one.
 
-Random encoders have the shape of a known encoder, or a tiny one of its family, and need no download. Parameter
-counts, speed and memory are those of the real encoder, their answers mean nothing: they are for tests, for
-trying a configuration and for measurements.
+Random encoders have the shape of a known encoder, or a tiny one of its family, and need no download. Their
+parameter counts, speed and memory are those of the real encoder, their answers mean nothing: they are for
+tests, for trying a configuration and for measurements.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from metaxcr.encoders.encoder import (
     Text,
     TokenizedText,
     Tokenizer,
-    UncutText,
     WordTokens,
     truncate,
 )
@@ -154,36 +153,7 @@ class HubTokenizer:
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
         tokenized: dict[int, TokenizedText] = {}
-        for row, ids, segments, full, n in self._encode(texts):
-            if len(ids) <= max_tokens:  # the parts are only computed where something is cut
-                tokenized[row] = TokenizedText(ids, segments, len(ids))
-            else:
-                tokenized[row] = truncate(texts[row], ids, segments, full.sequence_ids(n), max_tokens)
-        return [tokenized[row] for row in range(len(texts))]
-
-    def uncut(self, texts: Sequence[Text]) -> list[UncutText]:
-        """See :class:`metaxcr.encoders.encoder.CacheableTokenizer`."""
-        encoded = self._encode(texts)
-        tokenized = {row: UncutText(ids, kinds, full.sequence_ids(n)) for row, ids, kinds, full, n in encoded}
-        return [tokenized[row] for row in range(len(texts))]
-
-    @property
-    def mask_id(self) -> int | None:
-        """Id of the mask token, if the tokenizer has one."""
-        found: int | None = self._tokenizer.mask_token_id
-        return found
-
-    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
-        """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
-        full = self._tokenizer([text.first for text in texts], truncation=False, padding=False, verbose=False)
-        return [WordTokens(ids, full.word_ids(n)) for n, ids in enumerate(full["input_ids"])]
-
-    def _encode(self, texts: Sequence[Text]) -> Iterator[tuple[int, list[int], list[int], Any, int]]:
-        """Encode single texts, then pairs, as a call takes only one kind.
-
-        Yields the text's place, its ids and segments, the encoded batch and the text's place in that.
-        """
-        for paired in (False, True):
+        for paired in (False, True):  # a call takes single texts or pairs
             rows = [i for i, t in enumerate(texts) if (t.second is not None) == paired]
             if not rows:
                 continue
@@ -198,7 +168,22 @@ class HubTokenizer:
             )
             encoded = zip(rows, full["input_ids"], full["token_type_ids"], strict=True)
             for n, (row, ids, segments) in enumerate(encoded):
-                yield row, ids, segments, full, n
+                if len(ids) <= max_tokens:  # the parts are only computed where something is cut
+                    tokenized[row] = TokenizedText(ids, segments, len(ids))
+                else:
+                    tokenized[row] = truncate(texts[row], ids, segments, full.sequence_ids(n), max_tokens)
+        return [tokenized[row] for row in range(len(texts))]
+
+    @property
+    def mask_id(self) -> int | None:
+        """Id of the mask token, if the tokenizer has one."""
+        found: int | None = self._tokenizer.mask_token_id
+        return found
+
+    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
+        """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
+        full = self._tokenizer([text.first for text in texts], truncation=False, padding=False, verbose=False)
+        return [WordTokens(ids, full.word_ids(n)) for n, ids in enumerate(full["input_ids"])]
 
 
 def random_model(name: RandomName) -> tuple[Any, "HashTokenizer", str]:
@@ -236,12 +221,6 @@ class HashTokenizer:
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
-        return [
-            truncate(text, *whole, max_tokens) for text, whole in zip(texts, self.uncut(texts), strict=True)
-        ]
-
-    def uncut(self, texts: Sequence[Text]) -> list[UncutText]:
-        """See :class:`metaxcr.encoders.encoder.CacheableTokenizer`."""
         tokenized = []
         for text in texts:
             first, _ = self._pieces(text.first)
@@ -252,7 +231,7 @@ class HashTokenizer:
                 ids += [*second, SEP]
                 parts += [*([1] * len(second)), None]
                 segments += [int(self._segments)] * (len(second) + 1)
-            tokenized.append(UncutText(ids, segments, parts))
+            tokenized.append(truncate(text, ids, segments, parts, max_tokens))
         return tokenized
 
     def words(self, texts: Sequence[Text]) -> list[WordTokens]:

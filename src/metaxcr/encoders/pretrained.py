@@ -96,9 +96,6 @@ def read_encoder(name: str, revision: str | None, *, with_tokenizer: bool = True
         name: A folder or a name on the hub.
         revision: Commit or tag on the hub.
         with_tokenizer: Whether it has a tokenizer of ``transformers``; otherwise None is returned.
-
-    Raises:
-        UserError: Something is missing, damaged or does not fit.
     """
     config = read_config(name, revision)  # checks the family before hundreds of megabytes are fetched
     tokenizer = _read_tokenizer(name, revision) if with_tokenizer else None
@@ -126,9 +123,6 @@ def load_mlm_head(name: str, revision: str | None = None) -> nn.Module | None:
     Returns:
         A frozen module that maps the top layer's output (tokens, width) to logits (tokens, vocabulary); None
         if the encoder has no trained head, as the embedded and the random ones.
-
-    Raises:
-        UserError: The encoder cannot be read.
     """
     if name == "embedded" or name.startswith("random"):
         return None

@@ -30,11 +30,12 @@ from metaxcr.data.data_dirs import missing_files
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import load, task_ids, task_spec
 from metaxcr.encoders import embedded
-from metaxcr.encoders.encoder import UNLIMITED, FrozenEncoder, Text
+from metaxcr.encoders.encoder import FrozenEncoder, Text
 from metaxcr.encoders.families.family import check_family
 from metaxcr.encoders.loading import EMBEDDED, NOTES, default_prefix, load_encoder
 from metaxcr.encoders.pretrained import find_commit, read_encoder
 from metaxcr.encoders.shapes import parse_random_name
+from metaxcr.encoders.tokens import UNLIMITED
 from metaxcr.errors import UserError
 from metaxcr.files import remove_leftovers, temporary_path
 from metaxcr.parse import lines_of_text, read_text
@@ -47,21 +48,13 @@ _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 @dataclass(frozen=True)
 class TrimResult:
-    """Sizes before and after.
+    """Sizes before and after."""
 
-    Attributes:
-        encoder: Name of the original encoder.
-        texts: Number of different texts whose pieces were kept.
-        rows: Rows of the word embeddings, before and after.
-        parameters: Before and after.
-        bytes: Of the new folder.
-    """
-
-    encoder: str
-    texts: int
-    rows: tuple[int, int]
-    parameters: tuple[int, int]
-    bytes: int
+    encoder: str  # name of the original encoder
+    texts: int  # number of different texts whose pieces were kept
+    rows: tuple[int, int]  # rows of the word embeddings, before and after
+    parameters: tuple[int, int]  # before and after
+    bytes: int  # of the new folder
 
 
 def trim_encoder(name: str, texts: Iterable[str], out: Path, *, revision: str | None = None) -> TrimResult:
@@ -137,7 +130,7 @@ def _load_embedded(name: str) -> tuple[embedded.Vocabulary, Any]:
 
 def _trim_embedded(vocabulary: embedded.Vocabulary, texts: Sequence[str], folder: Path) -> list[int]:
     tokenizer = embedded.EmbeddedTokenizer(vocabulary)
-    used = {i for uncut in tokenizer.uncut([Text(text) for text in texts]) for i in uncut.ids}
+    used = {i for t in tokenizer([Text(text) for text in texts], UNLIMITED) for i in t.ids}
     special = {i for i, (piece, _) in enumerate(vocabulary.pieces) if piece in embedded.SPECIAL}
     kept = sorted(unigram_rows(vocabulary.pieces, used | special, embedded.UNKNOWN))
     embedded.write_vocabulary(vocabulary._replace(pieces=[vocabulary.pieces[i] for i in kept]), folder)
@@ -196,9 +189,6 @@ def trim_tokenizer(fast: Tokenizer, texts: Sequence[str], name: str) -> tuple[To
 
     Returns:
         The smaller tokenizer, and the old id of each of its ids, ascending.
-
-    Raises:
-        UserError: It is no Unigram or WordPiece tokenizer.
     """
     settings = json.loads(fast.to_str())
     model, added = settings["model"], [token["id"] for token in settings["added_tokens"]]
@@ -314,9 +304,6 @@ def collect_texts(
         languages: ISO 639-1 codes; none: all languages of ``tasks``.
         files: Plain text, UTF-8, a text a line.
         root: Data root.
-
-    Raises:
-        UserError: Something is unknown or cannot be read, or a task or language has no text.
     """
     found = list(_task_texts(tasks or (task_ids() if languages else ()), languages or None, root))
     if languages and not tasks:

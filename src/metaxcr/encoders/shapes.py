@@ -26,21 +26,13 @@ TINY_SIZES = {  # under the keys of every family's configuration
 
 @dataclass(frozen=True)
 class KnownEncoder:
-    """What ships with the package about an encoder.
-
-    Attributes:
-        name: Its short name.
-        hub: Its name on the Hugging Face hub; None for the embedded encoder.
-        licence: Of its weights.
-        pooler: Whether its parameters count a pooling layer, which this package does not use.
-        config: Its configuration, ``model_type`` included.
-    """
+    """What ships with the package about an encoder."""
 
     name: str
-    hub: str | None
+    hub: str | None  # its name on the Hugging Face hub; None for the embedded encoder
     licence: str
-    pooler: bool
-    config: dict[str, Any]
+    pooler: bool  # whether its parameters count a pooling layer, which this package does not use
+    config: dict[str, Any]  # its configuration, model_type included
 
 
 def known_encoders() -> list[str]:
@@ -60,16 +52,10 @@ def known_encoder(name: str) -> KnownEncoder | None:
 
 @dataclass(frozen=True)
 class RandomName:
-    """The parsed name of an encoder with random weights.
-
-    Attributes:
-        tiny: Whether it is scaled down.
-        base: The known encoder whose configuration it has.
-        seed: Of its weights.
-    """
+    """The parsed name of an encoder with random weights."""
 
     tiny: bool
-    base: KnownEncoder
+    base: KnownEncoder  # the known encoder whose configuration it has
     seed: int
 
     @property
@@ -104,27 +90,16 @@ def parse_random_name(name: str) -> RandomName | None:
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """What an encoder's configuration says about its size.
+    """What an encoder's configuration says about its size."""
 
-    Attributes:
-        name: As the user gave it.
-        family: Its ``model_type``.
-        depth: Number of layers.
-        width: Of a token vector.
-        vocabulary: Rows of the word embeddings.
-        parameters: All of them, embeddings and a pooling layer included, as published sizes count.
-        embedding_parameters: Of the embeddings alone: words, positions, segments, their LayerNorm.
-        layer_parameters: Of each layer, from below.
-    """
-
-    name: str
-    family: str
+    name: str  # as the user gave it
+    family: str  # its model_type
     depth: int
-    width: int
-    vocabulary: int
-    parameters: int
-    embedding_parameters: int
-    layer_parameters: tuple[int, ...]
+    width: int  # of a token vector
+    vocabulary: int  # rows of the word embeddings
+    parameters: int  # all of them, embeddings and a pooling layer included, as published sizes count
+    embedding_parameters: int  # of the embeddings alone: words, positions, segments, their LayerNorm
+    layer_parameters: tuple[int, ...]  # of each layer, from below
 
 
 @cache
@@ -135,9 +110,6 @@ def encoder_shape(name: str, revision: str | None = None) -> EncoderShape:
         name: A known encoder, by short name or hub name; ``random:NAME`` or ``random-tiny:NAME``; a folder;
             or any other name on the hub, of which only the configuration is fetched.
         revision: Commit or tag on the hub.
-
-    Raises:
-        UserError: There is no such encoder, or it is of an unsupported family.
     """
     import torch
     from transformers import AutoModel

@@ -1,8 +1,8 @@
 """A folder of cached tensors: files are written whole or not at all, checked on reading, bounded in size.
 
-Activations and token ids are cached in the same way. A *chunk* is a safetensors file named after a checksum of
-all that its values depend on, so processes may share a folder without coordination. The size limit holds for
-the folder with all its inner folders.
+Activations and lengths are cached in the same way. A *chunk* is a safetensors file named after a checksum
+of all that its values depend on, so processes may share a folder without coordination. The size limit holds
+for the folder with all its inner folders.
 
 A *segment* is a chunk with the values of many texts, whichever were computed together. A text's values do not
 depend on the others in it, so segments may be read in any order, hold a text twice, be merged and be deleted:
@@ -112,11 +112,7 @@ class ChunkFolder:
             path.unlink(missing_ok=True)
 
     def write(self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-        """Write a chunk through a temporary name; of two writers at the same time the later one wins.
-
-        Raises:
-            UserError: The disk is full or the folder cannot be written.
-        """
+        """Write a chunk through a temporary name; of two writers at the same time the later one wins."""
         temporary = temporary_path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,23 +147,16 @@ class ChunkFolder:
 
 @dataclass
 class Segment:
-    """A file of values.
-
-    Attributes:
-        path: The file.
-        keys: Of its texts.
-        ends: Where the tokens of each text begin, and where the last one ends.
-        hidden: (tokens, width), once they were needed.
-    """
+    """A file of values."""
 
     path: Path
-    keys: list[bytes]
-    ends: list[int]
-    hidden: Tensor | None = None
+    keys: list[bytes]  # of its texts
+    ends: list[int]  # where the tokens of each text begin, and where the last one ends
+    hidden: Tensor | None = None  # (tokens, width), once they were needed
 
 
 class TensorCache:
-    """Values of texts by digest, all computed in the same way: in memory until written, then mapped from files.
+    """Values of texts by digest, computed in the same way: in memory until written, then mapped from files.
 
     Args:
         chunks: The cache that the folder is in; None: everything stays in memory.
@@ -211,11 +200,7 @@ class TensorCache:
         self.pending_bytes += sum(value.nbytes for value in values)
 
     def write(self, least: int = 0) -> bool:
-        """Write the values in memory if they are more than ``least`` bytes, and map them; return whether.
-
-        Raises:
-            UserError: The disk is full or the folder cannot be written.
-        """
+        """Write the values in memory if they are more than ``least`` bytes, and map them; return whether."""
         if self.chunks is None or self.pending_bytes <= least:
             return False
         merged = self._small_segments(self.chunks)

@@ -23,21 +23,14 @@ DIRECTIONS = {"effect": (1.0, 0.0), "cause": (0.0, 1.0), "answer": (0.5, 0.5), "
 
 @dataclass(frozen=True)
 class Questions:
-    """Questions as positions of their texts.
+    """Questions as positions of their texts."""
 
-    Attributes:
-        context: (examples,) position of the context's text, -1 where there is none (cross scoring, ComVE).
-        choices: (examples, most choices) positions of the choices' texts, -1 where there are fewer.
-        direction: (examples, 2) see :data:`DIRECTIONS`.
-        labels: (examples,) 0-based, -1 where there is none.
-        sign: +1, or -1 for a task whose label names the implausible choice.
-    """
-
+    # (examples,) position of the context's text, -1 where there is none (cross scoring, ComVE)
     context: Tensor
-    choices: Tensor
-    direction: Tensor
-    labels: Tensor
-    sign: float
+    choices: Tensor  # (examples, most choices) positions of the choices' texts, -1 where there are fewer
+    direction: Tensor  # (examples, 2) see DIRECTIONS
+    labels: Tensor  # (examples,) 0-based, -1 where there is none
+    sign: float  # +1, or -1 for a task whose label names the implausible choice
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -87,20 +80,13 @@ class Questions:
 
 @dataclass(frozen=True)
 class TaskData:
-    """All examples of one task, split and language, registered in the trunk store.
-
-    Attributes:
-        task: Task id.
-        language: Of the texts; its language adapter, if there is one, acts on them.
-        ids: (examples,) example ids.
-        questions: With positions in the trunk store.
-        source: Number of the source whose own task adapter learns from it, if there is one a source.
-    """
+    """All examples of one task, split and language, registered in the trunk store."""
 
     task: str
-    language: str
-    ids: list[str]
-    questions: Questions
+    language: str  # of the texts; its language adapter, if there is one, acts on them
+    ids: list[str]  # (examples,) example ids
+    questions: Questions  # with positions in the trunk store
+    # number of the source whose own task adapter learns from it, if there is one a source
     source: int = MIXED
 
     def __len__(self) -> int:
@@ -115,18 +101,12 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Batch:
-    """A few questions with the trunk activations of their texts.
+    """A few questions with the trunk activations of their texts."""
 
-    Attributes:
-        trunk: Activations of the distinct texts, short ones first.
-        language: Of the texts.
-        questions: With positions in ``trunk``.
-        source: Number of the source whose own task adapter acts; by default the mixture of all does.
-    """
-
-    trunk: Ragged
+    trunk: Ragged  # activations of the distinct texts, short ones first
     language: str
-    questions: Questions
+    questions: Questions  # with positions in trunk
+    # number of the source whose own task adapter acts; by default the mixture of all does
     source: int = MIXED
 
     @property
@@ -209,7 +189,7 @@ def encode_task(
 
 
 def make_batch(data: TaskData, rows: Sequence[int], store: TrunkStore) -> Batch:
-    """Gather the trunk activations of the questions at ``rows``; a text that occurs twice is gathered once."""
+    """Gather the trunk activations of the questions at ``rows``, each distinct text once."""
     questions = data.questions.select(rows)
     positions = store.by_length(questions.texts)
     trunk = store.gather(positions.tolist())

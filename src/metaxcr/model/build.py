@@ -24,7 +24,7 @@ TASK = "adapted.task"  # prefix of the task adapter's parameters
 
 
 def untrained_kind(kind: str) -> str:
-    """The scorer of the similarity baseline: the run's own, except cross, which is constant when untrained."""
+    """The scorer of the similarity baseline: the run's own, or dual for cross, which starts constant."""
     return "dual" if kind == "cross" else kind
 
 

@@ -1,1 +1,1 @@
-"""AdapterHub's files: their configurations and tensor names, import and export, the index of public adapters."""
+"""AdapterHub's files: configurations, tensor names, import and export, the index of public adapters."""

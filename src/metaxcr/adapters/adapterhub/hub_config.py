@@ -58,31 +58,18 @@ _READ = {
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """The configuration of an adapter.
-
-    Attributes:
-        name: Of the adapter.
-        role: ``"language"``, ``"task"``, or empty if the file does not say.
-        encoder: Name of the encoder that it was made for; may be empty.
-        family: ``model_type`` of that encoder; may be empty.
-        width: Width of its token vectors.
-        shape: Kind and size; the bottleneck is that of most layers.
-        bottlenecks: Layer -> width of its bottleneck, where they differ.
-        invertible: Reduction of the invertible part, or None.
-        leave_out: Layers without an adapter.
-        layers: Layers with an adapter, in files of this package's first version; else None.
-    """
+    """The configuration of an adapter."""
 
     name: str
-    role: str
-    encoder: str
-    family: str
-    width: int
-    shape: AdapterShape
-    bottlenecks: dict[int, int]
+    role: str  # "language", "task", or empty if the file does not say
+    encoder: str  # name of the encoder that it was made for; may be empty
+    family: str  # model_type of that encoder; may be empty
+    width: int  # width of its token vectors
+    shape: AdapterShape  # kind and size; the bottleneck is that of most layers
+    bottlenecks: dict[int, int]  # layer -> width of its bottleneck, where they differ
     invertible: float | None
-    leave_out: list[int]
-    layers: list[int] | None
+    leave_out: list[int]  # layers without an adapter
+    layers: list[int] | None  # layers with an adapter, in files of this package's first version; else None
 
     def bottleneck(self, layer: int) -> int:
         """Width of the bottleneck in a layer."""

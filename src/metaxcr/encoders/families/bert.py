@@ -12,8 +12,7 @@ from metaxcr.encoders.layer import FrozenLayer, PostNormLayer, PostNormModules
 class Bert(Family):
     """LayerNorms after each part, absolute positions in the embeddings, segments.
 
-    Source:
-        Devlin et al. 2019 (NAACL), BERT.
+    Source: Devlin et al. 2019 (NAACL), BERT.
     """
 
     model_types: ClassVar[tuple[str, ...]] = ("bert",)
@@ -51,8 +50,7 @@ class Bert(Family):
 class Roberta(Bert):
     """BERT with positions that start after the padding index.
 
-    Source:
-        Liu et al. 2019 (arXiv 1907.11692), RoBERTa; Conneau et al. 2020 (ACL), XLM-R.
+    Source: Liu et al. 2019 (arXiv 1907.11692), RoBERTa; Conneau et al. 2020 (ACL), XLM-R.
     """
 
     model_types = ("roberta", "xlm-roberta", "camembert")

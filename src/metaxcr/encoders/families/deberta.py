@@ -35,8 +35,7 @@ class DisentangledLayer(PostNormLayer):
             it, in logarithmic steps. 0: every distance has one.
         reach: All longer distances are treated as this one.
 
-    Source:
-        He et al. 2021 (ICLR), DeBERTa, section 3.1, equation 4; He et al. 2023 (ICLR), DeBERTaV3.
+    Source: He et al. 2021 (ICLR), DeBERTa, section 3.1, equation 4; He et al. 2023 (ICLR), DeBERTaV3.
     """
 
     def __init__(

@@ -12,8 +12,7 @@ from metaxcr.encoders.layer import FrozenLayer, PostNormLayer, PostNormModules
 class DistilBert(Family):
     """Half the layers of BERT, distilled from it.
 
-    Source:
-        Sanh et al. 2019 (arXiv 1910.01108), DistilBERT.
+    Source: Sanh et al. 2019 (arXiv 1910.01108), DistilBERT.
     """
 
     model_types = ("distilbert",)
