@@ -81,13 +81,7 @@ def _quotas(root: Path = Path("/sys/fs/cgroup")) -> Iterator[float]:
 
 
 def choose_device(name: str = AUTO) -> torch.device:
-    """Turn the setting ``run.device`` into a device.
-
-    ``auto`` is a CUDA device, else Apple's mps, else the CPU.
-
-    Raises:
-        UserError: This machine does not have it.
-    """
+    """Turn the setting ``run.device`` into a device; ``auto``: CUDA, else Apple's mps, else the CPU."""
     mps = torch.backends.mps.is_available()
     if name == AUTO:
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("mps" if mps else "cpu")

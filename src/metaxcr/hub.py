@@ -19,13 +19,7 @@ def upload(folder: Path, repo_id: str, *, private: bool | None, token: str | Non
 
 
 def download(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
-    """Download files of the repository ``owner/name``; return their folder.
-
-    Args:
-        name: Of the repository.
-        revision: Commit, tag or branch.
-        wanted: Names or patterns of the files.
-    """
+    """Download files, by name or pattern, of the repository ``owner/name``; return their folder."""
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UserError(f"there is no folder {name!r}", None, "give a folder, or owner/name on the hub")
     from huggingface_hub import snapshot_download

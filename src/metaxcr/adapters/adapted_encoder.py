@@ -32,12 +32,8 @@ class AdaptedEncoder(nn.Module):
         layers: Layers that carry a task adapter, ascending; empty for the kind "none" only.
         shape: Kind and size of the task adapter.
         generator: Draws the initial weights.
-        languages: Language -> its adapter, which is frozen here. A language without one uses the task
-            adapter alone.
+        languages: Language -> its adapter, which is frozen here; other languages use the task adapter alone.
         sources: Number of task adapters that are mixed, one a source; 0: one task adapter for all.
-
-    Raises:
-        UserError: The layers or a language adapter do not fit the encoder.
     """
 
     def __init__(
@@ -105,13 +101,10 @@ class AdaptedEncoder(nn.Module):
         return [*own, "all weights" if self.shape.kind == FULL else "task"]
 
     def forward(self, trunk: Ragged, dtype: torch.dtype, language: str, source: int = MIXED) -> Tensor:
-        """Run the upper layers on the trunk's output: (tokens, width) in ``dtype``.
+        """Run the upper layers on the activations after layer ``start - 1``: (tokens, width) in ``dtype``.
 
-        Args:
-            trunk: Activations after layer ``start - 1``.
-            dtype: Of the arithmetic.
-            language: Of the texts; selects the language adapter.
-            source: Number of the source whose task adapter acts alone, if there is one a source.
+        ``language`` selects the language adapter, ``source`` the source whose task adapter acts alone, if
+        there is one a source.
         """
         hidden, context = self.encoder.enter(trunk, dtype)
         for index in range(self.start, self.encoder.depth):

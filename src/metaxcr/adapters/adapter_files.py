@@ -91,10 +91,8 @@ def _check_floating(tensors: Mapping[str, Tensor], folder: Path) -> None:
 def write_adapter(folder: Path, adapter: AdapterFile, *, pickled: bool = False) -> None:
     """Write an adapter folder that this package and, except for the kinds without a width, ``adapters`` read.
 
-    Args:
-        folder: Created if missing.
-        adapter: Its content; dots in its name become underscores, as the library requires.
-        pickled: Also write ``pytorch_adapter.bin``, which the library reads by default.
+    Dots in its name become underscores, as the library requires. With ``pickled`` it also gets the file
+    ``pytorch_adapter.bin``, which the library reads by default.
     """
     name = adapter.config.name.replace(".", "_")
     config = replace(adapter.config, name=name)
@@ -122,15 +120,7 @@ def pack_adapter(
     encoder: FrozenEncoder,
     invertible: InvertibleAdapter | None = None,
 ) -> AdapterFile:
-    """Gather modules for :func:`write_adapter`.
-
-    Args:
-        name: Of the adapter.
-        role: ``"language"`` or ``"task"``.
-        layers: Layer -> adapter; empty if there is no task adapter.
-        encoder: The encoder that it belongs to.
-        invertible: On the embeddings, or None.
-    """
+    """Gather modules for :func:`write_adapter`; ``role`` is ``"language"`` or ``"task"``."""
     shapes = {i: adapter.shape for i, adapter in sorted(layers.items())}
     first = next(iter(shapes.values()), SIZELESS[NONE])
     config = AdapterConfig(
@@ -254,18 +244,9 @@ def _check_shapes(parts: Mapping[str, Tensor], module: torch.nn.Module, place: s
 def check_encoder(
     file: AdapterFile, name: str, model_types: Sequence[str], width: int, depth: int, folder: Path
 ) -> None:
-    """Refuse an adapter of another encoder, even one of the same size.
+    """Refuse an adapter of another encoder, even one of the same size, or one with missing layers.
 
-    Args:
-        file: From :func:`read_adapter`.
-        name: Of the encoder.
-        model_types: Values of ``model_type`` in its family.
-        width: Of its token vectors.
-        depth: Number of its layers.
-        folder: For messages.
-
-    Raises:
-        UserError: It was made for another encoder, or lacks layers that it should have.
+    The encoder is given by its name, the values of ``model_type`` in its family, and its width and depth.
     """
     config = file.config
     if config.width != width:

@@ -23,14 +23,7 @@ class Bottleneck(nn.Module):
     """A(x) = up(f(down(x))), which is zero at the start because ``up`` starts at zero.
 
     Weights are float32 and are cast to the activations' dtype on use, so that gradients and updates stay in
-    float32.
-
-    Args:
-        width: Width of the token vectors.
-        bottleneck: Width of the bottleneck.
-        nonlinearity: A name in :data:`NONLINEARITIES`.
-        generator: Draws the initial down-projection.
-        out: Width of the result; default: as the input's.
+    float32. The width of the result is ``out``, by default the input's.
 
     Source: Houlsby et al. 2019 (ICML), section 2; Pfeiffer et al. 2020 (MAD-X), section 3.
     """

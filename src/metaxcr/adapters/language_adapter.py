@@ -40,14 +40,9 @@ class LanguageAdapter(nn.Module):
         shape: AdapterShape | None = None,
         invertible_reduction: float | None = MAD_X_REDUCTION,
     ) -> Self:
-        """Build a fresh, trainable language adapter that changes nothing yet.
+        """Build a fresh, trainable language adapter that changes nothing yet; default: MAD-X's in all layers.
 
-        Args:
-            encoder: The encoder that it goes into.
-            generator: Draws the initial weights.
-            layers: That get an adapter; default: all.
-            shape: Of the adapters; default: Pfeiffer's at reduction 2, as in MAD-X.
-            invertible_reduction: Of the invertible adapter on the embeddings; None: there is none.
+        ``invertible_reduction`` is that of the invertible adapter on the embeddings; None: there is none.
         """
         shape = shape or AdapterShape("pfeiffer", encoder.width // MAD_X_REDUCTION)
         indices = range(encoder.depth) if layers is None else layers
@@ -83,16 +78,10 @@ class LanguageAdapter(nn.Module):
     def forward(
         self, encoder: FrozenEncoder, embedded: Ragged, dtype: torch.dtype, stop: int | None = None
     ) -> Tensor:
-        """Run layers 0 to ``stop - 1`` (default: all) with this adapter in them.
+        """Run layers 0 to ``stop - 1`` (default: all) with this adapter: (tokens, width) in ``dtype``.
 
-        Args:
-            encoder: The frozen encoder.
-            embedded: From :meth:`FrozenEncoder.embed`.
-            dtype: Of the layers' arithmetic.
-            stop: Number of layers.
-
-        Returns:
-            (tokens, width) in ``dtype``. For a language-modelling head, see :meth:`before_head`.
+        ``embedded`` is from :meth:`FrozenEncoder.embed`. For a language-modelling head, see
+        :meth:`before_head`.
         """
         hidden = embedded.hidden if self.invertible is None else self.invertible(embedded.hidden)
         hidden, context = encoder.enter(Ragged(hidden, embedded.lengths), dtype)

@@ -84,8 +84,7 @@ class TrunkStore:
         log: Called with a line when a file of the cache is damaged.
         tokens: Cache of lengths; default: in a folder ``tokens`` beside ``folder``, if there is one.
         languages: Language -> its frozen adapter; other languages use the encoder alone.
-        resident_bytes: Bytes of values that stay on the encoder's device; default: none on the CPU, else a
-            share of its free memory.
+        resident_bytes: Of values that stay on the encoder's device; default: a share of its free memory.
     """
 
     def __init__(
@@ -160,12 +159,10 @@ class TrunkStore:
         self.stats.texts, self.stats.tokens, self.stats.cut_texts = had.texts, had.tokens, had.cut_texts
 
     def register(self, texts: Iterable[Text], *, language: str = "") -> list[int]:
-        """Return the numbers of texts, for :meth:`gather`; nothing is computed yet.
+        """Return the numbers of texts, repeated ones allowed; nothing is computed yet.
 
-        Args:
-            texts: Any texts, repeated ones allowed. New ones are sorted before they are numbered, so the same
-                sets in the same order of calls get the same numbers.
-            language: Whose language adapter acts on them, if there is one.
+        New texts are sorted before they are numbered, so the same sets in the same order of calls get the
+        same numbers. The adapter of ``language`` acts on them, if there is one.
         """
         texts = list(texts)
         checksum = self._checksums.get(language, "")
@@ -198,9 +195,7 @@ class TrunkStore:
     ) -> None:
         """Compute or read the values of texts that are not in memory.
 
-        Args:
-            numbers: Of the texts.
-            progress: Called with (tiles done, all tiles) while something is computed.
+        ``progress`` is called with (tiles done, all tiles) while something is computed.
         """
         begun = time.perf_counter()
         distinct = set(numbers)
@@ -221,8 +216,7 @@ class TrunkStore:
     def gather(self, numbers: Sequence[int]) -> Ragged:
         """Return the activations of texts by number, computing those that are missing.
 
-        Returns:
-            A batch in the store's dtype: the activations on the encoder's device, the lengths on the CPU.
+        The activations are in the store's dtype on the encoder's device, the lengths on the CPU.
         """
         self.prefetch([n for n in numbers if n not in self._resident])
         lengths = torch.tensor([self._lengths[n] for n in numbers], device=CPU)

@@ -169,10 +169,8 @@ def _read_code_points(cursor: _Cursor) -> dict[int, str]:
 def build_model(file: ModelFile, *, quantized_words: bool = False) -> BertModel:
     """Put the dequantised weights into a plain ``BertModel`` without a pooling layer.
 
-    Args:
-        file: The parsed file.
-        quantized_words: Keep the word embeddings quantized. The model computes the same, but
-            ``save_pretrained`` would write it without them.
+    With ``quantized_words`` the word embeddings stay quantized. The model computes the same, but
+    ``save_pretrained`` would write it without them.
     """
     width, layers, heads, inner, vocabulary, positions, segments = file.sizes
     config = BertConfig(
@@ -219,10 +217,6 @@ class EmbeddedTokenizer:
     """XLM-R's tokenizer rebuilt from the model file: code-point map, then Unigram.
 
     Pairs become ``<s> A </s></s> B </s>``, as XLM-R's do.
-
-    Args:
-        vocabulary: Of the model file, or of a trimmed copy.
-        fingerprint: Checksum of all that token ids depend on.
     """
 
     def __init__(self, vocabulary: Vocabulary, fingerprint: str = FINGERPRINT) -> None:

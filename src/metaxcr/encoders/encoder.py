@@ -84,15 +84,8 @@ def truncate(
 ) -> TokenizedText:
     """Cut a tokenised text to ``max_tokens`` tokens: its cuttable part loses tokens from the end.
 
-    Args:
-        text: What was tokenised.
-        ids: (tokens,) token ids, special tokens included.
-        segments: (tokens,) segment ids.
-        parts: (tokens,) 0 or 1 for tokens of the first or second part, None for special tokens.
-        max_tokens: At most this many tokens are kept.
-
-    Raises:
-        UserError: A choice would have to be cut.
+    ``parts`` is 0 or 1 for tokens of the first or second part, None for special tokens. A UserError if a
+    choice would have to be cut.
     """
     surplus = len(ids) - max_tokens
     if surplus <= 0:
@@ -200,12 +193,10 @@ class FrozenEncoder:
         return Ragged(hidden, lengths)
 
     def context(self, lengths: Tensor, *, rounded: bool = False) -> Context:
-        """Prepare attention for texts of the given lengths.
+        """Prepare attention for texts of the given lengths, (texts,).
 
-        Args:
-            lengths: (texts,) tokens of each text.
-            rounded: Round the sizes up, so that batches have few different shapes: a matrix product of a new
-                shape costs its library several milliseconds and some megabytes, more than the product itself.
+        ``rounded`` rounds the sizes up, so that batches have few different shapes: a matrix product of a new
+        shape costs its library several milliseconds and some megabytes, more than the product itself.
         """
         texts, longest, tokens = len(lengths), int(lengths.max()), int(lengths.sum())
         rows, columns, filler = texts, longest, 0
@@ -222,8 +213,7 @@ class FrozenEncoder:
     def enter(self, ragged: Ragged, dtype: torch.dtype) -> tuple[Tensor, Context]:
         """Prepare activations for :meth:`layer`: cast them, and add filler tokens after the real ones.
 
-        Returns:
-            (tokens + filler, width) and its context. Only the first ``tokens`` rows of the output count.
+        Only the first ``len(ragged.hidden)`` rows of the layers' output count.
         """
         context = self.context(ragged.lengths, rounded=True)
         filler = len(context.cells) - len(ragged.hidden)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -73,13 +73,10 @@ NO_ADAPTER = Hooks()
 class FrozenLayer(nn.Module):
     """One frozen transformer layer: its weights, and attention over ragged tokens.
 
-    Weights are buffers, so that optimisers and ``functional_call`` do not see them. Query, key and value are
-    fused into one product. A family implements ``forward`` with its LayerNorms in their places and calls all
-    four hooks; most families inherit :class:`PostNormLayer`.
-
-    Args:
-        heads: Number of attention heads.
-        weights: By name; None for a bias that the family does not have. ``qkv`` must be among them.
+    Weights are buffers, so that optimisers and ``functional_call`` do not see them; a bias that the family
+    does not have is None. Query, key and value are fused into one product ``qkv``. A family implements
+    ``forward`` with its LayerNorms in their places and calls all four hooks; most families inherit
+    :class:`PostNormLayer`.
 
     Attributes:
         derived: Names of buffers that are computed from other weights and are no weights of the layer.
@@ -102,10 +99,8 @@ class FrozenLayer(nn.Module):
     def cast(self, dtype: torch.dtype, deltas: Mapping[str, Tensor] | None = None) -> Self:
         """Copy the layer in another dtype.
 
-        Args:
-            dtype: Of the copy.
-            deltas: Name of a weight -> what is added to it before the cast, so that small changes are not
-                lost. Gradients reach the deltas.
+        ``deltas`` are added to weights before the cast, so that small changes are not lost; gradients reach
+        them.
         """
         deltas = deltas or {}
         copy = type(self).__new__(type(self))
@@ -135,13 +130,7 @@ class FrozenLayer(nn.Module):
         return attention(q, k, v, context.mask)
 
     def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
-        """Apply the layer: (tokens, width) to (tokens, width).
-
-        Args:
-            hidden: (tokens, width).
-            context: From :meth:`metaxcr.encoders.encoder.FrozenEncoder.context`.
-            hooks: The active adapters.
-        """
+        """Apply the layer with the active adapters: (tokens, width) to (tokens, width)."""
         raise NotImplementedError
 
 
@@ -157,15 +146,23 @@ class PostNormModules(NamedTuple):
     down: nn.Linear
     norm2: nn.LayerNorm
 
+    @classmethod
+    def of_bert(cls, layer: Any, suffix: str = "") -> Self:
+        """Those of a layer with the names of BERT's; ``suffix`` ends the names of query, key and value."""
+        return cls(
+            *(getattr(layer.attention.self, name + suffix) for name in ("query", "key", "value")),
+            attended=layer.attention.output.dense,
+            norm1=layer.attention.output.LayerNorm,
+            up=layer.intermediate.dense,
+            down=layer.output.dense,
+            norm2=layer.output.LayerNorm,
+        )
+
 
 class PostNormLayer(FrozenLayer):
     """A layer as in BERT: one LayerNorm after attention, one after the feed-forward part.
 
-    Args:
-        modules: Of the ``transformers`` layer.
-        heads: Number of attention heads.
-        activation: Of the feed-forward part.
-        more: Further weights of a family.
+    ``more`` has further weights of a family.
     """
 
     qkv_bias: Tensor
@@ -218,17 +215,11 @@ class PostNormLayer(FrozenLayer):
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Scaled dot-product attention, written out.
+    """Scaled dot-product attention, written out: (texts, heads, longest, width of a head) each.
 
     On CPUs and sentences of about 20 tokens this is twice as fast forward and backward as the fused kernel,
-    whose backward pass dominated training; it is also differentiable twice.
-
-    Args:
-        q: (texts, heads, longest, width of a head), as ``k``, ``v`` and the result.
-        k: Keys.
-        v: Values.
-        mask: Boolean, broadcast to (texts, heads, longest, longest): true where the row's token may look;
-            None when it may look everywhere.
+    whose backward pass dominated training; it is also differentiable twice. The boolean mask broadcasts to
+    (texts, heads, longest, longest): true where the row's token may look; None: everywhere.
     """
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if mask is not None:

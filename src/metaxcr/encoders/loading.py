@@ -21,14 +21,7 @@ from torch import nn
 from transformers import AutoModel
 
 from metaxcr.encoders import embedded
-from metaxcr.encoders.encoder import (
-    FrozenEncoder,
-    Text,
-    TokenizedText,
-    Tokenizer,
-    WordTokens,
-    truncate,
-)
+from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, Tokenizer, WordTokens, truncate
 from metaxcr.encoders.families.family import check_family
 from metaxcr.encoders.pretrained import find_commit, read_encoder
 from metaxcr.encoders.quantized import count_parameters, embedding_matrix
@@ -187,11 +180,7 @@ class HubTokenizer:
 
 
 def random_model(name: RandomName) -> tuple[Any, "HashTokenizer", str]:
-    """Build a ``transformers`` model with random weights, the same ones for the same name.
-
-    Returns:
-        The model, a tokenizer for it, and the fingerprint of both.
-    """
+    """Build a ``transformers`` model with random weights, a tokenizer for it, and the fingerprint of both."""
     config = build_config(name.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(name.seed)
@@ -206,11 +195,8 @@ def random_model(name: RandomName) -> tuple[Any, "HashTokenizer", str]:
 class HashTokenizer:
     """Cuts any text into pieces of at most four characters; a piece's id is a checksum of it.
 
-    It needs no vocabulary, and gives about as many tokens as a real multilingual tokenizer.
-
-    Args:
-        vocabulary: Ids are below this.
-        segments: Whether the second part of a pair has segment 1.
+    It needs no vocabulary, and gives about as many tokens as a real multilingual tokenizer. ``segments``:
+    whether the second part of a pair has segment 1.
     """
 
     mask_id: int | None = MASK

@@ -36,18 +36,7 @@ NO_SAFETENSORS = (
 
 
 def find_commit(name: str, revision: str | None = None) -> str | None:
-    """Find the commit that a hub name stands for now, or, offline, the commit in the local cache.
-
-    Args:
-        name: A folder or a name on the hub.
-        revision: Commit, tag or branch; None: the main branch.
-
-    Returns:
-        40 hexadecimal digits; None for a folder.
-
-    Raises:
-        UserError: There is no such encoder.
-    """
+    """Find the commit of a hub name, offline the one in the local cache; None for a folder."""
     if os.path.isdir(name):
         return None
     with _reading(name):
@@ -57,11 +46,7 @@ def find_commit(name: str, revision: str | None = None) -> str | None:
 
 
 def read_config(name: str, revision: str | None = None) -> Any:
-    """Read the configuration of an encoder.
-
-    Raises:
-        UserError: There is none, it is damaged, or it is of an unsupported family.
-    """
+    """Read the configuration of an encoder of a supported family."""
     with _reading(name):
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
     check_family(name, config)
@@ -90,13 +75,7 @@ def _check_sizes(name: str, config: Any) -> None:
 
 
 def read_encoder(name: str, revision: str | None, *, with_tokenizer: bool = True) -> tuple[Any, Any]:
-    """Read model and tokenizer; only a pooling layer may be missing.
-
-    Args:
-        name: A folder or a name on the hub.
-        revision: Commit or tag on the hub.
-        with_tokenizer: Whether it has a tokenizer of ``transformers``; otherwise None is returned.
-    """
+    """Read model and tokenizer (None unless ``with_tokenizer``); only a pooling layer may be missing."""
     config = read_config(name, revision)  # checks the family before hundreds of megabytes are fetched
     tokenizer = _read_tokenizer(name, revision) if with_tokenizer else None
     model, missing = _read_model(name, revision, config)
@@ -114,15 +93,10 @@ def read_encoder(name: str, revision: str | None, *, with_tokenizer: bool = True
 
 
 def load_mlm_head(name: str, revision: str | None = None) -> nn.Module | None:
-    """Load an encoder's own masked-language-modelling head.
+    """Load an encoder's own masked-language-modelling head, frozen: (tokens, width) to (tokens, vocabulary).
 
-    Args:
-        name: As for :func:`metaxcr.encoders.loading.load_encoder`.
-        revision: Commit or tag on the hub; give that of the loaded encoder.
-
-    Returns:
-        A frozen module that maps the top layer's output (tokens, width) to logits (tokens, vocabulary); None
-        if the encoder has no trained head, as the embedded and the random ones.
+    None if the encoder has no trained head, as the embedded and the random ones. Give the revision of the
+    loaded encoder.
     """
     if name == "embedded" or name.startswith("random"):
         return None

@@ -180,15 +180,10 @@ def _check(original: FrozenEncoder, small: FrozenEncoder, kept: list[int], texts
 
 
 def trim_tokenizer(fast: Tokenizer, texts: Sequence[str], name: str) -> tuple[Tokenizer, list[int]]:
-    """Make a smaller tokenizer that gives the same pieces for texts.
+    """Make a smaller tokenizer that gives the same pieces for texts; return it and the old id of each new id.
 
-    Args:
-        fast: The tokenizer.
-        texts: What has to stay the same.
-        name: Of the encoder, for the message.
-
-    Returns:
-        The smaller tokenizer, and the old id of each of its ids, ascending.
+    Raises:
+        UserError: It is no Unigram or WordPiece tokenizer.
     """
     settings = json.loads(fast.to_str())
     model, added = settings["model"], [token["id"] for token in settings["added_tokens"]]
@@ -220,26 +215,14 @@ def trim_tokenizer(fast: Tokenizer, texts: Sequence[str], name: str) -> tuple[To
 
 
 def unigram_rows(pieces: Sequence[tuple[str, float]], used: Iterable[int], unknown: int | None) -> set[int]:
-    """Ids that a Unigram vocabulary needs.
-
-    Args:
-        pieces: All pieces with their log probabilities, in id order.
-        used: Ids of the text.
-        unknown: Id of the unknown token.
-    """
+    """Ids that a Unigram vocabulary of (piece, log probability) in id order needs for the ids of a text."""
     single = (i for i, (piece, _) in enumerate(pieces) if len(piece) == 1 or _BYTE.fullmatch(piece))
     lowest = min(range(len(pieces)), key=lambda i: pieces[i][1])
     return {*used, *single, lowest, *([] if unknown is None else [unknown])}
 
 
 def wordpiece_rows(model: Mapping[str, Any], used: Iterable[int], words: Iterable[str]) -> set[int]:
-    """Ids that a WordPiece vocabulary needs.
-
-    Args:
-        model: As in tokenizer.json.
-        used: Ids of the text.
-        words: The text's words before they are cut into pieces.
-    """
+    """Ids that a WordPiece model (as in tokenizer.json) needs for the ids and the uncut words of a text."""
     vocabulary, prefix = model["vocab"], model["continuing_subword_prefix"]
     single = (i for piece, i in vocabulary.items() if len(piece.removeprefix(prefix)) == 1)
     kept = {*used, *single, vocabulary[model["unk_token"]]}
@@ -297,13 +280,10 @@ class TextSource(NamedTuple):
 def collect_texts(
     tasks: Sequence[str], languages: Sequence[str], files: Sequence[Path] = (), *, root: Path | None = None
 ) -> list[TextSource]:
-    """Collect texts of tasks, of languages and from files.
+    """Collect texts of tasks, of languages and from files with a text a line.
 
-    Args:
-        tasks: Task ids; none: every task and every corpus that is present, in ``languages``.
-        languages: ISO 639-1 codes; none: all languages of ``tasks``.
-        files: Plain text, UTF-8, a text a line.
-        root: Data root.
+    Without ``tasks``: every task and corpus that is present in ``languages``; without ``languages``: all
+    languages of the tasks.
     """
     found = list(_task_texts(tasks or (task_ids() if languages else ()), languages or None, root))
     if languages and not tasks:

@@ -106,10 +106,8 @@ class EncoderShape:
 def encoder_shape(name: str, revision: str | None = None) -> EncoderShape:
     """Count an encoder's layers, width and parameters, without its weights.
 
-    Args:
-        name: A known encoder, by short name or hub name; ``random:NAME`` or ``random-tiny:NAME``; a folder;
-            or any other name on the hub, of which only the configuration is fetched.
-        revision: Commit or tag on the hub.
+    The name may be a known encoder, by short name or hub name; ``random:NAME`` or ``random-tiny:NAME``; a
+    folder; or any other name on the hub, of which only the configuration is fetched.
     """
     import torch
     from transformers import AutoModel

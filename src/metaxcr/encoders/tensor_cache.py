@@ -44,11 +44,8 @@ class Chunk(NamedTuple):
 class ChunkFolder:
     """Chunks by name, shared by runs and processes.
 
-    Args:
-        what: What the cache is of, for messages: ``"trunk"``.
-        folder: Where the chunks live; created when the first one is written.
-        limit_bytes: Size above which the least recently used chunks are deleted.
-        log: Called with a line when a chunk is damaged.
+    ``what`` names the cache in messages; above ``limit_bytes`` the least recently used chunks are deleted;
+    ``log`` is called with a line when a chunk is damaged.
     """
 
     def __init__(
@@ -70,16 +67,11 @@ class ChunkFolder:
         check: Callable[[Chunk], None] = lambda chunk: None,
         only: Collection[str] | None = None,
     ) -> Chunk | None:
-        """Map a chunk into memory and mark it as used; a damaged one is deleted.
+        """Map a chunk into memory and mark it as used; a damaged one is deleted, and None is returned.
 
-        Args:
-            path: From :meth:`path`.
-            check: Raises :class:`ValueError` or :class:`KeyError` on a chunk that cannot be right.
-            only: Names of the tensors to read. The chunk is then not marked as used, and its checksum is not
-                verified, as that would read all of it: ``check`` has to verify these tensors.
-
-        Returns:
-            The chunk; None when there is none, or it is damaged and has to be computed again.
+        ``check`` raises :class:`ValueError` or :class:`KeyError` on a chunk that cannot be right. With
+        ``only``, just the tensors with these names are read. The chunk is then not marked as used, and its
+        checksum is not verified, as that would read all of it: ``check`` has to verify these tensors.
         """
         try:
             if not path.exists():
@@ -158,11 +150,7 @@ class Segment:
 class TensorCache:
     """Values of texts by digest, computed in the same way: in memory until written, then mapped from files.
 
-    Args:
-        chunks: The cache that the folder is in; None: everything stays in memory.
-        name: Of the folder.
-        width: Of a token vector.
-        dtype: Of the values.
+    ``name`` is that of their folder in ``chunks``; None: everything stays in memory.
     """
 
     def __init__(self, chunks: ChunkFolder | None, name: str, width: int, dtype: torch.dtype) -> None:

@@ -29,14 +29,8 @@ class TokenStore:
     """Counts the tokens of texts with the encoder's tokenizer, and caches the counts on disk.
 
     A tokenizer without a ``fingerprint`` (a checksum of all that token ids depend on) is called each time,
-    because its results cannot be identified. The same texts in the same order, repetitions aside, use the
-    same chunks.
-
-    Args:
-        encoder: Gives tokenizer and prefix.
-        folder: Where chunks live; shared by runs and processes. None: nothing is cached.
-        limit_bytes: Size of the folder above which the least recently used chunks are deleted.
-        log: Called with a line when a chunk is damaged.
+    because its results cannot be identified; so is any without a ``folder``. The same texts in the same
+    order, repetitions aside, use the same chunks.
     """
 
     def __init__(

@@ -56,14 +56,10 @@ def source_adapters(config: Config) -> int:
 def build_model(
     config: Config, encoder: FrozenEncoder, seed: int, *, kind: str | None = None, inference: bool = False
 ) -> ChoiceModel:
-    """Build the trainable system around an encoder.
+    """Build the trainable system around an encoder; ``seed`` draws the adapters' initial weights.
 
-    Args:
-        config: The settings.
-        encoder: The frozen encoder.
-        seed: Draws the adapters' initial weights.
-        kind: Of scoring; default: the configuration's own.
-        inference: Build the model for :func:`load_phi`: a mixture is reduced to one adapter.
+    ``kind`` of scoring is by default the configuration's own. With ``inference``, the model is one for
+    :func:`load_phi`: a mixture is reduced to one adapter.
     """
     folders = config.adapters.language
     adapted = AdaptedEncoder(
@@ -97,13 +93,6 @@ def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: Froz
     """Write phi: the task adapter, in AdapterHub's layout if that has its kind, and the scorer beside it.
 
     A mixture is written as the one adapter that computes the same.
-
-    Args:
-        folder: Created if missing.
-        name: Of the adapter.
-        phi: The parameters.
-        config: The settings that the model was built from.
-        encoder: The frozen encoder.
     """
     phi, shape = reduce_mixture(phi), task_shape(config, inference=True)
     layers = {}
@@ -119,12 +108,7 @@ def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: Froz
 def load_phi(folder: Path, model: ChoiceModel) -> Params:
     """Read phi for inference; if the model has a mixture, for the one adapter that it reduces to.
 
-    Args:
-        folder: Written by :func:`save_phi`.
-        model: The model.
-
-    Raises:
-        UserError: A file is missing, or the tensors are not exactly the model's.
+    A UserError if the tensors in the folder are not exactly the model's.
     """
     adapters = load_task(folder, model.adapted.encoder)
     phi = {

@@ -12,12 +12,9 @@ from metaxcr.model.batch import Questions
 def choice_loss(scores: Tensor, questions: Questions) -> Tensor:
     """L(B; phi): cross-entropy of p = softmax(s) over log n, so that tasks with 2 and 8 choices weigh alike.
 
-    The mean over questions. If the labels name the implausible choice (``sign`` -1), p = softmax(-s), and s
-    stays a plausibility. The weighting of tasks with different numbers of choices is ours.
-
-    Args:
-        scores: (questions, most choices) plausibilities s, -inf where a question has fewer choices.
-        questions: Labels, numbers of choices, sign.
+    The mean over questions of ``scores`` s (questions, most choices), -inf where a question has fewer
+    choices. If the labels name the implausible choice (``sign`` -1), p = softmax(-s), and s stays a
+    plausibility. The weighting of tasks with different numbers of choices is ours.
     """
     if questions.sign < 0:
         scores = torch.where(torch.isinf(scores), scores, -scores)
@@ -28,11 +25,9 @@ def choice_loss(scores: Tensor, questions: Questions) -> Tensor:
 def in_batch_loss(scores: Tensor, answers: Tensor) -> Tensor:
     """Normalised cross-entropy of each context's own answer against the batch's other answers.
 
-    In units of log n; 0 for a single example.
-
-    Args:
-        scores: (examples, examples) plausibility of example j's answer in example i's context.
-        answers: (examples,) identity of each answer's text: equal texts are no negatives of one another.
+    In units of log n; 0 for a single example. ``scores`` (examples, examples) has the plausibility of example
+    j's answer in example i's context, ``answers`` (examples,) the identity of each answer's text: equal texts
+    are no negatives of one another.
     """
     n = len(scores)
     if n < 2:

@@ -79,12 +79,7 @@ class AdapterConfig:
 def read_config(raw: Any, where: str) -> AdapterConfig:
     """Parse the content of an ``adapter_config.json``.
 
-    Args:
-        raw: The parsed JSON.
-        where: Its place, for messages.
-
-    Raises:
-        UserError: A key is missing or unknown, or the adapter is of an unsupported kind.
+    A UserError if a key is missing or unknown, or the adapter is of an unsupported kind.
     """
     try:
         name, width, inner = raw["name"], _whole(raw["hidden_size"], "hidden_size", where), raw["config"]

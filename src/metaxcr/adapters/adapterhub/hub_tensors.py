@@ -62,15 +62,7 @@ def to_hub(
     invertible: Mapping[str, Tensor] | None,
     at: Mapping[str, str],
 ) -> dict[str, Tensor]:
-    """Name tensors as the ``adapters`` library does.
-
-    Args:
-        kind: Of the adapter.
-        name: Of the adapter.
-        layers: Layer -> parameters under our names.
-        invertible: The invertible part's parameters under our names, or None.
-        at: From :func:`adapter_paths`.
-    """
+    """Name tensors as the ``adapters`` library does; ``at`` is from :func:`adapter_paths`."""
     names = _layer_names(kind, name, at)
     tensors = {
         names[part].format(layer=layer): tensor.contiguous()
@@ -86,13 +78,10 @@ def to_hub(
 def from_hub(
     kind: str, name: str, tensors: Mapping[str, Tensor], where: str, at: Mapping[str, str]
 ) -> tuple[dict[int, dict[str, Tensor]], dict[str, Tensor]]:
-    """Sort AdapterHub's tensors, whatever their prefix, by layer under our names.
+    """Sort AdapterHub's tensors, whatever their prefix, under our names.
 
-    Returns:
-        Layer -> parameters, and the invertible part's parameters (empty without one).
-
-    Raises:
-        UserError: A tensor belongs nowhere, so that part of the adapter would stay inactive.
+    Returns layer -> parameters, and the invertible part's parameters.
+    A UserError if a tensor belongs nowhere, as that part of the adapter would stay inactive.
     """
     places = {
         re.compile(r"(?:^|.*\.)" + re.escape(theirs).replace(r"\{layer\}", r"(\d{1,9})") + "$"): ours

@@ -32,14 +32,10 @@ MAX_BYTES = 4 << 30  # of a file in an archive
 
 
 def public_adapters(encoder: str | None = None, language: str | None = None) -> list[dict[str, str]]:
-    """List public language adapters.
+    """List public language adapters: ``encoder``, ``language`` and ``hub`` of each.
 
-    Args:
-        encoder: Only of this one, by its name on the hub with or without the owner.
-        language: Only of this one (ISO 639-1, or 639-3 if there is no such code).
-
-    Returns:
-        ``encoder``, ``language`` and ``hub`` of each: what ``metaxcr adapters import`` takes.
+    Optionally only those of an encoder, by its name on the hub with or without the owner, or of a language
+    (ISO 639-1, or 639-3 if there is no such code).
     """
     rows: list[dict[str, str]] = _index()["adapters"]
     wanted = encoder.rpartition("/")[2] if encoder else None
@@ -62,14 +58,8 @@ def import_adapter(
 ) -> AdapterFile:
     """Convert a foreign adapter to this package's form, after checking all of it; return what was read.
 
-    Args:
-        source: A folder, a zip file, or a repository on the Hugging Face hub.
-        out: The new folder.
-        encoder: Name of the encoder that it must fit; default: the one it names, if that is known.
-        revision: Commit, tag or branch on the hub.
-
-    Raises:
-        UserError: It cannot be found or read, or does not fit.
+    The source is a folder, a zip file, or a repository on the Hugging Face hub. It must fit ``encoder``, by
+    default the one it names, if that is known.
     """
     _check_new(out)
     with _folder(source, revision) as folder:
@@ -87,16 +77,7 @@ def import_adapter(
 
 
 def export_adapter(source: Path, out: Path, *, name: str | None = None) -> AdapterFile:
-    """Write an adapter of this package as the ``adapters`` library loads it without further options.
-
-    Args:
-        source: A folder with an adapter, such as ``adapters/meta`` of a run.
-        out: The new folder.
-        name: Of the adapter; default: its own.
-
-    Raises:
-        UserError: There is no adapter, the new folder exists, or the library has no such kind.
-    """
+    """Write an adapter as the ``adapters`` library loads it without options; default name: its own."""
     _check_new(out)
     file = read_adapter(source)
     if file.config.shape.kind in SIZELESS:

@@ -24,21 +24,14 @@ class Bert(Family):
 
     def layers(self, model: Any) -> list[FrozenLayer]:
         """See :meth:`Family.layers`."""
-        return [self._layer(layer) for layer in model.encoder.layer]
-
-    def _layer(self, layer: Any) -> FrozenLayer:
-        attention, own = layer.attention, layer.attention.self
-        modules = PostNormModules(
-            query=own.query,
-            key=own.key,
-            value=own.value,
-            attended=attention.output.dense,
-            norm1=attention.output.LayerNorm,
-            up=layer.intermediate.dense,
-            down=layer.output.dense,
-            norm2=layer.output.LayerNorm,
-        )
-        return PostNormLayer(modules, own.num_attention_heads, layer.intermediate.intermediate_act_fn)
+        return [
+            PostNormLayer(
+                PostNormModules.of_bert(layer),
+                layer.attention.self.num_attention_heads,
+                layer.intermediate.intermediate_act_fn,
+            )
+            for layer in model.encoder.layer
+        ]
 
     def mlm_head(self, model: Any) -> nn.Module | None:
         """See :meth:`Family.mlm_head`."""

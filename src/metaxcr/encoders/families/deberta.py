@@ -128,19 +128,9 @@ class Deberta(Family):
         return [self._layer(layer, model.config, relative) for layer in model.encoder.layer]
 
     def _layer(self, layer: Any, config: Any, relative: Tensor) -> FrozenLayer:
-        attention, own = layer.attention, layer.attention.self
-        modules = PostNormModules(
-            query=own.query_proj,
-            key=own.key_proj,
-            value=own.value_proj,
-            attended=attention.output.dense,
-            norm1=attention.output.LayerNorm,
-            up=layer.intermediate.dense,
-            down=layer.output.dense,
-            norm2=layer.output.LayerNorm,
-        )
+        own = layer.attention.self
         return DisentangledLayer(
-            modules,
+            PostNormModules.of_bert(layer, "_proj"),
             own.num_attention_heads,
             layer.intermediate.intermediate_act_fn,
             _position_vectors(own, config.pos_att_type or (), relative[: 2 * own.pos_ebd_size]),

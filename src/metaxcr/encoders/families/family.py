@@ -58,9 +58,7 @@ class Family(ABC):
 class WordEmbeddings(nn.Module):
     """A family's embedding module, called with only the arguments that it takes.
 
-    Args:
-        module: The family's own.
-        takes: Names among ``token_type_ids`` and ``position_ids``.
+    ``takes`` has names among ``token_type_ids`` and ``position_ids``.
     """
 
     def __init__(self, module: nn.Module, takes: Sequence[str] = ()) -> None:
