@@ -212,7 +212,7 @@ def test_values_are_mapped_once_they_are_written(make: Callable[..., TrunkStore]
     store.flush(0)
     (path,) = files(store.folder)
     (values,) = store._caches.values()
-    assert (values.pending_bytes, values._pending, values.mine) == (0, {}, {path})
+    assert (values.pending_bytes, values._pending, values.used) == (0, {}, {path})
     store.flush(0)
     store.gather(store.register(TEXTS[:2]))
     store.flush(0)
@@ -461,7 +461,7 @@ FILL = """
 import sys, time, zlib, torch
 from pathlib import Path
 from transformers import BertConfig, BertModel
-from metaxcr.encoders import trunk
+from metaxcr.encoders import activation_cache as trunk
 from metaxcr.encoders.encoder import Text, TokenizedText
 from metaxcr.encoders.loading import wrap
 folder, start = Path(sys.argv[1]), Path(sys.argv[2])

@@ -28,7 +28,7 @@ from metaxcr.encoders.encoder import (
     truncate,
 )
 from metaxcr.encoders.loading import HubTokenizer
-from metaxcr.encoders.tokens import TokenStore
+from metaxcr.encoders.tokens import TokenCounter
 from metaxcr.errors import UserError
 
 SCRIPTS = [
@@ -176,7 +176,7 @@ def test_any_text_gives_what_it_gave(
     expected = outcome(before.tokenize, texts, limit)
     assert outcome(embedded_encoder.tokenize, texts, limit) == expected
     for _ in range(2):  # computed, then read
-        assert TokenStore(embedded_encoder, tmp_path).lengths(texts).tolist() == full_lengths(before, texts)
+        assert TokenCounter(embedded_encoder, tmp_path).lengths(texts).tolist() == full_lengths(before, texts)
 
 
 def test_why_words_may_be_segmented_alone(wheel: Path) -> None:
@@ -212,7 +212,7 @@ def copa(path: Path) -> list[str]:
 def test_lengths_of_hub_tokenizers(family: Any, tmp_path: Path) -> None:
     mixed = [Text("water"), Text("the man", "his keys"), Text("water"), Text("keys " * 20, "late"), Text("")]
     for _ in range(2):
-        store = TokenStore(family.encoder, tmp_path)
+        store = TokenCounter(family.encoder, tmp_path)
         assert store.lengths(mixed).tolist() == full_lengths(family.encoder, mixed)
     assert len(files(tmp_path)) == 1
 
@@ -221,10 +221,10 @@ def test_lengths_of_hub_tokenizers(family: Any, tmp_path: Path) -> None:
 
 
 def test_the_second_store_computes_nothing(counting: FrozenEncoder, tmp_path: Path) -> None:
-    first = TokenStore(counting, tmp_path)
+    first = TokenCounter(counting, tmp_path)
     expected = first.lengths(MANY)
     assert (first.computed_chunks, first.read_chunks, counting.tokenizer.asked) == (3, 0, 40)
-    second = TokenStore(counting, tmp_path)
+    second = TokenCounter(counting, tmp_path)
     assert second.lengths(MANY).tolist() == expected.tolist()
     assert second.lengths(MANY).dtype == np.int64
     assert (second.computed_chunks, second.read_chunks, counting.tokenizer.asked) == (0, 6, 40)
@@ -232,19 +232,19 @@ def test_the_second_store_computes_nothing(counting: FrozenEncoder, tmp_path: Pa
 
 
 def test_repetitions_and_what_may_be_cut_make_no_difference(counting: FrozenEncoder, tmp_path: Path) -> None:
-    store = TokenStore(counting, tmp_path)
+    store = TokenCounter(counting, tmp_path)
     assert store.lengths([*MANY[:10], *MANY[:10]]).tolist() == 2 * store.lengths(MANY[:10]).tolist()
     store.lengths([t._replace(cuttable=None) for t in MANY[:10]])
     assert (counting.tokenizer.asked, store.read_chunks) == (10, 2)
 
 
 def test_no_texts(counting: FrozenEncoder, tmp_path: Path) -> None:
-    assert TokenStore(counting, tmp_path).lengths([]).tolist() == []
+    assert TokenCounter(counting, tmp_path).lengths([]).tolist() == []
     assert not files(tmp_path)
 
 
 def test_sizes_are_those_of_the_cut_texts(counting: FrozenEncoder, tmp_path: Path) -> None:
-    for store in (TokenStore(counting, tmp_path), TokenStore(counting, None)):
+    for store in (TokenCounter(counting, tmp_path), TokenCounter(counting, None)):
         for limit in (8, 32):
             tokenized = counting.tokenize(MANY, limit)
             sizes, cut = store.sizes(MANY, limit)
@@ -258,7 +258,7 @@ def test_sizes_are_those_of_the_cut_texts(counting: FrozenEncoder, tmp_path: Pat
 
 def test_content_addressing(counting: FrozenEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def count(encoder: FrozenEncoder, texts: Sequence[Text]) -> int:
-        TokenStore(encoder, tmp_path).lengths(texts)
+        TokenCounter(encoder, tmp_path).lengths(texts)
         return len(files(tmp_path))
 
     assert count(counting, [Text("a b")]) == 1
@@ -278,7 +278,7 @@ def test_a_tokenizer_without_a_fingerprint_is_called_each_time(
     toy_encoder: FrozenEncoder, tmp_path: Path
 ) -> None:
     assert not hasattr(toy_encoder.tokenizer, "fingerprint")
-    store = TokenStore(toy_encoder, tmp_path / "none")
+    store = TokenCounter(toy_encoder, tmp_path / "none")
     assert store.lengths(MANY).tolist() == full_lengths(toy_encoder, MANY)
     assert store.lengths([Text("word " * 90, cuttable=None)]).tolist() == [91]
     assert not (tmp_path / "none").exists()
@@ -288,7 +288,7 @@ def test_without_a_folder_nothing_is_written(
     counting: FrozenEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert TokenStore(counting, None).lengths(MANY).tolist() == full_lengths(counting, MANY)
+    assert TokenCounter(counting, None).lengths(MANY).tolist() == full_lengths(counting, MANY)
     assert not list(tmp_path.iterdir())
 
 
@@ -307,7 +307,7 @@ def test_fingerprints_are_of_the_tokenizer(family: Any, bert: Any) -> None:
 
 def test_limits_are_those_of_the_encoder(counting: FrozenEncoder, tmp_path: Path) -> None:
     prefixed = replace(counting, prefix="query: ")
-    store = TokenStore(prefixed, tmp_path)
+    store = TokenCounter(prefixed, tmp_path)
     long = "word " * 30
     choices = [
         Text(long, cuttable=None),
@@ -328,7 +328,7 @@ def test_limits_are_those_of_the_encoder(counting: FrozenEncoder, tmp_path: Path
 
 @pytest.mark.parametrize("damage", ["byte", "half", "empty", "fewer texts", "no lengths"])
 def test_a_damaged_chunk_is_computed_again(counting: FrozenEncoder, tmp_path: Path, damage: str) -> None:
-    expected = TokenStore(counting, tmp_path).lengths(MANY).tolist()
+    expected = TokenCounter(counting, tmp_path).lengths(MANY).tolist()
     path = files(tmp_path)[0]
     data = bytearray(path.read_bytes())
     chunk = chunks_module.ChunkFolder("token", tmp_path, 10**9).read(path)
@@ -346,34 +346,34 @@ def test_a_damaged_chunk_is_computed_again(counting: FrozenEncoder, tmp_path: Pa
             tensors["lengths"] = tensors["lengths"][:-1]
         chunks_module.ChunkFolder("token", tmp_path, 10**9).write(path, tensors, {})
     lines: list[str] = []
-    again = TokenStore(counting, tmp_path, log=lines.append)
+    again = TokenCounter(counting, tmp_path, log=lines.append)
     assert again.lengths(MANY).tolist() == expected
     assert (again.computed_chunks, again.read_chunks) == (1, 2)
     assert len(lines) == 1
     assert "token cache" in lines[0]
     assert path.name in lines[0]
-    assert TokenStore(counting, tmp_path, log=lines.append).lengths(MANY).tolist() == expected
+    assert TokenCounter(counting, tmp_path, log=lines.append).lengths(MANY).tolist() == expected
     assert len(lines) == 1
 
 
 def test_the_folder_is_bounded(counting: FrozenEncoder, tmp_path: Path) -> None:
-    TokenStore(counting, tmp_path).lengths(MANY[:16])
-    TokenStore(counting, tmp_path).lengths(MANY[16:32])
+    TokenCounter(counting, tmp_path).lengths(MANY[:16])
+    TokenCounter(counting, tmp_path).lengths(MANY[16:32])
     paths = files(tmp_path)
     for path in paths:
         os.utime(path, (time.time() - 1000,) * 2)
-    TokenStore(counting, tmp_path).lengths(MANY[:16])  # read, so used recently
+    TokenCounter(counting, tmp_path).lengths(MANY[:16])  # read, so used recently
     (old,) = [p for p in paths if p.stat().st_mtime < time.time() - 500]
     bound = sum(p.stat().st_size for p in paths) + 100
-    TokenStore(counting, tmp_path, limit_bytes=bound).lengths([Text("one more")])
+    TokenCounter(counting, tmp_path, limit_bytes=bound).lengths([Text("one more")])
     assert len(files(tmp_path)) == 2
     assert not old.exists()
-    tight = TokenStore(counting, tmp_path, limit_bytes=0)
+    tight = TokenCounter(counting, tmp_path, limit_bytes=0)
     tight.lengths(MANY)  # its own chunks stay although they exceed the bound
     assert len(files(tmp_path)) == 3
     tight.lengths([Text("another")])
     assert len(files(tmp_path)) == 4
-    TokenStore(counting, tmp_path, limit_bytes=0).lengths([Text("new")])
+    TokenCounter(counting, tmp_path, limit_bytes=0).lengths([Text("new")])
     assert len(files(tmp_path)) == 1
 
 
@@ -393,7 +393,7 @@ def test_a_failed_write_is_one_clear_line(
 
     monkeypatch.setattr(chunks_module, "save_file", failing)
     with pytest.raises(UserError, match=f"cannot write the token cache: .*{reason}.*METAXCR_CACHE") as caught:
-        TokenStore(counting, tmp_path / "tokens").lengths(MANY)
+        TokenCounter(counting, tmp_path / "tokens").lengths(MANY)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "tokens").iterdir())
 
@@ -408,7 +408,7 @@ def test_threads_write_one_folder_at_the_same_time(
 
     def fill() -> None:
         start.wait()
-        store = TokenStore(counting, tmp_path, limit_bytes=limit, log=lines.append)
+        store = TokenCounter(counting, tmp_path, limit_bytes=limit, log=lines.append)
         results.append(store.lengths(many).tolist())
 
     threads = [threading.Thread(target=fill) for _ in range(3)]

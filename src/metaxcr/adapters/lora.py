@@ -42,3 +42,8 @@ class LoRA(LayerAdapter):
         """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
         query, value = self.query(hidden), self.value(hidden)
         return torch.cat([query, torch.zeros_like(query), value], dim=1) * self.shape.scaling
+
+    def delta(self) -> Tensor:
+        """The change of the fused ``qkv`` matrix, (3 * width, width): added to it, it merges the adapter."""
+        query, value = (part.up.weight @ part.down.weight for part in (self.query, self.value))
+        return torch.cat([query, torch.zeros_like(query), value]) * self.shape.scaling

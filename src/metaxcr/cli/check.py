@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metaxcr.data.registry import LoadedSplit
     from metaxcr.data.spec import TaskSpec
     from metaxcr.data.validation import Lengths
-    from metaxcr.encoders.tokens import TokenStore
+    from metaxcr.encoders.tokens import TokenCounter
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class _Wanted:
     split: str | None
     data: Path | None
     repairs_off: tuple[str, ...]
-    tokens: "TokenStore | None"  # None: lengths are not counted
+    tokens: "TokenCounter | None"  # None: lengths are not counted
     limit: int
     leaks: bool
 
@@ -162,14 +162,14 @@ def _unreadable(task: str, split: str, language: str, error: UserError) -> dict[
     return {**place, "n": 0, "problems": [str(error)], "notes": []}
 
 
-def _token_store(encoder: str) -> "TokenStore | None":
+def _token_store(encoder: str) -> "TokenCounter | None":
     """The encoder's tokenizer with its cache; None, and a note, where the encoder is not there."""
     from metaxcr.encoders.loading import load_encoder
-    from metaxcr.encoders.tokens import TokenStore
+    from metaxcr.encoders.tokens import TokenCounter
     from metaxcr.runs.experiment import trunk_folder
 
     try:
-        return TokenStore(load_encoder(encoder), trunk_folder().parent / "tokens")
+        return TokenCounter(load_encoder(encoder), trunk_folder().parent / "tokens")
     except UserError as error:
         if encoder != "embedded":
             raise
@@ -177,7 +177,7 @@ def _token_store(encoder: str) -> "TokenStore | None":
         return None
 
 
-def _lengths(loaded: "LoadedSplit", tokens: "TokenStore", limit: int) -> "Lengths":
+def _lengths(loaded: "LoadedSplit", tokens: "TokenCounter", limit: int) -> "Lengths":
     """Count what does not fit: context and choice apart, as for dual scoring."""
     from metaxcr.data.phrasing import phrase
     from metaxcr.data.validation import Lengths

@@ -23,7 +23,7 @@ from torch import Tensor
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText, round_up
 from metaxcr.encoders.layer import NO_ADAPTER, Context
 from metaxcr.encoders.tensor_cache import KEY_BYTES, ChunkFolder, TensorCache
-from metaxcr.encoders.tokens import TokenStore
+from metaxcr.encoders.tokens import TokenCounter
 from metaxcr.hardware import CPU
 
 CODE_VERSION = 2  # raise when the values of a text may change
@@ -97,7 +97,7 @@ class TrunkStore:
         max_tokens: int = 128,
         limit_bytes: int = 20 * 10**9,
         log: Callable[[str], None] = lambda line: None,
-        tokens: TokenStore | None = None,
+        tokens: TokenCounter | None = None,
         languages: Mapping[str, TrunkAdapter] | None = None,
         resident_bytes: int | None = None,
     ) -> None:
@@ -106,7 +106,7 @@ class TrunkStore:
         self._chunks = ChunkFolder("trunk", folder, limit_bytes, log) if folder.name else None
         if tokens is None:
             beside = folder.parent / "tokens" if folder.name else None
-            tokens = TokenStore(encoder, beside, limit_bytes=int(limit_bytes * TOKENS_SHARE), log=log)
+            tokens = TokenCounter(encoder, beside, limit_bytes=int(limit_bytes * TOKENS_SHARE), log=log)
         self._tokens = tokens
         # A language adapter is known by the checksum of what acts in the trunk; "" stands for no adapter.
         checksums = {language: adapter.checksum(layer) for language, adapter in (languages or {}).items()}
@@ -245,7 +245,7 @@ class TrunkStore:
 
     def _write(self, least: int) -> None:
         if self._chunks and any([cache.write(least) for cache in self._caches.values()]):
-            self._chunks.evict({path for cache in self._caches.values() for path in cache.mine})
+            self._chunks.evict({path for cache in self._caches.values() for path in cache.used})
 
     def _move(self, numbers: list[int], device: torch.device) -> dict[int, Tensor]:
         """Copy values to the encoder's device in one piece, and keep them there while there is room."""

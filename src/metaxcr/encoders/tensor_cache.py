@@ -159,7 +159,7 @@ class TensorCache:
         self._where: dict[bytes, tuple[Segment, int]] = {}
         self._seen: set[Path] = set()
         self.pending_bytes = 0
-        self.mine: set[Path] = set()  # segments that were used: eviction keeps them
+        self.used: set[Path] = set()  # segments that were used: eviction keeps them
         self.refresh()
 
     def refresh(self) -> bool:
@@ -215,7 +215,7 @@ class TensorCache:
         for small in merged:
             if small.path != path:
                 self.chunks.remove(small.path)
-                self.mine.discard(small.path)
+                self.used.discard(small.path)
         return True
 
     def _small_segments(self, chunks: ChunkFolder) -> list[Segment]:
@@ -271,7 +271,7 @@ class TensorCache:
                         del self._where[key]
                 return None
             segment.hidden = chunk.tensors["hidden"]
-        self.mine.add(segment.path)
+        self.used.add(segment.path)
         return segment.hidden
 
     def _add(self, segment: Segment) -> None:

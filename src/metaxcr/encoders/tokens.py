@@ -25,7 +25,7 @@ Pair = tuple[str, str | None]
 Array = npt.NDArray[np.int64]
 
 
-class TokenStore:
+class TokenCounter:
     """Counts the tokens of texts with the encoder's tokenizer, and caches the counts on disk.
 
     A tokenizer without a ``fingerprint`` (a checksum of all that token ids depend on) is called each time,
@@ -44,7 +44,7 @@ class TokenStore:
         self.encoder = encoder
         self._fingerprint = getattr(encoder.tokenizer, "fingerprint", None) if folder else None
         self._chunks = ChunkFolder("token", folder or Path(), limit_bytes, log)
-        self._mine: set[Path] = set()
+        self._used: set[Path] = set()
         self._unchecked_bytes: float = limit_bytes  # written since the folder's size was last measured
         self.read_chunks = 0
         self.computed_chunks = 0
@@ -59,7 +59,7 @@ class TokenStore:
         chunks = [self._chunk(pairs[at : at + CHUNK_TEXTS]) for at in range(0, len(pairs), CHUNK_TEXTS)]
         # Measuring the folder takes longer than writing a chunk: do it once, then per hundredth of the limit.
         if self._unchecked_bytes > self._chunks.limit_bytes / 100 and self.computed_chunks:
-            self._chunks.evict(self._mine)
+            self._chunks.evict(self._used)
             self._unchecked_bytes = 0
         return np.concatenate([*chunks, np.empty(0, np.int32)]).astype(np.int64)[place]
 
@@ -82,7 +82,7 @@ class TokenStore:
         depends_on = [CODE_VERSION, tokenizers.__version__, self._fingerprint, self.encoder.prefix, pairs]
         key = hashlib.sha256(json.dumps(depends_on, ensure_ascii=False).encode()).hexdigest()[:40]
         path = self._chunks.path(key)
-        self._mine.add(path)
+        self._used.add(path)
 
         def check(chunk: Chunk) -> None:
             if len(chunk.tensors["lengths"]) != len(pairs):
