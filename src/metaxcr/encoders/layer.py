@@ -149,8 +149,11 @@ class PostNormModules(NamedTuple):
     @classmethod
     def of_bert(cls, layer: Any, suffix: str = "") -> Self:
         """Those of a layer with the names of BERT's; ``suffix`` ends the names of query, key and value."""
+        own = layer.attention.self
         return cls(
-            *(getattr(layer.attention.self, name + suffix) for name in ("query", "key", "value")),
+            query=getattr(own, f"query{suffix}"),
+            key=getattr(own, f"key{suffix}"),
+            value=getattr(own, f"value{suffix}"),
             attended=layer.attention.output.dense,
             norm1=layer.attention.output.LayerNorm,
             up=layer.intermediate.dense,
