@@ -32,7 +32,7 @@ DIVERGE = {  # what makes each stage diverge, and the setting that the line has 
     "finite": (["ctml.outer_lr=30", "ctml.learner=fomaml"], "ctml.outer_lr"),
     "clml": (["clml.inner_lr=1e30", "clml.learner=fomaml"], "clml.inner_lr"),
     "shots": (["clml.few_shot_lr=1e30", "clml.learner=fomaml"], "clml.few_shot_lr"),
-    "finetune": (["finetune.rate=1e30"], "finetune.rate"),
+    "finetune": (["finetune.lr=1e30"], "finetune.lr"),
 }
 
 
