@@ -21,8 +21,7 @@ from metaxcr.files import write_atomically
 from metaxcr.sampling import make_sampler
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-from tests.sampling.bandit_problems import LAWS, Bandit, play  # noqa: E402
-
+from tests.sampling.bandit_problems import LAWS, Bandit, play
 
 # name -> settings, and steps between rewards of all sources (0: the drawn source's, every step): the number
 # of rewards is the same for all of them

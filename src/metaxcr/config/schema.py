@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from metaxcr.errors import MetaXCRWarning
+from metaxcr.errors import MetaXCRWarning, UserError
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Width = Annotated[int, Field(ge=1, le=2**16)]  # of vectors: memory is taken for it
@@ -79,12 +79,15 @@ class Section(BaseModel):
             prefix: Of the names, for the warning.
 
         Raises:
-            ValueError: A setting is there by both names.
+            UserError: A setting is there by both names.
         """
-        for old in cls.renamed.keys() & settings.keys():
-            new = cls.renamed[old]
+        for old, new in cls.renamed.items():
+            if old not in settings:
+                continue
             if new in settings:
-                raise ValueError(f"{old!r} is the old name of {new!r}; remove one of them")
+                raise UserError(
+                    f"{old!r} is the old name of {new!r}", f"setting {prefix}{old}", "remove one of them"
+                )
             settings = {new if name == old else name: value for name, value in settings.items()}
             line = f"the setting '{prefix}{old}' is now called '{prefix}{new}'"
             warnings.warn(line, MetaXCRWarning, stacklevel=2)
