@@ -58,7 +58,7 @@ def test_the_plain_loop_and_this_project_are_the_same_mathematics(
     model = setup.model()
     store = setup.store(model, tmp_path / "cache" / "trunk")
     data = encode_task(*setup.split("train"), store, kind="dual")
-    episode = setup.curriculum(data, store).episode(0, 0)
+    episode = setup.episodes(data, store).sample(0, 0)
     ours = make_learner(setup.ctml).adapt(losses_of(model, episode, 0.0), phi, {})
 
     assert (ours.support_loss, ours.query_loss) == pytest.approx(losses, abs=TOLERANCE)
