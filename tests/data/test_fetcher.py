@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from tests.server import Repository
 
-from metaxcr.data.fetcher import Fetcher, downloads_of, fetch_hub_files
+from metaxcr.data.fetcher import downloads_of, fetch_hub_files, open_fetcher
 from metaxcr.errors import UserError
 
 OLD, NEW = "a" * 40, "b" * 40
@@ -39,7 +39,7 @@ def ship(monkeypatch, **contents: bytes) -> None:
 
 
 def fetch(root, spec, *, force=False, **only):
-    with Fetcher(root, force=force) as fetcher:
+    with open_fetcher(root, force=force) as fetcher:
         plan = fetcher.plan(spec, **only)
         return plan, list(fetcher.fetch(spec.id, plan.missing, spec.url))
 
@@ -155,7 +155,7 @@ def test_an_interrupted_file_is_fetched_again(plain, root, server):
         if done > 400_000:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Fetcher(root, report=stop) as fetcher:
+    with pytest.raises(KeyboardInterrupt), open_fetcher(root, report=stop) as fetcher:
         list(fetcher.fetch("toy", fetcher.plan(plain).missing))
     assert [path.name for path in (root / "toy").iterdir()] == ["et.jsonl"]
     assert not (root / ".partial").exists()
@@ -169,7 +169,7 @@ def test_files_without_a_download_are_for_a_person(make_spec, root):
 
 
 def test_two_fetches_do_not_fill_one_folder(plain, root):
-    with Fetcher(root), pytest.raises(UserError, match="another fetch fills this folder"):
+    with open_fetcher(root), pytest.raises(UserError, match="another fetch fills this folder"):
         fetch(root, plain)
     fetch(root, plain)
 
@@ -298,7 +298,7 @@ def test_a_host_that_cannot_be_reached_is_tried_once(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # the hub's library tries several times
     spec = make_spec(fetch=[{"to": "toy/en.jsonl", **source}])
-    with Fetcher(root) as fetcher:
+    with open_fetcher(root) as fetcher:
         for _ in range(2):
             with pytest.raises(UserError, match=r"cannot reach 127\.0\.0\.1:9: .*refused"):
                 list(fetcher.fetch("toy", spec.fetch))

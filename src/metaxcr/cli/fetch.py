@@ -53,14 +53,14 @@ def fetch(
     shown first: fetching means to agree to it.
     """
     from metaxcr.data.data_dirs import cache_root
-    from metaxcr.data.fetcher import Fetcher
+    from metaxcr.data.fetcher import open_fetcher
 
     specs = _specs(tasks or [], everything, split, language)
     root = Path(os.path.expanduser(to or cache_root()))
     rows: list[dict[str, Any]] = []
     failed: dict[str, UserError] = {}
     tell = note if as_json else say
-    with _progress(quiet) as report, Fetcher(root, force=force, report=report) as fetcher:
+    with _progress(quiet) as report, open_fetcher(root, force=force, report=report) as fetcher:
         for spec in specs:
             try:
                 plan = fetcher.plan(spec, split, language)
@@ -147,11 +147,13 @@ def _finish(rows: list[dict[str, Any]], failed: dict[str, UserError], root: Path
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator["Report | None"]:
+def _progress(quiet: bool) -> Iterator["Report"]:
     """Show bytes, speed and time left: a bar on a terminal, a line now and then elsewhere."""
+    from metaxcr.data.download import no_report
+
     shown = console(stderr=True)
     if quiet:
-        yield None
+        yield no_report
     elif not shown.is_terminal:
         yield _Lines()
     else:

@@ -35,9 +35,6 @@ def cache_root() -> Path:
 def candidate_roots(explicit: Path | None = None) -> list[Path]:
     """List the data roots that exist, in the order of the search: ``--data``, ``$METAXCR_DATA``, the cache.
 
-    Args:
-        explicit: The value of ``--data``.
-
     Raises:
         UserError: A root that the user named is no folder.
     """
@@ -52,11 +49,6 @@ def candidate_roots(explicit: Path | None = None) -> list[Path]:
     if cache_root().is_dir():
         roots.append(cache_root())
     return roots
-
-
-def data_root(explicit: Path | None = None) -> Path | None:
-    """Return the first data root, or None when there is none (see :func:`candidate_roots`)."""
-    return next(iter(candidate_roots(explicit)), None)
 
 
 class Declaration(Protocol):
@@ -106,7 +98,14 @@ class Declaration(Protocol):
 
 
 def files_of(spec: Declaration, split: str | None = None, language: str | None = None) -> list[str]:
-    """Name the files of a task or corpus, or of one split or language of it, relative to a root, sorted."""
+    """Name the files of a task or corpus, or of one split or language of it, relative to a root, sorted.
+
+    Raises:
+        UserError: It has no such split or language.
+    """
+    for kind, value, known in (("split", split, list(spec.splits)), ("language", language, spec.languages)):
+        if value is not None and value not in known:
+            raise UserError(f"task '{spec.id}' has no {kind} '{value}'", None, f"it has {', '.join(known)}")
     return sorted(
         {
             name
@@ -119,13 +118,7 @@ def files_of(spec: Declaration, split: str | None = None, language: str | None =
 
 
 def split_files(spec: Declaration, split: str, language: str, root: Path | None = None) -> SplitFiles:
-    """Find the files of one split in one language, all under the same root.
-
-    Args:
-        spec: The task.
-        split: One of its splits.
-        language: One of its languages.
-        root: The value of ``--data``; not needed for tasks that ship with the package.
+    """Find the files of one split in one language, all under the same root; ``root`` is that of ``--data``.
 
     Raises:
         UserError: A file is missing; the message names it and the roots that were searched.
@@ -163,13 +156,6 @@ def sha256(path: Path) -> str:
 
 
 def data_fingerprint(paths: Iterable[Path]) -> str:
-    """Digest names and contents of data files; neither their folders nor their order count.
-
-    Args:
-        paths: The files that a run reads; a file named twice counts once.
-
-    Returns:
-        SHA-256 over (file name, SHA-256 of its bytes), as 64 hexadecimal digits.
-    """
+    """Digest names and contents of files with SHA-256; folders, order and repetitions do not count."""
     parts = {f"{path.name} {sha256(path)}\n" for path in paths}
     return hashlib.sha256("".join(sorted(parts)).encode()).hexdigest()

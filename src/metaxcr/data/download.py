@@ -1,4 +1,4 @@
-"""Downloads as tasks declare them, and single files from plain addresses, with pooch."""
+"""Downloads as tasks declare them, and files from plain addresses, fetched with pooch."""
 
 import os
 import re
@@ -67,7 +67,7 @@ class Download(BaseModel):
     path: str | None = None
 
     @model_validator(mode="after")
-    def _check_source(self) -> Self:
+    def _check(self) -> Self:
         if (self.url is None) == (self.hub is None):
             raise ValueError("a download has either 'url' or 'hub'")
         if self.url is not None and not re.match(r"https?://[^/\s]", self.url):
@@ -78,19 +78,9 @@ class Download(BaseModel):
             raise ValueError("'path' goes with 'hub'; the path inside an archive is 'member'")
         if self.member is not None and self.hub is not None and self.path is None:
             raise ValueError("'member' on the hub needs 'path', the archive that holds it")
-        return self
-
-    @model_validator(mode="after")
-    def _check_target(self) -> Self:
-        """Refuse a name that leaves the data root, or that of the record of what was fetched."""
-        parts = self.to.split("/")
-        hidden = any(part.startswith(".") or not part for part in parts)
-        if "\\" in self.to or hidden or self.to == RECORD_FILE:
+        hidden = any(part.startswith(".") or not part for part in self.to.split("/"))
+        if hidden or "\\" in self.to or self.to == RECORD_FILE:
             raise ValueError(f"'to' is '{self.to}', but must be a plain path below the data root")
-        return self
-
-    @model_validator(mode="after")
-    def _check_placeholders(self) -> Self:
         sources = [text for text in (self.url, self.hub and self.hub_path, self.member) if text]
         for text in (self.to, *sources):
             unknown = set(re.findall(r"\{[^{}]*\}", text)) - {LANGUAGE}
@@ -118,15 +108,7 @@ class Download(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DownloadSource:
-    """A file on the network; ``repo``, ``commit`` and ``path`` are of a data set on the hub.
-
-    Attributes:
-        address: http or https.
-        page: What a person reads who cannot get the file.
-        repo: ``owner/name``; None for a plain address.
-        commit: Of the repository.
-        path: Inside the repository.
-    """
+    """A file on the network; ``page`` is for a person who cannot get it, the rest is of files on the hub."""
 
     address: str
     page: str
@@ -157,7 +139,8 @@ def download_url(source: DownloadSource, target: Path, label: str, report: Repor
         report: Called with the progress.
 
     Raises:
-        UserError: The host cannot be reached, refuses, sends a web page or stops, or the disk is full.
+        UserError: The host cannot be reached, refuses, sends a web page or stops, or the disk is too full.
+        OSError: The file cannot be written.
     """
     import pooch
     import requests
@@ -246,11 +229,15 @@ class _Transfer:
 
     def _check_file(self, path: Path) -> None:
         """Refuse an empty file and a web page: a login, a notice, an error that calls itself a success."""
+        from requests.exceptions import ChunkedEncodingError
+
         address, page = self.source.address, self.source.page
         with path.open("rb") as file:
             begin = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
         if not path.stat().st_size:
             raise UserError("the server sent an empty file", address, f"see {page}")
+        if self.total not in (0, path.stat().st_size):  # older versions of urllib3 do not check this
+            raise ChunkedEncodingError(f"{path.stat().st_size} of {self.total} bytes were received")
         html = begin.startswith((b"<!doctype html", b"<html"))
         html |= self.kind == "text/html" and begin.startswith(b"<") and not begin.startswith(b"<?xml")
         if html and not address.lower().endswith((".html", ".htm")):

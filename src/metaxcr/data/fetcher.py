@@ -6,13 +6,12 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
@@ -87,44 +86,37 @@ class FetchPlan:
     manual: list[str]
 
 
-class Fetcher:
-    """Fills one data root; a context, in which no other process fills it.
+@contextmanager
+def open_fetcher(root: Path, *, force: bool = False, report: Report = no_report) -> Iterator["Fetcher"]:
+    """Keep other processes from filling a data root, and give what fills it.
 
-    Args:
-        root: The data root; created if missing.
-        force: Fetch what is there too, and take branches of the hub as they are now.
-        report: Called with the progress.
+    With ``force``, files that are there are fetched again, and branches of the hub are taken as they are now.
+
+    Raises:
+        UserError: Another process fills the data root, it cannot be written, or its record is damaged.
     """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = lock_folder(root, "another fetch fills this folder", ".fetch.lock")
+    except OSError as error:
+        failed = disk_error(error, root)
+        raise UserError(failed.what, failed.where, "give another folder with --to") from error
+    try:
+        shutil.rmtree(root / PARTIAL, ignore_errors=True)  # of a process that was killed
+        yield Fetcher(root, _read_record(root / RECORD_FILE), force, report)
+    finally:
+        shutil.rmtree(root / PARTIAL, ignore_errors=True)
+        lock.release()
 
-    def __init__(self, root: Path, *, force: bool = False, report: Report | None = None) -> None:
-        self.root, self.force = root, force
-        self._report = report or no_report
-        self._partial = root / PARTIAL
+
+class Fetcher:
+    """Fills one data root; see :func:`open_fetcher`."""
+
+    def __init__(self, root: Path, record: FetchRecord, force: bool, report: Report) -> None:
+        self.root, self.record, self.force, self.report = root, record, force, report
         self._archives: dict[DownloadSource, Path] = {}  # kept for other members until the end
         self._unreachable: dict[str, UnreachableError] = {}  # hosts, which are tried once only
         self._resolved: set[str] = set()  # revisions that were looked up in this fetch
-        self._record = FetchRecord()
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = lock_folder(self.root, "another fetch fills this folder", ".fetch.lock")
-        except OSError as error:
-            failed = disk_error(error, self.root)
-            raise UserError(failed.what, failed.where, "give another folder with --to") from error
-        with self._stack:
-            self._stack.callback(lock.release)
-            self._stack.callback(shutil.rmtree, self._partial, ignore_errors=True)
-            shutil.rmtree(self._partial, ignore_errors=True)  # of a process that was killed
-            self._record = _read_record(self.root / RECORD_FILE)
-            self._stack = self._stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     def plan(self, spec: Declaration, split: str | None = None, language: str | None = None) -> FetchPlan:
         """Compare the files of a task, of one split or one language of it, with what is there.
@@ -134,7 +126,7 @@ class Fetcher:
         """
         downloads = {download.to: download for download in downloads_of(spec, split, language)}
         plan = FetchPlan(spec, [], [], [])
-        for name in {**dict.fromkeys(requested_files(spec, split, language)), **downloads}:
+        for name in {**dict.fromkeys(files_of(spec, split, language)), **downloads}:
             present = None if self.force and name in downloads else self._present(spec, name)
             if present is not None:
                 plan.present.append(present)
@@ -149,11 +141,6 @@ class Fetcher:
     ) -> Iterator[FetchedFile]:
         """Fetch files, one after the other; those that are complete stay when a later one fails.
 
-        Args:
-            task: Name of the task in the results.
-            downloads: From :meth:`plan`.
-            page: What a person reads who cannot get a file.
-
         Raises:
             UserError: A file cannot be fetched, or is not the one that it should be.
         """
@@ -166,30 +153,16 @@ class Fetcher:
             for download, path in zip(group.values(), self._files(source, group), strict=True):
                 yield self._place(task, download, source, path)
 
-    def has(self, name: str) -> bool:
-        """Whether the data root holds a file as it was fetched."""
-        path, record = self.root / name, self._record.files.get(name)
-        return path.is_file() and record is not None and sha256(path) == record.sha256
-
     def commit(self, repo: str, revision: str, path: str | None = None) -> str:
-        """Return the commit that a revision means in this data root: the one of the first fetch.
-
-        Args:
-            repo: ``owner/name`` of a data set on the hub.
-            revision: Branch, tag or commit.
-            path: A wanted file, see :func:`metaxcr.data.hub_data.resolve_revision`.
-
-        Raises:
-            UserError: The hub cannot be reached, or has no such data set or revision.
-        """
+        """Return the commit that a revision means in this data root: the one of the first fetch."""
         key = f"{repo}@{revision}"
-        known = self._record.revisions.get(key)
+        known = self.record.revisions.get(key)
         if known and (not self.force or key in self._resolved):
             return known
         commit = resolve_revision(repo, revision, path)
         self._resolved.add(key)
         if commit != revision:
-            self._record.revisions[key] = commit
+            self.record.revisions[key] = commit
             self._save_record()
         return commit
 
@@ -202,15 +175,15 @@ class Fetcher:
 
     def _files(self, source: DownloadSource, downloads: dict[str, Download]) -> list[Path]:
         """Fetch what a source holds of one or, from an archive, several files; return temporary names."""
-        members = [download.member for download in downloads.values()]
+        partial, members = self.root / PARTIAL, [download.member for download in downloads.values()]
         try:
-            self._partial.mkdir(exist_ok=True)
+            partial.mkdir(exist_ok=True)
             if members == [None]:
-                return [self._download(source, self._partial / "file", next(iter(downloads)))]
+                return [self._download(source, partial / "file", next(iter(downloads)))]
             if source not in self._archives:
-                target = self._partial / f"archive-{len(self._archives)}"
+                target = partial / f"archive-{len(self._archives)}"
                 self._archives[source] = self._download(source, target, source.address)
-            targets = [self._partial / f"member-{number}" for number in range(len(members))]
+            targets = [partial / f"member-{number}" for number in range(len(members))]
             wanted = {member or "": target for member, target in zip(members, targets, strict=True)}
             extract(self._archives[source], wanted, source.address)
             return targets
@@ -224,9 +197,9 @@ class Fetcher:
         target.unlink(missing_ok=True)
         try:
             if source.repo is None:
-                download_url(source, target, label, self._report)
+                download_url(source, target, label, self.report)
             else:
-                download_hub_file(source, target, label, self._report, force=self.force)
+                download_hub_file(source, target, label, self.report, force=self.force)
         except UnreachableError as error:
             self._unreachable[host] = error
             raise
@@ -242,7 +215,7 @@ class Fetcher:
             os.replace(path, target)
         except OSError as error:
             raise disk_full(error, target) from error
-        self._record.files[name] = FileRecord(
+        self.record.files[name] = FileRecord(
             sha256=digest,
             bytes=size,
             source=source.address,
@@ -255,7 +228,7 @@ class Fetcher:
 
     def _check(self, name: str, digest: str, source: DownloadSource) -> None:
         """Refuse a file that is not the official one, or not the one of the first fetch."""
-        official, before = official_checksums().get(name), self._record.files.get(name)
+        official, before = official_checksums().get(name), self.record.files.get(name)
         if official is not None and digest != official:
             what = f"'{name}' is not the official file: its SHA-256 is {digest}, not {official}"
             raise UserError(f"{what}; it was not kept", source.address, "the publisher may have changed it")
@@ -270,7 +243,7 @@ class Fetcher:
         if path is None:
             return None
         own = path == self.root / name
-        digest, record = sha256(path), self._record.files.get(name) if own else None
+        digest, record = sha256(path), self.record.files.get(name) if own else None
         expected = official_checksums().get(name) or (record and record.sha256)
         if expected is not None and digest != expected:
             fix = "fetch again with --force, which replaces it" if own else "move it away and fetch again"
@@ -281,7 +254,7 @@ class Fetcher:
 
     def _save_record(self) -> None:
         try:
-            write_atomically(self.root / RECORD_FILE, self._record.model_dump_json(indent=1) + "\n")
+            write_atomically(self.root / RECORD_FILE, self.record.model_dump_json(indent=1) + "\n")
         except UserError as error:
             raise UserError(error.what, error.where, f"make room, then {AGAIN}") from error
 
@@ -297,16 +270,9 @@ def _read_record(path: Path) -> FetchRecord:
 
 
 def fetch_hub_files(
-    repo: str, revision: str, paths: Sequence[str], root: Path, report: Report | None = None
+    repo: str, revision: str, paths: Sequence[str], root: Path, report: Report = no_report
 ) -> tuple[str, list[Path]]:
     """Fetch files of a data set on the hub that no task declares into ``hub/owner/name/<commit>/``.
-
-    Args:
-        repo: ``owner/name``.
-        revision: Branch, tag or commit; a branch that was fetched before means the commit of that time.
-        paths: Inside the repository, see :func:`metaxcr.data.hub_data.list_hub_files`.
-        root: The data root to fill.
-        report: Called with the progress.
 
     Returns:
         The commit and the local files, in the order of ``paths``.
@@ -314,16 +280,19 @@ def fetch_hub_files(
     Raises:
         UserError: The hub cannot be reached, refuses, or has no such file.
     """
-    with Fetcher(root, report=report) as fetcher:
+    with open_fetcher(root, report=report) as fetcher:
         commit = fetcher.commit(repo, revision, paths[0] if paths else None)
-        names = [f"hub/{repo}/{commit[:12]}/{path}" for path in paths]
-        for name, path in zip(names, paths, strict=True):
+        files = []
+        for path in paths:
+            name = f"hub/{repo}/{commit[:12]}/{path}"
             if any(part in ("", ".", "..") for part in name.split("/")):
                 raise UserError(f"'{path}' is no path of a file", hub_page(repo))
-            if not fetcher.has(name):
+            file, record = root / name, fetcher.record.files.get(name)
+            if not (record and file.is_file() and sha256(file) == record.sha256):
                 download = Download.model_construct(to=name, hub=repo, revision=commit, path=path)
                 list(fetcher.fetch(repo, [download]))
-    return commit, [root / name for name in names]
+            files.append(file)
+    return commit, files
 
 
 def downloads_of(spec: Declaration, split: str | None = None, language: str | None = None) -> list[Download]:
@@ -332,7 +301,7 @@ def downloads_of(spec: Declaration, split: str | None = None, language: str | No
     A language's file that no split names is left out; a file for all languages that no split names (a
     licence) belongs to the whole task only.
     """
-    names = set(requested_files(spec, split, language))
+    names = set(files_of(spec, split, language))
     codes = [spec.codes.get(code, code) for code in spec.languages]
     found: dict[str, Download] = {}
     for declared in spec.fetch:
@@ -341,18 +310,6 @@ def downloads_of(spec: Declaration, split: str | None = None, language: str | No
             if download.to in names or not (declared.per_language or split or language):
                 found.setdefault(download.to, download)
     return list(found.values())
-
-
-def requested_files(spec: Declaration, split: str | None, language: str | None) -> list[str]:
-    """Name the files of a task, or of one split or language of it.
-
-    Raises:
-        UserError: The task has no such split or language.
-    """
-    for kind, value, known in (("split", split, list(spec.splits)), ("language", language, spec.languages)):
-        if value is not None and value not in known:
-            raise UserError(f"task '{spec.id}' has no {kind} '{value}'", None, f"it has {', '.join(known)}")
-    return files_of(spec, split, language)
 
 
 @lru_cache(maxsize=1)

@@ -41,10 +41,7 @@ def hub_page(repo: str) -> str:
 def resolve_revision(repo: str, revision: str, path: str | None = None) -> str:
     """Return the commit that a branch or tag of a data set means now; a commit is returned as it is.
 
-    Args:
-        repo: ``owner/name``.
-        revision: Branch, tag or commit.
-        path: A file whose commit in the hub's cache counts when the hub must not be asked.
+    When the hub must not be asked, it is the commit of ``path`` in the hub's cache.
 
     Raises:
         UserError: The hub cannot be reached, or has no such data set or revision.
@@ -61,7 +58,7 @@ def resolve_revision(repo: str, revision: str, path: str | None = None) -> str:
     with _hub_errors(repo, revision):
         commit = HfApi(endpoint=_endpoint()).dataset_info(repo, revision=revision, timeout=TIMEOUT).sha
     if not commit:
-        raise UserError(f"{_endpoint()} names no commit of '{revision}'", hub_page(repo), "give a commit")
+        raise UserError(f"the hub names no commit of '{revision}'", hub_page(repo), "give a commit")
     return commit
 
 
@@ -88,17 +85,13 @@ def list_hub_files(repo: str, revision: str = "main") -> tuple[str, list[str]]:
 def download_hub_file(
     source: DownloadSource, target: Path, label: str, report: Report = no_report, *, force: bool = False
 ) -> None:
-    """Copy a file from the hub's cache, into which it is downloaded if it is missing there.
+    """Copy a file from the hub's cache, into which it is downloaded if it is missing there or with ``force``.
 
-    Args:
-        source: From :func:`hub_source`.
-        target: The file to write.
-        label: Name of the file in the progress report.
-        report: Called with the progress.
-        force: Whether a file in the cache is downloaded again.
+    The arguments are those of :func:`metaxcr.data.download.download_url`.
 
     Raises:
         UserError: The hub cannot be reached, refuses, or has no such file.
+        OSError: The file cannot be written.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils.tqdm import tqdm
@@ -136,10 +129,9 @@ def _endpoint() -> str:
 
 
 def _offline() -> bool:
-    """Whether ``HF_HUB_OFFLINE`` forbids requests to the hub."""
     from huggingface_hub import constants
 
-    return bool(constants.HF_HUB_OFFLINE)
+    return constants.HF_HUB_OFFLINE
 
 
 def _paths(repo: str, commit: str) -> list[str]:
@@ -157,35 +149,42 @@ def _may_hold_data(path: str) -> bool:
 @contextmanager
 def _hub_errors(repo: str, revision: str | None, address: str | None = None) -> Iterator[None]:
     """Turn what huggingface_hub raises into a message."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    # The base is an error of the HTTP library, which is not the same in all versions.
+    network_error: type[Exception] = HfHubHTTPError.__bases__[0]
+    try:
+        yield
+    except (network_error, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
+            raise  # the disk is full
+        cause: BaseException = error
+        if isinstance(error, LocalEntryNotFoundError | ValueError) and error.__cause__:
+            cause = error.__cause__  # why a file that is not in the cache was not downloaded
+        known = isinstance(cause, HfHubHTTPError | OfflineModeIsEnabled)
+        if isinstance(cause, network_error | OSError) and not known:
+            raise UnreachableError(urlsplit(_endpoint()).netloc, cause) from error
+        raise _hub_error(cause, repo, revision, address) from error
+
+
+def _hub_error(error: BaseException, repo: str, revision: str | None, address: str | None) -> UserError:
     from huggingface_hub import errors
 
     page = hub_page(repo)
-    # The base is an error of the HTTP library, which is not the same in all versions.
-    network_error: type[Exception] = errors.HfHubHTTPError.__bases__[0]
-    try:
-        yield
-    except (network_error, OSError, ValueError) as raised:
-        error: BaseException = raised
-        if isinstance(error, errors.LocalEntryNotFoundError | ValueError) and error.__cause__:
-            error = error.__cause__  # why the file, which is not in the cache, was not downloaded
-        status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else 0
-        if isinstance(error, errors.OfflineModeIsEnabled):
-            what = f"HF_HUB_OFFLINE is set and '{repo}' is not in the hub's cache"
-            raise UserError(what, None, f"unset it, or {ELSEWHERE}") from error
-        if isinstance(error, errors.RevisionNotFoundError):
-            raise UserError(f"'{repo}' has no revision '{revision}'", page, "see the page") from error
-        if isinstance(error, errors.EntryNotFoundError):
-            raise UserError(f"there is no such file ({status})", address, f"see {page}") from error
-        if status == 403 or isinstance(error, errors.GatedRepoError):
-            fix = f"accept the terms on {page} if it has some, and set HF_TOKEN to your token"
-            raise UserError(f"access denied: gated data set ({status})", None, fix) from error
-        if status in (401, 404):  # without a token, the hub does not tell a private data set from none
-            fix = "check the name; if it is private or has terms to accept, do so and set HF_TOKEN"
-            raise UserError(f"the hub shows no data set '{repo}' ({status})", page, fix) from error
-        if status:
-            raise UserError(f"the hub says {status}", page, "try again later") from error
-        if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
-            raise  # the disk is full
-        if isinstance(error, network_error | OSError):
-            raise UnreachableError(urlsplit(_endpoint()).netloc, error) from error
-        raise UserError(f"no answer of a hub: {reason(error)}", page, "check HF_ENDPOINT") from error
+    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else 0
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        what = f"HF_HUB_OFFLINE is set and '{repo}' is not in the hub's cache"
+        return UserError(what, None, f"unset it, or {ELSEWHERE}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return UserError(f"'{repo}' has no revision '{revision}'", page, "see the page")
+    if isinstance(error, errors.EntryNotFoundError):
+        return UserError(f"there is no such file ({status})", address, f"see {page}")
+    if status == 403 or isinstance(error, errors.GatedRepoError):
+        fix = f"accept the terms on {page} if it has some, and set HF_TOKEN to your token"
+        return UserError(f"access denied: gated data set ({status})", None, fix)
+    if status in (401, 404):  # without a token, the hub does not tell a private data set from none
+        fix = "check the name; if it is private or has terms to accept, do so and set HF_TOKEN"
+        return UserError(f"the hub shows no data set '{repo}' ({status})", page, fix)
+    if status:
+        return UserError(f"the hub says {status}", page, "try again later")
+    return UserError(f"no answer of a hub: {reason(error)}", page, "check HF_ENDPOINT")
