@@ -140,6 +140,13 @@ def test_an_empty_or_compressed_answer_is_an_error(server, get):
         get("/g")
 
 
+def test_a_damaged_header_is_one_line(server, get):
+    server.files["/f.jsonl"] = DATA
+    server.headers["/f.jsonl"] = {"Content-Length": "many"}
+    with pytest.raises(UserError, match="no download: "):
+        get()
+
+
 def test_redirects_are_followed_but_not_forever(server, get):
     server.files["/f.jsonl"] = DATA
     server.redirects |= {"/here": "/f.jsonl", "/round": "/round"}
@@ -199,5 +206,5 @@ def test_a_file_that_never_ends_is_refused(server, get, monkeypatch):
     with pytest.raises(UserError, match="1024000 bytes, more than"):
         get()
     server.chunked = True
-    with pytest.raises(UserError, match="bytes, more than"):
+    with pytest.raises(UserError, match="GiB were received"):
         get()

@@ -174,6 +174,23 @@ def test_two_fetches_do_not_fill_one_folder(plain, root):
     fetch(root, plain)
 
 
+def test_records_of_earlier_versions_are_read(plain, root):
+    (root / "toy").mkdir(parents=True)
+    (root / "toy/et.jsonl").write_bytes(ROW)
+    record = {
+        "sha256": sha(ROW), "bytes": len(ROW), "source": "https://h/all.zip", "member": "et.jsonl",
+        "commit": None, "date": "2025-01-31T12:00:00Z",
+    }  # fmt: skip
+    old = {"files": {"toy/et.jsonl": record}, "revisions": {"own/set@main": OLD}}
+    (root / "fetched.json").write_text(json.dumps(old))
+    (root / ".partial").mkdir()
+    (root / ".partial/0123456789abcdef01234567.part").write_bytes(ROW)
+    plan, _ = fetch(root, plain)
+    assert [file.source for file in plan.present] == ["https://h/all.zip"]
+    assert records(root)["files"]["toy/et.jsonl"] == record and records(root)["revisions"] == old["revisions"]
+    assert not (root / ".partial").exists()
+
+
 def test_records_that_are_none_of_ours(plain, root):
     root.mkdir()
     (root / "fetched.json").write_text("[]")

@@ -160,7 +160,7 @@ def download_url(source: DownloadSource, target: Path, label: str, report: Repor
             cause, problem = root_cause(error), reason(root_cause(error))
             if not transfer.status and not isinstance(cause, ConnectionResetError):
                 raise UnreachableError(urlsplit(source.address).netloc, cause) from error
-        except requests.RequestException as error:  # too many redirects, an address that is none
+        except (requests.RequestException, ValueError) as error:  # too many redirects, headers that are none
             raise UserError(f"no download: {reason(error)}", source.address, f"see {source.page}") from error
         if attempt < ATTEMPTS - 1:
             time.sleep(PAUSE * 2**attempt)
@@ -204,7 +204,8 @@ class _Transfer:
                 raise UserError(f"the server sends the file as {encoding}", address, f"see {page}")
             self.kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
             size, free = int(response.headers.get("Content-Length", 0)), shutil.disk_usage(self.folder).free
-            self._check_size(size)
+            if size > LIMIT:
+                raise UserError(f"the file has {size} bytes, more than {LIMIT >> 30} GiB", address)
             if size > free:
                 what = f"the disk is too full: {size} bytes are needed, {free} are free"
                 raise UserError(what, str(self.folder), f"make room, then {AGAIN}")
@@ -212,7 +213,8 @@ class _Transfer:
     def update(self, count: int) -> None:
         """Count received bytes; pooch counts the last chunk as a whole one."""
         self.done = min(self.done + count, self.total or self.done + count)
-        self._check_size(self.done)
+        if self.done > LIMIT:
+            raise UserError(f"more than {LIMIT >> 30} GiB were received", self.source.address)
         if count:
             self.report(self.label, self.done, self.total or None)
 
@@ -222,10 +224,6 @@ class _Transfer:
 
     def close(self) -> None:
         """Do nothing: pooch closes its progress bars."""
-
-    def _check_size(self, size: int) -> None:
-        if size > LIMIT:
-            raise UserError(f"the file has {size} bytes, more than {LIMIT >> 30} GiB", self.source.address)
 
     def _check_file(self, path: Path) -> None:
         """Refuse an empty file and a web page: a login, a notice, an error that calls itself a success."""
@@ -258,7 +256,7 @@ def _by_hand(page: str) -> str:
     return f"download by hand from {page} and give the folder as --data"
 
 
-def disk_full(error: OSError, path: Path) -> UserError:
+def write_error(error: OSError, path: Path) -> UserError:
     """Turn a failed write into a message; complete files stay."""
     failed = disk_error(error, path)
     return UserError(failed.what, failed.where, f"make room, then {AGAIN}")

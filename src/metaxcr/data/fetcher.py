@@ -25,9 +25,9 @@ from metaxcr.data.download import (
     DownloadSource,
     Report,
     UnreachableError,
-    disk_full,
     download_url,
     no_report,
+    write_error,
 )
 from metaxcr.data.hub_data import download_hub_file, hub_page, hub_source, resolve_revision
 from metaxcr.errors import UserError
@@ -188,7 +188,7 @@ class Fetcher:
             extract(self._archives[source], wanted, source.address)
             return targets
         except OSError as error:
-            raise disk_full(error, self.root) from error
+            raise write_error(error, self.root) from error
 
     def _download(self, source: DownloadSource, target: Path, label: str) -> Path:
         host = urlsplit(source.address).netloc
@@ -214,7 +214,7 @@ class Fetcher:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
         except OSError as error:
-            raise disk_full(error, target) from error
+            raise write_error(error, target) from error
         self.record.files[name] = FileRecord(
             sha256=digest,
             bytes=size,
