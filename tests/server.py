@@ -32,7 +32,7 @@ class Server:
         headers: Path -> more headers of the answer.
         redirects: Path -> address.
         pauses: Path -> seconds before each of four pieces.
-        plain: Without ETag and ranges.
+        chunked: Without Content-Length.
         log: What was asked: method, path, headers.
     """
 
@@ -42,7 +42,7 @@ class Server:
     headers: dict[str, Headers] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     pauses: dict[str, float] = field(default_factory=dict)
-    plain: bool = False
+    chunked: bool = False
     hub: dict[str, Repository] = field(default_factory=dict)
     log: list[tuple[str, str, Headers]] = field(default_factory=list)
     url: str = ""
@@ -83,9 +83,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: bytes, headers: Headers | None = None) -> None:
         self.send_response(status)
-        for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+        size = {} if self.served.chunked else {"Content-Length": str(len(body))}
+        for key, value in {**size, **(headers or {})}.items():
             self.send_header(key, value)
         self.end_headers()
+        self.close_connection |= self.served.chunked
         if self.command != "HEAD":
             self._body(body)
 
@@ -102,18 +104,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[begin : begin + quarter])
 
     def _file(self, content: bytes, headers: Headers) -> None:
-        if self.served.plain:
-            return self._answer(200, content, headers)
-        etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-        headers = {"ETag": etag, **headers}
-        asked = self.headers.get("Range")
-        if not asked or self.headers.get("If-Range") != etag:
-            return self._answer(200, content, headers)
-        begin, size = int(asked.removeprefix("bytes=").rstrip("-")), len(content)
-        if begin >= size:
-            return self._answer(416, b"", {"Content-Range": f"bytes */{size}"})
-        where = {"Content-Range": f"bytes {begin}-{size - 1}/{size}"}
-        return self._answer(206, content[begin:], headers | where)
+        self._answer(200, content, {"ETag": f'"{hashlib.sha256(content).hexdigest()[:16]}"', **headers})
 
     def _hub(self, repository: Repository, path: str, query: dict[str, list[str]]) -> None:
         if repository.closed and "Authorization" not in self.headers:

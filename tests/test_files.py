@@ -14,6 +14,7 @@ from metaxcr.errors import UserError
 from metaxcr.files import (
     disk_error,
     disk_is_full,
+    lock_folder,
     remove_leftovers,
     temporary_folder,
     user_cache,
@@ -41,6 +42,26 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match=r"the disk is full.*file\.txt.*--resume"):
         write_atomically(path, "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_lock_keeps_others_out_until_its_process_ends(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys, metaxcr.files as files\n"
+        "lock = files.lock_folder(pathlib.Path(sys.argv[1]), 'taken')\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"locked\n"
+        with pytest.raises(UserError, match="another process works here"):
+            lock_folder(tmp_path, "another process works here")
+        other.kill()
+    lock = lock_folder(tmp_path, "taken")
+    with pytest.raises(UserError, match="taken"):
+        lock_folder(tmp_path, "taken")
+    lock.release()
+    lock_folder(tmp_path, "taken").release()
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from metaxcr.errors import UserError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 STALE_SECONDS = 24 * 3600  # of this age a temporary file has no process any more, whatever the machine
 _STARTED = time.time()
@@ -112,6 +115,28 @@ def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
     remove_leftovers(Path(tempfile.gettempdir()), "metaxcr")
     prefix = f".metaxcr.{os.getpid()}-{_MACHINE}-{next(_NUMBERS)}_"
     return tempfile.TemporaryDirectory(prefix=prefix, suffix=".tmp")
+
+
+def lock_folder(folder: Path, message: str, name: str = ".lock") -> "FileLock":
+    """Keep other processes out of a folder until the lock is released or this process ends.
+
+    Args:
+        folder: It must exist.
+        message: What to say when another process has the lock.
+        name: Of the lock file.
+
+    Raises:
+        UserError: Another process has the lock.
+        OSError: The lock file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / name, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(message, str(folder), "wait for it, or stop it") from error
+    return lock
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:

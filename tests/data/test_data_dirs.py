@@ -4,7 +4,6 @@ from metaxcr.data.data_dirs import (
     cache_root,
     candidate_roots,
     data_fingerprint,
-    data_root,
     missing_files,
     split_files,
 )
@@ -26,7 +25,7 @@ def filled(root, name="copa/train.jsonl", content="{}\n"):
 
 
 def test_roots_are_searched_in_order(tmp_path, monkeypatch):
-    assert candidate_roots() == [] and data_root() is None
+    assert candidate_roots() == []
     cache_root().mkdir(parents=True)
     assert cache_root() == tmp_path / "cache" / "metaxcr" / "data"
     variable, explicit = tmp_path / "variable", tmp_path / "explicit"
@@ -34,7 +33,7 @@ def test_roots_are_searched_in_order(tmp_path, monkeypatch):
     explicit.mkdir()
     monkeypatch.setenv("METAXCR_DATA", str(variable))
     assert candidate_roots(explicit) == [explicit, variable, cache_root()]
-    assert data_root() == variable
+    assert candidate_roots() == [variable, cache_root()]
     filled(variable)
     filled(cache_root())
     assert split_files(task_spec("copa"), "train", "en", explicit).data == variable / "copa" / "train.jsonl"

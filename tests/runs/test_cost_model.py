@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
+from metaxcr.training.loop import MetaTrainer
 from metaxcr.training.batch_sampler import BatchSampler
 from metaxcr.config.schema import Config, LearnerName
 from metaxcr.config.io import load_config
@@ -13,8 +14,6 @@ from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.runs.data_amounts import typical
 from metaxcr.runs.timing import Bench, calibrate
 from metaxcr.runs.cost_model import Amounts, Draws, Pool, StageWork, trunk_tokens, works
-from metaxcr.training.loop import start
-from metaxcr.training.loop import meta_train
 from metaxcr.sampling import make_reward_schedule
 
 LANGUAGES = ("es", "sw", "tr")
@@ -67,12 +66,11 @@ def reported(config: Config, data: Amounts, encoder: FrozenEncoder) -> dict[str,
     bench, found = Bench(config, data, encoder, torch.float32), {}
     for key, stage, build in bench.stages():
         name = " ".join(filter(None, key))
-        draw = BatchSampler(bench.store, 3, PURPOSES[name])
-        curriculum = build(draw)
-        sampler = bench.sampler(curriculum, stage, draw)
-        begin, passes = start(bench.model.params(), sampler.init(3), stage), Counter[str]()
-        pay = make_reward_schedule(config.sampler.reward)
-        for _, event in meta_train(bench.model, curriculum, sampler, stage, begin, 3, draw.purpose, pay):
+        episodes = build(BatchSampler(bench.store, 3, PURPOSES[name]))
+        rewards, sampler = make_reward_schedule(config.sampler.reward), bench.sampler(episodes)
+        trainer = MetaTrainer(bench.model, episodes, sampler, stage, 3, PURPOSES[name], rewards)
+        passes = Counter[str]()
+        for _, event in trainer.train(trainer.start(bench.model.params(), sampler.init(3))):
             passes.update(event["passes"])
         found[name] = {part: n for part, n in passes.items() if n}
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.filesize import decimal
 
 from metaxcr.cli.console import console, note, print_json, say
 from metaxcr.cli.options import JsonOption, QuietOption, examples
@@ -17,8 +18,8 @@ from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
     from metaxcr.data.data_dirs import Declaration
-    from metaxcr.data.fetching.fetch import Fetched, Fetcher, Plan
-    from metaxcr.data.fetching.transfer import Report
+    from metaxcr.data.download import Report
+    from metaxcr.data.fetcher import FetchedFile, Fetcher, FetchPlan
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -46,36 +47,37 @@ def fetch(
 ) -> None:
     """Fetch the files of tasks from where they were published.
 
-    They come under their official names into the user's cache, where all commands find them, or into a folder
-    to be copied to a machine without a network and given there as --data. Files that are there and right are
-    not fetched again. A fetch that was interrupted goes on where it stopped. The licence is shown first:
-    fetching means to agree to it.
+    They are stored under their official names in the user's cache, where all commands find them, or in a
+    folder that can be copied to a machine without a network and given there as --data. Files that are there
+    and right are not fetched again, so an interrupted fetch continues with the next file. The licence is
+    shown first: fetching means to agree to it.
     """
     from metaxcr.data.data_dirs import cache_root
-    from metaxcr.data.fetching.fetch import Fetcher
+    from metaxcr.data.fetcher import open_fetcher
 
-    specs = _asked(tasks or [], everything, split, language)
+    specs = _specs(tasks or [], everything, split, language)
     root = Path(os.path.expanduser(to or cache_root()))
-    done: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     failed: dict[str, UserError] = {}
     tell = note if as_json else say
-    with _progress(quiet) as report, Fetcher(root, force=force, report=report) as fetcher:
+    with _progress(quiet) as report, open_fetcher(root, force=force, report=report) as fetcher:
         for spec in specs:
             try:
                 plan = fetcher.plan(spec, split, language)
-                done += [asdict(one) | {"error": None} for one in plan.present]
-                for one in _bring(fetcher, plan, tell):
-                    done.append(asdict(one) | {"error": None})
-                _by_hand(plan, everything)
+                rows += [asdict(file) | {"error": None} for file in plan.present]
+                for file in _fetch(fetcher, plan, tell):
+                    rows.append(asdict(file) | {"error": None})
+                _check_manual(plan, everything)
             except UserError as error:
                 failed[spec.id] = error
-                done.append(_failure(spec, error))
+                empty = dict.fromkeys(("file", "bytes", "sha256", "source", "commit"))
+                rows.append({"task": spec.id, **empty, "status": "failed", "error": str(error)})
     if as_json:
-        print_json(done)
-    _end(done, failed, root, len(specs))
+        print_json(rows)
+    _finish(rows, failed, root, len(specs))
 
 
-def _asked(
+def _specs(
     tasks: list[str], everything: bool, split: str | None, language: str | None
 ) -> list["Declaration"]:
     """Return the tasks; with ``--all`` those that have the split and the language."""
@@ -99,33 +101,29 @@ def _asked(
     ]
 
 
-def _bring(fetcher: "Fetcher", plan: "Plan", tell: Any) -> Iterator["Fetched"]:
-    """Show what is known of a task, then bring what is missing."""
+def _fetch(fetcher: "Fetcher", plan: "FetchPlan", tell: Any) -> Iterator["FetchedFile"]:
+    """Show what is known of a task, then fetch what is missing."""
     spec = plan.spec
     if spec.package:
         tell(f"{spec.id}: ships with the package, nothing to fetch")
         return
     if plan.present:
         tell(f"{spec.id}: {_files(len(plan.present))} already there")
-    if not plan.todo:
+    if not plan.missing:
         return
-    tell(f"{spec.id}: {_files(len(plan.todo))} to fetch; licence: {spec.licence}")
+    tell(f"{spec.id}: {_files(len(plan.missing))} to fetch; licence: {spec.licence}")
     tell(f"  to be cited: {' '.join(spec.citation.split())}")
-    for one in fetcher.bring(spec.id, plan.todo, spec.url):
-        tell(f"  {one.file}  {_size(one.bytes)}")
-        yield one
+    for file in fetcher.fetch(spec.id, plan.missing, spec.url):
+        tell(f"  {file.file}  {decimal(file.bytes)}")
+        yield file
 
 
-def _by_hand(plan: "Plan", everything: bool) -> None:
-    """Say what only a person can bring: an error where it was asked for by name."""
-    if not plan.by_hand or plan.spec.package:
+def _check_manual(plan: "FetchPlan", everything: bool) -> None:
+    """Name the files that only a person can get: an error if the task was named, a note with ``--all``."""
+    if not plan.manual or plan.spec.package:
         return
-    missing, more = plan.by_hand[0], len(plan.by_hand) - 1
-    what = (
-        f"'{missing}'"
-        + (f" and {more} more" if more else "")
-        + f" of task '{plan.spec.id}' cannot be fetched"
-    )
+    more = f" and {len(plan.manual) - 1} more" if len(plan.manual) > 1 else ""
+    what = f"'{plan.manual[0]}'{more} of task '{plan.spec.id}' cannot be fetched"
     fix = f"get it from {plan.spec.url} and put it under this name into a folder that you give as --data"
     error = UserError(what, None, fix)
     if not everything:
@@ -133,13 +131,7 @@ def _by_hand(plan: "Plan", everything: bool) -> None:
     note(f"note: {error}")
 
 
-def _failure(spec: "Declaration", error: UserError) -> dict[str, Any]:
-    """Return the row of a task that could not be fetched as a whole."""
-    empty = dict.fromkeys(("file", "bytes", "sha256", "source", "commit"))
-    return {"task": spec.id, **empty, "status": "failed", "error": str(error)}
-
-
-def _end(done: list[dict[str, Any]], failed: dict[str, UserError], root: Path, tasks: int) -> None:
+def _finish(rows: list[dict[str, Any]], failed: dict[str, UserError], root: Path, tasks: int) -> None:
     """Sum up; failures are told at the end, where they are seen."""
     if failed and tasks == 1:
         raise next(iter(failed.values()))
@@ -148,18 +140,20 @@ def _end(done: list[dict[str, Any]], failed: dict[str, UserError], root: Path, t
     if failed:
         names = ", ".join(failed)
         raise UserError(f"{len(failed)} of {tasks} tasks were not fetched: {names}", None, "see above")
-    fetched = sum(row["status"] == "fetched" for row in done)
-    note(f"{_files(fetched)} fetched, {len(done) - fetched} already there; folder: {root}")
+    fetched = sum(row["status"] == "fetched" for row in rows)
+    note(f"{_files(fetched)} fetched, {len(rows) - fetched} already there; folder: {root}")
     if fetched:
         note("next: metaxcr tasks check ID")
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator["Report | None"]:
+def _progress(quiet: bool) -> Iterator["Report"]:
     """Show bytes, speed and time left: a bar on a terminal, a line now and then elsewhere."""
+    from metaxcr.data.download import no_report
+
     shown = console(stderr=True)
     if quiet:
-        yield None
+        yield no_report
     elif not shown.is_terminal:
         yield _Lines()
     else:
@@ -198,17 +192,9 @@ class _Lines:
             return
         self._last = now
         speed = (done - self._first) / (now - self._begin)
-        left = f" of {_size(total)}, about {(total - done) / speed:.0f} s left" if total and speed else ""
-        note(f"  {label}: {_size(done)}{left}, {_size(int(speed))}/s")
+        left = f" of {decimal(total)}, about {(total - done) / speed:.0f} s left" if total and speed else ""
+        note(f"  {label}: {decimal(done)}{left}, {decimal(int(speed))}/s")
 
 
 def _files(count: int) -> str:
     return f"{count} file" if count == 1 else f"{count} files"
-
-
-def _size(count: int) -> str:
-    """Write a number of bytes for people."""
-    value, units = float(count), ["bytes", "kB", "MB", "GB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{value:.0f} {units[0]}" if units[0] == "bytes" else f"{value:.1f} {units[0]}"

@@ -217,7 +217,7 @@ def cell_key(config: Config, kind: str, regime: str) -> str:
         kind: Of the method.
         regime: Of the cell.
     """
-    settings = config.model_dump(mode="json")
+    settings = config.first_names()
     run, target = settings["run"], settings["target"]
     for local in ("threads", "checkpoint_every", "allow_leaks", "tracker", "regimes", "device"):
         run.pop(local)
@@ -235,9 +235,9 @@ def cell_key(config: Config, kind: str, regime: str) -> str:
     if regime != "few-shot" and not on_shots_split:
         target.pop("k"), target.pop("shots_split")
     if regime == "zero-shot":
-        settings["clml"] = Clml().model_dump(mode="json")
+        settings["clml"] = Clml().first_names()
     if regime != "few-shot":
-        settings["finetune"] = Finetune().model_dump(mode="json")
+        settings["finetune"] = Finetune().first_names()
     if regime != "zero-shot-aux":
         target.pop("auxiliary")
     folders = config.adapters.language

@@ -1,9 +1,12 @@
 """Every setting of a run, typed, with its unit. Unknown keys are errors."""
 
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from metaxcr.errors import MetaXCRWarning, UserError
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Width = Annotated[int, Field(ge=1, le=2**16)]  # of vectors: memory is taken for it
@@ -14,7 +17,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def distinct(seeds: list[int]) -> list[int]:
-    """Refuse a seed that is named twice: it would be trained twice and counted once."""
+    """Refuse a repeated seed: it would be trained twice and counted once."""
     repeated = next((seed for seed in seeds if seeds.count(seed) > 1), None)
     if repeated is not None:
         raise ValueError(f"seed {repeated} is named twice")
@@ -57,13 +60,51 @@ WITH_SHOTS = ("few-shot", "pooled-shots")  # regimes
 
 
 class Section(BaseModel):
-    """A group of settings; immutable, unknown keys refused, and numbers that are none."""
+    """A group of settings: immutable; unknown keys and numbers that are not finite are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    renamed: ClassVar[dict[str, str]] = {}  # old name of a setting -> its name; the old one is still accepted
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, settings: Any) -> Any:
+        return cls.with_present_names(settings) if isinstance(settings, dict) else settings
+
+    @classmethod
+    def with_present_names(cls, settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        """Replace the old names of settings, with a warning that names the new ones.
+
+        Args:
+            settings: Of this section.
+            prefix: Of the names, for the warning.
+
+        Raises:
+            UserError: A setting is there by both names.
+        """
+        for old, new in cls.renamed.items():
+            if old not in settings:
+                continue
+            if new in settings:
+                raise UserError(
+                    f"{old!r} is the old name of {new!r}", f"setting {prefix}{old}", "remove one of them"
+                )
+            settings = {new if name == old else name: value for name, value in settings.items()}
+            line = f"the setting '{prefix}{old}' is now called '{prefix}{new}'"
+            warnings.warn(line, MetaXCRWarning, stacklevel=2)
+        return settings
+
+    def first_names(self) -> dict[str, Any]:
+        """The settings by their first names, for hashes: renaming a setting changes no identity."""
+        old = {new: old for old, new in self.renamed.items()}
+        values = self.model_dump(mode="json")
+        for name in type(self).model_fields:
+            if isinstance(section := getattr(self, name), Section):
+                values[name] = section.first_names()
+        return {old.get(name, name): value for name, value in values.items()}
 
 
 class Run(Section):
-    """What applies to the whole run."""
+    """Settings of the whole run."""
 
     # one meta-training each
     seeds: Annotated[list[Seed], AfterValidator(distinct)] = Field(default=[0, 1, 2], min_length=1)
@@ -101,7 +142,7 @@ class Encoder(Section):
     cache_gb: Rate = 20.0  # bound of the trunk cache on disk, 10^9 bytes
 
 
-# settings that a kind of adapter has no use for
+# settings that have no effect with a kind of adapter
 ADAPTERS_LACK: dict[str, tuple[str, ...]] = {
     "lora": ("nonlinearity",),
     "full": ("bottleneck", "nonlinearity", "scaling", "mixture"),
@@ -125,7 +166,7 @@ class Adapters(Section):
 
     @model_validator(mode="after")
     def _active(self) -> Self:
-        """Refuse a setting that this kind has no use for."""
+        """Refuse a setting that has no effect with this kind."""
         for name in ADAPTERS_LACK.get(self.kind, ()):
             default = type(self).model_fields[name].default
             if getattr(self, name) != default:
@@ -151,7 +192,7 @@ class Source(Section):
     task: str
     split: str = "train"
     cap: Count | None = None  # examples; a fixed random subset, the same for every seed
-    # "shuffled", "flipped": wrong on purpose, for experiments on samplers; it is then called TASK:LABELS
+    # "shuffled", "flipped": wrong labels for experiments on samplers; the source is then called TASK:LABELS
     labels: Literal["true", "shuffled", "flipped"] = "true"
 
     @property
@@ -171,12 +212,12 @@ class EnglishTarget(Section):
 
 
 class Auxiliary(Section):
-    """Labelled data in languages other than the tested ones (regime zero-shot-aux)."""
+    """Labelled data in auxiliary languages (regime zero-shot-aux)."""
 
     task: str
     split: str = "train"
-    languages: list[str] = Field(min_length=1)  # never used for itself where one of them is tested
-    # None: all of them; else for each tested language so many, the nearest ones by the encoder's vectors of
+    languages: list[str] = Field(min_length=1)  # one that is tested is never used for itself
+    # None: all of them; else this many for each tested language, the nearest by the encoder's vectors of
     # target.parallel
     nearest: Count | None = None
 
@@ -190,7 +231,7 @@ class ParallelText(Section):
 
 
 class Target(Section):
-    """The task that counts."""
+    """The target task."""
 
     task: str
     languages: list[str] = Field(min_length=1)
@@ -211,10 +252,10 @@ class ImamlSettings(Section):
     damping: Weight = 0.0  # added to the diagonal of I + H / lambda
 
 
-# settings that only some learners have a use for
+# settings that only some learners use
 ONLY_FOR: dict[str, tuple[str, ...]] = {
     "first_order": ("anil", "maml", "meta-sgd"),
-    "own_rate": ("meta-sgd",),
+    "meta_params_lr": ("meta-sgd",),
     "imaml": ("imaml",),
     "inner_steps": ("anil", "fomaml", "imaml", "maml", "meta-sgd", "mmt", "reptile", "x-metra-ada"),
 }
@@ -223,16 +264,22 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
 class Meta(Section):
     """What CTML and CLML have in common."""
 
+    renamed: ClassVar[dict[str, str]] = {
+        "inner_rate": "inner_lr",
+        "outer_rate": "outer_lr",
+        "own_rate": "meta_params_lr",
+    }
+
     steps: Annotated[int, Field(ge=0)] = 400  # episodes
     support: Count = 16  # questions a support batch
     query: Count = 16  # questions a query batch
     learner: LearnerName = "fomaml"  # docs/learners.md describes each
     first_order: bool = False  # leave out second derivatives (anil, maml, meta-sgd)
     inner_steps: Count = 1  # K
-    inner_rate: Rate = 0.05  # alpha
-    tasks_per_step: Count = 1  # episodes whose mean direction makes one outer step
-    outer_rate: Rate = 1e-3  # peak; linear warm-up, then linear decay to a tenth
-    own_rate: Rate = 0.01  # the same for Meta-SGD's learned inner rates, which count in units of inner_rate
+    inner_lr: Rate = 0.05  # alpha
+    tasks_per_step: Count = 1  # episodes whose mean meta-gradient makes one outer step
+    outer_lr: Rate = 1e-3  # beta, peak; linear warm-up, then linear decay to a tenth
+    meta_params_lr: Rate = 0.01  # the same for Meta-SGD's learned inner rates, in units of inner_lr
     warmup: Share = 0.1  # share of the steps
     average: Share = 0.25  # last share of the steps whose parameters are averaged
     reward: Count = 64  # questions a reward batch
@@ -259,28 +306,30 @@ class Ctml(Meta):
 
     # B_q from the sampled source, or from the English target data
     query_from: Literal["source", "target"] = "source"
-    # whose loss pays the sampler: English target data, once for all; or the k shots of the tested language, a
-    # CTML run for each language of the few-shot regime
+    # what rewards are measured on: English target data, in one CTML run; or the k shots of the tested
+    # language, in a CTML run for each language of the few-shot regime
     reward_data: Literal["english", "shots"] = "english"
 
 
 class Clml(Meta):
     """Cross-lingual meta-learning."""
 
+    renamed: ClassVar[dict[str, str]] = {**Meta.renamed, "few_shot_rate": "few_shot_lr"}
+
     cross_task: Share = 0.5  # share of cross-task episodes; the others are cross-lingual
-    # who chooses the support language of a cross-lingual episode, where there are several: chance, or a
-    # second policy with the settings of ``sampler``, paid by the same reward
+    # how the support language of a cross-lingual episode is chosen: at random, or by a second policy with
+    # the settings of ``sampler`` and the same reward
     languages: Literal["uniform", "reinforce"] = "uniform"
     # an adapter for each tested language (zero-shot-aux, pooled-shots), or one for all of them
     per_language: bool = False
-    # what pays the sampler where there are shots: a half of them, or English target data
+    # what rewards are measured on in the regimes with shots: half of them, or English target data
     reward_data: Literal["shots", "english"] = "shots"
     few_shot_steps: Annotated[int, Field(ge=0)] = 12  # episodes a language in the regimes with shots
-    few_shot_rate: Rate = 1e-4  # peak of the outer rate there: k shots are few, and soon learned by heart
+    few_shot_lr: Rate = 1e-4  # peak of outer_lr there: k shots are few, and soon overfitted
 
     @model_validator(mode="after")
     def _active(self) -> "Clml":
-        """Refuse what would have no effect."""
+        """Refuse a setting that would have no effect."""
         if self.languages != "uniform" and self.cross_task == 1:
             raise ValueError("with cross_task: 1 no language is chosen; languages has to be uniform")
         if self.languages != "uniform" and self.learner in ("mmt", "sequential"):
@@ -289,7 +338,7 @@ class Clml(Meta):
 
 
 class RewardSettings(Section):
-    """What a sampler that learns is paid for."""
+    """The reward of a sampler that learns."""
 
     # drop of the loss, gain of accuracy, or cosine of the support step and the target's gradient
     kind: Literal["gradient-cosine", "loss-drop", "accuracy-gain"] = "gradient-cosine"
@@ -300,30 +349,31 @@ class RewardSettings(Section):
 
     @model_validator(mode="after")
     def _active(self) -> "RewardSettings":
-        """Refuse what would have no effect."""
+        """Refuse a setting that would have no effect."""
         if (self.refresh or 1) > 1 and self.kind != "gradient-cosine":
             raise ValueError(f"'refresh' has no effect on the reward {self.kind!r}; remove it")
         return self
 
 
-# the settings that each kind of sampler looks at
+# the settings that each kind of sampler uses
 _LEARNS = {"floor", "warmup", "reward"}
 _SCALED = _LEARNS | {"s_min", "memory"}
 SAMPLER_SETTINGS: dict[str, set[str]] = {
     "uniform": set(),
     "proportional": set(),
     "temperature": {"temperature"},
-    "exp3": _SCALED | {"rate"},
+    "exp3": _SCALED | {"lr"},
     "ucb": _SCALED | {"bonus", "discount"},
     "thompson": _SCALED | {"discount"},
-    "multidds": _LEARNS | {"rate"},
-    "reinforce": _SCALED
-    | {"rate", "hidden", "entropy", "barrier", "window", "balance", "baseline", "horizon"},
+    "multidds": _LEARNS | {"lr"},
+    "reinforce": _SCALED | {"lr", "hidden", "entropy", "barrier", "window", "balance", "baseline", "horizon"},
 }
 
 
 class SamplerSettings(Section):
-    """Who picks the source task."""
+    """How the source task of an episode is picked."""
+
+    renamed: ClassVar[dict[str, str]] = {"rate": "lr"}
 
     kind: Literal[
         "reinforce", "uniform", "proportional", "temperature", "exp3", "ucb", "thompson", "multidds"
@@ -332,7 +382,7 @@ class SamplerSettings(Section):
     reward: RewardSettings = RewardSettings()
     floor: Share = 0.12  # share of the draws that is uniform: each source keeps this much over their number
     warmup: Annotated[int, Field(ge=0)] = 10  # episodes with uniform draws
-    rate: Rate | None = None  # learning rate; None: 0.3 (reinforce), 0.1 (exp3), 1.0 (multidds)
+    lr: Rate | None = None  # learning rate; None: 0.3 (reinforce), 0.1 (exp3), 1.0 (multidds)
     s_min: Rate = 1e-9  # smallest standard deviation that rewards are divided by (not multidds)
     memory: Share = 0.95  # decay, a reward, of the mean and variance that rewards are standardised with
     # reinforce
@@ -351,7 +401,7 @@ class SamplerSettings(Section):
 
     @model_validator(mode="after")
     def _active(self) -> "SamplerSettings":
-        """Refuse a setting that this kind does not look at."""
+        """Refuse a setting that has no effect with this kind."""
         for name, field in SamplerSettings.model_fields.items():
             idle = name != "kind" and name not in SAMPLER_SETTINGS[self.kind]
             if idle and getattr(self, name) != field.default:
@@ -362,9 +412,11 @@ class SamplerSettings(Section):
 class Finetune(Section):
     """Few-shot fine-tuning: a fixed number of steps on all shots."""
 
+    renamed: ClassVar[dict[str, str]] = {"rate": "lr"}
+
     steps: Annotated[int, Field(ge=0)] = 10
     batch: Count = 16  # questions
-    rate: Rate = 5e-5  # peak
+    lr: Rate = 5e-5  # peak
     warmup: Share = 0.1
     average: Share = 0.5  # last share of the steps that is averaged
 

@@ -13,8 +13,8 @@ from pydantic import Field, field_validator
 
 from metaxcr.data.contamination import identity
 from metaxcr.data.data_dirs import VARIABLE, cache_root, candidate_roots
+from metaxcr.data.download import Download
 from metaxcr.data.example import Example
-from metaxcr.data.fetching.downloads import Download
 from metaxcr.data.registry import load, task_ids, task_spec
 from metaxcr.data.rows import Defect, lines_of
 from metaxcr.data.spec import Strict, check_words

@@ -1,4 +1,4 @@
-"""Where data lies: the roots, the files of a split, and their fingerprint."""
+"""Where data sets are on the disk: data roots, the files of a split, and their checksums."""
 
 import hashlib
 import os
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from metaxcr.data.fetching.downloads import Download
-from metaxcr.data.spec import TaskSpec
+from metaxcr.data.download import Download
 from metaxcr.errors import UserError
 from metaxcr.files import user_cache
 
@@ -24,7 +23,7 @@ class SplitFiles:
     labels: Path | None
 
     def all(self) -> list[Path]:
-        """List the files that exist for this split."""
+        """List the files."""
         return [self.data] if self.labels is None else [self.data, self.labels]
 
 
@@ -34,37 +33,22 @@ def cache_root() -> Path:
 
 
 def candidate_roots(explicit: Path | None = None) -> list[Path]:
-    """List the data roots in the order in which they are searched.
-
-    Args:
-        explicit: What the user gave as ``--data``.
-
-    Returns:
-        The explicit root, ``$METAXCR_DATA`` and the cache folder, as far as they are set and exist.
+    """List the data roots that exist, in the order of the search: ``--data``, ``$METAXCR_DATA``, the cache.
 
     Raises:
-        UserError: A root that the user named is no folder; a silent fall-back would read other data than
-            meant.
+        UserError: A root that the user named is no folder.
     """
-    named = [(explicit, "--data"), (os.environ.get(VARIABLE), f"${VARIABLE}")]
     roots = []
-    for value, source in named:
-        if not value:
-            continue
-        path = Path(os.path.expanduser(value))
-        if not os.path.isdir(path):
-            raise UserError(
-                f"the data root '{path}' is no folder", source, "name the folder that holds the data sets"
-            )
-        roots.append(path)
+    for value, source in ((explicit, "--data"), (os.environ.get(VARIABLE), f"${VARIABLE}")):
+        if value:
+            path = Path(os.path.expanduser(value))
+            if not os.path.isdir(path):
+                fix = "name the folder that holds the data sets"
+                raise UserError(f"the data root '{path}' is no folder", source, fix)
+            roots.append(path)
     if cache_root().is_dir():
         roots.append(cache_root())
     return roots
-
-
-def data_root(explicit: Path | None = None) -> Path | None:
-    """Return the first data root, or None when there is none (see :func:`candidate_roots`)."""
-    return next(iter(candidate_roots(explicit)), None)
 
 
 class Declaration(Protocol):
@@ -73,86 +57,74 @@ class Declaration(Protocol):
     @property
     def id(self) -> str:
         """Name."""
-        ...
 
     @property
     def package(self) -> bool:
         """Whether the files ship inside the package."""
-        ...
 
     @property
     def splits(self) -> Mapping[str, Any]:
         """The splits by name."""
-        ...
 
     @property
     def languages(self) -> Collection[str]:
         """ISO 639-1 codes."""
-        ...
 
     @property
     def codes(self) -> Mapping[str, str]:
         """How file names spell a language, where they do it differently."""
-        ...
 
     @property
     def fetch(self) -> Sequence[Download]:
         """Where the files come from."""
-        ...
 
     @property
     def licence(self) -> str:
         """Under which the files may be used."""
-        ...
 
     @property
     def citation(self) -> str:
         """What a paper has to cite."""
-        ...
 
     @property
     def url(self) -> str:
         """The authors' page."""
-        ...
 
     def split_languages(self, split: str) -> list[str]:
         """List the languages that a split has."""
-        ...
 
     def files_of(self, split: str, language: str) -> list[str]:
-        """Name the files of a split relative to a root."""
-        ...
+        """Name the files of a split relative to a root: the data file, then that of the labels if any."""
 
 
-def files_of(spec: Declaration) -> list[str]:
-    """Name all files of a task or corpus relative to a root, sorted."""
+def files_of(spec: Declaration, split: str | None = None, language: str | None = None) -> list[str]:
+    """Name the files of a task or corpus, or of one split or language of it, relative to a root, sorted.
+
+    Raises:
+        UserError: It has no such split or language.
+    """
+    for kind, value, known in (("split", split, list(spec.splits)), ("language", language, spec.languages)):
+        if value is not None and value not in known:
+            raise UserError(f"task '{spec.id}' has no {kind} '{value}'", None, f"it has {', '.join(known)}")
     return sorted(
         {
             name
-            for split in spec.splits
-            for language in spec.split_languages(split)
-            for name in spec.files_of(split, language)
+            for one in ([split] if split else spec.splits)
+            for code in spec.split_languages(one)
+            if language in (None, code)
+            for name in spec.files_of(one, code)
         }
     )
 
 
-def split_files(spec: TaskSpec, split: str, language: str, root: Path | None = None) -> SplitFiles:
-    """Find the files of one split in one language.
-
-    Args:
-        spec: The task.
-        split: One of its splits.
-        language: One of its languages.
-        root: What the user gave as ``--data``; not needed for tasks that ship with the package.
-
-    Returns:
-        The files, all under the same root.
+def split_files(spec: Declaration, split: str, language: str, root: Path | None = None) -> SplitFiles:
+    """Find the files of one split in one language, all under the same root; ``root`` is that of ``--data``.
 
     Raises:
-        UserError: A file is missing; the message names it and the roots that were looked at.
+        UserError: A file is missing; the message names it and the roots that were searched.
     """
     names = spec.files_of(split, language)
-    if Path(names[0]).is_absolute():  # a user's own; whether it can be read is for the reader to say
+    if Path(names[0]).is_absolute():  # the user's own file; its reader says whether it can be read
         data = Path(names[0])
         return SplitFiles(data, data.parent / names[1] if len(names) > 1 else None)
     roots = [STARTER] if spec.package else candidate_roots(root)
@@ -164,37 +136,26 @@ def split_files(spec: TaskSpec, split: str, language: str, root: Path | None = N
         raise UserError(f"'{names[0]}' is missing from the package", str(STARTER), "install metaxcr again")
     fetch = f"'metaxcr tasks fetch {spec.id}', or " if spec.fetch else ""
     folder = Path(names[0]).parts[0]
-    remedy = f"{fetch}give --data or set {VARIABLE} to the folder that holds '{folder}' ({spec.url})"
+    fix = f"{fetch}give --data or set {VARIABLE} to the folder that holds '{folder}' ({spec.url})"
     if not roots:
-        raise UserError(f"no data root for task '{spec.id}'", f"--data, ${VARIABLE}, {cache_root()}", remedy)
+        raise UserError(f"no data root for task '{spec.id}'", f"--data, ${VARIABLE}, {cache_root()}", fix)
     missing = next(name for name in names if not os.path.isfile(roots[0] / name))
-    raise UserError(f"'{missing}' of task '{spec.id}' is missing", ", ".join(map(str, roots)), remedy)
+    raise UserError(f"'{missing}' of task '{spec.id}' is missing", ", ".join(map(str, roots)), fix)
 
 
 def missing_files(spec: Declaration, root: Path | None = None) -> list[str]:
     """List the files of a task that no root holds, relative to a root; empty when the task is complete."""
-    roots = [STARTER] if spec.package else candidate_roots(root)
-    return [
-        name
-        for name in files_of(spec)
-        if not any(os.path.isfile(candidate / name) for candidate in roots or [Path()])
-    ]
+    roots = [STARTER] if spec.package else candidate_roots(root) or [Path()]
+    return [name for name in files_of(spec) if not any(os.path.isfile(folder / name) for folder in roots)]
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def data_fingerprint(paths: Iterable[Path]) -> str:
-    """Digest the contents of data files, for the configuration hash of a run.
-
-    Folders do not count, so the same data under another root give the same digest; nor does the order of the
-    paths.
-
-    Args:
-        paths: The files that a run reads; a file named twice counts once.
-
-    Returns:
-        SHA-256 over (file name, SHA-256 of its bytes), as 64 hexadecimal digits.
-    """
-    parts = set()
-    for path in paths:
-        with path.open("rb") as stream:
-            parts.add(f"{path.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n")
+    """Digest names and contents of files with SHA-256; folders, order and repetitions do not count."""
+    parts = {f"{path.name} {sha256(path)}\n" for path in paths}
     return hashlib.sha256("".join(sorted(parts)).encode()).hexdigest()

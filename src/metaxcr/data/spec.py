@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from metaxcr.data.download import Download
 from metaxcr.data.example import Relation
-from metaxcr.data.fetching.downloads import Download
 from metaxcr.data.file_formats import FORMATS
 from metaxcr.data.rows import read_text
 from metaxcr.errors import UserError

@@ -3,13 +3,13 @@
 Train a language adapter from texts to a folder that ``adapters.language`` takes.
 """
 
-import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
+from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -17,7 +17,7 @@ from torch import nn
 from metaxcr.adapters.adapter_files import save_language
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
-from metaxcr.files import remove_leftovers, replacing, write_atomically
+from metaxcr.files import disk_error, lock_folder, remove_leftovers, replacing, write_atomically
 from metaxcr.mlm.adapter_training import (
     Stage,
     StageState,
@@ -45,12 +45,12 @@ SETTINGS, RESULT, CHECKPOINT, HEAD_FILE = (
 class AdapterFolder:
     """Files of one training. Use :func:`open_folder` to get one."""
 
-    def __init__(self, path: Path, lock: IO[str]) -> None:
+    def __init__(self, path: Path, lock: FileLock) -> None:
         self.path, self._lock = path, lock
 
     def close(self) -> None:
         """Let other processes in."""
-        self._lock.close()
+        self._lock.release()
 
     def result(self) -> dict[str, Any] | None:
         """What the finished training found; None where it is not finished."""
@@ -108,7 +108,6 @@ def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> Adapte
         write_atomically(path / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
     try:
         before = read_json_object(path / SETTINGS)
-        lock = (path / ".lock").open("w", encoding="utf-8")
     except (OSError, UserError) as error:
         raise UserError(f"no training of a language adapter: {SETTINGS} cannot be read", str(path)) from error
     changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
@@ -119,12 +118,9 @@ def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> Adapte
             "resume with the same settings, or choose another --out",
         )
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = lock_folder(path, "another process works in the folder")
     except OSError as error:
-        lock.close()
-        raise UserError(
-            "another process works in the folder", str(path), "wait for it, or stop it"
-        ) from error
+        raise disk_error(error, path) from error
     remove_leftovers(path)
     return AdapterFolder(path, lock)
 

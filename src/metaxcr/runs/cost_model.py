@@ -15,15 +15,14 @@ from typing import cast
 
 import numpy as np
 
-from metaxcr.training.episodes import is_cross_task, samples_languages
 from metaxcr.training.batch_sampler import BatchSampler, cut
 from metaxcr.training.auxiliary_languages import Adaptation
 from metaxcr.config.schema import WITH_SHOTS, Config, Meta
 from metaxcr.encoders.encoder import Text
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.runs.run_data import WHOLE, draws_a_source
-from metaxcr.runs.stages import METHODS
-from metaxcr.runs.stages import shots_pay, with_shots
+from metaxcr.runs.evaluation_stage import METHODS
+from metaxcr.runs.clml import is_cross_task, samples_languages, shots_reward, with_shots
 from metaxcr.runs.experiment import regimes_of
 from metaxcr.meta.learners import make_learner
 from metaxcr.meta.learners.base import GRADIENT
@@ -170,7 +169,7 @@ class EpisodeSizes:
 
 
 def meta_passes(settings: Meta, episodes: Iterable[EpisodeSizes], pay: RewardSchedule | None, scored: float) -> Parts:
-    """Token-passes of a run of meta-training (:func:`metaxcr.training.loop.meta_train`).
+    """Token-passes of a run of meta-training (:class:`metaxcr.training.loop.MetaTrainer`).
 
     Args:
         settings: Of the stage.
@@ -188,8 +187,8 @@ def meta_passes(settings: Meta, episodes: Iterable[EpisodeSizes], pay: RewardSch
         if pay and reward and episode.arms and pay.due(t):
             paid = episode.arms if pay.of_all else 1
             found["reward_support"] = (paid - 1) * sum(own.values())
-            if pay.looks(t, last, settings.steps / 2):
-                found["reward"] = (reward.look_passes + reward.compare_passes * paid) * scored
+            if pay.needs_reference(t, last, settings.steps / 2):
+                found["reward"] = (reward.reference_passes + reward.compare_passes * paid) * scored
                 last = None if reward.compare_passes else t
         parts.update(found)
     return dict(parts)
@@ -257,7 +256,7 @@ class Replay:
         return int(drawn), int((weights > 0).sum())
 
     def cross_task(self) -> list[EpisodeSizes]:
-        """CTML's episodes (:func:`metaxcr.training.episodes.cross_task`)."""
+        """CTML's episodes (:class:`metaxcr.runs.ctml.CrossTaskEpisodes`)."""
         settings, amounts, found = self.config.ctml, self.amounts, []
         for t in range(self.steps):
             i, arms = self.source(t, self.weights)
@@ -276,7 +275,7 @@ class Replay:
         sentences: Mapping[str, Pool],
         halved: bool,
     ) -> list[EpisodeSizes]:
-        """CLML's episodes (:func:`metaxcr.training.episodes.cross_lingual`).
+        """CLML's episodes (:class:`metaxcr.runs.clml.CrossLingualEpisodes`).
 
         Args:
             target: Query language -> labelled data in it.
@@ -385,7 +384,7 @@ def _shots(config: Config, amounts: Amounts, regime: str, before: StageWork, mos
         runs = [("pooled", dict(shots), english | shots)]
     for purpose, target, others in runs:
         first = next(iter(shots.values()))
-        halved = shots_pay(config.clml, first.items)
+        halved = shots_reward(config.clml, first.items)
         settings = with_shots(config.clml, len(target))
         tokens = fmean(pool.tokens for pool in target.values())
         paying = (first.items // 2, tokens) if halved else (amounts.reward.items, amounts.reward.tokens)

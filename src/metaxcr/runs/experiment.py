@@ -8,7 +8,9 @@ from functools import partial
 from metaxcr.config.schema import Config
 from metaxcr.errors import UserError
 from metaxcr.runs.context import RunContext
-from metaxcr.runs.stages import clml, ctml, evaluate, few_shot, pooled, pooled_baseline
+from metaxcr.runs.clml import clml, few_shot, pooled, pooled_baseline
+from metaxcr.runs.ctml import ctml
+from metaxcr.runs.evaluation_stage import evaluate
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -100,7 +102,7 @@ def work_units(run: RunContext, phases: Sequence[str]) -> Iterator[Unit]:
 def _adapt(run: RunContext, regimes: Sequence[str], seed: int) -> Iterator[Unit]:
     config, languages = run.config, run.config.target.languages
     if "zero-shot-aux" in regimes:
-        for one in run.material.adaptations:
+        for one in run.data.adaptations:
             yield f"{one.name} seed {seed}", partial(clml, run, seed=seed, adaptation=one)
     for language in languages if "few-shot" in regimes else ():
         if config.ctml.reward_data == "shots":

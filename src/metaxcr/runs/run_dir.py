@@ -4,7 +4,6 @@ The encoder of a run: the same commit and the same weights from its first step t
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from torch import Tensor
 from metaxcr.config.schema import Config
 from metaxcr.config.io import differences
 from metaxcr.errors import UserError
+from metaxcr.files import lock_folder
 from metaxcr.files import disk_error, remove_leftovers, replacing, temporary_path, write_atomically
 from metaxcr.parse import dump_yaml, file_error, parse_json, read_json, read_yaml
 from metaxcr.records import AGAIN, CONFIG, ENVIRONMENT, EVENTS, JournalRecord, checked, read_environment
@@ -59,13 +59,16 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _lock(path)
+        try:
+            self._lock = lock_folder(path, "another process works in the run folder")
+        except OSError as error:
+            raise file_error(error, path / ".lock") from error
         remove_leftovers(path)
         try:
             self.journal, self.state = self._read_journal()
             self._count, self._events = self._open_events(path / EVENTS)
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
         self.listen: Listen = lambda number, event: None
 
@@ -83,7 +86,7 @@ class RunDir:
     def close(self) -> None:
         """Close the events file and let other processes in."""
         self._events.close()
-        self._lock.close()
+        self._lock.release()
 
     def log(self, event: dict[str, Any]) -> None:
         """Append one event, and tell whoever listens."""
@@ -196,22 +199,6 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
             "resume with the same settings, or choose another --out",
         )
     return RunDir(path)
-
-
-def _lock(path: Path) -> IO[str]:
-    """Keep other processes out of a run folder until the returned file is closed, also by a kill."""
-    try:
-        file = (path / ".lock").open("w", encoding="utf-8")
-    except OSError as error:
-        raise file_error(error, path / ".lock") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise UserError(
-            "another process works in the run folder", str(path), "wait for it, or stop it"
-        ) from error
-    return file
 
 
 def _load(path: Path) -> tuple[State, dict[str, str]]:

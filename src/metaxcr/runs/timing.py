@@ -13,9 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaxcr.training.episodes import cross_lingual, cross_task
 from metaxcr.training.finetune import finetune
-from metaxcr.training.episodes import is_cross_task
 from metaxcr.training.batch_sampler import BatchSampler, English
 from metaxcr.sampling.composite_sampler import SourcesAndLanguages
 from metaxcr.config.schema import Config, Meta
@@ -25,12 +23,10 @@ from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import predict
 from metaxcr.runs.cost_model import Amounts, Parts, Pool, StageWork
 from metaxcr.runs.environment import Costs, forget_peak, peak_rss_mb
-from metaxcr.runs.stages import shots_pay, with_shots
+from metaxcr.runs.clml import CrossLingualEpisodes, shots_reward, with_language_policy, with_shots
+from metaxcr.runs.ctml import CrossTaskEpisodes
+from metaxcr.training.loop import Diverged, MetaTrainer
 from metaxcr.hardware import CPU
-from metaxcr.training.loop import Diverged
-from metaxcr.training.episodes import Curriculum
-from metaxcr.training.loop import start
-from metaxcr.training.loop import meta_step
 from metaxcr.sampling.sampler import Sampler
 from metaxcr.sampling import make_sampler
 from metaxcr.sampling import make_reward_schedule
@@ -196,11 +192,11 @@ class Bench:
         )
         self.evaluated = data(pool, language)
 
-    def stages(self) -> Iterator[tuple[tuple[str, str], Meta, Callable[[BatchSampler], Curriculum]]]:
+    def stages(self) -> Iterator[tuple[tuple[str, str], Meta, Callable[[BatchSampler], CrossTaskEpisodes | CrossLingualEpisodes]]]:
         """The runs of meta-training: (stage, regime), settings, and where the episodes come from."""
         config, english = self.config, self.english
         yield (
-            ("ctml", ""), config.ctml, lambda draw: cross_task(english, self.sentences, config.ctml, draw)
+            ("ctml", ""), config.ctml, lambda draw: CrossTaskEpisodes(english, self.sentences, config.ctml, draw)
         )  # fmt: skip
         if self.amounts.adaptations:
             one = self.amounts.adaptations[0]
@@ -209,12 +205,12 @@ class Bench:
             text = {name: numbers for name, numbers in self.sentences.items() if name in wanted}
             yield (
                 ("clml", "zero-shot-aux"), config.clml,
-                lambda draw: cross_lingual(english, data, data, english.reward, text, config.clml, draw),
+                lambda draw: CrossLingualEpisodes(english, data, data, english.reward, text, config.clml, draw),
             )  # fmt: skip
         if not self.shots:
             return
         k, alone = len(next(iter(self.shots.values()))), dict(list(self.shots.items())[:1])
-        reward = None if shots_pay(config.clml, k) else english.reward
+        reward = None if shots_reward(config.clml, k) else english.reward
         own = {"en": english.sources[english.target]}
         pooled = alone if config.clml.per_language else self.shots
         for regime, target, others in (
@@ -224,39 +220,37 @@ class Bench:
                 settings = with_shots(config.clml, len(target))
                 yield (
                     ("clml", regime), settings,
-                    lambda draw, t=target, o=others, s=settings: cross_lingual(  # type: ignore[misc]
+                    lambda draw, t=target, o=others, s=settings: CrossLingualEpisodes(  # type: ignore[misc]
                         english, t, o, reward, {}, s, draw
                     ),
                 )  # fmt: skip
 
-    def sampler(self, curriculum: Curriculum, settings: Meta, draw: BatchSampler) -> Sampler:
-        """The sampler of a run of meta-training, with its second one where languages are chosen."""
+    def sampler(self, episodes: CrossTaskEpisodes | CrossLingualEpisodes) -> Sampler:
+        """The sampler of a run of meta-training, with a second one where languages are chosen."""
         sizes = [len(data) for data in self.english.sources.values()]
         sampler = make_sampler(self.config.sampler, sizes)
-        languages = len(curriculum.sources) - len(sizes)
-        if not languages:
+        if isinstance(episodes, CrossTaskEpisodes):
             return sampler
-        second = make_sampler(self.config.sampler.model_copy(update={"kind": "reinforce"}), [1] * languages)
-        return SourcesAndLanguages(sampler, second, lambda step: is_cross_task(self.config.clml, draw, step))
+        return with_language_policy(sampler, self.config.sampler, episodes)
 
     def time_meta(
-        self, settings: Meta, build: Callable[[BatchSampler], Curriculum], purpose: str, limit: float
+        self, settings: Meta, build: Callable[[BatchSampler], CrossTaskEpisodes | CrossLingualEpisodes], purpose: str, limit: float
     ) -> Timing:
         """Time steps of meta-training for about so many seconds."""
         seed = self.config.run.seeds[0]
         draw = BatchSampler(self.store, seed, purpose)
-        curriculum, pay = build(draw), make_reward_schedule(self.config.sampler.reward)
-        sampler = self.sampler(curriculum, settings, draw)
-        state = begin = start(self.model.params(), sampler.init(seed), settings)
+        episodes, rewards = build(draw), make_reward_schedule(self.config.sampler.reward)
+        sampler = self.sampler(episodes)
+        trainer = MetaTrainer(self.model, episodes, sampler, settings, seed, purpose, rewards)
+        state = begin = trainer.start(self.model.params(), sampler.init(seed))
 
         def steps(costs: Costs, seconds: float) -> int:
             nonlocal state
             state, clock, done, until = begin, costs.clock("stage"), 0, time.perf_counter() + seconds
+            timed = replace(trainer, timer=clock)
             while done < min(settings.steps, MOST_STEPS) and (not done or time.perf_counter() < until):
                 try:
-                    state, event = meta_step(
-                        self.model, curriculum, sampler, settings, state, seed, purpose, pay, clock
-                    )
+                    state, event = timed.step(state)
                 except Diverged as error:
                     raise UserError(
                         f"trying {purpose} out: {error}",

@@ -1,10 +1,11 @@
-"""Drawing batches: a draw depends on the seed, the stage, what it is for and the step, on nothing else."""
+"""Drawing batches: a draw depends only on the seed, the stage, its use and the step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from metaxcr.config.schema import Meta
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.model.batch import Batch, Parallel, TaskData, make_batch
@@ -43,7 +44,7 @@ class BatchSampler:
     purpose: str
 
     def rng(self, what: str, step: int) -> np.random.Generator:
-        """The generator for one thing at one step."""
+        """The random generator for one use at one step."""
         return rng(self.seed, f"{self.purpose}/{what}", step)
 
     def one_of(self, names: Sequence[str], what: str, step: int) -> str:
@@ -70,8 +71,8 @@ class BatchSampler:
     def across(self, support: TaskData, query: TaskData, first: int, second: int, step: int) -> list[Batch]:
         """Support and query from two sets that share no item.
 
-        Two languages of one task hold the same items: a query whose translation is in the support would ask
-        for what has just been learned by heart. A set too small for both is split in proportion.
+        Two languages of one task have the same items: a query whose translation is in the support would be
+        answered from memory. A set too small for both is split in proportion.
 
         Args:
             support: Where the support comes from.
@@ -91,8 +92,8 @@ class BatchSampler:
         if shared and len(support) - second < first:
             second = len(query) - cut(len(query), first, second)
         rows = self.rng("query", step).choice(len(query), second, replace=False).tolist()
-        asked = shared & {query.ids[row] for row in rows}
-        free = [row for row, name in enumerate(support.ids) if name not in asked]
+        taken = shared & {query.ids[row] for row in rows}
+        free = [row for row, name in enumerate(support.ids) if name not in taken]
         if not rows or not free:
             raise UserError(f"{query.task} has one item: too few for support and query", "target", "give two")
         chosen = self.rng("rows", step).choice(len(free), min(first, len(free)), replace=False)
@@ -100,6 +101,14 @@ class BatchSampler:
             make_batch(support, [free[n] for n in chosen.tolist()], self.store),
             make_batch(query, rows, self.store),
         ]
+
+    def target(self, data: TaskData, settings: Meta, step: int) -> tuple[Batch, Batch]:
+        """Two batches of target-task data, for learners with a phase on the target."""
+        return self.two_batches(data, settings.support, settings.query, step, "target")
+
+    def alignment(self, texts: Mapping[str, Sequence[int]], settings: Meta, step: int) -> Parallel | None:
+        """Sentence pairs for the alignment term; None where it has no weight or there is no text."""
+        return self.parallel(texts, settings.pairs, step) if settings.alignment else None
 
     def parallel(self, texts: Mapping[str, Sequence[int]], pairs: int, step: int) -> Parallel | None:
         """Sentence pairs of English and one other language, the languages in turn; None without any."""

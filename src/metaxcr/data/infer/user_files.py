@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from metaxcr.data.data_dirs import cache_root
-from metaxcr.data.fetching.downloads import Download
+from metaxcr.data.download import Download
 from metaxcr.data.file_formats import FORMATS, SEPARATOR_LINE
 from metaxcr.data.infer.guess import column_names
 from metaxcr.data.languages import Tag
@@ -338,16 +338,17 @@ def hub_sources(
     Raises:
         UserError: The hub cannot be reached, or what it has is not one file a split.
     """
-    from metaxcr.data.fetching.fetch import fetch_hub, hub_files
+    from metaxcr.data.fetcher import fetch_hub_files
+    from metaxcr.data.hub_data import list_hub_files
 
-    commit, paths = hub_files(repo, "main")
+    commit, paths = list_hub_files(repo, "main")
     chosen = choose_paths(repo, paths, config, language)
     for split in splits:
         if split not in chosen:
             raise UserError(f"'{repo}' has no split '{split}'", "--split", f"it has {', '.join(chosen)}")
     chosen = {split: path for split, path in chosen.items() if not splits or split in splits}
     root = cache_root()
-    commit, files = fetch_hub(repo, commit, list(chosen.values()), root)
+    commit, files = fetch_hub_files(repo, commit, list(chosen.values()), root)
     sources = []
     for (split, path), file in zip(chosen.items(), files, strict=True):
         name = file.relative_to(root).as_posix()

@@ -3,7 +3,7 @@
 import pytest
 from tests.server import Repository
 
-from metaxcr.data.fetching.hub_data import CONVERTED, hub_files, is_data, resolve, source
+from metaxcr.data.hub_data import CONVERTED, _may_hold_data, list_hub_files, resolve_revision
 from metaxcr.errors import UserError
 
 OLD, NEW, PARQUET = "a" * 40, "b" * 40, "c" * 40
@@ -23,19 +23,19 @@ def repository(server):
 
 
 def test_a_branch_is_resolved_and_a_commit_is_not_asked_for(server, repository):
-    assert resolve("own/set", "main") == OLD
+    assert resolve_revision("own/set", "main") == OLD
     asked = len(server.log)
-    assert resolve("own/set", NEW) == NEW
+    assert resolve_revision("own/set", NEW) == NEW
     assert len(server.log) == asked
 
 
 def test_without_data_the_hubs_own_conversion_is_listed(repository):
-    assert hub_files("own/set") == (PARQUET, ["default/train/0000.parquet"])
+    assert list_hub_files("own/set") == (PARQUET, ["default/train/0000.parquet"])
     repository.revisions["main"] = NEW
-    assert hub_files("own/set") == (NEW, ["README.md", "data/test.jsonl"])
-    assert hub_files("own/set", OLD)[0] == PARQUET
+    assert list_hub_files("own/set") == (NEW, ["README.md", "data/test.jsonl"])
+    assert list_hub_files("own/set", OLD)[0] == PARQUET
     del repository.revisions[CONVERTED]
-    assert hub_files("own/set", OLD) == (OLD, ["README.md", "dataset_infos.json", "set.py"])
+    assert list_hub_files("own/set", OLD) == (OLD, ["README.md", "dataset_infos.json", "set.py"])
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_without_data_the_hubs_own_conversion_is_listed(repository):
     ],
 )
 def test_data_are_told_by_name(path, data):
-    assert is_data(path) is data
+    assert _may_hold_data(path) is data
 
 
 @pytest.mark.parametrize(
@@ -64,31 +64,29 @@ def test_data_are_told_by_name(path, data):
 def test_a_refusal_is_one_line(repository, closed, message):
     repository.closed = closed
     with pytest.raises(UserError, match=message):
-        resolve("own/set", "main")
+        resolve_revision("own/set", "main")
 
 
 def test_a_token_opens(repository, server, monkeypatch):
     repository.closed = (403, "GatedRepo")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert resolve("own/set", "main") == OLD
-    assert source("own/set", OLD, "a.jsonl").headers == {"Authorization": "Bearer hf_secret"}
-    assert "secret" not in repr(source("own/set", OLD, "a.jsonl"))
+    assert resolve_revision("own/set", "main") == OLD
 
 
 def test_what_is_not_there(repository, server, monkeypatch):
     with pytest.raises(UserError, match="'own/set' has no revision 'v2'"):
-        resolve("own/set", "v2")
+        resolve_revision("own/set", "v2")
     with pytest.raises(UserError, match=r"no data set 'own/other'"):
-        resolve("own/other", "main")
+        resolve_revision("own/other", "main")
     with pytest.raises(UserError, match="hub"):
-        resolve("not//valid", "main")
+        resolve_revision("not//valid", "main")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"cannot reach 127.0.0.1:9.*--data"):
-        resolve("own/set", "main")
+        resolve_revision("own/set", "main")
 
 
 def test_offline_by_order(repository, server, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
-        resolve("own/set", "main")
+        resolve_revision("own/set", "main")
     assert not server.log

@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from metaxcr.data.fetching import archives
-from metaxcr.data.fetching.archives import extract
+from metaxcr.data import archives
+from metaxcr.data.archives import extract
 from metaxcr.errors import UserError
 
 HELD = {"data/a.jsonl": b"a\n" * 2000, "data/b.jsonl": b"b\n", "../../evil.jsonl": b"evil\n"}
@@ -36,9 +36,9 @@ def archive(request, tmp_path):
 
 
 def test_only_what_is_named_is_written(archive, tmp_path):
-    goals = {name: tmp_path / f"{n}.member" for n, name in enumerate(HELD)}
-    extract(archive, goals, "here")
-    assert {name: goal.read_bytes() for name, goal in goals.items()} == HELD
+    targets = {name: tmp_path / f"{n}.member" for n, name in enumerate(HELD)}
+    extract(archive, targets, "here")
+    assert {name: target.read_bytes() for name, target in targets.items()} == HELD
     assert {path.name for path in tmp_path.iterdir()} == {"archive", "0.member", "1.member", "2.member"}
     assert not (tmp_path.parent.parent / "evil.jsonl").exists()
 

@@ -1,1 +1,0 @@
-"""Getting the files of declared tasks: from the authors' addresses and the hub, checked and recorded."""
