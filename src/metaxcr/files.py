@@ -55,33 +55,21 @@ def disk_error(error: Exception, path: Path) -> UserError:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file through a temporary name, so that it is either whole or absent.
-
-    Raises:
-        UserError: It cannot be written.
-    """
+    """Write a text file through a temporary name, so that it is either whole or absent."""
     with atomic_writer(path) as stream:
         stream.write(text)
 
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[TextIO]:
-    """Open a text file for writing that appears, whole, when the block ends well, and not otherwise.
-
-    Raises:
-        UserError: It cannot be written.
-    """
+    """Open a text file for writing that appears, whole, when the block ends well, and not otherwise."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         yield stream
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to, which becomes ``path`` when the block ends well, and not otherwise.
-
-    Raises:
-        UserError: It cannot be written: ``OSError``, or the one of safetensors.
-    """
+    """Give a temporary name to write to, which becomes ``path`` when the block ends well, and not otherwise."""
     from safetensors import SafetensorError
 
     temporary = temporary_path(path)
@@ -120,11 +108,6 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
     A process is gone when this machine has none of its number, or when its file is older than
     :data:`STALE_SECONDS`, or, of this process's own number, than this process. ``.NAME....old`` is what was
     moved out of the way of a new folder: where that has not come, it goes back.
-
-    Args:
-        folder: Where they may be; none is no error.
-        name: Only those that would have become this file or folder; None: all, in inner folders, too, for
-            folders that are the package's own.
     """
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):

@@ -47,15 +47,7 @@ def lines_of_text(text: str) -> list[str]:
 
 
 def check_file(path: Path, fix: str | None = None) -> None:
-    """Refuse what is no file that can be read whole.
-
-    Args:
-        path: The file.
-        fix: What to do where it is missing.
-
-    Raises:
-        UserError: There is no such file, its name is not possible, it is no plain file, or it is too large.
-    """
+    """Refuse what is no file that can be read whole."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
@@ -68,13 +60,7 @@ def check_file(path: Path, fix: str | None = None) -> None:
 
 
 def file_error(error: Exception, path: Path | str, fix: str | None = None) -> UserError:
-    """Turn the system's refusal of a file or a name into a message.
-
-    Args:
-        error: ``OSError``; or ``ValueError``, which Python raises for a name that no file can have.
-        path: The file.
-        fix: What to do where it is missing.
-    """
+    """Turn the system's refusal of a file or a name into a message."""
     place = str(path)
     place = place if len(place) <= 200 else f"{place[:120]}...{place[-60:]}"
     if isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -95,15 +81,7 @@ def _broken_link(path: Path | str) -> str:
 
 
 def read_text(path: Path, fix: str | None = None) -> str:
-    """Read a UTF-8 file whole; a byte order mark is dropped, line ends stay.
-
-    Args:
-        path: The file.
-        fix: What to do where it is missing.
-
-    Raises:
-        UserError: It cannot be read, or a line is not UTF-8.
-    """
+    """Read a UTF-8 file whole; a byte order mark is dropped, line ends stay."""
     check_file(path, fix)
     try:
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
@@ -113,11 +91,7 @@ def read_text(path: Path, fix: str | None = None) -> str:
 
 
 def decode_text(content: bytes, path: Path) -> str:
-    """Decode the content of a UTF-8 file.
-
-    Raises:
-        UserError: A line is not UTF-8; the message names it.
-    """
+    """Decode the content of a UTF-8 file."""
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -128,16 +102,7 @@ def decode_text(content: bytes, path: Path) -> str:
 
 
 def json_value(text: str, decoder: json.JSONDecoder | None = None) -> Any:
-    """Parse a JSON text.
-
-    Args:
-        text: All of it.
-        decoder: Default: numbers have at most :data:`DIGITS` digits.
-
-    Raises:
-        ValueError: It is not JSON (``json.JSONDecodeError``), is nested too deeply, has a number with too
-            many digits, or half a surrogate pair.
-    """
+    """Parse a JSON text."""
     if too_deep_at(text) >= 0:
         raise ValueError("it is nested too deeply")
     try:
@@ -163,11 +128,7 @@ def too_deep_at(text: str) -> int:
 
 
 def check_characters(value: Any) -> None:
-    """Refuse half a surrogate pair, which escapes can spell but no file can hold.
-
-    Raises:
-        ValueError: There is one in a text of the value.
-    """
+    """Refuse half a surrogate pair, which escapes can spell but no file can hold."""
     try:
         json.dumps(value, ensure_ascii=False, default=repr).encode()
     except UnicodeEncodeError:
@@ -184,16 +145,7 @@ _JSON = json.JSONDecoder(parse_int=_whole)
 
 
 def parse_json(text: str, where: str, fix: str = AGAIN) -> Any:
-    """Parse a JSON text; see :func:`json_value`.
-
-    Args:
-        text: All of it.
-        where: The file, for messages.
-        fix: What to do where it is damaged.
-
-    Raises:
-        UserError: It cannot be parsed.
-    """
+    """Parse a JSON text; see :func:`json_value`."""
     try:
         return json_value(text)
     except json.JSONDecodeError as error:
@@ -204,15 +156,7 @@ def parse_json(text: str, where: str, fix: str = AGAIN) -> Any:
 
 
 def read_json(path: Path, fix: str = AGAIN) -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: The file.
-        fix: What to do where it is damaged.
-
-    Raises:
-        UserError: It cannot be read or parsed.
-    """
+    """Read a JSON file."""
     return parse_json(read_text(path, fix), str(path), fix)
 
 
@@ -285,12 +229,7 @@ def _mark(problem: str, at: Any) -> yaml.YAMLError:
 
 
 def yaml_value(text: str) -> Any:
-    """Parse a YAML text.
-
-    Raises:
-        yaml.YAMLError: It cannot be parsed, is nested too deeply, unpacks to too much, or has a value that is
-            none of null, truth value, number, text, list and mapping.
-    """
+    """Parse a YAML text."""
     try:
         loader = _Loader(text)
         try:
@@ -304,17 +243,7 @@ def yaml_value(text: str) -> Any:
 
 
 def parse_yaml(text: str, where: str, *, what: str = "not valid YAML", lines: bool = True) -> Any:
-    """Parse a YAML text; see :func:`yaml_value`.
-
-    Args:
-        text: All of it.
-        where: The file, or the option, for messages.
-        what: The message.
-        lines: Whether the number of the line is added to the place.
-
-    Raises:
-        UserError: It cannot be parsed.
-    """
+    """Parse a YAML text; see :func:`yaml_value`."""
     try:
         return yaml_value(text)
     except yaml.YAMLError as error:
@@ -325,11 +254,7 @@ def parse_yaml(text: str, where: str, *, what: str = "not valid YAML", lines: bo
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file.
-
-    Raises:
-        UserError: It cannot be read or parsed.
-    """
+    """Read a YAML file."""
     return parse_yaml(read_text(path), str(path))
 
 
@@ -345,21 +270,12 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def dump_yaml(value: Any, width: int = 80) -> str:
-    """Write a value as YAML, in the order of its keys, so that :func:`yaml_value` gives it back.
-
-    Args:
-        value: Of null, truth values, numbers, texts, lists and mappings.
-        width: Of the lines, in characters.
-    """
+    """Write a value as YAML, in the order of its keys, so that :func:`yaml_value` gives it back."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width))
 
 
 def literal_value(text: str) -> Any:
-    """Parse a Python literal, such as a list that ``str()`` wrote into a cell of a table.
-
-    Raises:
-        ValueError: It is none, or is nested too deeply.
-    """
+    """Parse a Python literal, such as a list that ``str()`` wrote into a cell of a table."""
     text = text.strip()
     if len(text) > 10**6 or sum(map(text.count, "([{")) > DEPTH * 100:
         raise ValueError("the literal is too long")
@@ -385,22 +301,7 @@ def digits_value(text: str) -> int | None:
 def number(
     value: Any, what: str, where: str, *, low: float = -math.inf, high: float = math.inf, whole: bool = False
 ) -> float:
-    """Insist on a number within bounds, before it is used for anything.
-
-    Args:
-        value: From a file.
-        what: Its name, for the message.
-        where: The file, for the message.
-        low: Smallest value.
-        high: Largest value.
-        whole: Whether it has to be a whole number; ``16.0`` is one.
-
-    Returns:
-        The number.
-
-    Raises:
-        UserError: It is text, a truth value, NaN, infinite, not whole or out of bounds.
-    """
+    """Insist on a number within bounds, before it is used for anything."""
     kind = "a whole number" if whole else "a number"
     right = (
         isinstance(value, int | float)
@@ -417,15 +318,7 @@ def number(
 
 
 def read_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
-    """Read a safetensors file.
-
-    Args:
-        path: The file.
-        fix: What to do where it is damaged.
-
-    Raises:
-        UserError: It cannot be read.
-    """
+    """Read a safetensors file."""
     from safetensors.torch import load_file
 
     check_file(path, fix)
@@ -436,15 +329,7 @@ def read_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
 
 
 def read_pickled_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
-    """Read a dictionary of tensors that ``torch.save`` wrote; nothing else is unpickled, no code is run.
-
-    Args:
-        path: The file.
-        fix: What to do where it is damaged.
-
-    Raises:
-        UserError: It cannot be read, holds more than tensors, or tensors larger than the file.
-    """
+    """Read a dictionary of tensors that ``torch.save`` wrote; nothing else is unpickled, no code is run."""
     import torch
 
     check_file(path, fix)

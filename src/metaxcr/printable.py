@@ -23,33 +23,17 @@ _UNPRINTABLE = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""Return a text with every character that a terminal or a page would obey as a visible escape.
-
-    Args:
-        text: Of anybody. Line feeds and tabs stay.
-
-    Returns:
-        The same text with ``\x1b``, ``\u202e`` and the like written out; without them, the same object.
-    """
+    r"""Return a text with every character that a terminal or a page would obey as a visible escape."""
     return _UNPRINTABLE.sub(_escape, text) if _UNPRINTABLE.search(text) else text
 
 
 def printable_json(text: str) -> str:
-    """Return JSON text that has the same value and nothing that a terminal would obey.
-
-    Args:
-        text: What ``json.dumps`` wrote, or the text of a JSON file.
-    """
+    """Return JSON text that has the same value and nothing that a terminal would obey."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def shorten(name: str, limit: int) -> str:
-    """Return a printable name of at most ``limit`` characters, without its middle where it is longer.
-
-    Args:
-        name: Of a source, a method, a task.
-        limit: Characters; 3 or more.
-    """
+    """Return a printable name of at most ``limit`` characters, without its middle where it is longer."""
     shown = printable(name).replace("\n", " ").replace("\t", " ")
     if len(shown) <= limit:
         return shown
@@ -58,12 +42,7 @@ def shorten(name: str, limit: int) -> str:
 
 
 def shorten_all(names: Iterable[str], limit: int) -> Mapping[str, str]:
-    """Return short forms of names by name; those that would look alike end in their number.
-
-    Args:
-        names: Of one figure or table.
-        limit: Characters.
-    """
+    """Return short forms of names by name; those that would look alike end in their number."""
     short: dict[str, str] = {}
     taken: set[str] = set()
     for name in dict.fromkeys(names):

@@ -47,10 +47,10 @@ def test_from_the_file_to_answers(adapt, call, tmp_path):
     for word in ("similarity", "unadapted", "adapted", "minus", "model is kept"):
         assert word in done.out
     folder = tmp_path / "model"
-    account = json.loads((folder / "adaptation.json").read_text())
-    assert account["examples"] == 20 and account["language"] == "sw" and account["sentence"] in done.out
+    summary = json.loads((folder / "adaptation.json").read_text())
+    assert summary["examples"] == 20 and summary["language"] == "sw" and summary["sentence"] in done.out
     page = (folder / "report.html").read_text()
-    assert "<svg" in page and account["sentence"] in page.replace("&#39;", "'") and "src=" not in page
+    assert "<svg" in page and summary["sentence"] in page.replace("&#39;", "'") and "src=" not in page
     assert "20 own examples (sw)" in (folder / "README.md").read_text()
     questions = tmp_path / "q.jsonl"
     questions.write_text(
@@ -63,27 +63,27 @@ def test_from_the_file_to_answers(adapt, call, tmp_path):
     model = metaxcr.MetaXCR.from_pretrained(folder)
     assert model.rank("Mvua ilinyesha.", ["Nililowa.", "Nililala."], question="effect", language="sw") == p
     copy = metaxcr.MetaXCR.from_pretrained(model.save_pretrained(tmp_path / "copy"))
-    assert copy.account == account
+    assert copy.adaptation == copy.account == summary
     assert (tmp_path / "copy/README.md").read_text() == (folder / "README.md").read_text()
 
 
 def set_calibration(folder, **found):
     path = folder / "adaptation.json"
-    account = json.loads(path.read_text())
-    account["calibration"] |= found
-    path.write_text(json.dumps(account))
+    summary = json.loads(path.read_text())
+    summary["calibration"] |= found
+    path.write_text(json.dumps(summary))
 
 
-UNKNOWN = {"state": "unknown", "temperature": None, "sentence": "Nothing can be told from the probabilities."}
+UNRELIABLE = {"state": "unknown", "temperature": None, "sentence": "The probabilities are not reliable."}
 
 
-def test_probabilities_that_say_nothing_are_no_threshold(adapt, call, tmp_path):
+def test_unreliable_probabilities_are_not_calibrated_and_allow_no_threshold(adapt, call, tmp_path):
     assert adapt().status == 0
     folder, questions = tmp_path / "model", tmp_path / "q.csv"
     questions.write_text("premise,choice1,choice2\nMvua ilinyesha.,Nililowa.,Nililala.\n")
     words = ["predict", folder, questions, "--language", "sw"]
     found = {}
-    for name, state in (("known", {"state": "fitted", "temperature": 3.0}), ("unknown", UNKNOWN)):
+    for name, state in (("known", {"state": "fitted", "temperature": 3.0}), ("unknown", UNRELIABLE)):
         set_calibration(folder, **state)
         found[name] = call(*words)
         assert found[name].status == 0, found[name].err
@@ -91,19 +91,19 @@ def test_probabilities_that_say_nothing_are_no_threshold(adapt, call, tmp_path):
     assert known["calibrated"] is True and unknown["calibrated"] is False
     assert max(known["probabilities"]) < max(unknown["probabilities"])  # flatter at temperature 3
     assert known["choice"] == unknown["choice"]  # in the same order
-    assert "nothing can be told from the probabilities in 'sw'" in found["unknown"].err
-    assert "nothing can be told" not in found["known"].err
+    assert "the probabilities in 'sw' are not reliable" in found["unknown"].err
+    assert "not reliable" not in found["known"].err
     refused = call(*words, "--abstain", "0.6")
     assert refused.status == 2 and refused.out == "" and "leave out --abstain" in refused.line
-    with pytest.warns(metaxcr.MetaXCRWarning, match="nothing can be told") as warned:
+    with pytest.warns(metaxcr.MetaXCRWarning, match="not reliable") as warned:
         model = metaxcr.MetaXCR.from_pretrained(folder)
         for _ in range(2):
             model.rank("Mvua ilinyesha.", ["Nililowa.", "Nililala."], language="sw")
-    assert len([w for w in warned if "nothing can be told" in str(w.message)]) == 1
-    assert not model.calibrated("sw") and model.unreliable("sw") == UNKNOWN["sentence"]
+    assert len([w for w in warned if "not reliable" in str(w.message)]) == 1
+    assert not model.calibrated("sw") and model.unreliable("sw") == UNRELIABLE["sentence"]
 
 
-def test_what_cannot_be_told_is_said_everywhere(adapt, file, toy_run, tmp_path):
+def test_unreliable_probabilities_are_reported_everywhere(adapt, file, toy_run, tmp_path):
     """Labels that every second answer agrees with: terminal, JSON, report and card say the same."""
     rows = list(csv.reader(file.read_text().splitlines()))
     asked = [
@@ -119,10 +119,10 @@ def test_what_cannot_be_told_is_said_everywhere(adapt, file, toy_run, tmp_path):
     done = adapt()
     assert done.status == 0, done.err
     folder = tmp_path / "model"
-    account = json.loads((folder / "adaptation.json").read_text())
-    assert account["calibration"]["temperature"] is None and account["kept"] == "unadapted"
-    sentence = account["calibration"]["sentence"]
-    assert sentence.startswith("Nothing can be told from the probabilities: 20 held-out examples")
+    summary = json.loads((folder / "adaptation.json").read_text())
+    assert summary["calibration"]["temperature"] is None and summary["kept"] == "unadapted"
+    sentence = summary["calibration"]["sentence"]
+    assert sentence.startswith("The probabilities are not reliable: 20 held-out examples")
     assert sentence in done.out and sentence in (folder / "README.md").read_text()
     assert sentence in unescape((folder / "report.html").read_text())
     assert "reliable threshold" not in done.out and "temperature 9" not in done.out
@@ -156,11 +156,11 @@ def test_a_mistake_in_the_last_line_shows_before_any_answer(adapt, call, tmp_pat
     assert done.status == 2 and done.out == "" and "q.jsonl:4" in done.line
 
 
-def test_json_is_the_account_and_nothing_else(adapt, tmp_path):
+def test_json_is_the_summary_and_nothing_else(adapt, tmp_path):
     done = adapt("--json", "--accuracy", "0.7", "--seed", "3")
     found = json.loads(done.out)
     assert found == json.loads((tmp_path / "model/adaptation.json").read_text())
-    assert (found["settings"]["wished"], found["settings"]["seed"]) == (0.7, 3)
+    assert (found["settings"]["target_accuracy"], found["settings"]["seed"]) == (0.7, 3)
     assert "report:" in done.err
 
 
@@ -184,12 +184,12 @@ def test_python_is_as_short(toy_run, file):
         for e in load("starter_target", "shots", language="sw").examples[:20]
     ]
     adapted, same = model.adapt(examples, language="sw"), model.adapt(file, "sw")
-    assert adapted.account["systems"] == same.account["systems"]
+    assert adapted.adaptation["systems"] == same.adaptation["systems"]
     question = ("Mvua ilinyesha.", ["Nililowa.", "Nililala."])
     assert adapted.rank(*question, question="effect", language="sw") == same.rank(
         *question, question="effect", language="sw"
     )
-    assert model.account is None
+    assert model.adaptation is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pyarrow import parquet
 from tests.damaged import ITEMS, TABLE, good, jsonl
 from tests.fuzzing import TEXTS, VALUES, damaged, fuzz, only_user_errors, run_command
 
-from metaxcr.cli.predict import questions
+from metaxcr.data.infer.user_questions import read_questions
 from metaxcr.compare.external import read_outside
 from metaxcr.data.cell_values import cut_cell
 from metaxcr.data.file_formats import FORMATS
@@ -104,7 +104,7 @@ def test_questions(tmp_path: Path, content: bytes) -> None:
     for name in ("q.jsonl", "q.csv"):
         (tmp_path / name).write_bytes(content)
         with only_user_errors():
-            list(questions(tmp_path / name, "sw"))
+            list(read_questions(tmp_path / name, "sw"))
 
 
 @fuzz(

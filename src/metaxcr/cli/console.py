@@ -75,13 +75,7 @@ def print_json(value: Any) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
 ) -> None:
-    """Print a table; cells wrap where the terminal is too narrow.
-
-    Args:
-        columns: The heads; one that begins with ``>`` is aligned to the right.
-        rows: As many cells each.
-        title: A line above.
-    """
+    """Print a table; cells wrap where the terminal is too narrow."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -104,16 +98,7 @@ def print_table(
 
 
 def try_report(make: Callable[[], object], folder: object, what: str = "report") -> str:
-    """Make what only shows results that are safe; a failure is one line, and never the end of a finished run.
-
-    Args:
-        make: Writes or prints it; returns its path.
-        folder: Of the results.
-        what: What it is called.
-
-    Returns:
-        The path; empty where it failed.
-    """
+    """Make what only shows results that are safe; a failure is one line, and never the end of a finished run."""
     import shlex
 
     try:

@@ -14,21 +14,12 @@ if TYPE_CHECKING:
 
 
 def set_option(what: str) -> Any:
-    """The option of a command that overrides settings.
-
-    Args:
-        what: The help, without the end.
-    """
+    """The option of a command that overrides settings."""
     return typer.Option("--set", metavar="KEY=VALUE", help=f"{what}; repeatable.")
 
 
 def out_option(what: str, usual: str) -> Any:
-    """The option that names a folder to write.
-
-    Args:
-        what: The help.
-        usual: The folder without it.
-    """
+    """The option that names a folder to write."""
     return typer.Option("--out", metavar="DIR", help=what, show_default=usual)
 
 
@@ -103,20 +94,7 @@ def column_hints(
     skip_bad: bool = False,
     repairs: Sequence[str] | None = None,
 ) -> "ColumnHints":
-    """Read what the user said about the columns of a file.
-
-    Args:
-        mapping: Of ``--map``.
-        labels: Of ``--labels``.
-        relation: Of ``--relation``.
-        columns: Of ``--columns``.
-        where: Of ``--where``.
-        skip_bad: Whether rows that cannot be used are left out.
-        repairs: Of ``--repair``.
-
-    Raises:
-        UserError: An option cannot be read.
-    """
+    """Read what the user said about the columns of a file."""
     from metaxcr.data.infer.table import KINDS, ROLES, ColumnHints
 
     roles: dict[str, list[str]] = {}
@@ -156,11 +134,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def examples(*commands: str) -> Callable[[Command], Command]:
-    """Show commands as examples at the end of a command's help, each on a line of its own.
-
-    Args:
-        commands: What to type; a line break continues the command.
-    """
+    """Show commands as examples at the end of a command's help, each on a line of its own."""
     shown = [line for command in commands for line in command.split("\n")]
 
     def add(command: Command) -> Command:

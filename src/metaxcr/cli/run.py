@@ -113,9 +113,9 @@ def report(
     from metaxcr.reports.export import export
     from metaxcr.reports.grid_page import write_grid_report
     from metaxcr.reports.run_page import write_report
-    from metaxcr.saved_model import ACCOUNT
+    from metaxcr.saved_model import ADAPTATION
 
-    kinds = {"compare.json": write_grid_report, ACCOUNT: write_adapted_report}
+    kinds = {"compare.json": write_grid_report, ADAPTATION: write_adapted_report}
     write = next((kinds[name] for name in kinds if (folder / name).exists()), write_report)
     say(str(write(folder)))
     for path in export(folder, figures) if figures is not None else ():

@@ -181,14 +181,6 @@ def bands(
     """Draw accuracies in per cent, a band for each row; on top is room for the :func:`legend`.
 
     To be called inside ``canvas.drawing()``.
-
-    Args:
-        rows: Name of each band, and its dots by place of their style.
-        styles: Of the dots, from top to bottom of a band.
-        width: Width in pixels.
-
-    Returns:
-        Figure, axes, and the height of a band in the axes' units.
     """
     band = _STEP * len(styles) + 12
     top = legend_height(len(styles), width) + 12

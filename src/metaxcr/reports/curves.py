@@ -25,12 +25,7 @@ _MOST_POINTS = 240  # per drawn line: more cannot be told apart, and every point
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One quantity over the steps, one line a seed.
-
-    Args:
-        name: What the legend says.
-        seeds: Per seed the steps and the values, both of shape (steps,).
-    """
+    """One quantity over the steps, one line a seed."""
 
     name: str
     seeds: dict[int, tuple[Array, Array]]
@@ -58,14 +53,6 @@ def curve(name: str, events: Iterable[Record], value: Callable[[Record], Any]) -
 
     Several events of one seed and step (languages, kinds of episode) are averaged. Values that are absent or
     not finite are left out.
-
-    Args:
-        name: Name for the legend.
-        events: The events.
-        value: Takes the quantity from an event; None where it has none.
-
-    Returns:
-        The curve, or None where no event has the quantity.
     """
     found: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for event in events:
@@ -98,12 +85,7 @@ def window_for(curves: Iterable[Curve]) -> int:
 
 
 def probabilities(events: Iterable[Record]) -> tuple[Array, dict[str, Array]]:
-    """Return the sampler's probabilities over time, mean over seeds.
-
-    Returns:
-        Steps of shape (steps,), and per source an array of the same shape; the sources with the largest share
-        over the whole run come first. Both empty where no event has probabilities.
-    """
+    """Return the sampler's probabilities over time, mean over seeds."""
     kept = [event for event in events if isinstance(event.get("probabilities"), dict)]
     names = sorted({name for event in kept for name in event["probabilities"]})
     curves = {}
@@ -168,15 +150,7 @@ def _clml_kind(event: Record) -> tuple[str, bool]:
 
 
 def learning(found: Sequence[Panel], width: int) -> Figure | None:
-    """Draw the learning curves: seeds as thin lines, their mean as a thick one.
-
-    Args:
-        found: The panels.
-        width: Width in pixels; two panels beside each other where there is room.
-
-    Returns:
-        The figure, or None without panels.
-    """
+    """Draw the learning curves: seeds as thin lines, their mean as a thick one."""
     if not found:
         return None
     columns = 2 if width > 600 else 1
@@ -192,15 +166,7 @@ def learning(found: Sequence[Panel], width: int) -> Figure | None:
 
 
 def sampler(events: Sequence[Record], width: int) -> Figure | None:
-    """Draw the sampler's probabilities as a stacked area and beside it how often each source was drawn.
-
-    Args:
-        events: The CTML events.
-        width: Width in pixels.
-
-    Returns:
-        The figure, or None where no event names a source.
-    """
+    """Draw the sampler's probabilities as a stacked area and beside it how often each source was drawn."""
     steps, shares = probabilities(events)
     drawn = draws(events)
     names = list(shares) + [name for name in drawn if name not in shares]

@@ -26,18 +26,7 @@ _LATEX = {
 
 
 def export(folder: Path, out: Path) -> list[Path]:
-    """Write the figures and tables of a run or a comparison as files.
-
-    Args:
-        folder: That ``metaxcr run`` or ``metaxcr compare`` wrote.
-        out: Where ``<name>.svg``, ``.pdf``, ``.csv`` and ``.tex`` go.
-
-    Returns:
-        What was written; the same input gives the same bytes.
-
-    Raises:
-        UserError: The folder is neither, or has nothing to show yet.
-    """
+    """Write the figures and tables of a run or a comparison as files."""
     drawn, named = _grid(folder) if (folder / "compare.json").is_file() else _run(folder)
     written = [path for key, draw in drawn.items() for path in _draw(draw, out, key)]
     for table in named:

@@ -14,13 +14,7 @@ from metaxcr.reports import canvas
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure as inline SVG in two layouts; the style sheet shows the one that fits.
-
-    Args:
-        wide: SVG for a desktop.
-        narrow: SVG for a phone.
-        caption: Plain text below it.
-    """
+    """A figure as inline SVG in two layouts; the style sheet shows the one that fits."""
 
     wide: Markup
     narrow: Markup
@@ -31,15 +25,6 @@ def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | Non
     """Draw a figure at both widths.
 
     Scaling one picture down would make its text unreadable on a phone, so it is drawn twice.
-
-    Args:
-        key: Unique in the page.
-        alt: What the figure shows, for screen readers.
-        caption: Text below the figure.
-        draw: Takes the width in pixels; returns None where there is nothing to draw.
-
-    Returns:
-        The picture, or None where there is nothing to draw.
     """
     drawn = []
     with canvas.drawing():
@@ -52,15 +37,7 @@ def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | Non
 
 
 def render(context: dict[str, object], template: str = "report.html.j2") -> str:
-    """Fill in a page.
-
-    Args:
-        context: The names that the template uses; a missing one is an error.
-        template: In ``templates/``; it extends ``base.html.j2``.
-
-    Returns:
-        A complete HTML document that loads nothing from anywhere.
-    """
+    """Fill in a page."""
     environment = Environment(
         loader=PackageLoader("metaxcr.reports", "templates"),
         autoescape=True,

@@ -51,11 +51,6 @@ def accuracy(points: Sequence[LanguagePoint], means: Sequence[Average], width: i
 
     The grey line in each band carries the baseline's accuracy through the band, so that every dot is read
     against it. To be called inside ``canvas.drawing()``.
-
-    Args:
-        points: One per language and setting, of one task and one kind of data.
-        means: The averages of the same task and data.
-        width: Width in pixels.
     """
     found = looks(list({point.setting: None for point in points}))
     short, _ = canvas.fit([setting.title for setting in found], legend_room(width))
@@ -79,15 +74,7 @@ def accuracy(points: Sequence[LanguagePoint], means: Sequence[Average], width: i
 
 
 def costs(record: Record, width: int) -> Figure | None:
-    """Draw seconds and token-passes per stage as bars, with the trunk's cold and warm time apart.
-
-    Args:
-        record: Contents of ``costs.json``.
-        width: Width in pixels.
-
-    Returns:
-        The figure, or None where no stage is recorded.
-    """
+    """Draw seconds and token-passes per stage as bars, with the trunk's cold and warm time apart."""
     bars = cost_bars(record)
     if not bars:
         return None
@@ -135,18 +122,7 @@ def cost_bars(record: Record) -> list[tuple[str, float, float]]:
 
 
 def accuracy_png(run_dir: Path, path: Path) -> Path:
-    """Write the accuracy figure of a run's target task as a PNG of 1200 px width, for a README.
-
-    Args:
-        run_dir: A finished run folder.
-        path: Where the picture goes.
-
-    Returns:
-        ``path``.
-
-    Raises:
-        UserError: The folder has no accuracies yet.
-    """
+    """Write the accuracy figure of a run's target task as a PNG of 1200 px width, for a README."""
     run = read_run(run_dir)
     means = averages(run.results)
     place = main_place(means, run.target)
@@ -179,13 +155,7 @@ _COLUMNS, _PANEL, _GAP, _LEFT, _TOP = 4, 150, 46, 44, 44  # px
 
 
 def draw(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.WIDE) -> Figure:
-    """Draw an alignment table; to be called inside ``canvas.drawing()``.
-
-    Args:
-        rows: From :func:`metaxcr.evaluation.alignment.alignment_table`.
-        limit: Retrieval below which a language counts as weak, drawn as a line.
-        width: In pixels.
-    """
+    """Draw an alignment table; to be called inside ``canvas.drawing()``."""
     languages = list(dict.fromkeys(row["language"] for row in rows))
     stacks = [stack for stack in _STYLES if any(row["stack"] == stack for row in rows)]
     columns = _COLUMNS if width > 600 else 2
@@ -233,13 +203,7 @@ def _looks(stacks: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def alignment_png(rows: Sequence[dict[str, Any]], limit: float, path: Path) -> Path:
-    """Write the figure as PNG; the same rows give the same bytes.
-
-    Args:
-        rows: See :func:`draw`.
-        limit: See :func:`draw`.
-        path: Of the file.
-    """
+    """Write the figure as PNG; the same rows give the same bytes."""
     with canvas.drawing():
         fig = draw(rows, limit)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -31,15 +31,6 @@ def write_report(run_dir: Path) -> Path:
     The page is self-contained (inline styles and SVG, no scripts, nothing fetched) and depends on nothing but
     the folder's files: the same input gives the same bytes. A folder of a run that was stopped gives a report
     that says what is missing.
-
-    Args:
-        run_dir: The folder that ``metaxcr run`` wrote.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        UserError: The folder does not exist or is not a run folder.
     """
     run = read_run(run_dir)
     path = run_dir / "report.html"

@@ -39,14 +39,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """What may be said about the target task in a few lines.
-
-    Args:
-        place: The target task, split and data.
-        languages: How many languages the averages are over.
-        sentence: The outcome in plain English.
-        cards: One per setting, the baseline first.
-    """
+    """What may be said about the target task in a few lines."""
 
     place: Place
     languages: int
@@ -58,14 +51,6 @@ def headline(means: Sequence[Average], diffs: Sequence[AccuracyDifference], targ
     """Put the outcome on the target task into words.
 
     "Better" and "worse" are said only where the interval of the paired difference excludes zero.
-
-    Args:
-        means: All averages of the run.
-        diffs: All paired differences of the run.
-        target: The target task.
-
-    Returns:
-        The headline, or None where the target has no average.
     """
     place = main_place(means, target)
     if place is None:
@@ -145,13 +130,7 @@ def _word(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """A table of text.
-
-    Args:
-        head: Column titles.
-        rows: Cells as text; numbers are already formatted.
-        numeric: Indices of the columns that are aligned right.
-    """
+    """A table of text."""
 
     head: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]

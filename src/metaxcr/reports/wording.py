@@ -87,11 +87,7 @@ def amount(value: float) -> str:
 
 
 def licences(tasks: Iterable[str]) -> list[dict[str, Any]]:
-    """Return one row a data set: what it is called, its licence, what a paper has to cite, its address.
-
-    Args:
-        tasks: Ids; one that is not declared here (a user's own task on another machine) is listed as such.
-    """
+    """Return one row a data set: what it is called, its licence, what a paper has to cite, its address."""
     rows = []
     for name in dict.fromkeys(tasks):
         try:

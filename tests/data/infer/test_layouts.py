@@ -6,7 +6,7 @@ import pytest
 from tests.data.infer.layouts import LAYOUTS, items, lines, pairs, table
 
 from metaxcr.cli.options import column_hints
-from metaxcr.cli.predict import questions
+from metaxcr.data.infer.user_questions import read_questions
 from metaxcr.data.infer.user_files import local_sources
 from metaxcr.data.infer.user_task import About, user_task
 from metaxcr.data.languages import language_tag
@@ -93,7 +93,7 @@ def test_adapt(layout, tmp_path):
 def test_predict(layout, tmp_path):
     told = []
     asked = hints(layout.options) if layout.options else None
-    found = [q for _, q in questions(written(layout, tmp_path), layout.language, asked, tell=told.append)]
+    found = [q for _, q in read_questions(written(layout, tmp_path), layout.language, asked, warn=told.append)]
     kept = layout.items
     if "--skip-bad" in layout.options:  # a label that cannot be read does not matter here
         kept = pairs(60)

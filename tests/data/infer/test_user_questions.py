@@ -5,12 +5,12 @@ import tracemalloc
 
 import pytest
 
-from metaxcr.cli.predict import questions
+from metaxcr.data.infer.user_questions import read_questions
 from metaxcr.errors import UserError
 
 
-def read_questions(file, language):
-    return list(questions(file, language))
+def all_questions(file, language):
+    return list(read_questions(file, language))
 
 
 def test_all_spellings_of_a_question(tmp_path):
@@ -20,7 +20,7 @@ def test_all_spellings_of_a_question(tmp_path):
     ]
     file = tmp_path / "q.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
-    assert read_questions(file, "es") == [
+    assert all_questions(file, "es") == [
         ("1", {"context": " p", "choices": ["a", "b"], "question": None, "language": "es"}),
         ("7", {"context": "c", "choices": ["a", "b", "j"], "question": "Why?", "language": "es"}),
     ]
@@ -29,7 +29,7 @@ def test_all_spellings_of_a_question(tmp_path):
 def test_rows_of_a_table_may_have_fewer_choices(tmp_path):
     file = tmp_path / "q.csv"
     file.write_text('id,premise,choice_1,choice_2,choice_3\nx,"p, q",a,b,\n')
-    assert read_questions(file, "es") == [
+    assert all_questions(file, "es") == [
         ("x", {"context": "p, q", "choices": ["a", "b"], "question": None, "language": "es"})
     ]
 
@@ -37,11 +37,11 @@ def test_rows_of_a_table_may_have_fewer_choices(tmp_path):
 def test_an_id_of_zero_is_an_id(tmp_path):
     file = tmp_path / "q.jsonl"
     file.write_text('{"id": 0, "premise": "p", "choices": ["a", "b"]}')
-    assert read_questions(file, "es")[0][0] == "0"
+    assert all_questions(file, "es")[0][0] == "0"
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("{", "not JSON"),
         ("[]", "no object"),
@@ -49,26 +49,26 @@ def test_an_id_of_zero_is_an_id(tmp_path):
         ('{"premise": "a", "context": "a", "choices": ["a", "b"]}', "one of 'premise' and 'context'"),
         ('{"premise": "a"}', "0 choices"),
         ('{"premise": "a", "choice1": "b"}', "1 choices"),
-        ('{"premise": "a", "choices": "bc"}', "no list"),
-        ('{"premise": "a", "choices": ["b", 3]}', "3 is no text"),
-        ('{"premise": "a", "choices": ["b", " "]}', "an empty one"),
-        ('{"premise": 1, "choices": ["b", "c"]}', "1 is no text"),
-        ('{"premise": "a", "question": 1, "choices": ["b", "c"]}', "1 is no text"),
+        ('{"premise": "a", "choices": "bc"}', "not a list"),
+        ('{"premise": "a", "choices": ["b", 3]}', "3 is not a text"),
+        ('{"premise": "a", "choices": ["b", " "]}', "or is empty"),
+        ('{"premise": 1, "choices": ["b", "c"]}', "1 is not a text"),
+        ('{"premise": "a", "question": 1, "choices": ["b", "c"]}', "1 is not a text"),
     ],
 )
-def test_a_malformed_line_is_named(tmp_path, line, told):
+def test_a_malformed_line_is_named(tmp_path, line, message):
     file = tmp_path / "q.jsonl"
     file.write_text('{"premise": "a", "choices": ["b", "c"]}\n' + line)
     with pytest.raises(UserError, match=r"q\.jsonl:2") as caught:
-        read_questions(file, "es")
-    assert told in str(caught.value)
+        all_questions(file, "es")
+    assert message in str(caught.value)
 
 
 def test_a_table_with_a_short_row_is_named(tmp_path):
     file = tmp_path / "q.csv"
     file.write_text("premise,choice1,choice2\na,b\n")
     with pytest.raises(UserError, match=r"q\.csv:2"):
-        read_questions(file, "es")
+        all_questions(file, "es")
 
 
 @pytest.mark.parametrize("content", [None, "", "\n"])
@@ -77,19 +77,19 @@ def test_no_file_and_no_question(tmp_path, content):
     if content is not None:
         file.write_text(content)
     with pytest.raises(UserError, match=r"no such file|no questions"):
-        read_questions(file, "es")
+        all_questions(file, "es")
 
 
 def test_other_names_are_guessed(tmp_path):
     file = tmp_path / "q.tsv"
     file.write_text("ID\tsentence\tquestion\t1\t2\n" + "".join(f"{n}\ts {n}\t원인\ta\tb\n" for n in (7, 8)))
-    assert read_questions(file, "ko")[0] == (
+    assert all_questions(file, "ko")[0] == (
         "7",
         {"context": "s 7", "choices": ["a", "b"], "question": "cause", "language": "ko"},
     )
     file = tmp_path / "q.json"
     file.write_text(json.dumps([{"question": "Who?", "options": ["a", "b"], "label": 1}], indent=1))
-    assert read_questions(file, "en") == [
+    assert all_questions(file, "en") == [
         ("2", {"context": "Who?", "choices": ["a", "b"], "question": None, "language": "en"})
     ]
 
@@ -97,7 +97,7 @@ def test_other_names_are_guessed(tmp_path):
 def test_a_table_may_be_separated_by_semicolons(tmp_path):
     file = tmp_path / "q.csv"
     file.write_text("premise;choice1;choice2\np, q;a;b\n")
-    assert read_questions(file, "es")[0][1]["context"] == "p, q"
+    assert all_questions(file, "es")[0][1]["context"] == "p, q"
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv"])
@@ -113,7 +113,7 @@ def test_a_large_file_is_never_in_memory(tmp_path, suffix):
             stream.write((separator.join(row.values()) if separator else json.dumps(row)) + "\n")
     tracemalloc.start()
     try:
-        assert sum(1 for _ in questions(file, "en")) == 4_000
+        assert sum(1 for _ in read_questions(file, "en")) == 4_000
         assert tracemalloc.get_traced_memory()[1] < file.stat().st_size / 10
     finally:
         tracemalloc.stop()
