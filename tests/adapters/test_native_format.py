@@ -58,7 +58,7 @@ def test_adapterhub_and_language_adapters_are_something_else(
     ("change", "message"),
     [
         (lambda raw: raw.pop("layers"), "malformed"),
-        (lambda raw: raw.update(layers="top"), "a layer is .t., where a whole number"),
+        (lambda raw: raw.update(layers="top"), "a layer is .t., not a whole number"),
         (lambda raw: raw.update(layers=[]), "unknown version or kind"),
         (lambda raw: raw.update(version=2), "unknown version or kind"),
         (lambda raw: raw.update(kind="pfeiffer"), "unknown version or kind"),

@@ -1,4 +1,4 @@
-"""``evaluate``: a trained folder, on any labelled task."""
+"""The command ``evaluate``: finish the evaluation of a run, or score a model on any labelled task."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ AdapterOption = Annotated[
     typer.Option(
         "--language-adapter",
         metavar="CODE",
-        help="Language whose language adapter acts: own (the texts'), none, or any that the model has.",
+        help="Language of the active language adapter: own (the texts'), none, or any that the model has.",
     ),
 ]
 
@@ -43,8 +43,8 @@ def evaluate(
 ) -> None:
     """Finish a folder's evaluation, or score any labelled task.
 
-    Without --task: what is missing of the run is done, then its table is printed. With --task: accuracy with
-    its 95 % interval, beside the untrained similarity.
+    Without --task: does what is missing of the run and prints its table. With --task: prints accuracy with its
+    95 % interval, beside the untrained similarity.
     """
     settings = folder_settings(folder)
     if task is not None:
@@ -79,7 +79,7 @@ def _load(task: str, language: str | None, split: str | None, data: Path | None)
 
 
 def acting_adapter(name: str) -> str | None:
-    """The value of --language-adapter as :meth:`metaxcr.MetaXCR.rank` takes it."""
+    """The value of --language-adapter in the form that :meth:`metaxcr.MetaXCR.rank` accepts."""
     return None if name == "none" else name
 
 
@@ -109,7 +109,7 @@ def _evaluate_task(
 
 
 def _correct(loaded: "LoadedSplit", probabilities: list[list[float]]) -> list[float]:
-    """1 for every right answer; where labels name the implausible choice, the least plausible one."""
+    """1 for every right answer; if labels name the implausible choice, the least plausible one counts."""
     best = min if loaded.spec.polarity == "implausible" else max
     return [
         float(row.index(best(row)) == e.label) for row, e in zip(probabilities, loaded.examples, strict=True)

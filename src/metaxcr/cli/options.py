@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def set_option(what: str) -> Any:
-    """The option of a command that overrides settings."""
+    """The ``--set`` option of a command; ``what`` is the beginning of its help."""
     return typer.Option("--set", metavar="KEY=VALUE", help=f"{what}; repeatable.")
 
 
 def out_option(what: str, usual: str) -> Any:
-    """The option that names a folder to write."""
+    """The ``--out`` option; ``usual`` is the folder without it."""
     return typer.Option("--out", metavar="DIR", help=what, show_default=usual)
 
 
@@ -45,12 +45,12 @@ JsonOption = Annotated[
 DeviceOption = Annotated[
     str,
     typer.Option(
-        "--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; auto: the fastest that is there."
+        "--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; auto: the fastest available."
     ),
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
 
-# What is said about a file of one's own, where its columns are not understood: the same for all commands.
+# Hints on the columns of a user's file.
 MapOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -80,7 +80,7 @@ PartOption = Annotated[
     str | None, typer.Option("--split", metavar="NAME", help="Of a file that holds several splits.")
 ]
 SkipBadOption = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used; they are counted.")
+    bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used, and count them.")
 ]
 RELATIONS = ("question", "effect", "cause", "answer", "none")
 
@@ -94,7 +94,7 @@ def column_hints(
     skip_bad: bool = False,
     repairs: Sequence[str] | None = None,
 ) -> "ColumnHints":
-    """Read what the user said about the columns of a file."""
+    """Read the options on the columns of a file."""
     from metaxcr.data.infer.table import KINDS, ROLES, ColumnHints
 
     roles: dict[str, list[str]] = {}
@@ -134,11 +134,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def examples(*commands: str) -> Callable[[Command], Command]:
-    """Show commands as examples at the end of a command's help, each on a line of its own."""
+    """Append example commands to a command's help, one a line; a line break continues the command."""
     shown = [line for command in commands for line in command.split("\n")]
 
     def add(command: Command) -> Command:
-        # A line with \b alone keeps the lines of its paragraph apart.
+        # A line with \b alone keeps the line breaks of its paragraph.
         paragraph = "\n".join(["\b", "For example:", *(f"  {line}" for line in shown)])
         command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{paragraph}"
         return command
