@@ -1,4 +1,4 @@
-"""The report's pages: a template filled in, everything inline, everything escaped and printable."""
+"""Reports as self-contained HTML: templates with inline figures, everything escaped and printable."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from metaxcr.reports import canvas
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure as inline SVG in two layouts; the style sheet shows the one that fits."""
+    """A figure as inline SVG for a desktop and for a phone, with a plain-text caption."""
 
     wide: Markup
     narrow: Markup
@@ -22,9 +22,13 @@ class Picture:
 
 
 def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | None]) -> Picture | None:
-    """Draw a figure at both widths.
+    """Draw a figure at both widths, because a scaled one would be unreadable on a phone.
 
-    Scaling one picture down would make its text unreadable on a phone, so it is drawn twice.
+    Args:
+        key: Unique in the page.
+        alt: What the figure shows, for screen readers.
+        caption: Text below the figure.
+        draw: Takes the width in pixels; returns None if there is nothing to draw, then the picture is None, too.
     """
     drawn = []
     with canvas.drawing():
@@ -37,12 +41,12 @@ def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | Non
 
 
 def render(context: dict[str, object], template: str = "report.html.j2") -> str:
-    """Fill in a page."""
+    """Fill in a template of ``templates/``; a name missing in the context is an error."""
     environment = Environment(
         loader=PackageLoader("metaxcr.reports", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_shown,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -51,6 +55,6 @@ def render(context: dict[str, object], template: str = "report.html.j2") -> str:
     return environment.get_template(template).render(style=Markup(style), **context)
 
 
-def _shown(value: object) -> object:
-    """Make a value of the page printable: an override of the direction of writing would go on after it."""
+def _printable(value: object) -> object:
+    """Make a text of the page printable: a direction override would affect what follows."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

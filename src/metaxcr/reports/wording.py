@@ -1,7 +1,4 @@
-"""Words that the report explains or spells out.
-
-Licences and citations of the data that a result was made from.
-"""
+"""Names, units, licences and the glossary of the reports."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -55,22 +52,22 @@ GLOSSARY: Final = (
 
 
 def language(code: str) -> str:
-    """Return a language's English name, or its code where the name is not known."""
+    """A language's English name, or its code if the name is not known."""
     return LANGUAGES.get(code, code)
 
 
 def points(value: float) -> str:
-    """Return a difference of accuracies in points, with its sign."""
+    """A difference of accuracies in points, with its sign."""
     return f"{100 * value:+.2f}".replace("-", MINUS)
 
 
 def percent(value: float) -> str:
-    """Return an accuracy in per cent."""
+    """An accuracy in per cent."""
     return f"{100 * value:.1f}"
 
 
 def duration(seconds: float) -> str:
-    """Return a time span in the unit people would use."""
+    """A time span in readable units."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -79,7 +76,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(value: float) -> str:
-    """Return a large count with three figures: 1.23 k, 45.6 M."""
+    """A large count with three figures: 1.23 k, 45.6 M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= 0.9995 * size:
             return f"{value / size:.3g} {unit}"
@@ -87,7 +84,10 @@ def amount(value: float) -> str:
 
 
 def licences(tasks: Iterable[str]) -> list[dict[str, Any]]:
-    """Return one row a data set: what it is called, its licence, what a paper has to cite, its address."""
+    """One row a data set: name, licence, citation, address.
+
+    A task that is not declared here (a user's own, on another machine) is listed as such.
+    """
     rows = []
     for name in dict.fromkeys(tasks):
         try:
@@ -101,7 +101,7 @@ def licences(tasks: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def tasks_of(config: Record) -> list[str]:
-    """Ids of the tasks that a run's settings name: target, English target data, sources, auxiliary data."""
+    """Ids of the tasks in a run's settings: target, English target data, sources, auxiliary data."""
     target = config.get("target")
     if not isinstance(target, dict):
         return []

@@ -20,7 +20,7 @@ from metaxcr.config.schema import Config
 from metaxcr.config.io import differences
 from metaxcr.errors import UserError
 from metaxcr.files import disk_error, remove_leftovers, replacing, temporary_path, write_atomically
-from metaxcr.parse import dump_yaml, file_error, parse_json, read_json, read_yaml, tensors_error
+from metaxcr.parse import dump_yaml, file_error, parse_json, read_json, read_yaml
 from metaxcr.records import AGAIN, CONFIG, ENVIRONMENT, EVENTS, JournalRecord, checked, read_environment
 from collections.abc import Callable
 from pathlib import Path
@@ -219,8 +219,9 @@ def _load(path: Path) -> tuple[State, dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {k: file.get_tensor(k).clone() for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except Exception as error:  # which exceptions a damaged file brings about changes with versions
-        raise tensors_error(
-            error, path, "start the run anew in another folder", "a checkpoint"
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"cannot read a checkpoint: {reason}", str(path), "start the run anew in another folder"
         ) from error
 
 
