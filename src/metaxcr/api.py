@@ -36,17 +36,9 @@ OWN = "own"  # as the name of a language adapter: the one of the texts' own lang
 
 
 class MetaXCR:
-    """A frozen encoder with trained adapters that ranks choices by plausibility.
+    """A frozen encoder with trained adapters that ranks choices by plausibility; see :meth:`from_pretrained`.
 
-    Use :meth:`from_pretrained`.
-
-    Attributes:
-        adaptation: The summary in ``adaptation.json``, for a model that :meth:`adapt` made; else None.
-
-    Args:
-        config: The settings that the adapters were trained with.
-        encoder: The frozen encoder.
-        folder: With ``adapters/meta`` and, for some languages, ``adapters/target.<task>.<language>``.
+    ``adaptation`` is the summary in ``adaptation.json`` of a model that :meth:`adapt` made, else None.
     """
 
     def __init__(self, config: Config, encoder: FrozenEncoder, folder: Path) -> None:
@@ -63,13 +55,7 @@ class MetaXCR:
 
     @classmethod
     def embedded(cls, *, device: str = AUTO, dtype: str | None = None) -> Self:
-        """Load the meta-adapter that comes with the package, for the embedded encoder.
-
-        Device and dtype are those of :meth:`from_pretrained`.
-
-        Raises:
-            UserError: The embedded encoder is not installed.
-        """
+        """Load the meta-adapter that comes with the package, for the embedded encoder."""
         return cls.from_pretrained(EMBEDDED_MODEL, device=device, dtype=dtype)
 
     @classmethod
@@ -134,8 +120,7 @@ class MetaXCR:
     def adapter(self, language: str, *, unseen: bool = False) -> str:
         """Name of the adapter that is used for a language: ``target.<task>.<language>``, or ``meta``.
 
-        Raises:
-            UserError: The language is none of :attr:`languages`, and ``unseen`` is not set.
+        A language that is none of :attr:`languages` is an error, unless ``unseen`` is set.
         """
         if language not in self.languages and not unseen:
             raise UserError(
@@ -178,12 +163,8 @@ class MetaXCR:
     ) -> list[list[float]]:
         """Rank the choices of many questions, encoding them together: much faster than one by one.
 
-        Args:
-            examples: Mappings with the arguments of :meth:`rank`; languages may be mixed.
-            language_adapter: As for :meth:`rank`.
-
-        Raises:
-            UserError: As for :meth:`rank`; names the example by its position from 0.
+        Examples are mappings with the arguments of :meth:`rank`; languages may be mixed. An error names the
+        example by its position from 0.
         """
         checked = [as_example(i, given) for i, given in enumerate(examples)]
         ranked: list[list[float]] = [[] for _ in checked]
@@ -207,16 +188,13 @@ class MetaXCR:
         k: int = 3,
         root: Path | None = None,
     ) -> "list[list[NearExample]]":
-        """Return the source examples nearest to decisions, the nearest first.
+        """Return the ``k`` source examples nearest to each decision, the nearest first.
 
         Args:
             examples: Mappings with the arguments of :meth:`rank`.
             chosen: The choice of each, counted from 0.
             k: Number of neighbours.
             root: Data root, for their texts.
-
-        Raises:
-            UserError: As for :meth:`rank`; or the model has no index of its source examples.
         """
         from metaxcr.fewshot.nearest_examples import decision_vectors
 
@@ -295,10 +273,8 @@ class MetaXCR:
     ) -> list[list[float]]:
         """Return for every example of a task's split the probability that each choice is the *plausible* one.
 
-        Args:
-            split: From :func:`metaxcr.data.registry.load`.
-            untrained: Use the similarity of the encoder's sentence vectors instead: the baseline.
-            language_adapter: As for :meth:`rank`.
+        The split is from :func:`metaxcr.data.registry.load`. ``untrained`` uses the similarity of the
+        encoder's sentence vectors instead: the baseline.
         """
         trained = self._trained_phi(split.language, warn=not untrained, unseen=True)
         model = untrained_model(self.config, self._encoder) if untrained else self._model
@@ -307,11 +283,7 @@ class MetaXCR:
         return self._probabilities(split.examples, lambda e: phrase(e, split.spec), phi, acting, model)
 
     def acting(self, language: str, language_adapter: str | None = OWN) -> str:
-        """The language whose language adapter is active for texts in ``language``; empty for none.
-
-        Raises:
-            UserError: There is no language adapter of that name.
-        """
+        """The language whose language adapter is active for texts in ``language``; empty for none."""
         available = self._model.adapted.languages
         if language_adapter == OWN:
             return language if language in available else ""
@@ -363,10 +335,10 @@ class MetaXCR:
         return calibration is not None and calibration["temperature"] is not None
 
     def unreliable(self, language: str) -> str | None:
-        """Why the probabilities in a language are known not to be reliable; None if that is not known.
+        """Why the probabilities in a language are known not to be reliable, or None.
 
-        Only for a model that :meth:`adapt` made, in the language of its examples, if the held-out answers do
-        not show the probabilities to be better than guessing.
+        Known only for a model that :meth:`adapt` made, in the language of its examples, if the held-out
+        answers do not show the probabilities to be better than guessing.
         """
         calibration = self._calibration(language)
         if calibration is None or calibration["temperature"] is not None:

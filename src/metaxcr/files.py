@@ -115,8 +115,8 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
     Args:
         folder: May be missing.
-        name: Only leftovers of this file or folder; None: of all, also in inner folders, for folders that belong
-            to the package.
+        name: Only leftovers of this file or folder; None: of all, also in inner folders, for folders that
+            belong to the package.
     """
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):

@@ -100,7 +100,9 @@ def language_adapter_card(
         "tags": ["metaxcr", "adapters", "masked-language-modelling"],
     }
     shown = layers if isinstance(layers, str) else ", ".join(map(str, layers))
-    invertible = "with an invertible part on the embeddings" if settings["invertible"] else "no invertible part"
+    invertible = (
+        "with an invertible part on the embeddings" if settings["invertible"] else "no invertible part"
+    )
     p = f"= {gain['p']:.2g}" if gain["p"] >= 1e-4 else "< 0.0001"
     return _card(
         head,

@@ -46,7 +46,7 @@ def lines_of_text(text: str) -> list[str]:
 
 
 def check_file(path: Path, fix: str | None = None) -> None:
-    """Refuse a missing file, a folder or device, and a file that is too large; ``fix`` is for a missing one."""
+    """Refuse a missing file (message ``fix``), a folder or device, and a file that is too large."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:

@@ -18,7 +18,13 @@ from metaxcr.records import read_environment
 from metaxcr.runs.run_dir import recorded_revision
 
 SETTINGS, RESULTS, CARD, ENVIRONMENT = "config.yaml", "results.json", "README.md", "environment.json"
-ORIGIN = ("command", "commit", "metaxcr", "torch", "transformers")  # of the environment, kept in a saved model
+ORIGIN = (
+    "command",
+    "commit",
+    "metaxcr",
+    "torch",
+    "transformers",
+)  # of the environment, kept in a saved model
 ADAPTATION = "adaptation.json"  # results of adapting to a user's examples, see metaxcr.fewshot
 NEAREST = ("nearest.safetensors", "nearest.json")  # index of source examples, see metaxcr.fewshot
 META = "meta"

@@ -59,8 +59,14 @@ def test_the_page_says_that_probabilities_are_not_reliable(summary: Summary) -> 
     found |= {"error_after": None, "sentence": "The probabilities are not reliable."}
     page = unescape(adaptation_report({**summary, "calibration": found}))
     assert "The probabilities are not reliable." in page
-    assert "without calibration" in page and "after calibration" not in page and "no temperature was fitted" in page
-    assert "after calibration" in adaptation_report(summary) and "chosen on these answers" in adaptation_report(summary)
+    assert (
+        "without calibration" in page
+        and "after calibration" not in page
+        and "no temperature was fitted" in page
+    )
+    assert "after calibration" in adaptation_report(
+        summary
+    ) and "chosen on these answers" in adaptation_report(summary)
 
 
 def test_the_page_says_that_duplicates_do_not_count(summary: Summary) -> None:

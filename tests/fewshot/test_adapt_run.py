@@ -13,7 +13,13 @@ import yaml
 
 from metaxcr.data.registry import load
 from metaxcr.errors import UserError
-from metaxcr.fewshot.adapt_run import adapt_to_examples, as_user_examples, check_output_folder, adapted_config, write_adapted_model
+from metaxcr.fewshot.adapt_run import (
+    adapt_to_examples,
+    adapted_config,
+    as_user_examples,
+    check_output_folder,
+    write_adapted_model,
+)
 from metaxcr.fewshot.adaptation import AdaptedModel, Settings, Start
 from metaxcr.fewshot.summary import Summary
 from metaxcr.fewshot.user_examples import UserExamples

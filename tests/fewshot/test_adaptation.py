@@ -9,7 +9,14 @@ import torch
 from tests.fewshot.conftest import SETTINGS, examples, own_of
 
 from metaxcr.errors import UserError
-from metaxcr.fewshot.adaptation import MIN_EXAMPLES, AdaptedModel, Settings, Start, adapt_to, finetune_settings
+from metaxcr.fewshot.adaptation import (
+    MIN_EXAMPLES,
+    AdaptedModel,
+    Settings,
+    Start,
+    adapt_to,
+    finetune_settings,
+)
 from metaxcr.fewshot.user_examples import UserExamples
 from metaxcr.seeding import rng
 

@@ -174,7 +174,9 @@ def test_a_few_lucky_answers_are_no_promise() -> None:
 @pytest.mark.parametrize(("right", "n"), [(22, 22), (30, 40), (1, 9)])
 def test_the_lower_end_is_the_exact_one(right: int, n: int) -> None:
     """One-sided 90 % is the lower end of two-sided 80 %."""
-    assert accuracy_bound(right, n) == pytest.approx(binomtest(right, n).proportion_ci(0.8, method="exact").low)
+    assert accuracy_bound(right, n) == pytest.approx(
+        binomtest(right, n).proportion_ci(0.8, method="exact").low
+    )
     assert accuracy_bound(0, n) == 0
 
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaxcr.fewshot.cross_validation import cross_validate, draw_folds, forecast, split_rows, curve_points, curve_sizes
+from metaxcr.fewshot.cross_validation import (
+    cross_validate,
+    curve_points,
+    curve_sizes,
+    draw_folds,
+    forecast,
+    split_rows,
+)
 
 
 def test_every_fold_has_its_share_of_every_stratum() -> None:

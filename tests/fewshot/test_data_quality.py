@@ -1,7 +1,7 @@
 """Data quality: duplicates, contradictions, doubtful and inverted labels."""
 
 from metaxcr.data.example import Example
-from metaxcr.fewshot.data_quality import label_issues, duplicate_issues, duplicate_groups, inverted_labels_p
+from metaxcr.fewshot.data_quality import duplicate_groups, duplicate_issues, inverted_labels_p, label_issues
 
 TEXTS = [
     ("The glass fell on the floor.", "It broke.", "It filled up.", 0),

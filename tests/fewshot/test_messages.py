@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from metaxcr.fewshot.messages import advice, calibration_message, interval, p_value, percent, threshold_message
+from metaxcr.fewshot.messages import (
+    advice,
+    calibration_message,
+    interval,
+    p_value,
+    percent,
+    threshold_message,
+)
 
 
 def summary(**changes: Any) -> dict[str, Any]:

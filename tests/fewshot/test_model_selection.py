@@ -21,7 +21,9 @@ SAME = [True, False] * 30
 
 
 def test_a_better_model_is_kept_and_called_better() -> None:
-    found = select_model(system("similarity", HALF), system("unadapted", HALF), system("adapted", MORE, repeats=2))
+    found = select_model(
+        system("similarity", HALF), system("unadapted", HALF), system("adapted", MORE, repeats=2)
+    )
     assert found.kept == "adapted"
     assert found.gain.mean == pytest.approx(0.25) and found.gain.shown == 1
     assert "Adapting helped" in found.sentence and "better than the untrained similarity" in found.sentence
@@ -54,7 +56,9 @@ def flips(better: int, worse: int, n: int = 60) -> tuple[HeldOut, HeldOut]:
     ],
 )
 def test_ties_go_to_the_model_that_was_tested_more(better: int, worse: int, kept: str) -> None:
-    found = select_model(system("similarity", [True, False] * 30), flips(better, worse)[1], flips(better, worse)[0])
+    found = select_model(
+        system("similarity", [True, False] * 30), flips(better, worse)[1], flips(better, worse)[0]
+    )
     assert found.kept == kept
     differ = better + worse
     tail = sum(comb(differ, k) for k in range(min(better, worse) + 1)) / 2**differ

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from metaxcr.cli import (
     adapt,
@@ -65,8 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def explain(error: BaseException) -> tuple[int, str]:
     """Return the exit status and the one line for an error."""
-    import typer
-
     usage_error: type[BaseException] = typer.BadParameter.__bases__[0]
     if isinstance(error, UserError):
         return USER_ERROR, " ".join(str(error).split("\n"))
@@ -86,13 +85,9 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 
 def _call(words: list[str]) -> int:
-    import typer
-    from typer.main import get_command
-
     command = get_command(app)
     try:
-        # Not command.main(): it would swallow the interrupt.
-        with command.make_context("metaxcr", words) as context:
+        with command.make_context("metaxcr", words) as context:  # command.main() would swallow the interrupt
             command.invoke(context)
     except typer.Exit as done:
         return done.exit_code
@@ -134,8 +129,8 @@ def _common(
 ) -> None:
     """Adapt one frozen multilingual encoder to commonsense reasoning in languages with hardly any labels.
 
-    Start with a run on the data in the package (some minutes on two cores). It ends with a table and a report;
-    then rank choices of your own with the model.
+    Start with a run on the data in the package (some minutes on two cores). It ends with a table and a
+    report; then rank choices of your own with the model.
     """
 
 

@@ -9,23 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from metaxcr.cli import options
 from metaxcr.cli.console import console, note, print_json, print_table, say, try_report, warnings_as_notes
-from metaxcr.cli.options import (
-    ColumnsOption,
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    LabelsOption,
-    MapOption,
-    PartOption,
-    QuietOption,
-    RelationOption,
-    SkipBadOption,
-    WhereOption,
-    column_hints,
-    examples,
-    out_option,
-)
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,10 +19,7 @@ if TYPE_CHECKING:
     from metaxcr.fewshot.user_examples import UserExamples
     from metaxcr.runs.progress import Progress
 
-# Options that only apply to a FILE.
-FILE_OPTIONS = ("language", "task", "name", "out", "start", "accuracy", "more", "seed", "force", "device",
-                "as_json", "mapping", "labels", "relation", "columns", "where", "split",
-                "skip_bad")  # fmt: skip
+FOLDER_OPTIONS = ("what", "data", "quiet")  # the only ones that apply to a DIR
 
 QuestionKind = Literal["cause-effect", "cause", "effect", "plain"]
 WhatArgument = Annotated[
@@ -52,7 +34,7 @@ TaskOption = Annotated[
 NameOption = Annotated[
     str | None, typer.Option("--name", help="Name of the examples.", show_default="name of FILE")
 ]
-ModelOption = Annotated[Path | None, out_option("The model's folder.", "models/<name>")]
+ModelOption = Annotated[Path | None, options.out_option("The model's folder.", "models/<name>")]
 StartOption = Annotated[
     str | None,
     typer.Option(
@@ -65,14 +47,12 @@ AccuracyOption = Annotated[
         "--accuracy", help="Target accuracy of the answers that are not withheld.", min=0.5, max=0.999
     ),
 ]
-MoreOption = Annotated[
-    int, typer.Option("--more", help="Further examples whose gain is forecast.", min=1)
-]
+MoreOption = Annotated[int, typer.Option("--more", help="Further examples whose gain is forecast.", min=1)]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of folds and batches.", min=0)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing model.")]
 
 
-@examples(
+@options.examples(
     "metaxcr adapt mine.csv --language sw",
     "metaxcr adapt mine.jsonl --language ht --task cause-effect --out models/ht --accuracy 0.8",
     "metaxcr adapt runs/mine",
@@ -82,13 +62,13 @@ def adapt(
     what: WhatArgument,
     language: LanguageOption = None,
     task: TaskOption = None,
-    mapping: MapOption = None,
-    labels: LabelsOption = None,
-    relation: RelationOption = None,
-    columns: ColumnsOption = None,
-    where: WhereOption = None,
-    split: PartOption = None,
-    skip_bad: SkipBadOption = False,
+    mapping: options.MapOption = None,
+    labels: options.LabelsOption = None,
+    relation: options.RelationOption = None,
+    columns: options.ColumnsOption = None,
+    where: options.WhereOption = None,
+    split: options.PartOption = None,
+    skip_bad: options.SkipBadOption = False,
     name: NameOption = None,
     out: ModelOption = None,
     start: StartOption = None,
@@ -96,10 +76,10 @@ def adapt(
     more: MoreOption = 30,
     seed: SeedOption = 0,
     force: ForceOption = False,
-    device: DeviceOption = "auto",
-    data: DataOption = None,
-    quiet: QuietOption = False,
-    as_json: JsonOption = False,
+    device: options.DeviceOption = "auto",
+    data: options.DataOption = None,
+    quiet: options.QuietOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Adapt to your own examples in a minute, or a trained folder to its target languages.
 
@@ -117,7 +97,7 @@ def adapt(
         return
     if language is None:
         raise UserError("the language of the examples is missing", "--language", "give it, for example sw")
-    hints = column_hints(mapping, labels, relation, columns, where, skip_bad)
+    hints = options.column_hints(mapping, labels, relation, columns, where, skip_bad)
     name = name or _task_name(what.stem)
     out = out or Path("models") / name
 
@@ -150,11 +130,10 @@ def adapt(
 
 
 def _refuse_file_options(context: typer.Context, folder: Path) -> None:
-    for option in FILE_OPTIONS:
-        source = context.get_parameter_source(option)
-        if source is not None and source.name == "COMMANDLINE":
-            flag = {"mapping": "map"}.get(option, option.removeprefix("as_").replace("_", "-"))
-            raise UserError(f"--{flag} belongs to a FILE of examples", str(folder))
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name not in FOLDER_OPTIONS and source is not None and source.name == "COMMANDLINE":
+            raise UserError(f"{parameter.opts[0]} belongs to a FILE of examples", str(folder))
 
 
 def _adapt_folder(folder: Path, data: Path | None, quiet: bool) -> None:

@@ -21,8 +21,8 @@ _LONG_NAME = 40  # characters; longer ones are wrapped to leave room for the oth
 def console(*, stderr: bool = False) -> "Console":
     """Return a console for results (standard output) or for everything else (standard error).
 
-    Everything printed on it is made printable, and markup in it is plain text, because it may hold texts, ids and
-    names from other people's files.
+    Everything printed on it is made printable, and markup in it is plain text, because it may hold texts, ids
+    and names from other people's files.
     """
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
@@ -97,8 +97,8 @@ def print_table(
 def try_report(make: Callable[[], object], folder: object, what: str = "report") -> str:
     """Make a report; a failure is printed as one line and does not end a finished run.
 
-    ``make`` writes or prints it and returns its path, which is returned; empty if it failed. ``what`` names it in
-    the message.
+    ``make`` writes or prints it and returns its path, which is returned; empty if it failed. ``what`` names
+    it in the message.
     """
     import shlex
 
@@ -108,7 +108,7 @@ def try_report(make: Callable[[], object], folder: object, what: str = "report")
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         reason = " ".join(reason.split())[:300] or "no further information"
         again = f"metaxcr report {shlex.quote(str(folder))}"
-        note(f"no {what}: {reason}; the results are complete, '{again}' repeats it (add --debug for the traceback)")
+        note(f"no {what}: {reason}; the results are complete; '{again}' repeats it (reason: add --debug)")
         return ""
 
 

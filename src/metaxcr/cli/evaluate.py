@@ -43,8 +43,8 @@ def evaluate(
 ) -> None:
     """Finish a folder's evaluation, or score any labelled task.
 
-    Without --task: does what is missing of the run and prints its table. With --task: prints accuracy with its
-    95 % interval, beside the untrained similarity.
+    Without --task: does what is missing of the run and prints its table. With --task: prints accuracy with
+    its 95 % interval, beside the untrained similarity.
     """
     settings = folder_settings(folder)
     if task is not None:

@@ -44,9 +44,7 @@ JsonOption = Annotated[
 ]
 DeviceOption = Annotated[
     str,
-    typer.Option(
-        "--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; auto: the fastest available."
-    ),
+    typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; auto: the fastest available."),
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
 
@@ -63,8 +61,7 @@ LabelsOption = Annotated[
     str | None, typer.Option("--labels", metavar="KIND", help="zero, one, letter, key, text, flag or none.")
 ]
 RelationOption = Annotated[
-    str | None,
-    typer.Option("--relation", metavar="KIND", help="question, effect, cause, answer or none."),
+    str | None, typer.Option("--relation", metavar="KIND", help="question, effect, cause, answer or none.")
 ]
 ColumnsOption = Annotated[
     str | None,

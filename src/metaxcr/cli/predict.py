@@ -11,22 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from metaxcr.cli import options
 from metaxcr.cli.console import console, note, warnings_as_notes
 from metaxcr.cli.evaluate import AdapterOption, acting_adapter
-from metaxcr.cli.options import (
-    ColumnsOption,
-    DataOption,
-    DeviceOption,
-    FolderArgument,
-    MapOption,
-    PartOption,
-    QuietOption,
-    RelationOption,
-    SkipBadOption,
-    WhereOption,
-    column_hints,
-    examples,
-)
 from metaxcr.errors import UserError
 from metaxcr.printable import printable_json
 
@@ -52,29 +39,29 @@ ExplainOption = Annotated[
 ]
 
 
-@examples(
+@options.examples(
     """echo '{"premise": "El vaso cayó al suelo.", "question": "effect",
       "choices": ["Se rompió.", "Se llenó."]}' | paste -s -d ' ' > questions.jsonl""",
     "metaxcr predict runs/starter questions.jsonl --language es",
     "metaxcr predict models/mine questions.csv --language sw --abstain 0.8 --out answers.jsonl",
 )
 def predict(
-    folder: FolderArgument,
+    folder: options.FolderArgument,
     file: FileArgument,
     language: LanguageOption,
-    mapping: MapOption = None,
-    relation: RelationOption = None,
-    columns: ColumnsOption = None,
-    where: WhereOption = None,
-    split: PartOption = None,
-    skip_bad: SkipBadOption = False,
+    mapping: options.MapOption = None,
+    relation: options.RelationOption = None,
+    columns: options.ColumnsOption = None,
+    where: options.WhereOption = None,
+    split: options.PartOption = None,
+    skip_bad: options.SkipBadOption = False,
     out: OutOption = None,
     abstain: AbstainOption = None,
     explain: ExplainOption = 0,
     language_adapter: AdapterOption = "own",
-    device: DeviceOption = "auto",
-    data: DataOption = None,
-    quiet: QuietOption = False,
+    device: options.DeviceOption = "auto",
+    data: options.DataOption = None,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Rank the choices of your own questions; no labels needed.
 
@@ -89,7 +76,7 @@ def predict(
     """
     from metaxcr.data.infer.user_questions import read_questions
 
-    hints = column_hints(mapping, None, relation, columns, where, skip_bad)
+    hints = options.column_hints(mapping, None, relation, columns, where, skip_bad)
     total = sum(
         1 for _ in read_questions(file, language, hints, split, warn=lambda line: note(f"warning: {line}"))
     )

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metaxcr.fewshot.messages import Summary, advice, interval, percent, threshold_message
@@ -33,7 +32,9 @@ def adaptation_report(summary: Summary) -> str:
             "systems": _picture("systems", summary, systems_figure, _systems_caption(summary)),
             "numbers": systems_table(summary),
             "learning": _picture("curve", summary, learning_figure, _curve_caption(summary)),
-            "reliability": _picture("reliability", summary, reliability_figure, _reliability_caption(summary)),
+            "reliability": _picture(
+                "reliability", summary, reliability_figure, _reliability_caption(summary)
+            ),
             "threshold": threshold_message(summary),
             "issues": issues_table(summary),
         },
@@ -100,9 +101,7 @@ def learning_figure(summary: Summary, width: int) -> Figure:
     axes.plot(sizes, means, color=colour, linewidth=2.2, marker="s", markersize=6)
     if forecast is not None:
         x = summary["examples"] + forecast["more"]
-        mean, low_end, high_end = (
-            means[-1] + 100 * gain for gain in (forecast["mean"], *forecast["ci95"])
-        )
+        mean, low_end, high_end = (means[-1] + 100 * gain for gain in (forecast["mean"], *forecast["ci95"]))
         axes.plot([sizes[-1], x], [means[-1], mean], color=colour, linewidth=1.6, linestyle=":")
         axes.vlines(x, low_end, high_end, color=colour, linewidth=1.6)
         axes.plot([x], [mean], color=colour, marker="s", markersize=6, markerfacecolor=canvas.PAPER)

@@ -43,9 +43,7 @@ def as_user_examples(
     if isinstance(examples, UserExamples):
         return examples
     if language is None:
-        raise UserError(
-            "the language of the examples is missing", None, 'give it, for example language="sw"'
-        )
+        raise UserError("the language of the examples is missing", None, 'give it, for example language="sw"')
     if isinstance(examples, str | Path):
         found = read_user_examples(Path(examples), language)
         for line in found.notes:

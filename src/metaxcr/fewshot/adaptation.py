@@ -12,7 +12,14 @@ from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import predict
 from metaxcr.fewshot.calibration import Probabilities
-from metaxcr.fewshot.cross_validation import CrossValidated, Folds, Scores, cross_validate, curve_sizes, draw_folds
+from metaxcr.fewshot.cross_validation import (
+    CrossValidated,
+    Folds,
+    Scores,
+    cross_validate,
+    curve_sizes,
+    draw_folds,
+)
 from metaxcr.fewshot.data_quality import duplicate_groups
 from metaxcr.fewshot.model_selection import SYSTEMS, HeldOut, Selection, select_model
 from metaxcr.fewshot.user_examples import UserExamples
@@ -212,7 +219,9 @@ def predict_rows(
     return predict(model, phi, [data.subset([data.ids[row] for row in rows])], store)[0][0]
 
 
-def similarity_baseline(examples: UserExamples, start: Start, data: TaskData, store: TrunkStore) -> Probabilities:
+def similarity_baseline(
+    examples: UserExamples, start: Start, data: TaskData, store: TrunkStore
+) -> Probabilities:
     """Answers of the untrained encoder: the cosine of the sentence vectors."""
     model = untrained_model(start.config, start.model.adapted.encoder)
     if start.model.kind != model.kind or start.model.adapted.languages:

@@ -22,61 +22,26 @@ NARROW: Final = 358  # px: a phone of 390 px less the page's margins
 # Colours are drawn as their light values and replaced by `var(--role)` in the SVG; the style sheet has both
 # schemes. Methods: Okabe and Ito (2008). Sources: Paul Tol's "muted" scheme.
 LIGHT: Final = {
-    "ink": "#1b1f24",
-    "soft": "#57606a",
-    "line": "#d0d7de",
-    "band": "#f3f5f7",
-    "paper": "#fefefe",
-    "none": "#6e7781",
-    "m1": "#0072b2",
-    "m2": "#009e73",
-    "m3": "#d55e00",
-    "m4": "#b05a93",
-    "m5": "#b07d00",
-    "s0": "#4477aa",
-    "s1": "#cc6677",
-    "s2": "#228833",
-    "s3": "#ddcc77",
-    "s4": "#882255",
-    "s5": "#88ccee",
-    "s6": "#999933",
-    "s7": "#aa4499",
-    "s8": "#44aa99",
-    "s9": "#ee8866",
-}
+    "ink": "#1b1f24", "soft": "#57606a", "line": "#d0d7de", "band": "#f3f5f7", "paper": "#fefefe",
+    "none": "#6e7781", "m1": "#0072b2", "m2": "#009e73", "m3": "#d55e00", "m4": "#b05a93", "m5": "#b07d00",
+    "s0": "#4477aa", "s1": "#cc6677", "s2": "#228833", "s3": "#ddcc77", "s4": "#882255",
+    "s5": "#88ccee", "s6": "#999933", "s7": "#aa4499", "s8": "#44aa99", "s9": "#ee8866",
+}  # fmt: skip
 INK, SOFT, LINE, BAND, PAPER = (LIGHT[role] for role in ("ink", "soft", "line", "band", "paper"))
 SOURCES: Final = tuple(LIGHT[f"s{index}"] for index in range(10))
 
 _VARIABLES: Final = {colour: f"var(--{role})" for role, colour in LIGHT.items()}
 _RC: Final = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "metaxcr",
+    "svg.fonttype": "none", "svg.hashsalt": "metaxcr",
     "text.parse_math": False,  # a task called `a_$b$` is not a formula
-    "font.size": 12.0,
-    "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans"],
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": LINE,
-    "axes.facecolor": "none",
-    "axes.titlesize": 12.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": False,
-    "figure.facecolor": "none",
-    "grid.color": LINE,
-    "grid.linewidth": 0.8,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.borderaxespad": 0.0,
-    "legend.handletextpad": 0.5,
-}
+    "text.color": INK, "font.size": 12.0, "font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"],
+    "axes.labelcolor": INK, "axes.edgecolor": LINE, "axes.facecolor": "none", "figure.facecolor": "none",
+    "axes.titlesize": 12.0, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.unicode_minus": False,
+    "grid.color": LINE, "grid.linewidth": 0.8,
+    "xtick.color": LINE, "ytick.color": LINE, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "legend.frameon": False, "legend.borderaxespad": 0.0, "legend.handletextpad": 0.5,
+}  # fmt: skip
 
 
 @contextmanager
@@ -167,8 +132,8 @@ def bands(
 ) -> tuple[Figure, Axes, int]:
     """Draw accuracies in per cent, a band for each row, with room for the :func:`legend` on top.
 
-    To be called inside :func:`drawing`. Rows have a name and dots by index of their style; styles are drawn from
-    top to bottom of a band. Returns figure, axes, and the height of a band in the axes' units.
+    To be called inside :func:`drawing`. Rows have a name and dots by index of their style; styles are drawn
+    from top to bottom of a band. Returns figure, axes, and the height of a band in the axes' units.
     """
     band = _STEP * len(styles) + 12
     top = legend_height(len(styles), width) + 12

@@ -28,7 +28,7 @@ def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | Non
         key: Unique in the page.
         alt: What the figure shows, for screen readers.
         caption: Text below the figure.
-        draw: Takes the width in pixels; returns None if there is nothing to draw, then the picture is None, too.
+        draw: Takes the width in pixels; returns None if there is nothing to draw.
     """
     drawn = []
     with canvas.drawing():

@@ -71,7 +71,7 @@ def accuracy(points: Sequence[LanguagePoint], means: Sequence[Average], width: i
 
 
 def costs(record: Record, width: int) -> Figure | None:
-    """Draw seconds and token-passes per stage as bars, with cold and warm trunk apart; None if none is recorded."""
+    """Draw seconds and token-passes per stage as bars; None if no stage is recorded."""
     bars = cost_bars(record)
     if not bars:
         return None
@@ -183,9 +183,10 @@ def _draw_retrieval(axes: Axes, rows: Sequence[dict[str, Any]], colour: str, das
 
 
 def alignment_png(rows: Sequence[dict[str, Any]], limit: float, path: Path) -> Path:
-    """Write the figure of :func:`alignment` as PNG, without a software name: the same rows, the same bytes."""
+    """Write the figure of :func:`alignment` as PNG."""
     with canvas.drawing():
         fig = alignment(rows, limit)
         path.parent.mkdir(parents=True, exist_ok=True)
+        # No software name in the file: the same results give the same bytes.
         fig.savefig(path, format="png", dpi=90, facecolor="#ffffff", metadata={"Software": None})
     return path

@@ -6,8 +6,8 @@ import pytest
 from tests.data.infer.layouts import LAYOUTS, items, lines, pairs, table
 
 from metaxcr.cli.options import column_hints
-from metaxcr.data.infer.user_questions import read_questions
 from metaxcr.data.infer.user_files import local_sources
+from metaxcr.data.infer.user_questions import read_questions
 from metaxcr.data.infer.user_task import About, user_task
 from metaxcr.data.languages import language_tag
 from metaxcr.data.registry import load
@@ -93,7 +93,9 @@ def test_adapt(layout, tmp_path):
 def test_predict(layout, tmp_path):
     told = []
     asked = hints(layout.options) if layout.options else None
-    found = [q for _, q in read_questions(written(layout, tmp_path), layout.language, asked, warn=told.append)]
+    found = [
+        q for _, q in read_questions(written(layout, tmp_path), layout.language, asked, warn=told.append)
+    ]
     kept = layout.items
     if "--skip-bad" in layout.options:  # a label that cannot be read does not matter here
         kept = pairs(60)
