@@ -29,12 +29,12 @@ from metaxcr.evaluation.statistics import crossed_interval, language_average
 from metaxcr.fewshot.adaptation import (
     Settings,
     adapt_to,
-    predict_rows,
     distinct_rows,
     encode_examples,
-    similarity_baseline,
     finetune_rows,
     finetune_settings,
+    predict_rows,
+    similarity_baseline,
 )
 from metaxcr.fewshot.calibration import Probabilities, tempered
 from metaxcr.fewshot.model_selection import SYSTEMS, Gain, HeldOut, compare, select_model
@@ -80,7 +80,11 @@ def _measure(start, language: str, draw: int, size: int) -> dict:
     store = memory_store(start.model, start.config)
     data = encode_examples(own, start.model.kind, store, lambda done, total: None)
     phi = finetune_rows(
-        start, data, range(size), finetune_settings(start.config, settings), BatchSampler(store, settings.seed, "all")
+        start,
+        data,
+        range(size),
+        finetune_settings(start.config, settings),
+        BatchSampler(store, settings.seed, "all"),
     )
     asked = encode_examples(fresh, start.model.kind, store, lambda done, total: None)
     everything = range(len(asked))

@@ -18,7 +18,14 @@ from metaxcr.api import MetaXCR
 from metaxcr.data.registry import load
 from metaxcr.data.shots import draw_shots
 from metaxcr.evaluation.statistics import crossed_interval, language_average, paired_difference
-from metaxcr.fewshot.adaptation import Settings, predict_rows, encode_examples, similarity_baseline, finetune_rows, finetune_settings
+from metaxcr.fewshot.adaptation import (
+    Settings,
+    encode_examples,
+    finetune_rows,
+    finetune_settings,
+    predict_rows,
+    similarity_baseline,
+)
 from metaxcr.fewshot.model_selection import HeldOut
 from metaxcr.fewshot.user_examples import of_split
 from metaxcr.model.build import memory_store
@@ -61,7 +68,9 @@ def _measure(start, language: str) -> dict:
     place = {example.id: row for row, example in enumerate(val.examples)}
     for k in SIZES:
         rows = [place[name] for name in draw_shots(val.examples, k, 0)]
-        phi = finetune_rows(start, pool, rows, finetune_settings(start.config, Settings()), BatchSampler(store, 0, "all"))
+        phi = finetune_rows(
+            start, pool, rows, finetune_settings(start.config, Settings()), BatchSampler(store, 0, "all")
+        )
         found[f"adapted to {k}"] = right("adapted", predict_rows(start.model, phi, asked, everything, store))
     return {"language": language, "ids": [e.id for e in test.examples], "right": found}
 
