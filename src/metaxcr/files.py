@@ -69,11 +69,7 @@ def atomic_writer(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path, which becomes ``path`` when the block ends without an error.
-
-    Raises:
-        UserError: It cannot be written: ``OSError``, or the error of safetensors.
-    """
+    """Give a temporary path, which becomes ``path`` when the block ends without an error."""
     from safetensors import SafetensorError
 
     temporary = temporary_path(path)
@@ -111,12 +107,8 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
     A process has ended if this machine has none of its number, or if its file is older than
     :data:`STALE_SECONDS` or, with this process's own number, older than this process. ``.NAME....old`` is a
-    folder that was moved away for a new one: if the new one is missing, it is moved back.
-
-    Args:
-        folder: May be missing.
-        name: Only leftovers of this file or folder; None: of all, also in inner folders, for folders that
-            belong to the package.
+    folder that was moved away for a new one: if the new one is missing, it is moved back. ``name`` limits
+    this to leftovers of one file or folder; None is for folders of the package and includes inner folders.
     """
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):

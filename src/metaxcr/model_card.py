@@ -47,10 +47,8 @@ def model_card(config: Config, folder: Path, languages: Sequence[str]) -> str:
 def adapted_model_card(summary: dict[str, Any], config: Config, threshold: str) -> str:
     """Return the card of a model that was adapted to a user's examples.
 
-    Args:
-        summary: From :func:`metaxcr.fewshot.summary.adaptation_summary`.
-        config: The settings that the meta-adapter was trained with.
-        threshold: A sentence on the probability above which an answer is reliable.
+    ``summary`` is from :func:`metaxcr.fewshot.summary.adaptation_summary`, ``config`` that of the
+    meta-adapter, ``threshold`` a sentence on the probability above which an answer is reliable.
     """
     rows = [(s["name"], s, "") for s in summary["systems"]]
     rows += [(name, found, "+") for name, found in summary["differences"].items()]
@@ -85,12 +83,8 @@ def language_adapter_card(
 ) -> str:
     """Return the card of a language adapter.
 
-    Args:
-        result: From :func:`metaxcr.mlm.adapter_training.training_result`.
-        language: ISO 639 code.
-        sources: {"name", "licence", "citation", "lines"} of each file or corpus.
-        command: The command that made the adapter.
-        settings: Of the training (:class:`metaxcr.mlm.preparation.LanguageTraining`).
+    ``sources`` are {"name", "licence", "citation", "lines"} of each file or corpus, ``settings`` those of the
+    training, ``result`` is from :func:`metaxcr.mlm.adapter_training.training_result`.
     """
     sizes, layers, gain = result["sizes"], settings["layers"], result["gain"]
     head = {

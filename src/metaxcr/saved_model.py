@@ -32,11 +32,7 @@ EMBEDDED_MODEL = Path(__file__).parent / "embedded_model"  # comes with the pack
 
 
 def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a trained model, after fetching it from the hub if necessary.
-
-    Raises:
-        UserError: There is no such folder or model, or it is not trained yet.
-    """
+    """Return the folder of a trained model, after fetching it from the hub if necessary."""
     folder = Path(path_or_hub_id)
     if not os.path.isdir(folder):
         files = [SETTINGS, RESULTS, ENVIRONMENT, ADAPTATION, *NEAREST, CARD, f"{ADAPTERS}/*"]
@@ -69,11 +65,7 @@ def read_settings(folder: Path) -> Config:
 
 
 def read_adaptation(folder: Path) -> dict[str, Any] | None:
-    """Read the summary of an adaptation; None for a model that was not adapted.
-
-    Raises:
-        UserError: The file is damaged.
-    """
+    """Read the summary of an adaptation; None for a model that was not adapted."""
     path = folder / ADAPTATION
     if not path.is_file():
         return None
@@ -90,14 +82,7 @@ def read_adaptation(folder: Path) -> dict[str, Any] | None:
 def write_model(config: Config, source: Path, goal: Path, languages: Sequence[str]) -> None:
     """Write a model with its card into a new folder, or only the card if the goal is the source.
 
-    Args:
-        config: From :func:`read_settings`.
-        source: Its folder.
-        goal: The new folder; created if missing.
-        languages: ISO 639-1 codes for the card.
-
-    Raises:
-        UserError: A file of the model is missing or damaged, or the goal cannot be written.
+    ``languages`` are ISO 639-1 codes for the card.
     """
     try:
         goal.mkdir(parents=True, exist_ok=True)

@@ -4,14 +4,7 @@ from typing import Any
 
 import pytest
 
-from metaxcr.fewshot.messages import (
-    advice,
-    calibration_message,
-    interval,
-    p_value,
-    percent,
-    threshold_message,
-)
+from metaxcr.fewshot.messages import advice, calibration_message, p_value, threshold_message
 
 
 def summary(**changes: Any) -> dict[str, Any]:
@@ -75,8 +68,3 @@ def test_a_calibration_says_what_is_known(state: str, text: str, absent: str) ->
 def test_p_values_have_the_digits_that_matter() -> None:
     shown = [p_value(p) for p in (0.0001, 0.0312, 0.5, 1.0)]
     assert shown == ["p < 0.001", "p = 0.031", "p = 0.50", "p = 1.00"]
-
-
-def test_numbers_as_words() -> None:
-    assert percent(0.1234) == "12.3"
-    assert interval([-0.01, 0.02], "+") == "-1.0 to +2.0"

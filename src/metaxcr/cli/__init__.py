@@ -37,13 +37,9 @@ DONE, UNEXPECTED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; turn any error into an exit status and one line.
+    """Run a command; turn any error into one line and an exit status.
 
-    Args:
-        argv: The words after ``metaxcr``; default: those of the process.
-
-    Returns:
-        0 done; 2 the user's input is wrong; 130 interrupted; 1 anything else.
+    0: done; 2: the user's input is wrong; 130: interrupted; 1: anything else.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words  # at any position: users append it to a command that failed

@@ -99,10 +99,12 @@ def _evaluate_task(
     if as_json:
         print_json(found)
         return
+    from metaxcr.reports.wording import interval
+
     title = f"{found['task']}, {found['split']}, {found['language']}: {found['n']} items"
-    rows = [(row["method"], f"{100 * row['acc']:.1f}", _interval(row["ci95"])) for row in found["rows"]]
+    rows = [(row["method"], f"{100 * row['acc']:.1f}", interval(row["ci95"])) for row in found["rows"]]
     difference = found["difference"]
-    rows.append(("difference", f"{100 * difference['mean']:+.1f}", _interval(difference["ci95"], "+")))
+    rows.append(("difference", f"{100 * difference['mean']:+.1f}", interval(difference["ci95"], "+")))
     print_table(("method", ">accuracy, %", "95 % interval over items"), rows, title=title)
     if found["repaired"]:
         say(f"{found['repaired']} question fields were repaired")
@@ -153,7 +155,3 @@ def _trained_on(settings: "Config") -> set[tuple[str, str]]:
     if target.shots_split:
         pairs.add((target.task, target.shots_split))
     return pairs | ({(target.auxiliary.task, target.auxiliary.split)} if target.auxiliary else set())
-
-
-def _interval(ends: list[float], sign: str = "") -> str:
-    return " to ".join(f"{100 * end:{sign}.1f}" for end in ends)

@@ -6,11 +6,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from metaxcr.fewshot.messages import Summary, advice, interval, percent, threshold_message
+from metaxcr.fewshot.messages import Summary, advice, threshold_message
 from metaxcr.reports import canvas
 from metaxcr.reports.html import Picture, picture, render
 from metaxcr.reports.run_tables import ReportTable
-from metaxcr.reports.wording import language
+from metaxcr.reports.wording import interval, language, percent
 
 _ROW, _LEFT, _PANEL = 34, 92, 220  # px
 _COLOURS = {
@@ -76,9 +76,7 @@ def systems_figure(summary: Summary, width: int) -> Figure:
         axes.hlines(row, *ends, color=_COLOURS[name], linewidth=2)
         axes.plot([mean], [row], color=_COLOURS[name], marker=_MARKERS[name], markersize=8)
         axes.annotate(f"{mean:.1f}", (1.02, row), xycoords=("axes fraction", "data"), va="center")
-    axes.set_xlabel("held-out accuracy, %", fontsize=11)
-    axes.tick_params(labelsize=11)
-    axes.grid(axis="x")
+    canvas.label(axes, "held-out accuracy, %", grid="x")
     axes.locator_params(axis="x", nbins=6)
     axes.set_yticks(range(len(systems)), [system["name"] for system in systems])
     axes.set_ylim(len(systems) - 0.5, -0.5)
@@ -106,10 +104,7 @@ def learning_figure(summary: Summary, width: int) -> Figure:
         axes.vlines(x, low_end, high_end, color=colour, linewidth=1.6)
         axes.plot([x], [mean], color=colour, marker="s", markersize=6, markerfacecolor=canvas.PAPER)
     axes.axhline(100 * chance(summary), **_DASHED)
-    axes.set_xlabel("examples adapted to", fontsize=11)
-    axes.set_title("held-out accuracy, %")
-    axes.tick_params(labelsize=11)
-    axes.grid(axis="y")
+    canvas.label(axes, "examples adapted to", "held-out accuracy, %", "y")
     axes.locator_params(axis="y", nbins=6)
     return fig
 
@@ -127,10 +122,8 @@ def reliability_figure(summary: Summary, width: int) -> Figure:
     axes.set_xlim(100 * chance(summary) - 3, 101)
     axes.set_ylim(-1, 101)
     known = summary["calibration"]["temperature"] is not None
-    axes.set_xlabel(f"stated probability, % ({'after' if known else 'without'} calibration)", fontsize=11)
-    axes.set_title("right, %")
-    axes.tick_params(labelsize=11)
-    axes.grid()
+    calibration = "after" if known else "without"
+    canvas.label(axes, f"stated probability, % ({calibration} calibration)", "right, %", "both")
     return fig
 
 

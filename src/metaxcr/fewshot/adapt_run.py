@@ -35,11 +35,7 @@ REPORT = "report.html"
 def as_user_examples(
     examples: UserExamples | Sequence[Mapping[str, Any]] | str | Path, language: str | None
 ) -> UserExamples:
-    """Accept examples in any of the forms that :meth:`metaxcr.MetaXCR.adapt` accepts.
-
-    Raises:
-        UserError: They cannot be used, or their language is missing.
-    """
+    """Accept examples in any of the forms that :meth:`metaxcr.MetaXCR.adapt` accepts."""
     if isinstance(examples, UserExamples):
         return examples
     if language is None:
@@ -64,18 +60,9 @@ def adapt_to_examples(
     progress: ProgressCallback,
     command: str,
 ) -> Summary:
-    """Adapt, write the folder, and return the summary that is in its adaptation.json.
+    """Adapt, write the folder ``out``, and return the summary that is in its adaptation.json.
 
-    Args:
-        examples: The user's.
-        name: The name of the examples.
-        start: The model that is adapted.
-        origin: The folder that it was loaded from.
-        out: The new folder.
-        settings: None: the defaults.
-        force: Replace an existing folder.
-        progress: Called with (what is being done, steps done, steps in all).
-        command: Recorded in the summary.
+    ``origin`` is the folder that the start was loaded from; ``command`` is recorded.
     """
     settings = settings or Settings()
     check_output_folder(out, force=force)
@@ -101,11 +88,7 @@ def adapt_to_examples(
 
 
 def check_output_folder(out: Path, *, force: bool) -> None:
-    """Refuse an existing folder before anything is computed.
-
-    Raises:
-        UserError: It exists and ``force`` is off, or ``metaxcr adapt`` did not write it.
-    """
+    """Refuse an existing folder, unless ``force`` is set and ``metaxcr adapt`` wrote it."""
     if not out.exists() and not out.is_symlink():
         return
     if not force:
@@ -123,9 +106,6 @@ def write_adapted_model(
 
     ``name`` becomes the name of the target task. If the report fails it is left out: ``metaxcr report`` makes
     it again.
-
-    Raises:
-        UserError: The disk is full, or the folder cannot be written.
     """
     remove_leftovers(out.parent, out.name)
     temporary = temporary_path(out)
@@ -156,11 +136,7 @@ def write_adapted_model(
 
 
 def write_adapted_report(folder: Path) -> Path:
-    """Write the report of an adapted model again, and return its path.
-
-    Raises:
-        UserError: adaptation.json is missing or damaged.
-    """
+    """Write the report of an adapted model again, and return its path."""
     path = folder / ADAPTATION
     summary = read_json_object(path, "adapt again")
     with damaged("the record of the adaptation", path, "adapt again"):

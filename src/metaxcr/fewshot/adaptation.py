@@ -63,23 +63,14 @@ class Start:
 
 @dataclass(frozen=True)
 class AdaptedModel:
-    """The result of an adaptation.
+    """The result of an adaptation."""
 
-    Attributes:
-        phi: Parameters of the model that is kept.
-        examples: The user's.
-        group: See :func:`metaxcr.fewshot.data_quality.duplicate_groups`.
-        systems: Held-out answers of similarity, unadapted and adapted model, to all examples.
-        selection: Which of the two models is kept, and why.
-        curve: Number of examples -> (different examples, repeats) held-out scores.
-    """
-
-    phi: Params
+    phi: Params  # of the model that is kept
     examples: UserExamples
-    group: list[int]
-    systems: dict[str, HeldOut]
+    group: list[int]  # see metaxcr.fewshot.data_quality.duplicate_groups
+    systems: dict[str, HeldOut]  # answers of similarity, unadapted and adapted model, to all examples
     selection: Selection
-    curve: dict[int, Scores]
+    curve: dict[int, Scores]  # number of examples -> (different examples, repeats) held-out scores
 
     @property
     def kept(self) -> HeldOut:
@@ -103,9 +94,6 @@ def adapt_to(
 
     Every accuracy is on examples that the model in question has not seen. The rule of selection is fixed in
     advance (:data:`metaxcr.fewshot.model_selection.RULE`): nothing is tuned on the user's examples.
-
-    Raises:
-        UserError: Fewer than :data:`MIN_EXAMPLES` different examples, or some have no label.
     """
     group = check_examples(examples)
     store = memory_store(start.model, start.config)
@@ -143,11 +131,7 @@ def adapt_to(
 
 
 def check_examples(examples: UserExamples) -> list[int]:
-    """Check that examples can be adapted to, and return their groups of duplicates.
-
-    Raises:
-        UserError: Fewer than :data:`MIN_EXAMPLES` different examples, or some have no label.
-    """
+    """Check that there are enough examples, all labelled, and return their groups of duplicates."""
     where = str(examples.file) if examples.file else None
     unlabelled = [e.id for e in examples.examples if e.label is None]
     if unlabelled:

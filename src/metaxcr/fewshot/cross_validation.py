@@ -63,11 +63,8 @@ def cross_validate(
 ) -> CrossValidated:
     """Adapt without each fold in turn and answer it; in the first repeat also on fewer examples.
 
-    Args:
-        adapt: Adapts and answers.
-        repeats: The folds of each repeat; more repeats average over the draw of the folds.
-        sizes: Numbers of training examples of the learning curve; smaller sets are part of larger ones.
-        progress: Called with (adaptations done, adaptations in all).
+    ``repeats`` are the folds of each repeat; more of them average over the draw of the folds. ``sizes`` are
+    the numbers of training examples of the learning curve; smaller sets are part of larger ones.
     """
     total = sum(int(folds.max()) + 1 for folds in repeats) + len(sizes) * (int(repeats[0].max()) + 1)
     found, done = CrossValidated(), 0
@@ -122,16 +119,12 @@ def curve_points(correct: dict[int, Scores]) -> list[CurvePoint]:
 
 
 def forecast(correct: dict[int, Scores], now: int, more: int) -> Forecast | None:
-    """Extrapolate accuracy along log2(1 + n), from ``now`` to ``now + more`` examples.
+    """Extrapolate held-out accuracy along log2(1 + n), from ``now`` to ``now + more`` examples.
 
-    Learning curves of pretrained models flatten about logarithmically in this range. Each item gives a
-    least-squares slope; their mean and spread give the gain and its interval, which assumes that the line
-    goes on. None with fewer than three sizes: any line would fit two.
-
-    Args:
-        correct: Number of examples (0 included) -> (examples, repeats) held-out scores.
-        now: Number of examples at hand.
-        more: Number of further ones.
+    ``correct`` has (examples, repeats) scores by number of examples, 0 included. Learning curves of
+    pretrained models flatten about logarithmically in this range. Each item gives a least-squares slope;
+    their mean and spread give the gain and its interval, which assumes that the line goes on. None with fewer
+    than three sizes: any line would fit two.
     """
     if len(correct) < 3:
         return None

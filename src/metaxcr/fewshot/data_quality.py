@@ -57,9 +57,7 @@ def duplicate_issues(examples: Sequence[Example], group: Sequence[int]) -> list[
 def label_issues(probabilities: Probabilities, labels: Sequence[int]) -> list[DataIssue]:
     """List examples whose label a model contradicts with certainty.
 
-    Args:
-        probabilities: Calibrated, of examples that the model was not trained on.
-        labels: 0-based.
+    The probabilities are calibrated, and of examples that the model was not trained on.
 
     Source:
         Northcutt et al. 2021 (JAIR), confident learning, simplified to one fixed threshold.

@@ -1,21 +1,11 @@
 """Sentences on the results of an adaptation."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from metaxcr.fewshot.calibration import CAUTIOUS, UNKNOWN
+from metaxcr.reports.wording import interval
 
 Summary = dict[str, Any]  # from metaxcr.fewshot.summary.adaptation_summary
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
-    return f"{100 * share:.1f}"
-
-
-def interval(ends: Sequence[float], sign: str = "") -> str:
-    """The ends of an interval in percent or points."""
-    return " to ".join(f"{100 * end:{sign}.1f}" for end in ends)
 
 
 def p_value(value: float) -> str:

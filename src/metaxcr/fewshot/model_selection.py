@@ -21,16 +21,10 @@ RULE = (
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One system's answers to examples that it was not adapted to.
+    """One system's answers to examples that it was not adapted to."""
 
-    Attributes:
-        name: One of :data:`SYSTEMS`.
-        probabilities: One (examples, choices) table a repeat of the cross-validation.
-        labels: 0-based.
-    """
-
-    name: str
-    probabilities: list[Probabilities]
+    name: str  # one of SYSTEMS
+    probabilities: list[Probabilities]  # one (examples, choices) table a repeat of the cross-validation
     labels: Sequence[int]
 
     @property

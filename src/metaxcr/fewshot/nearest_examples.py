@@ -41,12 +41,9 @@ class NearExample:
 def decision_vectors(
     model: ChoiceModel, phi: Params, data: TaskData, chosen: Sequence[int], store: TrunkStore
 ) -> Tensor:
-    """One vector a question and chosen answer: u(context) + u(choice), of length one.
+    """(questions, width) vectors of length one: u(context) + u(chosen choice).
 
-    Dual scoring adds the two; in cross scoring the choice's vector already holds the context.
-
-    Returns:
-        (questions, width), float32.
+    Cross scoring has no u(context): the choice's vector already holds the context.
     """
     parts = []
     for begin in range(0, len(data), _BATCH):
@@ -92,11 +89,7 @@ class Index:
 
 
 def read_index(folder: Path) -> Index:
-    """Read the index of a model.
-
-    Raises:
-        UserError: It is missing or damaged.
-    """
+    """Read the index of a model; a missing or damaged one is an error."""
     if not (folder / VECTORS).is_file():
         raise UserError(
             "the model has no index of source examples", str(folder), "explain the package's own model"

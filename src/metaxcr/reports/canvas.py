@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -71,6 +71,16 @@ def place(fig: Figure, left: float, top: float, width: float, height: float) -> 
     return fig.add_axes((left / full_width, bottom / full_height, width / full_width, height / full_height))
 
 
+def label(axes: Axes, x: str, title: str = "", grid: Literal["x", "y", "both"] | None = None) -> None:
+    """Label axes in the size of all panels, and draw grid lines."""
+    axes.set_xlabel(x, fontsize=11)
+    axes.tick_params(labelsize=11)
+    if title:
+        axes.set_title(title)
+    if grid:
+        axes.grid(axis=grid)
+
+
 def fit(names: Sequence[str], room: float, character: float = 7.6) -> tuple[Mapping[str, str], float]:
     """Shorten names to ``room`` pixels of ``character`` pixels each; return short names and the width used.
 
@@ -83,10 +93,8 @@ def fit(names: Sequence[str], room: float, character: float = 7.6) -> tuple[Mapp
 def svg(fig: Figure, key: str, alt: str) -> str:
     """Return a figure as one inline ``<svg>`` element without date or metadata, in the page's CSS variables.
 
-    Args:
-        fig: The figure.
-        key: Unique in the page; it prefixes all ids, which would otherwise collide between figures.
-        alt: What the figure shows, for screen readers (already escaped for an attribute).
+    ``key`` prefixes all ids, which would otherwise collide between figures; ``alt`` is for screen readers,
+    already escaped for an attribute.
     """
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -244,12 +244,10 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, fontsize=11, columnspacing=1.5,
             handlelength=1.6,
         )  # fmt: skip
-    axes.set_xlabel("step", fontsize=11)
-    axes.tick_params(labelsize=11)
+    canvas.label(axes, "step", grid="y")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))  # steps are whole numbers
     axes.locator_params(axis="y", nbins=5)
     axes.ticklabel_format(useOffset=False)
-    axes.grid(axis="y")
     axes.margins(x=0.01)
 
 
@@ -267,9 +265,7 @@ def _draw_area(axes: Axes, steps: Any, shares: dict[str, Any]) -> None:
     axes.set_ylim(0, 100)
     if len(steps) > 1:
         axes.set_xlim(steps[0], steps[-1])
-    axes.set_title("probability of each source, %")
-    axes.set_xlabel("CTML step", fontsize=11)
-    axes.tick_params(labelsize=11)
+    canvas.label(axes, "CTML step", "probability of each source, %")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
@@ -288,9 +284,7 @@ def _draw_bars(
     axes.set_yticks(range(len(names)), list(labels))
     axes.set_ylim(-0.5, len(names) - 0.5)
     axes.set_xlim(left=0)
-    axes.set_title("drawn, % of episodes")
-    axes.set_xlabel("dots: seeds", fontsize=11)
+    canvas.label(axes, "dots: seeds", "drawn, % of episodes")
     axes.tick_params(axis="y", length=0)
-    axes.tick_params(labelsize=11)
     axes.locator_params(axis="x", nbins=5)
     axes.spines["left"].set_visible(False)

@@ -29,9 +29,6 @@ def export(folder: Path, out: Path) -> list[Path]:
     """Write figures (``.svg``, ``.pdf``) and tables (``.csv``, ``.tex``) of a run or a comparison.
 
     The same input gives the same bytes.
-
-    Raises:
-        UserError: The folder is neither, or has nothing to show yet.
     """
     figures, tables = _grid(folder) if (folder / "compare.json").is_file() else _run(folder)
     written = [path for key, draw in figures.items() for path in _draw(draw, out, key)]

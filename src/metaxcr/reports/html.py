@@ -24,11 +24,8 @@ class Picture:
 def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | None]) -> Picture | None:
     """Draw a figure at both widths, because a scaled one would be unreadable on a phone.
 
-    Args:
-        key: Unique in the page.
-        alt: What the figure shows, for screen readers.
-        caption: Text below the figure.
-        draw: Takes the width in pixels; returns None if there is nothing to draw.
+    ``key`` is unique in the page, ``alt`` is for screen readers; ``draw`` takes the width in pixels and
+    returns None if there is nothing to draw.
     """
     drawn = []
     with canvas.drawing():

@@ -134,12 +134,9 @@ _PANEL, _GAP, _LEFT, _TOP = 150, 46, 44, 44  # px
 
 
 def alignment(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.WIDE) -> Figure:
-    """Draw retrieval by layer, a panel a language; to be called inside ``canvas.drawing()``.
+    """Draw an alignment table, retrieval by layer, a panel a language; inside ``canvas.drawing()``.
 
-    Args:
-        rows: From :func:`metaxcr.evaluation.alignment.alignment_table`.
-        limit: Retrieval below which a language counts as weakly aligned, drawn as a line.
-        width: In pixels.
+    ``limit`` is the retrieval below which a language counts as weakly aligned, drawn as a line.
     """
     languages = list(dict.fromkeys(row["language"] for row in rows))
     stacks = [stack for stack in _STACKS if any(row["stack"] == stack for row in rows)]

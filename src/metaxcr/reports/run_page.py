@@ -29,9 +29,6 @@ def write_report(run_dir: Path) -> Path:
 
     The page is self-contained (inline styles and SVG, no scripts) and depends only on the folder's files: the
     same input gives the same bytes. If the run was stopped, the page says what is missing.
-
-    Raises:
-        UserError: The folder does not exist or is not a run folder.
     """
     run = read_run(run_dir)
     path = run_dir / "report.html"

@@ -17,7 +17,7 @@ from metaxcr.reports.accuracies import (
 )
 from metaxcr.reports.run_figures import by_baseline, setting_styles
 from metaxcr.reports.run_records import Record, records
-from metaxcr.reports.wording import MINUS, STAGES, amount, duration, language, percent, points
+from metaxcr.reports.wording import MINUS, STAGES, amount, duration, interval, language, percent, points
 
 _NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -66,7 +66,7 @@ def headline(means: Sequence[Average], diffs: Sequence[AccuracyDifference], targ
             Card(
                 title=average.setting.title,
                 mean=percent(average.value.mean),
-                interval=interval(average.value.low, average.value.high),
+                interval=interval((average.value.low, average.value.high)),
                 verdict=verdict,
                 sentence=_sentence(verdict, found),
                 colour=canvas.css(styles[average.setting][0]),
@@ -74,11 +74,6 @@ def headline(means: Sequence[Average], diffs: Sequence[AccuracyDifference], targ
         )
     languages = max(len(average.langs) for average in shown)
     return Headline(place, languages, _summary(verdicts), cards)
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """An accuracy's interval in per cent."""
-    return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
 
 
 def _sentence(verdict: str, found: AccuracyDifference | None) -> str:
@@ -146,7 +141,7 @@ def averages_table(means: Sequence[Average]) -> ReportTable:
             str(len(item.langs)),
             _or_dash(item.seeds or None),
             percent(item.value.mean),
-            interval(item.value.low, item.value.high) or "–",
+            interval((item.value.low, item.value.high)) or "–",
             item.ci_kind or "–",
             _mdd(item.mdd),
         )
@@ -202,14 +197,14 @@ def _with_places(
 def languages_table(found: Sequence[LanguagePoint]) -> ReportTable:
     """The numbers of the accuracy figure: languages down, settings across."""
     settings = sorted({point.setting for point in found}, key=lambda setting: setting.order)
-    cells = {
-        (point.lang, point.setting): (percent(point.value.mean), interval(point.value.low, point.value.high))
-        for point in found
-    }
-    rows = []
-    for lang in by_baseline(found):
-        texts = [cells.get((lang, setting), ("–", "")) for setting in settings]
-        rows.append((language(lang), *(f"{mean} [{span}]" if span else mean for mean, span in texts)))
+    cells = {}
+    for point in found:
+        span = interval((point.value.low, point.value.high))
+        cells[point.lang, point.setting] = percent(point.value.mean) + (f" [{span}]" if span else "")
+    rows = [
+        (language(lang), *(cells.get((lang, setting), "–") for setting in settings))
+        for lang in by_baseline(found)
+    ]
     head = ("language", *(setting.title for setting in settings))
     return ReportTable(head, rows, tuple(range(1, len(head))))
 

@@ -1,6 +1,6 @@
 """Names, units, licences and the glossary of the reports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from metaxcr.data.registry import task_spec
@@ -64,6 +64,11 @@ def points(value: float) -> str:
 def percent(value: float) -> str:
     """An accuracy in per cent."""
     return f"{100 * value:.1f}"
+
+
+def interval(ends: Sequence[float | None], sign: str = "") -> str:
+    """The ends of an interval in per cent or points; empty if there is none."""
+    return "" if None in ends else " to ".join(f"{100 * (end or 0.0):{sign}.1f}" for end in ends)
 
 
 def duration(seconds: float) -> str:
