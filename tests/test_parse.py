@@ -87,20 +87,20 @@ def test_depth_is_counted_outside_of_texts() -> None:
     ("text", "told"),
     [
         ("a: " + "9" * 5000, "too many digits"),
-        ("a: !!int x", "no value of the type int"),
-        ("a: !!bool x", "no value of the type bool"),
-        ("a: !!float ''", "no value of the type float"),
-        ("a: 0b_", "no value of the type int"),
-        ("a: !!timestamp x", "'timestamp' has no place"),
-        ("a: !!binary aGk=", "'binary' has no place"),
+        ("a: !!int x", "not a value of the type int"),
+        ("a: !!bool x", "not a value of the type bool"),
+        ("a: !!float ''", "not a value of the type float"),
+        ("a: 0b_", "not a value of the type int"),
+        ("a: !!timestamp x", "'timestamp' is not allowed"),
+        ("a: !!binary aGk=", "'binary' is not allowed"),
         ("a: !!python/object/apply:os.getcwd []", "is not allowed in settings"),
         ("a: " + "[" * 3000, "nested too deeply"),
         ("- " * 3000, "nested too deeply"),
         ("? " * 3000, "nested too deeply"),
         ('a: "\\ud800"', "half a surrogate pair"),
         ('a: "\\U00110000"', "not valid YAML"),
-        ("&a [*a]", "an alias stands inside"),
-        ("&a {b: [*a]}", "an alias stands inside"),
+        ("&a [*a]", "an alias is inside"),
+        ("&a {b: [*a]}", "an alias is inside"),
         ("<<: *x", "undefined alias"),
         ("<<: 1", "expected a mapping"),
         ("? [1]\n: 2", "unhashable"),
@@ -207,7 +207,7 @@ def test_text_that_is_not_utf_8_names_its_line(tmp_path: Path) -> None:
 
 def test_json_that_is_no_object(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("[1]")
-    with pytest.raises(UserError, match="no object"):
+    with pytest.raises(UserError, match="not an object"):
         read_json_object(tmp_path / "f")
 
 

@@ -144,7 +144,7 @@ def _answers(
     ranked = model.rank_many(given, language_adapter=adapter)
     chosen = [probabilities.index(max(probabilities)) for probabilities in ranked]
     calibrated = model.calibrated(language)
-    answers = [
+    answers: list[dict[str, Any]] = [
         {
             "id": name,
             "probabilities": [round(p, 6) for p in probabilities],

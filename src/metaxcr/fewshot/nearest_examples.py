@@ -83,8 +83,11 @@ class Index:
         texts = _texts(wanted, root)
         found = []
         for row, where in zip(cosines.tolist(), places.tolist(), strict=True):
-            named = [(self.names[place], cosine) for place, cosine in zip(where, row, strict=True)]
-            found.append([NearExample(*name, round(cosine, 4), texts.get(name)) for name, cosine in named])
+            near = []
+            for cosine, place in zip(row, where, strict=True):
+                task, split, example = name = self.names[place]
+                near.append(NearExample(task, split, example, round(cosine, 4), texts.get(name)))
+            found.append(near)
         return found
 
 
