@@ -20,7 +20,7 @@ from metaxcr.data.shots import draw_shots
 from metaxcr.evaluation.statistics import crossed_interval, language_average, paired_difference
 from metaxcr.fewshot.adaptation import Settings, answer, encode, similarity, tune, tuning_of
 from metaxcr.fewshot.model_selection import HeldOut
-from metaxcr.fewshot.user_examples import of_split
+from metaxcr.fewshot.user_examples import examples_of_split
 from metaxcr.model.build import memory_store
 from metaxcr.training.batch_sampler import BatchSampler
 
@@ -46,7 +46,7 @@ def main(out: Path) -> None:
 
 def _measure(start, language: str) -> dict:
     store = memory_store(start.model, start.config)
-    val, test = (of_split(load("xcopa", split, language=language)) for split in ("val", "test"))
+    val, test = (examples_of_split(load("xcopa", split, language=language)) for split in ("val", "test"))
     pool = encode(val, start.model.kind, store, lambda done, total: None)
     asked = encode(test, start.model.kind, store, lambda done, total: None)
     labels, everything = asked.questions.labels.tolist(), range(len(asked))

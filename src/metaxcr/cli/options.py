@@ -117,7 +117,7 @@ def column_hints(
     Raises:
         UserError: An option cannot be read.
     """
-    from metaxcr.data.infer.table import KINDS, ROLES, ColumnHints
+    from metaxcr.data.infer.table import LABEL_KINDS, ROLES, ColumnHints
 
     roles: dict[str, list[str]] = {}
     for pair in mapping or ():
@@ -130,7 +130,7 @@ def column_hints(
         several = value.split(",") if role not in ("question", "label", "id", "language") else [value]
         roles.setdefault(role, []).extend(word.strip() for word in several)
     for flag, given, known in (
-        ("--labels", labels, KINDS),
+        ("--labels", labels, LABEL_KINDS),
         ("--relation", relation, RELATIONS),
         *(("--repair", step, ("repeated-ids", "choices")) for step in repairs or ()),
     ):

@@ -270,7 +270,7 @@ def _guessed(
     from metaxcr.data.infer.user_task import read_user_file
 
     loaded, notes = read_user_file(
-        file, language, asked=replace(hints, labels="none"), part=split, ordered=True
+        file, language, hints=replace(hints, labels="none"), part=split, ordered=True
     )
     for line in notes:
         tell(line)

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import time
-import warnings
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +21,7 @@ from metaxcr.fewshot.adapt_report import report
 from metaxcr.fewshot.adaptation import AdaptedModel, Report, Settings, Start, adapt_to
 from metaxcr.fewshot.messages import threshold_words
 from metaxcr.fewshot.summary import adaptation_summary
-from metaxcr.fewshot.user_examples import UserExamples, examples_from_mappings, read_user_examples
+from metaxcr.fewshot.user_examples import UserExamples
 from metaxcr.files import disk_error, remove_leftovers, temporary_path, write_atomically
 from metaxcr.hardware import choose_dtype, processor
 from metaxcr.model.build import save_phi
@@ -31,28 +29,6 @@ from metaxcr.model_card import adapted_model_card
 from metaxcr.parse import dump_yaml, read_json_object
 from metaxcr.records import damaged
 from metaxcr.saved_model import ACCOUNT, CARD, META, NEAREST, SETTINGS
-
-
-def as_own(
-    examples: UserExamples | Sequence[Mapping[str, Any]] | str | Path, language: str | None
-) -> UserExamples:
-    """Take examples in any of the shapes that :meth:`metaxcr.MetaXCR.adapt` takes.
-
-    Raises:
-        UserError: They cannot be used, or their language is not said.
-    """
-    if isinstance(examples, UserExamples):
-        return examples
-    if language is None:
-        raise UserError("the language of the examples is not known", None, 'say for example language="sw"')
-    if isinstance(examples, str | Path):
-        from metaxcr.errors import MetaXCRWarning
-
-        own = read_user_examples(Path(examples), language)
-        for line in own.notes:
-            warnings.warn(line, MetaXCRWarning, stacklevel=3)
-        return own
-    return examples_from_mappings(examples, language)
 
 
 def adapt_to_examples(

@@ -192,7 +192,7 @@ def encode(
     numbered = [replace(e, id=f"{row}") for row, e in enumerate(examples.examples)]
     return encode_task(
         numbered,
-        examples.words,
+        examples.phrase,
         store,
         kind=kind,
         implausible=examples.implausible,
