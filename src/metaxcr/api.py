@@ -12,7 +12,7 @@ from torch import Tensor
 from metaxcr.adapters.adapter_files import ADAPTERS
 from metaxcr.config.schema import Config, Encoder
 from metaxcr.data.example import Example, Phrased
-from metaxcr.data.inline_questions import as_example, in_words
+from metaxcr.data.inline_questions import inline_example, phrase_inline
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import LoadedSplit
 from metaxcr.encoders.encoder import FrozenEncoder
@@ -166,13 +166,13 @@ class MetaXCR:
         Examples are mappings with the arguments of :meth:`rank`; languages may be mixed. An error names the
         example by its position from 0.
         """
-        checked = [as_example(i, given) for i, given in enumerate(examples)]
+        checked = [inline_example(i, given) for i, given in enumerate(examples)]
         ranked: list[list[float]] = [[] for _ in checked]
         for language, rows in _rows_by_language(checked).items():
             self._warn_unreliable(language)
             answers = self._probabilities(
                 [checked[i] for i in rows],
-                in_words,
+                phrase_inline,
                 self._trained_phi(language),
                 self.acting(language, language_adapter),
             )
@@ -199,11 +199,11 @@ class MetaXCR:
         from metaxcr.fewshot.nearest_examples import decision_vectors
 
         index = self._index
-        checked = [as_example(i, given) for i, given in enumerate(examples)]
+        checked = [inline_example(i, given) for i, given in enumerate(examples)]
         found: list[list[NearExample]] = [[] for _ in checked]
         for rows in _rows_by_language(checked).values():
             store = memory_store(self._model, self.config)
-            data = encode_task([checked[i] for i in rows], in_words, store, kind=self._model.kind)
+            data = encode_task([checked[i] for i in rows], phrase_inline, store, kind=self._model.kind)
             picked = [chosen[i] for i in rows]
             vectors = decision_vectors(self._model, self._phi[META], data, picked, store)
             for i, near in zip(rows, index.nearest(vectors, k, root), strict=True):
@@ -248,7 +248,8 @@ class MetaXCR:
         Raises:
             UserError: The examples cannot be used, or the folder cannot be written.
         """
-        from metaxcr.fewshot.adapt_run import adapt_to_examples, as_user_examples
+        from metaxcr.fewshot.adapt_run import adapt_to_examples
+        from metaxcr.fewshot.user_examples import as_user_examples
 
         checked = as_user_examples(examples, language)
         temporary = temporary_folder() if out is None else None

@@ -16,7 +16,6 @@ from metaxcr.errors import UserError
 from metaxcr.fewshot.adapt_run import (
     adapt_to_examples,
     adapted_config,
-    as_user_examples,
     check_output_folder,
     write_adapted_model,
 )
@@ -35,14 +34,6 @@ status = main(sys.argv[1:])
 print("peak kB", re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 sys.exit(status)
 """
-
-
-def test_every_shape_of_examples(own: UserExamples, tmp_path: Path) -> None:
-    assert as_user_examples(own, None) is own
-    given = [{"context": "a", "choices": ["b", "c"], "label": 0}]
-    assert as_user_examples(given, "sw").examples[0].label == 0
-    with pytest.raises(UserError, match="language"):
-        as_user_examples(given, None)
 
 
 def test_the_summary_says_how_it_was_made(own: UserExamples, start: Start, tmp_path: Path) -> None:

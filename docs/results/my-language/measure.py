@@ -27,7 +27,7 @@ from metaxcr.fewshot.adaptation import (
     similarity_baseline,
 )
 from metaxcr.fewshot.model_selection import HeldOut
-from metaxcr.fewshot.user_examples import of_split
+from metaxcr.fewshot.user_examples import examples_of_split
 from metaxcr.model.build import memory_store
 from metaxcr.training.batch_sampler import BatchSampler
 
@@ -53,7 +53,7 @@ def main(out: Path) -> None:
 
 def _measure(start, language: str) -> dict:
     store = memory_store(start.model, start.config)
-    val, test = (of_split(load("xcopa", split, language=language)) for split in ("val", "test"))
+    val, test = (examples_of_split(load("xcopa", split, language=language)) for split in ("val", "test"))
     pool = encode_examples(val, start.model.kind, store, lambda done, total: None)
     asked = encode_examples(test, start.model.kind, store, lambda done, total: None)
     labels, everything = asked.questions.labels.tolist(), range(len(asked))

@@ -92,7 +92,7 @@ def column_hints(
     repairs: Sequence[str] | None = None,
 ) -> "ColumnHints":
     """Read the options on the columns of a file."""
-    from metaxcr.data.infer.table import KINDS, ROLES, ColumnHints
+    from metaxcr.data.infer.table import LABEL_KINDS, ROLES, ColumnHints
 
     roles: dict[str, list[str]] = {}
     for pair in mapping or ():
@@ -105,7 +105,7 @@ def column_hints(
         several = value.split(",") if role not in ("question", "label", "id", "language") else [value]
         roles.setdefault(role, []).extend(word.strip() for word in several)
     for flag, given, known in (
-        ("--labels", labels, KINDS),
+        ("--labels", labels, LABEL_KINDS),
         ("--relation", relation, RELATIONS),
         *(("--repair", step, ("repeated-ids", "choices")) for step in repairs or ()),
     ):

@@ -4,23 +4,20 @@ import json
 import os
 import shutil
 import time
-import warnings
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from metaxcr.adapters.adapter_files import ADAPTERS
 from metaxcr.config.schema import Config
-from metaxcr.errors import MetaXCRWarning, UserError
+from metaxcr.errors import UserError
 from metaxcr.fewshot.adapt_report import adaptation_report
 from metaxcr.fewshot.adaptation import AdaptedModel, ProgressCallback, Settings, Start, adapt_to
 from metaxcr.fewshot.messages import Summary, threshold_message
 from metaxcr.fewshot.summary import adaptation_summary
-from metaxcr.fewshot.user_examples import UserExamples, examples_from_mappings, read_user_examples
+from metaxcr.fewshot.user_examples import UserExamples
 from metaxcr.files import disk_error, remove_leftovers, temporary_path, write_atomically
 from metaxcr.hardware import choose_dtype, processor
 from metaxcr.model.build import save_phi
@@ -30,22 +27,6 @@ from metaxcr.records import damaged
 from metaxcr.saved_model import ADAPTATION, CARD, META, NEAREST, SETTINGS
 
 REPORT = "report.html"
-
-
-def as_user_examples(
-    examples: UserExamples | Sequence[Mapping[str, Any]] | str | Path, language: str | None
-) -> UserExamples:
-    """Accept examples in any of the forms that :meth:`metaxcr.MetaXCR.adapt` accepts."""
-    if isinstance(examples, UserExamples):
-        return examples
-    if language is None:
-        raise UserError("the language of the examples is missing", None, 'give it, for example language="sw"')
-    if isinstance(examples, str | Path):
-        found = read_user_examples(Path(examples), language)
-        for line in found.notes:
-            warnings.warn(line, MetaXCRWarning, stacklevel=3)
-        return found
-    return examples_from_mappings(examples, language)
 
 
 def adapt_to_examples(

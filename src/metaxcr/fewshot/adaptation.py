@@ -169,7 +169,7 @@ def encode_examples(
     numbered = [replace(e, id=f"{row}") for row, e in enumerate(examples.examples)]
     return encode_task(
         numbered,
-        examples.words,
+        examples.phrase,
         store,
         kind=kind,
         implausible=examples.implausible,

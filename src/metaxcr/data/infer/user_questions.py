@@ -116,7 +116,7 @@ def _guessed(
 ) -> Iterator[Question]:
     """Read questions with other field names."""
     loaded, notes = read_user_file(
-        file, language, asked=replace(hints, labels="none"), part=split, ordered=True
+        file, language, hints=replace(hints, labels="none"), part=split, ordered=True
     )
     for line in notes:
         warn(line)
