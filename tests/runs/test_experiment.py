@@ -459,7 +459,7 @@ def test_a_run_older_than_the_choice_was_in_bfloat16(whole: Path, config_of_run:
     record.write_text(json.dumps(environment))
     settings = (tmp_path / "run" / "config.yaml").read_text().replace("dtype: auto", "dtype: bfloat16")
     (tmp_path / "run" / "config.yaml").write_text(settings)
-    with pytest.raises(UserError, match=r"begun with encoder\.dtype bfloat16"):
+    with pytest.raises(UserError, match=r"started with encoder\.dtype bfloat16"):
         start_run(load_config("starter", [*SMALL_run, "encoder.dtype=float32"]), tmp_path / "run", resume=True)
 
 

@@ -170,7 +170,7 @@ def run(
     results: dict[str, Any] = {}
     tracked = checked(dict[str, TrackerRecord], folder.read_json(TRACKED, {}), str(out / TRACKED))
     tracking = Tracking(config.run.tracker, out, tracked, progress.say)
-    folder.listen = tracking.hear
+    folder.on_event = tracking.hear
     try:
         if shared:
             shared.begin(folder)
