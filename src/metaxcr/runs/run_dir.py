@@ -91,15 +91,17 @@ class RunDir(WorkDir):
 
     def checkpoint(self, unit: str, step: int, state: Tensors) -> None:
         """Record that ``step`` steps of ``unit`` are done, with the state to continue from."""
-        self._write_journal(self.journal.done, unit, step, state)
+        self._events.flush()
+        self.journal = Journal(self.journal.done, unit, step, self._events.tell())
+        self._write_journal(state)
 
     def finish(self, unit: str) -> None:
         """Record that a unit of work is done; its files must be on disk already."""
-        self._write_journal([*self.journal.done, unit], "", 0, {})
-
-    def _write_journal(self, done: list[str], unit: str, step: int, state: Tensors) -> None:
         self._events.flush()
-        self.journal = Journal(done, unit, step, self._events.tell())
+        self.journal = Journal([*self.journal.done, unit], "", 0, self._events.tell())
+        self._write_journal({})
+
+    def _write_journal(self, state: Tensors) -> None:
         self.save_tensors(PROGRESS, state, {"journal": json.dumps(vars(self.journal))})
 
     def save_state(self, name: str, state: Tensors) -> None:
