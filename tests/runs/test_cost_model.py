@@ -10,9 +10,10 @@ from metaxcr.training.batch_sampler import BatchSampler
 from metaxcr.config.schema import Config, LearnerName
 from metaxcr.config.io import load_config
 from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.runs.data_amounts import typical
+from metaxcr.runs.data_amounts import Amounts, Pool, typical
+from metaxcr.runs.replay import Draws
 from metaxcr.runs.timing import Bench, calibrate
-from metaxcr.runs.cost_model import Amounts, Draws, Pool, StageWork, trunk_tokens, works
+from metaxcr.runs.cost_model import StageWork, trunk_tokens, works
 from metaxcr.training.loop import start
 from metaxcr.training.loop import meta_train
 from metaxcr.sampling import make_reward_schedule

@@ -19,11 +19,11 @@ from metaxcr.encoders.pretrained import read_config
 from metaxcr.encoders.loading import HashTokenizer, random_model
 from metaxcr.encoders.shapes import Published, RandomName, published, random_name, shape
 from metaxcr.errors import UserError
-from metaxcr.runs.data_amounts import Count, from_files, typical
+from metaxcr.runs.data_amounts import Amounts, TokenCounter, from_files, typical
 from metaxcr.runs.timing import StageTimings, as_in_a_run, calibrate
-from metaxcr.runs.cost_model import Amounts, TrunkTokens, StageWork, trunk_tokens, works
+from metaxcr.runs.cost_model import StageWork, TrunkTokens, trunk_tokens, works
 from metaxcr.runs.process_cache import ProcessCache
-from metaxcr.runs.run_data import read_files
+from metaxcr.runs.raw_data import read_files
 from metaxcr.runs.experiment import check_regimes
 from metaxcr.hardware import (Precision, available_threads, choose_device, choose_dtype, memory_errors, processor)
 

@@ -41,7 +41,8 @@ from metaxcr.runs.environment import Costs, describe_environment
 from metaxcr.runs.ledger import record_opening
 from metaxcr.runs.process_cache import ProcessCache
 from metaxcr.runs.progress import Progress
-from metaxcr.runs.run_data import RawData, RunData, prepare, read_data
+from metaxcr.runs.raw_data import RawData, read_data
+from metaxcr.runs.run_data import RunData, prepare
 from metaxcr.runs.run_dir import RunDir, load_pinned, open_folder
 from metaxcr.runs.run_summary import announce
 from metaxcr.runs.stages import clml, ctml, evaluate, few_shot, pooled, pooled_baseline
