@@ -1,8 +1,7 @@
-"""The files of a run folder: one reader each, which checks once that everything has its type and bounds.
+"""The files of a run folder: their schemas, and readers that check types and bounds once.
 
-Whoever reads a run folder (to resume, to report, to diagnose, to predict with it) meets valid values or a
-:class:`~metaxcr.errors.UserError` that names the file. The report and the diagnosis, which also serve runs
-that were stopped, turn the error into a note and show the rest.
+A reader returns valid values or raises a :class:`~metaxcr.errors.UserError` that names the file.
+:mod:`metaxcr.reports.run_records` turns the error into a note and reads the rest.
 """
 
 import math
@@ -31,11 +30,11 @@ Record = dict[str, Any]
 CONFIG, ENVIRONMENT, EVENTS = "config.yaml", "environment.json", "events.jsonl"
 COSTS, RESULTS, ALIGNMENT = "costs.json", "results.json", "alignment.json"
 AGAIN = "restore the file, or start again in another folder"
-LARGEST = 1e15  # of seconds, tokens, losses: far beyond what a run has, and far below an overflow
+LARGEST = 1e15  # bound of seconds, tokens and losses: above any real value, far below an overflow
 
 
 def _number(value: Any) -> float | int | None:
-    """A number in bounds; None for one that is not finite, which is as good as missing."""
+    """A number in bounds; None if it is not finite."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a number belongs here")
     if isinstance(value, float) and not math.isfinite(value):
@@ -63,7 +62,7 @@ OPEN = ConfigDict(extra="allow")
 
 @with_config(OPEN)
 class Event(TypedDict, total=False):
-    """A line of ``events.jsonl``; what else is in it stays as it is."""
+    """A line of ``events.jsonl``; further keys stay as they are."""
 
     stage: Required[Name]
     step: Required[Count]
@@ -95,7 +94,7 @@ class Event(TypedDict, total=False):
 
 
 class Part(TypedDict):
-    """What a part of a stage took."""
+    """Costs of a part of a stage."""
 
     seconds: Finite
     token_passes: Count
@@ -103,7 +102,7 @@ class Part(TypedDict):
 
 @with_config(OPEN)
 class StageRecord(TypedDict):
-    """What a stage took."""
+    """Costs of a stage."""
 
     stage: Name
     seconds: Finite
@@ -114,7 +113,7 @@ class StageRecord(TypedDict):
 
 @with_config(OPEN)
 class TrunkRecord(TypedDict, total=False):
-    """What the trunk took."""
+    """Costs of the trunk."""
 
     cold_seconds: Finite
     warm_seconds: Finite
@@ -136,7 +135,7 @@ class CostsFile(TypedDict, total=False):
 
 @with_config(OPEN)
 class EncoderRecord(TypedDict, total=False):
-    """The encoder that a run was carried out with."""
+    """The encoder of a run."""
 
     name: Name
     revision: Name | None
@@ -198,7 +197,7 @@ class Parameters(TypedDict):
 
 @with_config(OPEN)
 class Leaks(TypedDict):
-    """What was both trained on and held out."""
+    """Examples that were both trained on and held out."""
 
     count: Count
     kinds: dict[str, Count]
@@ -207,7 +206,7 @@ class Leaks(TypedDict):
 
 @with_config(OPEN)
 class Shares(TypedDict, total=False):
-    """The part ``shares`` of ``results.json``, which its schema leaves open."""
+    """The part ``shares`` of ``results.json``."""
 
     parameters: Parameters
     stack: dict[str, list[Text]]
@@ -240,7 +239,7 @@ class _TargetSection(_Task, total=False):
 
 @with_config(OPEN)
 class ConfigText(TypedDict, total=False):
-    """What a report reads of ``config.yaml``, also of one that an earlier version wrote."""
+    """What a report reads of ``config.yaml``, of this version or an earlier one."""
 
     run: _RunSection
     sampler: _SamplerSection
@@ -273,7 +272,7 @@ class PredictionRow(TypedDict):
 
 @with_config(OPEN)
 class TrackerRecord(TypedDict):
-    """What ``tracking.json`` says of a tracker."""
+    """The entry of a tracker in ``tracking.json``."""
 
     id: Name
     events: Count
@@ -282,7 +281,7 @@ class TrackerRecord(TypedDict):
 
 
 class JournalRecord(TypedDict):
-    """How far a run is: in the metadata of its last checkpoint."""
+    """How far a run is, in the metadata of its last checkpoint."""
 
     done: list[Name]
     unit: Name
@@ -301,14 +300,14 @@ def checked(kind: Any, value: Any, where: str, fix: str = AGAIN) -> Any:
     Args:
         kind: Its type.
         value: As parsed.
-        where: The file, with the line where there is one.
-        fix: What to do where it is damaged.
+        where: The file, perhaps with the line.
+        fix: What to do if it is damaged.
 
     Returns:
-        The value; numbers that are not finite are None where a number may be missing.
+        The value; an optional number that is not finite is None.
 
     Raises:
-        UserError: The first thing that is not as it should be, with its place in the file.
+        UserError: The first mistake, with its place in the file.
     """
     try:
         return _adapter(kind).validate_python(value)
@@ -344,53 +343,39 @@ def read_events(path: Path) -> tuple[list[Record], list[int]]:
     return events, bad
 
 
-def read_costs(path: Path) -> Record:
-    """Read ``costs.json``.
-
-    Raises:
-        UserError: It cannot be read, or is damaged.
-    """
-    found: Record = checked(CostsFile, read_json_object(path, AGAIN), str(path))
+def _read(kind: Any, path: Path, fix: str = AGAIN) -> Record:
+    found: Record = checked(kind, read_json_object(path, fix), str(path), fix)
     return found
+
+
+def read_costs(path: Path) -> Record:
+    """Read ``costs.json``; UserError if it is missing or damaged."""
+    return _read(CostsFile, path)
 
 
 def read_environment(path: Path) -> Record:
-    """Read ``environment.json``.
-
-    Raises:
-        UserError: It cannot be read, or is damaged.
-    """
-    found: Record = checked(Environment, read_json_object(path, AGAIN), str(path))
-    return found
+    """Read ``environment.json``; UserError if it is missing or damaged."""
+    return _read(Environment, path)
 
 
 def read_shots(path: Path) -> Record:
-    """Read a file of shots.
-
-    Raises:
-        UserError: It cannot be read, or is damaged.
-    """
-    found: Record = checked(Shots, read_json_object(path, AGAIN), str(path))
-    return found
+    """Read a file of shots; UserError if it is missing or damaged."""
+    return _read(Shots, path)
 
 
 def read_alignment(path: Path) -> list[Record]:
-    """Read the rows of ``alignment.json``.
-
-    Raises:
-        UserError: It cannot be read, or is damaged.
-    """
-    again = "measure it again with 'metaxcr adapters align'"
-    rows: list[Record] = checked(AlignmentFile, read_json_object(path, again), str(path), again)["rows"]
+    """Read the rows of ``alignment.json``; UserError if it is missing or damaged."""
+    rows: list[Record] = _read(AlignmentFile, path, "measure it again with 'metaxcr adapters align'")["rows"]
     return rows
 
 
 def read_config_text(path: Path) -> tuple[str, Record]:
-    """Read ``config.yaml`` for a report: its text, and what the report uses of it.
+    """Read ``config.yaml`` for a report: its text, and the part that the report uses.
+
+    To continue the run, use :func:`metaxcr.config.io.load_config`.
 
     Raises:
-        UserError: It cannot be read, or is damaged. To carry the run on, use
-            :func:`metaxcr.config.io.load_config`.
+        UserError: The file is missing or damaged.
     """
     text = read_text(path)
     value = parse_yaml(text, str(path))
@@ -399,9 +384,9 @@ def read_config_text(path: Path) -> tuple[str, Record]:
 
 @contextmanager
 def damaged(what: str, where: Path, fix: str) -> Iterator[None]:
-    """Turn failures over the content of one file, which somebody has changed, into a message.
+    """Turn errors in a block that uses the content of one file into a UserError.
 
-    For pages that are made of a single file and can be made again from what it was made of.
+    For pages that are made of a single file.
 
     Args:
         what: What the file is, in words.
@@ -409,7 +394,7 @@ def damaged(what: str, where: Path, fix: str) -> Iterator[None]:
         fix: How to get a good one.
 
     Raises:
-        UserError: Something in it is missing or of another type than it was written with.
+        UserError: The content is missing or has a wrong type.
     """
     try:
         yield

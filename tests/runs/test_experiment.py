@@ -391,8 +391,8 @@ def test_a_folder_in_use_is_refused(whole: Path, config: Config) -> None:
 
 
 def test_other_settings_are_refused(whole: Path) -> None:
-    other = load_config("starter", [*SMALL, "ctml.inner_rate=0.01", "run.threads=2"])
-    with pytest.raises(UserError, match=r"ctml\.inner_rate.*run\.threads|run\.threads.*ctml\.inner_rate"):
+    other = load_config("starter", [*SMALL, "ctml.inner_lr=0.01", "run.threads=2"])
+    with pytest.raises(UserError, match=r"ctml\.inner_lr.*run\.threads|run\.threads.*ctml\.inner_lr"):
         start(other, whole, resume=True)
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.adapters.adapter_files import save_language
+from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.config.io import load_config
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.loading import wrap
 from metaxcr.encoders.shapes import build_config, published, shape
-from metaxcr.runs.parameter_count import parameter_count
 from metaxcr.model.build import build_model
+from metaxcr.runs.parameter_count import parameter_count
 
 
 def true_size(name: str, encoder: FrozenEncoder) -> FrozenEncoder:

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from metaxcr.config.schema import Encoder
 from metaxcr.config.io import load_config
+from metaxcr.config.schema import Encoder
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
-from metaxcr.runs.run_dir import RunDir, open_folder
-from metaxcr.runs.run_dir import load_pinned, recorded_revision
-from metaxcr.saved_model import (read_settings)
+from metaxcr.runs.run_dir import RunDir, load_pinned, open_folder, recorded_revision
+from metaxcr.saved_model import read_settings
 
 NEWEST = {"commit": "a" * 40}
 

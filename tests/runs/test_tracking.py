@@ -10,14 +10,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from metaxcr.config.schema import Config
 from metaxcr.config.io import config_hash, load_config
+from metaxcr.config.schema import Config
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
 from metaxcr.runs import tracking
-from metaxcr.runs.run_dir import RunDir
-from metaxcr.runs.progress import Progress
 from metaxcr.runs.experiment import run
+from metaxcr.runs.progress import Progress
+from metaxcr.runs.run_dir import RunDir
 from metaxcr.runs.tracking import KINDS, Tracking, check_trackers, series
 
 EVENT = {"stage": "ctml", "seed": 3, "step": 4, "language": "sw", "query_loss": 0.5, "source": "a",

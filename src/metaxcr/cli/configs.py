@@ -143,9 +143,7 @@ def estimate(
         str, typer.Argument(metavar="CONFIG", help="A YAML file, or a shipped name ('metaxcr configs ls').")
     ],
     overrides: SetOption = None,
-    timed: Annotated[
-        bool, typer.Option("--time/--no-time", help="Time a few steps of every stage.")
-    ] = True,
+    timed: Annotated[bool, typer.Option("--time/--no-time", help="Time a few steps of every stage.")] = True,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.0, metavar="N", help="About how long the timing may take.")
     ] = 10.0,

@@ -233,9 +233,9 @@ def cell_key(config: Config, kind: str, regime: str) -> str:
     if regime != "few-shot" and not on_shots_split:
         target.pop("k"), target.pop("shots_split")
     if regime == "zero-shot":
-        settings["clml"] = Clml().model_dump(mode="json")
+        settings["clml"] = Clml().first_names()
     if regime != "few-shot":
-        settings["finetune"] = Finetune().model_dump(mode="json")
+        settings["finetune"] = Finetune().first_names()
     if regime != "zero-shot-aux":
         target.pop("auxiliary")
     folders = config.adapters.language

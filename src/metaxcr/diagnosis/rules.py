@@ -63,7 +63,7 @@ def diverging(evidence: Evidence) -> list[Finding]:
             f"{name}: the query loss rose by {rise} to {sum(last) / len(last):.2f}, which is above guessing "
             "(1.0): the training diverges."
         )
-        settings = (f"{stage}.outer_rate", f"{stage}.inner_rate")
+        settings = (f"{stage}.outer_lr", f"{stage}.inner_lr")
         change = f"Lower {settings[0]} or {settings[1]}."
         found.append(Finding("diverging", "problem", says, change, settings, {"rise": rise._asdict()}))
     return found
@@ -82,7 +82,7 @@ def unstable_inner_loop(evidence: Evidence) -> list[Finding]:
             f"{name}: the inner loop raised the support loss in {risen} of {len(paths)} episodes that were "
             f"looked at ({risen / len(paths):.0%})."
         )
-        settings = (f"{stage}.inner_rate", f"{stage}.inner_steps")
+        settings = (f"{stage}.inner_lr", f"{stage}.inner_steps")
         change = f"Lower {settings[0]}, or take fewer {settings[1]}."
         numbers = {"risen": risen, "episodes": len(paths)}
         found.append(Finding("inner-loop-unstable", "problem", says, change, settings, numbers))

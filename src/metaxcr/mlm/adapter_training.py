@@ -23,7 +23,7 @@ from metaxcr.evaluation.statistics import paired_difference
 from metaxcr.hardware import CPU, choose_dtype
 from metaxcr.mlm.masked_lm import ADAPTER, HEAD, Batches, MaskedLanguageModel, Params
 from metaxcr.mlm.preparation import LanguageTraining, Request, Work
-from metaxcr.optim import Adam, State, schedule
+from metaxcr.optim import Adam, Optimizer, State
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ def _step(
 
     trained = _trained(state.params, stage)
     _, gradient = value_and_grad(objective, trained)
-    rate = settings.rate * schedule(state.step, stage.steps, settings.warmup)
-    trained, moments = Adam().update(gradient, state.adam, trained, rate)
+    optimizer = Optimizer(settings.rate, stage.steps, settings.warmup)
+    trained, moments = optimizer.update(trained, gradient, state.adam, state.step)
     return replace(state, step=state.step + 1, params={**state.params, **trained}, adam=moments)
 
 

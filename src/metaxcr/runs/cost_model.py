@@ -8,10 +8,10 @@ from statistics import fmean
 from metaxcr.config.regimes import REGIMES, WITH_SHOTS
 from metaxcr.config.schema import Config
 from metaxcr.meta.learners.base import GRADIENT
+from metaxcr.runs.clml import shots_reward, with_shots
 from metaxcr.runs.data_amounts import Amounts, Pool
 from metaxcr.runs.replay import Draws, Parts, Replay, Work
 from metaxcr.runs.run_data import encoded_when_drawn
-from metaxcr.runs.stages import shots_pay, with_shots
 
 
 @dataclass
@@ -108,7 +108,7 @@ def _shots(config: Config, amounts: Amounts, regime: str, ctml: StageWork, most:
     else:
         runs = [("pooled", dict(shots), english | shots)]
     k = next(iter(shots.values())).items
-    halved = shots_pay(config.clml, k)
+    halved = shots_reward(config.clml, k)
     for purpose, target, others in runs:
         settings = with_shots(config.clml, len(target))
         reward = amounts.reward.items, amounts.reward.tokens

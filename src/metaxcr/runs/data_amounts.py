@@ -1,4 +1,4 @@
-"""How much data a configuration has: from its files if they are on this machine, else from typical figures."""
+"""How much data a configuration has: from its files if they are here, else from typical figures."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

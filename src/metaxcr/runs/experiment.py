@@ -36,8 +36,11 @@ from metaxcr.records import (
     read_costs,
     read_environment,
 )
+from metaxcr.runs.clml import clml, few_shot, pooled, pooled_baseline
 from metaxcr.runs.context import RunContext
+from metaxcr.runs.ctml import ctml
 from metaxcr.runs.environment import Costs, describe_environment
+from metaxcr.runs.evaluation_stage import evaluate
 from metaxcr.runs.ledger import record_opening
 from metaxcr.runs.process_cache import ProcessCache
 from metaxcr.runs.progress import Progress
@@ -45,7 +48,6 @@ from metaxcr.runs.raw_data import RawData, read_data
 from metaxcr.runs.run_data import RunData, prepare
 from metaxcr.runs.run_dir import RunDir, load_pinned, open_folder
 from metaxcr.runs.run_summary import announce
-from metaxcr.runs.stages import clml, ctml, evaluate, few_shot, pooled, pooled_baseline
 from metaxcr.runs.tracking import RECORD as TRACKED
 from metaxcr.runs.tracking import Tracking, check_trackers
 
@@ -149,7 +151,7 @@ def check_regimes(config: Config) -> None:
         )
 
 
-def work_units(run: RunContext, phases: Sequence[str], data: RunData) -> Iterator[Unit]:
+def work_units(run: RunContext, phases: Sequence[str]) -> Iterator[Unit]:
     """The units of work of some phases in order, with their names."""
     seeds, regimes = run.config.run.seeds, run.config.regimes
     if "train" in phases:
@@ -157,7 +159,7 @@ def work_units(run: RunContext, phases: Sequence[str], data: RunData) -> Iterato
             yield f"ctml seed {seed}", partial(ctml, run, seed=seed)
     if "adapt" in phases:
         for seed in seeds:
-            yield from _adaptation_units(run, seed, data)
+            yield from _adaptation_units(run, seed)
     if "baseline" in phases:
         yield "evaluate similarity", partial(evaluate, run, regime="none", seed=None)
     if "evaluate" in phases:
@@ -166,10 +168,10 @@ def work_units(run: RunContext, phases: Sequence[str], data: RunData) -> Iterato
                 yield f"evaluate {regime} seed {seed}", partial(evaluate, run, regime=regime, seed=seed)
 
 
-def _adaptation_units(run: RunContext, seed: int, data: RunData) -> Iterator[Unit]:
+def _adaptation_units(run: RunContext, seed: int) -> Iterator[Unit]:
     config, languages = run.config, run.config.target.languages
     if "zero-shot-aux" in config.regimes:
-        for one in data.adaptations:
+        for one in run.data.adaptations:
             yield f"{one.name} seed {seed}", partial(clml, run, seed=seed, adaptation=one)
     for language in languages if "few-shot" in config.regimes else ():
         if config.ctml.reward_data == "shots":
@@ -217,7 +219,7 @@ def _run_units(
         shares = announce(config, model, data, store, progress)
         _write_shots(config, data, folder)
         context = RunContext(config, data, store, model, folder, costs, progress)
-        for name, work in work_units(context, phases, data):
+        for name, work in work_units(context, phases):
             if name not in folder.journal.done:
                 work(name)
                 store.flush()

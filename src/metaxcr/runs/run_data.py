@@ -189,7 +189,7 @@ def adaptations(config: Config, chosen: Mapping[str, Iterable[str]]) -> list[Ada
     """The runs of CLML on auxiliary languages; ``chosen``: tested language -> its auxiliary languages."""
     tested, auxiliary = list(config.target.languages), config.target.auxiliary
     languages = {language: list(names) for language, names in chosen.items()}
-    if auxiliary and config.evaluate.english and "en" not in auxiliary.languages:
-        if not config.clml.per_language:
-            tested, languages["en"] = [*tested, "en"], []  # one more reported row, by the shared run
+    reported = auxiliary and config.evaluate.english and "en" not in auxiliary.languages
+    if reported and not config.clml.per_language:
+        tested, languages["en"] = [*tested, "en"], []  # one more reported row, by the shared run
     return plan_adaptations(tested, languages, config.clml.per_language)

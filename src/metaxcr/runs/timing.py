@@ -15,16 +15,15 @@ from metaxcr.encoders.encoder import FrozenEncoder, Text
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import predict
 from metaxcr.model.build import memory_store
-from metaxcr.runs.bench import QUESTIONS, Bench
+from metaxcr.runs.bench import QUESTIONS, Bench, MetaEpisodes
 from metaxcr.runs.cost_model import StageWork
 from metaxcr.runs.data_amounts import Amounts
 from metaxcr.runs.environment import Costs, forget_peak, peak_rss_mb
 from metaxcr.runs.replay import Parts
 from metaxcr.sampling import make_reward_schedule
 from metaxcr.training.batch_sampler import BatchSampler
-from metaxcr.training.episodes import Curriculum
 from metaxcr.training.finetune import finetune
-from metaxcr.training.loop import Diverged, meta_step, start
+from metaxcr.training.loop import Diverged, MetaTrainer
 
 MOST_STEPS = 40
 TOGETHER = 240  # texts that are computed together, as a small set is
@@ -125,23 +124,22 @@ def calibrate(
 
 
 def _time_meta(
-    bench: Bench, settings: Meta, build: Callable[[BatchSampler], Curriculum], purpose: str, limit: float
+    bench: Bench, settings: Meta, build: Callable[[BatchSampler], MetaEpisodes], purpose: str, limit: float
 ) -> Timing:
     """Time steps of meta-training for about ``limit`` seconds."""
     seed = bench.config.run.seeds[0]
-    draw = BatchSampler(bench.store, seed, purpose)
-    curriculum, schedule = build(draw), make_reward_schedule(bench.config.sampler.reward)
-    sampler = bench.sampler(curriculum, draw)
-    first = start(bench.model.params(), sampler.init(seed), settings)
+    episodes = build(BatchSampler(bench.store, seed, purpose))
+    sampler, rewards = bench.sampler(episodes), make_reward_schedule(bench.config.sampler.reward)
+    trainer = MetaTrainer(bench.model, episodes, sampler, settings, seed, purpose, rewards)
+    first = trainer.start(bench.model.params(), sampler.init(seed))
 
     def timed_steps(seconds: float) -> Timing:
         costs, state, done, until = Costs({}), first, 0, time.perf_counter() + seconds
-        timer = costs.clock("stage")
+        timer = costs.timer("stage")
+        timed = replace(trainer, timer=timer)
         while done < min(settings.steps, MOST_STEPS) and (not done or time.perf_counter() < until):
             try:
-                state, event = meta_step(
-                    bench.model, curriculum, sampler, settings, state, seed, purpose, schedule, timer
-                )
+                state, event = timed.step(state)
             except Diverged as error:
                 raise UserError(
                     f"timing {purpose}: {error}", None, "lower its rates, or skip the timing (--no-time)"
