@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, Required
+from types import GenericAlias
+from typing import Annotated, Any, NotRequired
 
 from jinja2 import TemplateError
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic.config import ExtraValues
 from typing_extensions import TypedDict
 
 from metaxcr.errors import UserError
@@ -57,236 +59,146 @@ Seed = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None
 Name = Annotated[str, Field(strict=True, max_length=1000)]
 Text = Annotated[str, Field(strict=True)]
 Truth = Annotated[bool, Field(strict=True)]
-OPEN = ConfigDict(extra="allow")
 
 
-@with_config(OPEN)
-class Event(TypedDict, total=False):
-    """A line of ``events.jsonl``; further keys stay as they are."""
-
-    stage: Required[Name]
-    step: Required[Count]
-    seed: Seed
-    source: Name | None
-    kind: Name | None
-    task: Name | None
-    after: Name | None
-    language: Name | None
-    support_language: Name | None
-    query_language: Name | None
-    regime: Name | None
-    adaptation: Name | None
-    clml: Truth | Name | None
-    k: Count | None
-    probabilities: dict[str, Finite] | None
-    language_probabilities: dict[str, Finite] | None
-    rewards: dict[str, Maybe] | None
-    support_loss: Maybe
-    query_loss: Maybe
-    reward: Maybe
-    loss: Maybe
-    acc: Maybe
-    alignment_loss: Maybe
-    alignment_language: Name | None
-    inner_losses: list[Finite] | None
-    diverged: Name
-    change: list[Name]
+def _schema(
+    required: dict[str, Any], optional: dict[str, Any] | None = None, *, extra: ExtraValues = "allow"
+) -> Any:
+    """A dictionary with these keys and types; ``extra``: whether further keys are kept or dropped."""
+    fields = required | {key: NotRequired[kind] for key, kind in (optional or {}).items()}
+    return with_config(ConfigDict(extra=extra))(TypedDict("Record", fields))  # type: ignore[operator]
 
 
-class Part(TypedDict):
-    """Costs of a part of a stage."""
-
-    seconds: Finite
-    token_passes: Count
+def _list(kind: Any) -> Any:
+    return GenericAlias(list, (kind,))
 
 
-@with_config(OPEN)
-class StageRecord(TypedDict):
-    """Costs of a stage."""
+Event = _schema(  # a line of events.jsonl
+    {"stage": Name, "step": Count},
+    {
+        "seed": Seed,
+        "source": Name | None,
+        "kind": Name | None,
+        "task": Name | None,
+        "after": Name | None,
+        "language": Name | None,
+        "support_language": Name | None,
+        "query_language": Name | None,
+        "regime": Name | None,
+        "adaptation": Name | None,
+        "clml": Truth | Name | None,
+        "k": Count | None,
+        "probabilities": dict[str, Finite] | None,
+        "language_probabilities": dict[str, Finite] | None,
+        "rewards": dict[str, Maybe] | None,
+        "support_loss": Maybe,
+        "query_loss": Maybe,
+        "reward": Maybe,
+        "loss": Maybe,
+        "acc": Maybe,
+        "alignment_loss": Maybe,
+        "alignment_language": Name | None,
+        "inner_losses": list[Finite] | None,
+        "diverged": Name,
+        "change": list[Name],
+    },
+)
 
-    stage: Name
-    seconds: Finite
-    token_passes: Count
-    peak_rss_mb: Finite
-    parts: NotRequired[dict[str, Part]]
+Part = _schema({"seconds": Finite, "token_passes": Count}, extra="ignore")
+StageRecord = _schema(
+    {"stage": Name, "seconds": Finite, "token_passes": Count, "peak_rss_mb": Finite},
+    {"parts": GenericAlias(dict, (str, Part))},
+)
+TrunkRecord = _schema(
+    {},
+    {
+        "cold_seconds": Finite,
+        "warm_seconds": Finite,
+        "computed_tokens": Count,
+        "texts": Finite,
+        "tokens": Finite,
+        "used_tokens": Finite,
+        "bytes": Finite,
+    },
+)
+CostsFile = _schema({}, {"stages": _list(StageRecord), "trunk": TrunkRecord, "total_seconds": Finite})
 
+EncoderRecord = _schema({}, {"name": Name, "revision": Name | None, "fingerprint": Name})
+Environment = _schema(
+    {},
+    {
+        "device": Name,
+        "dtype": Name,
+        "cpu": Name,
+        "torch": Name,
+        "metaxcr": Name,
+        "threads": Count,
+        "command": Text,
+        "commit": Name | None,
+        "encoder": EncoderRecord,
+    },
+)
 
-@with_config(OPEN)
-class TrunkRecord(TypedDict, total=False):
-    """Costs of the trunk."""
+Shots = _schema({"k": Count, "seed": Seed, "ids": list[Text]})  # shots/<task>.seed<n>.json
 
-    cold_seconds: Finite
-    warm_seconds: Finite
-    computed_tokens: Count
-    texts: Finite
-    tokens: Finite
-    used_tokens: Finite
-    bytes: Finite
+AlignmentRow = _schema(
+    {"language": Name, "stack": Name, "layer": Count, "retrieval": Finite, "ci95": tuple[Finite, Finite]},
+    {"n": Count},
+)
+AlignmentFile = _schema({"rows": _list(AlignmentRow)})
 
+Parameters = _schema(
+    {"trained": Count, "encoder": Count, "share": Finite, "share_without_embeddings": Finite}
+)
+Leaks = _schema({"count": Count, "kinds": dict[str, Count], "pairs": list[Text]})
+Shares = _schema(  # of results.json
+    {}, {"parameters": Parameters, "stack": dict[str, list[Text]], "leaks": Leaks | None}
+)
 
-@with_config(OPEN)
-class CostsFile(TypedDict, total=False):
-    """Content of ``costs.json``."""
+# the part of config.yaml that a report reads, of this version or an earlier one
+Task = _schema({}, {"task": Name | None, "id": Name | None})
+TargetSection = _schema(
+    {}, {"task": Name | None, "id": Name | None, "english": Task | None, "auxiliary": Task | None}
+)
+ConfigText = _schema(
+    {},
+    {
+        "run": _schema({}, {"name": Name | None, "regimes": list[Name] | None}),
+        "sampler": _schema({}, {"kind": Name, "floor": Finite}),
+        "target": TargetSection | Name | None,
+        "sources": _list(Task) | None,
+    },
+)
 
-    stages: list[StageRecord]
-    trunk: TrunkRecord
-    total_seconds: Finite
-
-
-@with_config(OPEN)
-class EncoderRecord(TypedDict, total=False):
-    """The encoder of a run."""
-
-    name: Name
-    revision: Name | None
-    fingerprint: Name
-
-
-@with_config(OPEN)
-class Environment(TypedDict, total=False):
-    """Content of ``environment.json``; versions and hardware are kept as they are."""
-
-    device: Name
-    dtype: Name
-    cpu: Name
-    torch: Name
-    metaxcr: Name
-    threads: Count
-    command: Text
-    commit: Name | None
-    encoder: EncoderRecord
-
-
-@with_config(OPEN)
-class Shots(TypedDict):
-    """Content of ``shots/<task>.seed<n>.json``."""
-
-    k: Count
-    seed: Seed
-    ids: list[Text]
-
-
-@with_config(OPEN)
-class AlignmentRow(TypedDict):
-    """A row of ``alignment.json``."""
-
-    language: Name
-    stack: Name
-    layer: Count
-    retrieval: Finite
-    ci95: tuple[Finite, Finite]
-    n: NotRequired[Count]
-
-
-@with_config(OPEN)
-class AlignmentFile(TypedDict):
-    """Content of ``alignment.json``."""
-
-    rows: list[AlignmentRow]
-
-
-@with_config(OPEN)
-class Parameters(TypedDict):
-    """How many parameters a run trained."""
-
-    trained: Count
-    encoder: Count
-    share: Finite
-    share_without_embeddings: Finite
-
-
-@with_config(OPEN)
-class Leaks(TypedDict):
-    """Examples that were both trained on and held out."""
-
-    count: Count
-    kinds: dict[str, Count]
-    pairs: list[Text]
-
-
-@with_config(OPEN)
-class Shares(TypedDict, total=False):
-    """The part ``shares`` of ``results.json``."""
-
-    parameters: Parameters
-    stack: dict[str, list[Text]]
-    leaks: Leaks | None
-
-
-@with_config(OPEN)
-class _RunSection(TypedDict, total=False):
-    name: Name | None
-    regimes: list[Name] | None
-
-
-@with_config(OPEN)
-class _SamplerSection(TypedDict, total=False):
-    kind: Name
-    floor: Finite
-
-
-@with_config(OPEN)
-class _Task(TypedDict, total=False):
-    task: Name | None
-    id: Name | None
-
-
-@with_config(OPEN)
-class _TargetSection(_Task, total=False):
-    english: _Task | None
-    auxiliary: _Task | None
-
-
-@with_config(OPEN)
-class ConfigText(TypedDict, total=False):
-    """What a report reads of ``config.yaml``, of this version or an earlier one."""
-
-    run: _RunSection
-    sampler: _SamplerSection
-    target: _TargetSection | Name | None
-    sources: list[_Task] | None
-
-
-class PredictionsMeta(TypedDict):
-    """Content of ``predictions/<name>.meta.json``."""
-
-    task: Name
-    lang: Name
-    split: Name
-    data: Name
-    regime: Name
-    method: Name
-    seed: Seed
-    k: Count
-    total_labels: Count
-
-
-class PredictionRow(TypedDict):
-    """A line of ``predictions/<name>.jsonl``."""
-
-    id: Text | Annotated[int, Field(strict=True)]
-    probabilities: list[Finite]
-    choice: Count
-    label: Count
-
-
-@with_config(OPEN)
-class TrackerRecord(TypedDict):
-    """The entry of a tracker in ``tracking.json``."""
-
-    id: Name
-    events: Count
-    results: Truth
-    run_id: NotRequired[Name | None]
-
-
-class JournalRecord(TypedDict):
-    """How far a run is, in the metadata of its last checkpoint."""
-
-    done: list[Name]
-    unit: Name
-    step: Count
-    events: Count
+PredictionsMeta = _schema(  # predictions/<name>.meta.json
+    {
+        "task": Name,
+        "lang": Name,
+        "split": Name,
+        "data": Name,
+        "regime": Name,
+        "method": Name,
+        "seed": Seed,
+        "k": Count,
+        "total_labels": Count,
+    },
+    extra="ignore",
+)
+PredictionRow = _schema(  # a line of predictions/<name>.jsonl
+    {
+        "id": Text | Annotated[int, Field(strict=True)],
+        "probabilities": list[Finite],
+        "choice": Count,
+        "label": Count,
+    },
+    extra="ignore",
+)
+TrackerRecord = _schema(  # an entry of tracking.json
+    {"id": Name, "events": Count, "results": Truth}, {"run_id": Name | None}
+)
+JournalRecord = _schema(  # in the metadata of the last checkpoint
+    {"done": list[Name], "unit": Name, "step": Count, "events": Count}, extra="ignore"
+)
 
 
 @cache

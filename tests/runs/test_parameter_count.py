@@ -51,7 +51,7 @@ def test_the_papers_share_counted_on_the_true_size_model(
         assert {s["stage"]: s["trained"] for s in account["stages"]} == dict.fromkeys(
             ("ctml", "clml", "finetune"), account["trained"]
         )
-    text = Path(load_config.__code__.co_filename).with_name("configs") / f"{preset}.yaml"
+    text = Path(load_config.__code__.co_filename).with_name("presets") / f"{preset}.yaml"
     assert "Assumptions" in text.read_text(encoding="utf-8")
 
 

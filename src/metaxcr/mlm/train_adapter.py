@@ -60,12 +60,7 @@ class AdapterFolder(WorkDir):
 
 
 def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> AdapterFolder:
-    """Create a folder, or open one to resume.
-
-    Args:
-        path: The folder.
-        settings: Everything that decides the result; a resumed training must have the same.
-        resume: Whether an existing folder may be continued.
+    """Create a folder, or open one to resume; ``settings`` are everything that decides the result.
 
     Raises:
         UserError: The folder exists and ``resume`` is off, belongs to other settings or to no training, or
@@ -106,11 +101,11 @@ def train_language_adapter(
     Args:
         encoder: The frozen encoder.
         request: Text and settings.
-        out: The folder; holds the adapter in AdapterHub's layout, the head, ``result.json`` and a card.
+        out: The folder; gets the adapter in AdapterHub's layout, the head, ``result.json`` and a card.
         head: The encoder's own head (:func:`metaxcr.encoders.pretrained.load_mlm_head`); None: a new one is
             trained with the adapter.
         resume: Continue an existing folder.
-        progress: Called with (label, steps done, steps in all, note).
+        progress: Called after every step.
 
     Returns:
         The content of ``result.json``.
@@ -142,7 +137,7 @@ def train_language_adapter(
 
 
 def _run_stages(work: Work, folder: AdapterFolder, progress: Progress) -> dict[str, StageState]:
-    """Run every stage from the last checkpoint on; returns the last state of each."""
+    """Run every stage from the last checkpoint on; return the last state of each."""
     states: dict[str, StageState] = {}
     saved = folder.checkpoint()
     if saved is not None:
