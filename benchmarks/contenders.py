@@ -37,7 +37,7 @@ def plain(s: SimpleNamespace, work: Path, setting: str) -> Result:
     episodes = setup.plain_episodes(s.steps)
     losses: list[tuple[float, float]] = []
     setup.memory.loaded_now()
-    rates = (s.episodes, s.inner_rate, s.outer_rate)
+    rates = (s.episodes, s.inner_lr, s.outer_lr)
     seconds = timed(losses.append(pair) for pair in plain_loop.meta_train(model, episodes, *rates))
     result = _training(setup, seconds, losses)
     if s.evaluate:

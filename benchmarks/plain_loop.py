@@ -138,11 +138,11 @@ def share_of_rate(step: int, total: int) -> float:
 
 
 def episode_gradient(
-    model: PlainModel, support: Sequence[Question], query: Sequence[Question], inner_rate: float
+    model: PlainModel, support: Sequence[Question], query: Sequence[Question], inner_lr: float
 ) -> tuple[float, float]:
     """Put the meta-gradient of an episode into ``model``; returns the losses on support and query."""
     learner = copy.deepcopy(model)
-    inner = torch.optim.SGD(learner.trained(), lr=inner_rate)
+    inner = torch.optim.SGD(learner.trained(), lr=inner_lr)
     support_loss = learner(collate(support))
     inner.zero_grad()
     support_loss.backward()
@@ -160,8 +160,8 @@ def meta_train(
     model: PlainModel,
     episodes: Sequence[tuple[Sequence[Question], Sequence[Question]]],
     total: int,
-    inner_rate: float,
-    outer_rate: float,
+    inner_lr: float,
+    outer_lr: float,
 ) -> Iterator[tuple[float, float]]:
     """FOMAML with one inner step; yields the losses on support and query after every episode.
 
@@ -169,14 +169,14 @@ def meta_train(
         model: Changed in place.
         episodes: Support and query questions of each.
         total: Episodes of the whole training, which the learning rate's schedule goes by.
-        inner_rate: Of the SGD step on the copy.
-        outer_rate: Peak rate of Adam.
+        inner_lr: Of the SGD step on the copy.
+        outer_lr: Peak rate of Adam.
     """
-    optimizer = torch.optim.Adam(model.trained(), lr=outer_rate)
+    optimizer = torch.optim.Adam(model.trained(), lr=outer_lr)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share_of_rate(step, total))
     for support, query in episodes:
         optimizer.zero_grad()
-        losses = episode_gradient(model, support, query, inner_rate)
+        losses = episode_gradient(model, support, query, inner_lr)
         torch.nn.utils.clip_grad_norm_(model.trained(), CLIP)
         optimizer.step()
         scheduler.step()

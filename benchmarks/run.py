@@ -31,8 +31,8 @@ FULL: dict[str, Any] = {
     "pool": 4000,  # training questions that episodes are drawn from
     "dev": 500,
     "bottleneck": 192,
-    "inner_rate": 0.05,
-    "outer_rate": 1e-3,
+    "inner_lr": 0.05,
+    "outer_lr": 1e-3,
     "settings": {"last-two": [10, 11], "top-third": [8, 9, 10, 11]},  # layers with an adapter
     "inner_episodes": 3,
     "source_steps": 48,

@@ -122,7 +122,7 @@ def main(work: str, out: str, setting: str, *arguments: str) -> None:
         output_dir=str(Path(work) / "trainer"),
         per_device_train_batch_size=s.support,
         num_train_epochs=1,
-        learning_rate=s.outer_rate,
+        learning_rate=s.outer_lr,
         use_cpu=True,
         save_strategy="no",
         logging_strategy="no",

@@ -1,10 +1,8 @@
-"""The inner loop: gradient descent on the support loss.
+"""Gradients of a loss, the inner loop, and gradients through the inner loop.
 
-Gradients through the inner loop, with memory that does not grow by activations.
-
-Reverse-mode differentiation of phi'_k = phi'_(k-1) - alpha * g_k(phi'_(k-1)), written out. Every step is
-computed again from its starting point when it is its turn, so one step's graph is alive at a time; what is
-kept for each step is its starting point and its gradient, both of the size of phi.
+Reverse-mode differentiation of phi'_k = phi'_(k-1) - alpha * g_k(phi'_(k-1)) is written out: every step is
+recomputed from its starting point, so only one step's graph is alive at a time. What is kept of each step is
+its starting point and its gradient, both of the size of phi; memory does not grow by activations.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Params = dict[str, Tensor]
 Objective = Callable[[Params], Tensor]  # phi -> a scalar loss
-Rates = float | Mapping[str, Tensor]  # alpha: one for all parameters, or one for each of their elements
+Rates = float | Mapping[str, Tensor]  # inner learning rate alpha: one for all, or one an element
 
 
 def value_and_grad(
@@ -38,9 +36,9 @@ def value_and_grad(
     return float(loss.detach()), dict(zip(leaves, gradients, strict=True))
 
 
-def descend(phi: Params, gradient: Params, alpha: Rates) -> Params:
+def descend(phi: Params, gradient: Params, inner_lr: Rates) -> Params:
     """One step, phi - alpha * gradient; parameters without a gradient stay."""
-    rate = alpha if isinstance(alpha, Mapping) else dict.fromkeys(gradient, alpha)
+    rate = inner_lr if isinstance(inner_lr, Mapping) else dict.fromkeys(gradient, inner_lr)
     return {n: p - rate[n] * gradient[n] if n in gradient else p for n, p in phi.items()}
 
 
@@ -65,7 +63,7 @@ class InnerPath:
 
 
 def inner_path(
-    objectives: Sequence[Objective], phi: Params, alpha: Rates, moved: Collection[str] | None = None
+    objectives: Sequence[Objective], phi: Params, inner_lr: Rates, moved: Collection[str] | None = None
 ) -> InnerPath:
     """phi'_k = phi'_(k-1) - alpha * grad L_k(phi'_(k-1)), phi'_0 = phi, with every point on the way.
 
@@ -75,7 +73,7 @@ def inner_path(
     Args:
         objectives: One loss a step: K times the support loss, or a path over several batches.
         phi: The start.
-        alpha: The inner learning rate.
+        inner_lr: alpha.
         moved: Names of the parameters that the inner loop moves; None: all.
 
     Source:
@@ -84,13 +82,13 @@ def inner_path(
     path = InnerPath([phi], [], [])
     for objective in objectives:
         loss, gradient = value_and_grad(objective, path.end, moved)
-        path.points.append(descend(path.end, gradient, alpha))
+        path.points.append(descend(path.end, gradient, inner_lr))
         path.gradients.append(gradient)
         path.losses.append(loss)
     return path
 
 
-def inner_loop(objectives: Sequence[Objective], phi: Params, alpha: Rates) -> tuple[Params, list[float]]:
+def inner_loop(objectives: Sequence[Objective], phi: Params, inner_lr: Rates) -> tuple[Params, list[float]]:
     """The inner loop where its end is all that counts: phi'_K, and the loss before each step.
 
     Arguments are those of :func:`inner_path`; memory is that of one step.
@@ -98,7 +96,7 @@ def inner_loop(objectives: Sequence[Objective], phi: Params, alpha: Rates) -> tu
     losses = []
     for objective in objectives:
         loss, gradient = value_and_grad(objective, phi)
-        phi = descend(phi, gradient, alpha)
+        phi = descend(phi, gradient, inner_lr)
         losses.append(loss)
     return phi, losses
 
@@ -125,17 +123,17 @@ def hessian_product(objective: Objective, phi: Params, vector: Params) -> Params
         gradient = torch.autograd.grad(
             loss, [leaves[n] for n in vector], create_graph=True, allow_unused=True, materialize_grads=True
         )
-        slope = torch.stack([(g * v).sum() for g, v in zip(gradient, vector.values(), strict=True)]).sum()
-        if not slope.requires_grad:  # a loss that is linear in phi
+        dot = torch.stack([(g * v).sum() for g, v in zip(gradient, vector.values(), strict=True)]).sum()
+        if not dot.requires_grad:  # a loss that is linear in phi
             return {n: torch.zeros_like(p) for n, p in phi.items()}
-        product = torch.autograd.grad(slope, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        product = torch.autograd.grad(dot, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(leaves, product, strict=True))
 
 
 def backprop_through_inner_loop(
     objectives: Sequence[Objective],
     path: InnerPath,
-    alpha: Rates,
+    inner_lr: Rates,
     end: Params,
     moved: Collection[str] | None = None,
 ) -> tuple[Params, Params]:
@@ -144,7 +142,7 @@ def backprop_through_inner_loop(
     Args:
         objectives: The inner loop's losses.
         path: Of the inner loop.
-        alpha: The inner learning rate, or rates.
+        inner_lr: alpha, one for all parameters or one for each element.
         end: v, the gradient at phi'_K.
         moved: Names of the parameters that the inner loop moved; None: all.
 
@@ -156,10 +154,10 @@ def backprop_through_inner_loop(
         Finn et al. 2017 (MAML), section 2.2; Li et al. 2017 (Meta-SGD), equation 3, for the rates.
     """
     names = list(end) if moved is None else list(moved)
-    rate = alpha if isinstance(alpha, Mapping) else dict.fromkeys(names, alpha)
-    v, slope = end, {n: torch.zeros_like(end[n]) for n in names}
+    rate = inner_lr if isinstance(inner_lr, Mapping) else dict.fromkeys(names, inner_lr)
+    v, lr_grad = end, {n: torch.zeros_like(end[n]) for n in names}
     for k in reversed(range(len(objectives))):
-        slope = {n: s - path.gradients[k][n] * v[n] for n, s in slope.items()}
+        lr_grad = {n: s - path.gradients[k][n] * v[n] for n, s in lr_grad.items()}
         product = hessian_product(objectives[k], path.points[k], {n: rate[n] * v[n] for n in names})
         v = {n: g - product[n] for n, g in v.items()}
-    return v, slope
+    return v, lr_grad

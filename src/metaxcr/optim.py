@@ -1,4 +1,4 @@
-"""Outer optimiser, learning-rate schedule and averaging, with explicit state, so that resume is exact."""
+"""The optimiser of every training loop: clip, Adam, schedule, average, with explicit state."""
 
 import math
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ class Averager:
         return {"count": torch.zeros((), dtype=torch.int64, device=CPU)}
 
     def update(self, state: State, params: Params, step: int) -> State:
-        """Take in the parameters after ``step`` (0-based)."""
+        """Add the parameters after ``step`` (0-based) to the mean, once averaging has begun."""
         if step < self.first:
             return state
         count = int(state["count"]) + 1
@@ -99,5 +99,30 @@ class Averager:
 
     @staticmethod
     def result(state: State, params: Params) -> Params:
-        """The mean; ``params`` where nothing has been averaged."""
+        """The mean; ``params`` if nothing has been averaged."""
         return {n: state.get(f"mean.{n}", p) for n, p in params.items()}
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Clip -> Adam -> schedule -> average: the chain of meta-training, fine-tuning and language modelling.
+
+    Args:
+        lr: Peak learning rate.
+        steps: Length of the schedule.
+        warmup: Share of the steps that warm up.
+        average: Last share of the steps whose parameters are averaged; 0: the last parameters alone.
+    """
+
+    lr: float
+    steps: int
+    warmup: float
+    average: float = 0.0
+
+    def update(self, params: Params, grads: Params, moments: State, step: int) -> tuple[Params, State]:
+        """Move the parameters against the clipped gradient; returns them and Adam's new moments."""
+        return Adam().update(grads, moments, params, self.lr * schedule(step, self.steps, self.warmup))
+
+    def add_to_average(self, average: State, params: Params, step: int) -> State:
+        """The average once the parameters after ``step`` are in it."""
+        return Averager(self.steps, self.average).update(average, params, step)

@@ -53,7 +53,7 @@ def test_the_plain_loop_and_this_project_are_the_same_mathematics(
     )
     plain.load_start(phi)
     support, query = setup.plain_episodes(1)[0]
-    losses = modules.plain_loop.episode_gradient(plain, support, query, settings.inner_rate)
+    losses = modules.plain_loop.episode_gradient(plain, support, query, settings.inner_lr)
 
     model = setup.model()
     store = setup.store(model, tmp_path / "cache" / "trunk")

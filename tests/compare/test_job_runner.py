@@ -8,7 +8,7 @@ from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.grid import Grid
 from metaxcr.compare.job_runner import JobRunner, group, majority, own_checksums
 from metaxcr.compare.plan import expand
-from metaxcr.runs.run_data import read_data
+from metaxcr.runs.raw_data import read_data
 
 Build = Callable[..., Grid]
 AUXILIARY = {"task": "starter_target", "split": "shots", "languages": ["fr", "it"]}

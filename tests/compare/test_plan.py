@@ -55,7 +55,7 @@ def test_the_command_gives_the_settings_of_the_cell(grid: Build) -> None:
         ("settings.run.threads=2", ["plain: es, seed 3", "plain: es, k=8, seed 3"], []),
         ("settings.encoder.cache_gb=1", ["plain: es, seed 3", "similarity: es"], []),
         ("settings.encoder.prefix=x", [], ["plain: es, seed 3", "similarity: es"]),
-        ("settings.sampler.rate=0.1", ["similarity: es", "majority: es"], ["reinforced: es, seed 3"]),
+        ("settings.sampler.lr=0.1", ["similarity: es", "majority: es"], ["reinforced: es, seed 3"]),
         ("settings.evaluate.split=shots", [], ["similarity: es", "majority: es", "plain: es, seed 3"]),
     ],
 )

@@ -217,7 +217,7 @@ def test_extending_what_does_not_exist_is_refused(write: Callable[..., str]) -> 
     ("override", "value"),
     [
         ("ctml.steps=3", ("ctml", "steps", 3)),
-        ("ctml.inner_rate=1e-2", ("ctml", "inner_rate", 0.01)),
+        ("ctml.inner_lr=1e-2", ("ctml", "inner_lr", 0.01)),
         ("evaluate.raw=true", ("evaluate", "raw", True)),
         ("run.seeds=[4, 5]", ("run", "seeds", [4, 5])),
         ("run.threads=null", ("run", "threads", None)),

@@ -89,7 +89,7 @@ def test_every_learner_can_be_chosen(stage: type[Meta], name: str) -> None:
 @pytest.mark.parametrize("name", sorted(LEARNERS))
 @pytest.mark.parametrize("stage", [Ctml, Clml])
 @pytest.mark.parametrize(
-    "setting", [{"first_order": True}, {"own_rate": 0.5}, {"imaml": {"strength": 2.0}}, {"inner_steps": 3}]
+    "setting", [{"first_order": True}, {"meta_params_lr": 0.5}, {"imaml": {"strength": 2.0}}, {"inner_steps": 3}]
 )
 def test_what_a_learner_would_ignore_is_refused(
     stage: type[Meta], name: str, setting: dict[str, Any]
@@ -100,7 +100,7 @@ def test_what_a_learner_would_ignore_is_refused(
         learner, plain = (
             make_learner(stage.model_validate(s)) for s in (settings, {**settings, key: unset(key)})
         )
-        assert key == "own_rate" or learner != plain, "the setting reaches the learner"
+        assert key == "meta_params_lr" or learner != plain, "the setting reaches the learner"
     else:
         with pytest.raises(ValidationError, match=f"{key!r} has no effect on the learner {name!r}"):
             stage.model_validate(settings)

@@ -59,11 +59,11 @@ def test_the_line_names_place_cause_remedy_and_what_is_kept() -> None:
     error = stopped(
         "ctml seed 3",
         Diverged(17, "direction"),
-        {"ctml.inner_rate": 5.0, "ctml.outer_rate": 1e-3},
+        {"ctml.inner_lr": 5.0, "ctml.outer_lr": 1e-3},
         Path("run/c"),
     )
     assert str(error) == (
         "training diverged: ctml seed 3, step 17: the direction is not finite (the state before that step is "
-        "kept in run/c): lower ctml.inner_rate (now 5) or ctml.outer_rate (now 0.001) and start again with "
+        "kept in run/c): lower ctml.inner_lr (now 5) or ctml.outer_lr (now 0.001) and start again with "
         "another --out; other settings are another run"
     )

@@ -26,7 +26,7 @@ STOPPED = {
     "seed": 3,
     "step": 17,
     "diverged": "query loss",
-    "change": ["ctml.inner_rate", "ctml.outer_rate"],
+    "change": ["ctml.inner_lr", "ctml.outer_lr"],
 }
 
 
@@ -40,7 +40,7 @@ def test_a_run_that_stopped_says_where_and_what_to_lower(log: Log) -> None:
     (found,) = diverged(log(extra=(STOPPED,)))
     assert found.severity == "problem"
     assert "ctml, seed 3, stopped at step 17: the query loss" in found.says
-    assert found.settings == ("ctml.inner_rate", "ctml.outer_rate")
+    assert found.settings == ("ctml.inner_lr", "ctml.outer_lr")
     assert all(name in found.change for name in found.settings)
 
 
@@ -56,7 +56,7 @@ def test_a_loss_that_rises_above_guessing_diverges(log: Log, query: object, repo
     found = diverging(log(query=query))
     assert [f.rule for f in found] == ["diverging"] * reported
     if reported:
-        assert found[0].settings == ("ctml.outer_rate", "ctml.inner_rate")
+        assert found[0].settings == ("ctml.outer_lr", "ctml.inner_lr")
 
 
 @pytest.mark.parametrize(("every", "reported"), [(2, True), (3, True), (5, False)])
@@ -65,7 +65,7 @@ def test_an_inner_loop_that_often_raises_its_loss_is_unstable(log: Log, every: i
     assert bool(found) == reported
     if reported:
         assert found[0].evidence == {"risen": 240 // every, "episodes": 240}
-        assert "ctml.inner_rate" in found[0].settings
+        assert "ctml.inner_lr" in found[0].settings
 
 
 def test_a_path_of_one_loss_is_no_evidence(log: Log) -> None:
@@ -93,7 +93,7 @@ def test_each_training_is_judged_by_itself(log: Log) -> None:
     assert fewer.settings == ("clml.steps",)
     (unstable,) = unstable_inner_loop(evidence)
     assert unstable.says.startswith("clml on shots: ")
-    assert unstable.settings == ("clml.inner_rate", "clml.inner_steps")
+    assert unstable.settings == ("clml.inner_lr", "clml.inner_steps")
 
 
 def test_a_healthy_log_gives_nothing_sampler(log: Log) -> None:

@@ -15,7 +15,7 @@ from metaxcr.fewshot.summary import Summary, adaptation_summary
 from metaxcr.fewshot.user_examples import UserExamples
 from metaxcr.model.choice_model import ChoiceModel
 
-SETTINGS = Settings(folds=4, repeats=2, steps=100, rate=0.03)
+SETTINGS = Settings(folds=4, repeats=2, steps=100, lr=0.03)
 WORDS = ("apple", "brick", "cloud", "dress", "eagle", "flame")
 
 

@@ -116,12 +116,12 @@ def test_progress_reaches_its_end(own: UserExamples, start: Start) -> None:
 
 def test_steps_and_rate_are_the_start_s_unless_given(start: Start) -> None:
     assert finetune_settings(start.config, Settings()) == start.config.finetune
-    given = finetune_settings(start.config, Settings(steps=3, rate=0.5))
-    assert (given.steps, given.rate, given.batch) == (3, 0.5, start.config.finetune.batch)
+    given = finetune_settings(start.config, Settings(steps=3, lr=0.5))
+    assert (given.steps, given.lr, given.batch) == (3, 0.5, start.config.finetune.batch)
 
 
-def test_the_former_name_of_the_target_accuracy_is_accepted() -> None:
-    assert Settings(wished=0.7) == Settings(target_accuracy=0.7)
+def test_former_names_of_settings_are_accepted() -> None:
+    assert Settings(wished=0.7, rate=1e-3) == Settings(target_accuracy=0.7, lr=1e-3)
 
 
 def test_cross_scoring_has_its_similarity_too(

@@ -68,7 +68,7 @@ def adapt(
     name: str, losses: Losses, phi: Params, own: Params | None = None, **settings: Any
 ) -> EpisodeResult:
     """Let the learner that these settings make learn from an episode."""
-    settings = {"learner": name, "inner_rate": 0.2, **settings}
+    settings = {"learner": name, "inner_lr": 0.2, **settings}
     learner = make_learner(Meta.model_validate(settings))
     return learner.adapt(losses, phi, learner.init(phi) if own is None else own)
 

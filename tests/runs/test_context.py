@@ -13,10 +13,10 @@ from metaxcr.cli import main
 from metaxcr.config.io import load_config
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
-from metaxcr.runs.run_dir import RunDir
-from metaxcr.runs.progress import Progress
-from metaxcr.runs.experiment import run
 from metaxcr.reports.run_page import write_report
+from metaxcr.runs.experiment import run
+from metaxcr.runs.progress import Progress
+from metaxcr.runs.run_dir import RunDir
 
 SMALL = [
     *("run.seeds=[3]", "run.checkpoint_every=100", "run.threads=1", "encoder.max_tokens=64"),
@@ -27,12 +27,12 @@ SMALL = [
     *("finetune.steps=4", "finetune.batch=4"),
 ]
 DIVERGE = {  # what makes each stage diverge, and the setting that the line has to name
-    "ctml": (["ctml.inner_rate=1e30", "ctml.learner=fomaml"], "ctml.inner_rate"),
-    "outer": (["ctml.outer_rate=1e30", "ctml.learner=fomaml"], "ctml.outer_rate"),
-    "finite": (["ctml.outer_rate=30", "ctml.learner=fomaml"], "ctml.outer_rate"),
-    "clml": (["clml.inner_rate=1e30", "clml.learner=fomaml"], "clml.inner_rate"),
-    "shots": (["clml.few_shot_rate=1e30", "clml.learner=fomaml"], "clml.few_shot_rate"),
-    "finetune": (["finetune.rate=1e30"], "finetune.rate"),
+    "ctml": (["ctml.inner_lr=1e30", "ctml.learner=fomaml"], "ctml.inner_lr"),
+    "outer": (["ctml.outer_lr=1e30", "ctml.learner=fomaml"], "ctml.outer_lr"),
+    "finite": (["ctml.outer_lr=30", "ctml.learner=fomaml"], "ctml.outer_lr"),
+    "clml": (["clml.inner_lr=1e30", "clml.learner=fomaml"], "clml.inner_lr"),
+    "shots": (["clml.few_shot_lr=1e30", "clml.learner=fomaml"], "clml.few_shot_lr"),
+    "finetune": (["finetune.lr=1e30"], "finetune.lr"),
 }
 
 
@@ -65,7 +65,7 @@ def test_divergence_is_one_line_with_the_setting_to_change(case: str, tmp_path: 
 
 def test_the_last_good_state_is_kept(tmp_path: Path) -> None:
     """Also where no checkpoint was due, and it is the state after the last finished step."""
-    config = load_config("starter", [*SMALL, "ctml.outer_rate=1e30", "ctml.learner=fomaml"])
+    config = load_config("starter", [*SMALL, "ctml.outer_lr=1e30", "ctml.learner=fomaml"])
     with pytest.raises(UserError, match="diverged"):
         run(config, tmp_path / "run", progress=Progress(Console(quiet=True), quiet=True))
     folder = RunDir(tmp_path / "run")
@@ -80,7 +80,7 @@ def test_the_last_good_state_is_kept(tmp_path: Path) -> None:
 def test_a_diverged_run_can_be_diagnosed_and_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [word for s in [*SMALL, "ctml.inner_rate=1e30", "ctml.learner=fomaml"] for word in ("--set", s)]
+    words = [word for s in [*SMALL, "ctml.inner_lr=1e30", "ctml.learner=fomaml"] for word in ("--set", s)]
     out = tmp_path / "run"
     assert main(["run", "starter", "--out", str(out), "--quiet", *words]) == 2
     assert (

@@ -6,14 +6,14 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.adapters.adapter_files import save_language
+from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.config.io import load_config
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.loading import wrap
 from metaxcr.encoders.shapes import build_config, published, shape
-from metaxcr.runs.parameter_count import parameter_count
 from metaxcr.model.build import build_model
+from metaxcr.runs.parameter_count import parameter_count
 
 
 def true_size(name: str, encoder: FrozenEncoder) -> FrozenEncoder:
@@ -51,7 +51,7 @@ def test_the_papers_share_counted_on_the_true_size_model(
         assert {s["stage"]: s["trained"] for s in account["stages"]} == dict.fromkeys(
             ("ctml", "clml", "finetune"), account["trained"]
         )
-    text = Path(load_config.__code__.co_filename).with_name("configs") / f"{preset}.yaml"
+    text = Path(load_config.__code__.co_filename).with_name("presets") / f"{preset}.yaml"
     assert "Assumptions" in text.read_text(encoding="utf-8")
 
 

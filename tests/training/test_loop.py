@@ -71,7 +71,7 @@ def test_every_learner_resumes_to_the_byte_also_between_two_outer_steps(
 
 
 def test_meta_sgd_s_rates_are_learned_saved_and_no_part_of_phi(make_world: Callable[..., World]) -> None:
-    settings = SETTINGS.model_copy(update={"learner": "meta-sgd", "own_rate": 0.05})
+    settings = SETTINGS.model_copy(update={"learner": "meta-sgd", "meta_params_lr": 0.05})
     world = make_world()
     begin, end = world.begin(0, settings), world.run(settings)
     assert end.phi.keys() == begin.phi.keys() == begin.own.keys()
@@ -90,7 +90,7 @@ def test_the_state_before_the_first_step_can_be_saved(
 
 
 def test_the_mean_of_several_directions_makes_one_outer_step(make_world: Callable[..., World]) -> None:
-    settings = SETTINGS.model_copy(update={"steps": 5, "tasks_per_step": 2, "outer_rate": 0.1})
+    settings = SETTINGS.model_copy(update={"steps": 5, "tasks_per_step": 2, "outer_lr": 0.1})
     world = make_world(Uniform(3))
     begin = world.begin(0, settings)
     states, directions = [begin], []

@@ -15,7 +15,7 @@ from metaxcr.training.episodes import Curriculum, losses_of
 from metaxcr.training.loop import MetaState, meta_train, start
 
 FIXED_ORDER = {"mmt", "sequential"}  # learners that do not ask the sampler
-SETTINGS = Ctml(steps=10, support=4, query=4, reward=6, outer_rate=0.01)
+SETTINGS = Ctml(steps=10, support=4, query=4, reward=6, outer_lr=0.01)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from metaxcr.runs.environment import describe_environment, forget_peak
 from metaxcr.runs.experiment import Shared, run
 from metaxcr.runs.process_cache import ProcessCache
 from metaxcr.runs.progress import Progress
-from metaxcr.runs.run_data import RawData, read_data
+from metaxcr.runs.raw_data import RawData, read_data
 from metaxcr.runs.run_dir import RunDir
 
 

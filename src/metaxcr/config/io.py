@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from metaxcr.config.schema import SHIPPED, Config
+from metaxcr.config.schema import LOCAL_SETTINGS, SHIPPED, Config, Section
 from metaxcr.errors import UserError
 from metaxcr.parse import parse_yaml, read_yaml
 
@@ -101,6 +101,15 @@ def _dotted(location: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in location)
 
 
+def settings_of_results(config: Config) -> dict[str, Any]:
+    """The settings by their first names, without :data:`metaxcr.config.schema.LOCAL_SETTINGS`."""
+    settings = config.first_names()
+    for key in LOCAL_SETTINGS:
+        section, name = key.split(".")
+        settings[section].pop(name)
+    return settings
+
+
 def config_hash(config: Config, data_checksums: dict[str, str], dtype: str | None = None) -> str:
     """Identity of a run's results: settings, data and algorithm, but not where or how it is carried out.
 
@@ -109,13 +118,10 @@ def config_hash(config: Config, data_checksums: dict[str, str], dtype: str | Non
         data_checksums: Of the files.
         dtype: Number format that ``encoder.dtype`` came to on the machine; None: the setting as it stands.
     """
-    settings = config.model_dump(mode="json")
+    settings = settings_of_results(config)
     settings["encoder"]["dtype"] = dtype or config.encoder.dtype
-    for local in ("threads", "checkpoint_every", "allow_leaks", "tracker", "device"):
-        settings["run"].pop(local)
     if settings["target"].pop("shots_file"):  # the ids are among the checksums, and their number is k
         settings["target"].pop("k")
-    settings["encoder"].pop("cache_gb")
     settings["adapters"]["language"] = sorted(config.adapters.language)  # checksums: among the data's
     text = json.dumps([ALGORITHM_VERSION, settings, data_checksums], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -133,6 +139,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     settings = read_yaml(path) or {}
     if not isinstance(settings, dict):
         raise UserError("a configuration is a mapping of settings", str(path), "see 'metaxcr configs cp'")
+    settings = {section: _present_names(section, values) for section, values in settings.items()}
     parent = settings.pop("extends", None)
     if parent is None:
         return settings
@@ -152,6 +159,15 @@ def _parent(path: Path, name: str) -> Path:
         if os.path.isfile(neighbour) and (neighbour.resolve() != path.resolve() or name not in shipped()):
             return neighbour
     return find(name)
+
+
+def _present_names(section: str, values: Any) -> Any:
+    """A section's settings by the names of today: files of different age can then extend one another."""
+    field = Config.model_fields.get(section)
+    schema = field.annotation if field else None
+    if not (isinstance(values, dict) and isinstance(schema, type) and issubclass(schema, Section)):
+        return values
+    return schema.with_present_names(values, f"{section}.")
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -196,6 +212,11 @@ def put_setting(settings: dict[str, Any], key: str, value: Any) -> None:
         key: ``"a.b"``.
         value: Of it.
     """
+    first, _, rest = key.partition(".")
+    if rest and (renamed := _present_names(first, {rest: value})) != {rest: value}:
+        key = f"{first}.{next(iter(renamed))}"
+    elif not rest:
+        value = _present_names(first, value)
     *sections, last = key.split(".")
     for section in sections:
         inner = settings.get(section)

@@ -1,9 +1,14 @@
 """Every setting of a run, typed, with its unit. Unknown keys are errors."""
 
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from metaxcr.config.regimes import WITH_SHOTS as WITH_SHOTS
+from metaxcr.config.regimes import RegimeName
+from metaxcr.errors import MetaXCRWarning
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Width = Annotated[int, Field(ge=1, le=2**16)]  # of vectors: memory is taken for it
@@ -53,13 +58,56 @@ def resolve_layers(layers: NamedLayers | list[int], depth: int) -> list[int]:
     return list(range(depth - size, depth))
 
 
-WITH_SHOTS = ("few-shot", "pooled-shots")  # regimes
+# settings of a machine or a run that cannot change a result: no hash has them
+LOCAL_SETTINGS = (
+    "run.threads",
+    "run.checkpoint_every",
+    "run.allow_leaks",
+    "run.tracker",
+    "run.device",
+    "encoder.cache_gb",
+)
 
 
 class Section(BaseModel):
-    """A group of settings; immutable, unknown keys refused, and numbers that are none."""
+    """A group of settings: immutable; unknown keys and numbers that are not finite are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    renamed: ClassVar[dict[str, str]] = {}  # old name of a setting -> its name; the old one is still accepted
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, settings: Any) -> Any:
+        return cls.with_present_names(settings) if isinstance(settings, dict) else settings
+
+    @classmethod
+    def with_present_names(cls, settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        """Replace the old names of settings, with a warning that names the new ones.
+
+        Args:
+            settings: Of this section.
+            prefix: Of the names, for the warning.
+
+        Raises:
+            ValueError: A setting is there by both names.
+        """
+        for old in cls.renamed.keys() & settings.keys():
+            new = cls.renamed[old]
+            if new in settings:
+                raise ValueError(f"{old!r} is the old name of {new!r}; remove one of them")
+            settings = {new if name == old else name: value for name, value in settings.items()}
+            line = f"the setting '{prefix}{old}' is now called '{prefix}{new}'"
+            warnings.warn(line, MetaXCRWarning, stacklevel=2)
+        return settings
+
+    def first_names(self) -> dict[str, Any]:
+        """The settings by their first names, for hashes: renaming a setting changes no identity."""
+        old = {new: old for old, new in self.renamed.items()}
+        values = self.model_dump(mode="json")
+        for name in type(self).model_fields:
+            if isinstance(section := getattr(self, name), Section):
+                values[name] = section.first_names()
+        return {old.get(name, name): value for name, value in values.items()}
 
 
 class Run(Section):
@@ -73,7 +121,7 @@ class Run(Section):
     # None: as many as OMP_NUM_THREADS says, else as there are processors within the limits of the container
     threads: Count | None = None
     checkpoint_every: Count = 100  # steps
-    regimes: list[Literal["zero-shot", "zero-shot-aux", "few-shot", "pooled-shots"]] = [
+    regimes: list[RegimeName] = [
         "zero-shot",
         "zero-shot-aux",
         "few-shot",
@@ -214,7 +262,7 @@ class ImamlSettings(Section):
 # settings that only some learners have a use for
 ONLY_FOR: dict[str, tuple[str, ...]] = {
     "first_order": ("anil", "maml", "meta-sgd"),
-    "own_rate": ("meta-sgd",),
+    "meta_params_lr": ("meta-sgd",),
     "imaml": ("imaml",),
     "inner_steps": ("anil", "fomaml", "imaml", "maml", "meta-sgd", "mmt", "reptile", "x-metra-ada"),
 }
@@ -223,16 +271,22 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
 class Meta(Section):
     """What CTML and CLML have in common."""
 
+    renamed: ClassVar[dict[str, str]] = {
+        "inner_rate": "inner_lr",
+        "outer_rate": "outer_lr",
+        "own_rate": "meta_params_lr",
+    }
+
     steps: Annotated[int, Field(ge=0)] = 400  # episodes
     support: Count = 16  # questions a support batch
     query: Count = 16  # questions a query batch
     learner: LearnerName = "fomaml"  # docs/learners.md describes each
     first_order: bool = False  # leave out second derivatives (anil, maml, meta-sgd)
     inner_steps: Count = 1  # K
-    inner_rate: Rate = 0.05  # alpha
-    tasks_per_step: Count = 1  # episodes whose mean direction makes one outer step
-    outer_rate: Rate = 1e-3  # peak; linear warm-up, then linear decay to a tenth
-    own_rate: Rate = 0.01  # the same for Meta-SGD's learned inner rates, which count in units of inner_rate
+    inner_lr: Rate = 0.05  # alpha
+    tasks_per_step: Count = 1  # episodes whose mean meta-gradient makes one outer step
+    outer_lr: Rate = 1e-3  # beta, peak; linear warm-up, then linear decay to a tenth
+    meta_params_lr: Rate = 0.01  # the same for Meta-SGD's learned inner rates, in units of inner_lr
     warmup: Share = 0.1  # share of the steps
     average: Share = 0.25  # last share of the steps whose parameters are averaged
     reward: Count = 64  # questions a reward batch
@@ -267,6 +321,8 @@ class Ctml(Meta):
 class Clml(Meta):
     """Cross-lingual meta-learning."""
 
+    renamed: ClassVar[dict[str, str]] = {**Meta.renamed, "few_shot_rate": "few_shot_lr"}
+
     cross_task: Share = 0.5  # share of cross-task episodes; the others are cross-lingual
     # who chooses the support language of a cross-lingual episode, where there are several: chance, or a
     # second policy with the settings of ``sampler``, paid by the same reward
@@ -276,7 +332,7 @@ class Clml(Meta):
     # what pays the sampler where there are shots: a half of them, or English target data
     reward_data: Literal["shots", "english"] = "shots"
     few_shot_steps: Annotated[int, Field(ge=0)] = 12  # episodes a language in the regimes with shots
-    few_shot_rate: Rate = 1e-4  # peak of the outer rate there: k shots are few, and soon learned by heart
+    few_shot_lr: Rate = 1e-4  # peak of outer_lr there: k shots are few, and soon overfitted
 
     @model_validator(mode="after")
     def _active(self) -> "Clml":
@@ -313,17 +369,19 @@ SAMPLER_SETTINGS: dict[str, set[str]] = {
     "uniform": set(),
     "proportional": set(),
     "temperature": {"temperature"},
-    "exp3": _SCALED | {"rate"},
+    "exp3": _SCALED | {"lr"},
     "ucb": _SCALED | {"bonus", "discount"},
     "thompson": _SCALED | {"discount"},
-    "multidds": _LEARNS | {"rate"},
-    "reinforce": _SCALED
-    | {"rate", "hidden", "entropy", "barrier", "window", "balance", "baseline", "horizon"},
+    "multidds": _LEARNS | {"lr"},
+    "reinforce": _SCALED | {"lr", "hidden", "entropy", "barrier", "window", "balance", "baseline", "horizon"},
 }
+LEARNING_SAMPLERS = tuple(kind for kind, names in SAMPLER_SETTINGS.items() if "reward" in names)
 
 
 class SamplerSettings(Section):
     """Who picks the source task."""
+
+    renamed: ClassVar[dict[str, str]] = {"rate": "lr"}
 
     kind: Literal[
         "reinforce", "uniform", "proportional", "temperature", "exp3", "ucb", "thompson", "multidds"
@@ -332,7 +390,7 @@ class SamplerSettings(Section):
     reward: RewardSettings = RewardSettings()
     floor: Share = 0.12  # share of the draws that is uniform: each source keeps this much over their number
     warmup: Annotated[int, Field(ge=0)] = 10  # episodes with uniform draws
-    rate: Rate | None = None  # learning rate; None: 0.3 (reinforce), 0.1 (exp3), 1.0 (multidds)
+    lr: Rate | None = None  # learning rate; None: 0.3 (reinforce), 0.1 (exp3), 1.0 (multidds)
     s_min: Rate = 1e-9  # smallest standard deviation that rewards are divided by (not multidds)
     memory: Share = 0.95  # decay, a reward, of the mean and variance that rewards are standardised with
     # reinforce
@@ -362,9 +420,11 @@ class SamplerSettings(Section):
 class Finetune(Section):
     """Few-shot fine-tuning: a fixed number of steps on all shots."""
 
+    renamed: ClassVar[dict[str, str]] = {"rate": "lr"}
+
     steps: Annotated[int, Field(ge=0)] = 10
     batch: Count = 16  # questions
-    rate: Rate = 5e-5  # peak
+    lr: Rate = 5e-5  # peak
     warmup: Share = 0.1
     average: Share = 0.5  # last share of the steps that is averaged
 
@@ -391,6 +451,11 @@ class Config(Section):
     clml: Clml = Clml()
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
+
+    @property
+    def regimes(self) -> list[RegimeName]:
+        """The regimes that the run covers: without auxiliary data there is no zero-shot-aux."""
+        return [name for name in self.run.regimes if name != "zero-shot-aux" or self.target.auxiliary]
 
     @property
     def target_splits(self) -> list[str]:

@@ -18,13 +18,14 @@ from metaxcr.fewshot.adaptation import AdaptedModel, ProgressCallback, Settings,
 from metaxcr.fewshot.messages import Summary, threshold_message
 from metaxcr.fewshot.summary import adaptation_summary
 from metaxcr.fewshot.user_examples import UserExamples
-from metaxcr.files import disk_error, remove_leftovers, temporary_path, write_atomically
+from metaxcr.files import write_atomically
 from metaxcr.hardware import choose_dtype, processor
 from metaxcr.model.build import save_phi
 from metaxcr.model_card import adapted_model_card
 from metaxcr.parse import dump_yaml, read_json_object
 from metaxcr.records import damaged
 from metaxcr.saved_model import ADAPTATION, CARD, META, NEAREST, SETTINGS
+from metaxcr.work_dir import new_folder
 
 REPORT = "report.html"
 
@@ -88,11 +89,9 @@ def write_adapted_model(
     ``name`` becomes the name of the target task. If the report fails it is left out: ``metaxcr report`` makes
     it again.
     """
-    remove_leftovers(out.parent, out.name)
-    temporary = temporary_path(out)
     language = adapted.examples.language
     config = adapted_config(start.config, name, language)
-    try:
+    with new_folder(out) as temporary:
         shutil.copytree(origin / ADAPTERS / META, temporary / ADAPTERS / META)
         for file in NEAREST:
             if (origin / file).is_file():
@@ -109,11 +108,6 @@ def write_adapted_model(
             texts[REPORT] = adaptation_report(summary)
         for file, text in texts.items():
             (temporary / file).write_text(text, encoding="utf-8")
-        _replace_folder(temporary, out)
-    except OSError as error:
-        raise disk_error(error, out) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_adapted_report(folder: Path) -> Path:
@@ -130,12 +124,3 @@ def adapted_config(config: Config, name: str, language: str) -> Config:
     """The configuration of the start, with the user's examples as the target."""
     target = config.target.model_copy(update={"task": name, "languages": [language], "shots_file": None})
     return config.model_copy(update={"target": target})
-
-
-def _replace_folder(temporary: Path, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    old = temporary.with_suffix(".old")
-    with suppress(FileNotFoundError):
-        os.rename(out, old)
-    os.rename(temporary, out)
-    shutil.rmtree(old, ignore_errors=True)

@@ -41,13 +41,16 @@ class Settings:
     folds: int = 5
     repeats: int = 2  # of the cross-validation, each with other folds
     steps: int | None = None  # of fine-tuning; None: as in the model's own configuration
-    rate: float | None = None  # peak learning rate of fine-tuning; None: likewise
+    lr: float | None = None  # peak learning rate of fine-tuning; None: likewise
     target_accuracy: float = 0.9  # of the answers that are not withheld
     more: int = 30  # further examples whose gain is forecast
+    rate: InitVar[float | None] = None  # former name of lr
     wished: InitVar[float | None] = None  # former name of target_accuracy
 
-    def __post_init__(self, wished: float | None) -> None:
-        """Accept the former name."""
+    def __post_init__(self, rate: float | None, wished: float | None) -> None:
+        """Accept the former names."""
+        if rate is not None:
+            object.__setattr__(self, "lr", rate)
         if wished is not None:
             object.__setattr__(self, "target_accuracy", wished)
 
@@ -180,7 +183,7 @@ def encode_examples(
 
 def finetune_settings(config: Config, settings: Settings) -> Finetune:
     """The model's own fine-tuning settings, except for those that the user gives."""
-    given = {"steps": settings.steps, "rate": settings.rate}
+    given = {"steps": settings.steps, "lr": settings.lr}
     return config.finetune.model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metaxcr.evaluation.predictions import REGIMES
+from metaxcr.config.regimes import REGIMES
 from metaxcr.printable import shorten
 from metaxcr.reports import canvas
 from metaxcr.reports.accuracies import Average, LanguagePoint, Setting
@@ -31,7 +31,7 @@ def setting_styles(settings: Sequence[Setting]) -> dict[Setting, tuple[str, str]
     found: dict[Setting, tuple[str, str]] = {}
     for setting in sorted(settings, key=lambda item: item.order):
         place = sum(other.regime == setting.regime for other in found)
-        regime = REGIMES.index(setting.regime) if setting.regime in REGIMES else len(REGIMES)
+        regime = list(REGIMES).index(setting.regime) if setting.regime in REGIMES else len(REGIMES)
         found[setting] = _COLOURS[regime], _MARKERS[(regime + place) % len(_MARKERS)]
     return found
 

@@ -1,7 +1,4 @@
-"""Who picks the source task of an episode.
-
-How settings make a sampler.
-"""
+"""Samplers pick the source task of an episode; the registry makes one from the settings."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +10,7 @@ from metaxcr.sampling.reinforce import Reinforce
 from metaxcr.sampling.rewards import RewardSchedule
 from metaxcr.sampling.sampler import Sampler
 
-GRADIENT_SERVES = 8  # steps, where the settings do not say
+GRADIENT_REFRESH = 8  # steps that one target gradient serves by default
 
 Make = Callable[[SamplerSettings, Sequence[int]], Sampler]  # settings, examples of each source
 
@@ -21,14 +18,14 @@ SAMPLERS: dict[str, Make] = {
     "uniform": lambda s, sizes: Uniform(len(sizes)),
     "proportional": lambda s, sizes: temperature(sizes, 1.0),
     "temperature": lambda s, sizes: temperature(sizes, s.temperature),
-    "exp3": lambda s, sizes: Exp3(len(sizes), s.rate or 0.1, s.s_min, s.memory),
+    "exp3": lambda s, sizes: Exp3(len(sizes), s.lr or 0.1, s.s_min, s.memory),
     "ucb": lambda s, sizes: UCB(len(sizes), s.bonus, s.discount, s.s_min, s.memory),
     "thompson": lambda s, sizes: Thompson(len(sizes), s.discount, s.s_min, s.memory),
-    "multidds": lambda s, sizes: MultiDDS(len(sizes), s.rate or 1.0),
+    "multidds": lambda s, sizes: MultiDDS(len(sizes), s.lr or 1.0),
     "reinforce": lambda s, sizes: Reinforce(
         len(sizes),
         hidden=s.hidden,
-        rate=s.rate or 0.3,
+        lr=s.lr or 0.3,
         entropy=s.entropy,
         barrier=s.barrier,
         window=s.window,
@@ -42,7 +39,7 @@ SAMPLERS: dict[str, Make] = {
 
 
 def make_sampler(settings: SamplerSettings, sizes: Sequence[int]) -> Sampler:
-    """The sampler that the settings name, within warm-up and floor if it learns.
+    """The sampler that the settings name; one that learns gets warm-up and floor.
 
     Args:
         settings: The section ``sampler``.
@@ -53,6 +50,6 @@ def make_sampler(settings: SamplerSettings, sizes: Sequence[int]) -> Sampler:
 
 
 def make_reward_schedule(settings: RewardSettings) -> RewardSchedule:
-    """What a sampler that learns is paid for: the section ``sampler.reward``."""
-    refresh = settings.refresh or (GRADIENT_SERVES if settings.kind == "gradient-cosine" else 1)
+    """What a sampler is rewarded for, and when: the section ``sampler.reward``."""
+    refresh = settings.refresh or (GRADIENT_REFRESH if settings.kind == "gradient-cosine" else 1)
     return RewardSchedule(settings.kind, settings.sources == "all", settings.every, refresh)

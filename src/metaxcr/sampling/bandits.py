@@ -1,9 +1,4 @@
-"""Exp3: a bandit that assumes nothing about how rewards come about.
-
-UCB1 with discounting: the source whose reward may still be the highest.
-
-Thompson sampling with Gaussian rewards: a source is drawn as often as it may be the best.
-"""
+"""Bandit samplers: Exp3, UCB and Thompson sampling."""
 
 import math
 from dataclasses import dataclass
@@ -12,23 +7,23 @@ import numpy as np
 import torch
 
 from metaxcr.sampling import reward_stats
-from metaxcr.sampling.reward_stats import ByEvidence
+from metaxcr.sampling.reward_stats import MeanRewards
 from metaxcr.sampling.sampler import Feedback, Probabilities, Rewarded, State, softmax
 
 
 @dataclass(frozen=True)
 class Exp3(Rewarded):
-    """Draw by weights: w_j <- w_j * exp(rate * r_j / q_j) for the source drawn, pi = w / sum(w).
+    """Draw by weights: w_j <- w_j * exp(lr * r_j / q_j) for the source drawn, pi = w / sum(w).
 
-    r is brought into [0, 1] as (z + 3) / 6, with the standardised reward z. The mixing with the uniform
+    r is brought into [0, 1] as (z + 3) / 6, with the normalised reward z. The mixing with the uniform
     distribution (gamma) is that of :class:`metaxcr.sampling.fixed.Explore`. With the rewards of all sources
     every weight moves and nothing is divided by q, which is Hedge.
 
     Args:
         sources: Number of sources.
-        rate: Learning rate, in the paper's form gamma / n.
+        lr: Learning rate, in the paper's form gamma / n.
         s_min: Smallest deviation of rewards.
-        memory: Of the standardisation, per reward.
+        memory: Of the normaliser, per reward.
 
     Source:
         Auer et al. 2002 (SIAM J. Comput.), section 3, figure 1. Graves et al. 2017 (arXiv 1704.03003) use it
@@ -36,13 +31,13 @@ class Exp3(Rewarded):
     """
 
     sources: int
-    rate: float = 0.1
+    lr: float = 0.1
     s_min: float = 1e-9
     memory: float = 0.95
 
     def init(self, seed: int) -> State:
         """All weights one: their logarithms are kept."""
-        return reward_stats.init_scale() | {"log_w": torch.zeros(self.sources, dtype=torch.float64)}
+        return reward_stats.init_normalizer() | {"log_w": torch.zeros(self.sources, dtype=torch.float64)}
 
     def probabilities(self, state: State) -> Probabilities:
         """Weights over their sum."""
@@ -52,18 +47,18 @@ class Exp3(Rewarded):
         """Raise the weights of the sources that were rewarded."""
         new, gain = dict(state), torch.zeros(self.sources, dtype=torch.float64)
         for source, reward in sorted(feedback.rewards.items()):
-            unit = (reward_stats.standardise(state, reward, self.s_min) + 3) / 6
+            unit = (reward_stats.normalise(state, reward, self.s_min) + 3) / 6
             drawn = float(feedback.probabilities[source]) if len(feedback.rewards) == 1 else 1.0
             gain[source] = unit / drawn
-            new |= reward_stats.observe(new, reward, self.memory)
+            new |= reward_stats.update_normalizer(new, reward, self.memory)
         # only differences matter: without this the weights of a long run would overflow
-        log_w = state["log_w"] + self.rate * gain
+        log_w = state["log_w"] + self.lr * gain
         return new | {"log_w": log_w - log_w.max()}
 
 
 @dataclass(frozen=True)
-class UCB(ByEvidence):
-    """argmax_j mean_j + bonus * sqrt(2 ln N / N_j), on standardised rewards; sources never drawn come first.
+class UCB(MeanRewards):
+    """argmax_j mean_j + bonus * sqrt(2 ln N / N_j), on normalised rewards; sources never drawn come first.
 
     Means and counts fade, so that a source that has become better is found again.
 
@@ -73,7 +68,7 @@ class UCB(ByEvidence):
             of variance 1.
         discount: Weight of a reward one reward later; 1 never forgets.
         s_min: Smallest deviation of rewards.
-        memory: Of the standardisation, per reward.
+        memory: Of the normaliser, per reward.
 
     Source:
         Auer et al. 2002 (Machine Learning), figure 1; discounted: Garivier and Moulines 2011, section 2.
@@ -97,18 +92,18 @@ class UCB(ByEvidence):
 
 
 @dataclass(frozen=True)
-class Thompson(ByEvidence):
+class Thompson(MeanRewards):
     """pi(j) = P(mu_j is the largest), where mu_j ~ N(N_j mean_j / (N_j + 1), 1 / (N_j + 1)).
 
-    That is the posterior of a mean with prior N(0, 1) and rewards of variance 1, which standardised rewards
-    have. To draw a sample of every mu and
-    take the largest is to draw from pi; pi is computed by quadrature, so that events.jsonl can show it.
+    That is the posterior of a mean with prior N(0, 1) and rewards of variance 1, which normalised rewards
+    have. Drawing a sample of every mu and taking the largest draws from pi; pi is computed by quadrature, so
+    that events.jsonl can show it.
 
     Args:
         sources: Number of sources.
         discount: Weight of a reward one reward later; 1 never forgets.
         s_min: Smallest deviation of rewards.
-        memory: Of the standardisation, per reward.
+        memory: Of the normaliser, per reward.
 
     Source:
         Agrawal and Goyal 2013 (AISTATS), algorithm 2; discounted: Qi et al. 2023 (arXiv 2305.10718).
@@ -129,5 +124,5 @@ class Thompson(ByEvidence):
         below = torch.special.log_ndtr(z)
         density = torch.exp(-z * z / 2) / deviation
         p = (density * torch.exp(below.sum(1, keepdim=True) - below)).sum(0)
-        normalised: Probabilities = (p / p.sum()).numpy()
-        return normalised
+        result: Probabilities = (p / p.sum()).numpy()
+        return result

@@ -8,18 +8,20 @@ import torch
 
 from metaxcr.sampling.sampler import Feedback, Probabilities, Sampler, State
 
+LANGUAGE = "language "  # prefix of a support language among the names of the choices
+
 
 @dataclass(frozen=True)
 class SourcesAndLanguages:
     """Two samplers of which one acts in each episode: over the sources, or over the support languages.
 
-    It is a sampler over both kinds of arms, sources first, and gives those of the kind that is not asked the
-    probability 0. Each of the two sees and is paid for its own episodes only.
+    Its choices are the sources followed by the support languages; those that an episode does not choose from
+    have probability 0. Each of the two learns from its own episodes only.
 
     Args:
         sources: The sampler over the sources.
         languages: The sampler over the support languages.
-        is_cross_task: Step of the stage -> whether a source is asked for.
+        is_cross_task: Step of the stage -> whether the episode takes a source.
     """
 
     sources: Sampler
@@ -41,27 +43,27 @@ class SourcesAndLanguages:
         return state | _prefixed("source/", sources) | _prefixed("language/", self.languages.init(seed))
 
     def probabilities(self, state: State) -> Probabilities:
-        """(sources + languages,): zero for the kind that is not asked."""
+        """(sources + languages,): zero for the kind that the episode does not take."""
         one = self.sources.probabilities(_part(state, "source/"))
         other = self.languages.probabilities(_part(state, "language/"))
-        asked = self.is_cross_task(int(state["episodes"]))
-        return np.concatenate([one * asked, other * (not asked)])
+        task = self.is_cross_task(int(state["episodes"]))
+        return np.concatenate([one * task, other * (not task)])
 
     def update(self, state: State, feedback: Feedback) -> State:
-        """Pay the one that chose."""
+        """Update the one that chose."""
         arms = len(self.sources.probabilities(_part(state, "source/")))
         prefix, sampler, first, drawn_from = "source/", self.sources, 0, feedback.probabilities[:arms]
         if feedback.source >= arms:
             prefix, sampler, first = "language/", self.languages, arms
             drawn_from = feedback.probabilities[arms:]
-        told = Feedback(
+        own = Feedback(
             feedback.source - first,
             drawn_from,
             {arm - first: reward for arm, reward in feedback.rewards.items()},
             feedback.loss,
         )
-        paid = _prefixed(prefix, sampler.update(_part(state, prefix), told))
-        return state | paid | {"episodes": state["episodes"] + 1}
+        updated = _prefixed(prefix, sampler.update(_part(state, prefix), own))
+        return state | updated | {"episodes": state["episodes"] + 1}
 
 
 def _prefixed(prefix: str, state: State) -> State:

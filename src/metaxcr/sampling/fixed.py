@@ -1,7 +1,4 @@
-"""Samplers that never learn: uniform, proportional to size, and what lies between.
-
-Warm-up and a probability floor around any sampler that learns.
-"""
+"""Samplers that do not learn, and warm-up and a probability floor for those that do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,9 +69,9 @@ EPISODES = "explore.episodes"
 
 @dataclass(frozen=True)
 class Explore:
-    """q = 1 / n during warm-up, then (1 - floor) * pi + floor / n: no source is ever given up.
+    """q = 1 / n during warm-up, then (1 - floor) * pi + floor / n: every source stays possible.
 
-    A source that was bad early may be the best one later, and only draws can tell.
+    A source that does not help early may be the best one later, and only draws can tell.
 
     Args:
         inner: Gives pi. It learns during warm-up, too.
@@ -96,7 +93,7 @@ class Explore:
         return self.inner.init(seed) | {EPISODES: torch.zeros((), dtype=torch.int64)}
 
     def probabilities(self, state: State) -> Probabilities:
-        """What sources are really drawn from."""
+        """What sources are drawn from."""
         pi = self.inner.probabilities(state)
         if int(state[EPISODES]) < self.warmup:
             return np.full(len(pi), 1 / len(pi))
@@ -105,5 +102,5 @@ class Explore:
         return normalised
 
     def update(self, state: State, feedback: Feedback) -> State:
-        """Count the episode and hand it on."""
+        """Count the episode and update the sampler inside."""
         return self.inner.update(state, feedback) | {EPISODES: state[EPISODES] + 1}

@@ -9,21 +9,21 @@ from metaxcr.sampling.sampler import Feedback, Probabilities, State, softmax
 
 @dataclass(frozen=True)
 class MultiDDS:
-    """psi <- psi + rate * sum_j w_j r_j grad log pi(j), pi = softmax(psi), r_j = cos(grad_j, grad_target).
+    """psi <- psi + lr * sum_j w_j r_j grad log pi(j), pi = softmax(psi), r_j = cos(grad_j, grad_target).
 
     Meant for the reward ``gradient-cosine`` of all sources, w_j = 1 / n; with the drawn source alone
     w_i = 1 / (n q_i) makes the same step on average. There is no baseline, as in the paper.
 
     Args:
         sources: Number of sources.
-        rate: Learning rate; cosines of mini-batches are of the order of 0.1.
+        lr: Learning rate; cosines of mini-batches are of the order of 0.1.
 
     Source:
         Wang et al. 2020 (arXiv 2004.06748), algorithm 1 and equation 6.
     """
 
     sources: int
-    rate: float = 1.0
+    lr: float = 1.0
 
     @property
     def wants_reward(self) -> bool:
@@ -46,4 +46,4 @@ class MultiDDS:
             one = torch.zeros_like(step)
             one[source] = 1.0
             step += reward / (self.sources * drawn) * (one - pi)
-        return state | {"psi": state["psi"] + self.rate * step}
+        return state | {"psi": state["psi"] + self.lr * step}

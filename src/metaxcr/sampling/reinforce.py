@@ -1,29 +1,23 @@
-"""The reinforced sampler's network: an LSTM over what happened in the episodes so far, as pure functions.
+"""The reinforced sampler: an LSTM policy over the sources, trained by REINFORCE on their rewards.
 
-The reinforced sampler: an LSTM policy trained by REINFORCE on how much an episode helped the target.
+From top to bottom: the policy network, the textbook REINFORCE loss, the regularisers around it, and the
+sampler that turns rewards into advantages and takes the steps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from metaxcr.autodiff import value_and_grad
+from metaxcr.autodiff import Params, value_and_grad
 from metaxcr.sampling import reward_stats
 from metaxcr.sampling.sampler import Feedback, Probabilities, State, softmax
 
-Params = dict[str, Tensor]
-
 
 def init_policy(sources: int, hidden: int, seed: int) -> Params:
-    """First parameters: the heads are zero, so that the policy starts uniform and the baseline at 0.
-
-    Args:
-        sources: Number of sources, n.
-        hidden: Width of the LSTM.
-        seed: Of the cell's weights, uniform within +-hidden ** -0.5.
-    """
+    """First parameters: the heads are zero, so that the policy starts uniform and the baseline at 0."""
     generator = torch.Generator().manual_seed(seed)
     cell = torch.rand(4 * hidden, input_width(sources) + hidden + 1, generator=generator)
     return {
@@ -54,7 +48,7 @@ def policy_step(psi: Params, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, T
 
 
 def input_width(sources: int) -> int:
-    """Source drawn last (n), its advantage (1), the support loss (1), a running mean of advantages (n)."""
+    """Source drawn last (n), its advantage (1), its support loss (1), a running mean of advantages (n)."""
     return 2 * sources + 2
 
 
@@ -65,7 +59,7 @@ def next_input(x: Tensor, source: int, advantage: float, loss: float) -> Tensor:
         x: The input before it.
         source: Drawn in it.
         advantage: Of its reward.
-        loss: L(B_s; phi); 1.0 is chance, which is where the input is 0.
+        loss: L(B_s; phi); chance is 1.0, where the input is 0.
     """
     n = (len(x) - 2) // 2
     new = torch.zeros_like(x)
@@ -76,44 +70,85 @@ def next_input(x: Tensor, source: int, advantage: float, loss: float) -> Tensor:
     return new
 
 
+def unroll(psi: Params, h: Tensor, c: Tensor, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Compute log pi_t and value of each of the episodes with these inputs, from the LSTM state (h, c) on."""
+    log_p, values = [], []
+    for x in inputs:
+        logits, value, h, c = policy_step(psi, x, h, c)
+        log_p.append(torch.log_softmax(logits, 0))
+        values.append(value)
+    return log_p, values
+
+
+def reinforce_loss(log_p: Sequence[Tensor], advantages: Tensor) -> Tensor:
+    """- sum_t sum_j A_t(j) log pi_t(j); minus its gradient is the policy gradient.
+
+    With the reward of the drawn source alone, A_t(j) is 0 for all other sources.
+
+    Args:
+        log_p: Of each episode, (sources,).
+        advantages: (episodes, sources).
+
+    Source:
+        Williams 1992 (Machine Learning 8), REINFORCE.
+    """
+    return -torch.stack([(a * p).sum() for a, p in zip(advantages, log_p, strict=True)]).sum()
+
+
+def log_barrier(log_p: Sequence[Tensor]) -> Tensor:
+    """Sum_t mean_j log pi_t(j).
+
+    Its gradient 1 / n - pi_j does not vanish at small pi_j, unlike the entropy's.
+
+    Source:
+        Agarwal et al. 2021 (JMLR 22(98)), section 5.2.
+    """
+    return torch.stack([p.mean() for p in log_p]).sum()
+
+
+def entropy(log_p: Sequence[Tensor]) -> Tensor:
+    """Sum_t H(pi_t), nats."""
+    return -torch.stack([(p.exp() * p).sum() for p in log_p]).sum()
+
+
 @dataclass(frozen=True)
 class Reinforce:
-    """psi <- psi + eta grad sum_t [ w_t A_t log pi(i_t) + entropy H(pi_t) + barrier mean_j log pi_t(j) ].
+    """A policy pi_psi over the sources, updated every ``window`` rewards.
 
-    Every ``window`` rewards, with the gradient truncated at the window's start, by plain gradient ascent:
-    Adam would divide the gradient by its own size and so make noise as strong as evidence. With
+    psi <- psi + lr * grad of sum_t [ A_t log pi(i_t) + entropy H(pi_t) + barrier mean_j log pi_t(j) ]
 
-    - z_t the standardised reward, from mean and deviation of earlier rewards, clipped to +-3;
-    - A_t = shrinkage_t * (z_t - V_t): V the learned baseline (the value head, fitted to z) or 0 (the running
-      mean alone); shrinkage from :func:`metaxcr.sampling.reward_stats.shrinkage`, near 1 where the sources
-      differ and below a half where noise explains the differences;
-    - w_t = (1 / (n q_t(i_t))) ** balance: rare draws count more, so that a source at the floor can come back;
-    - the log barrier, whose gradient 1 / n - pi_j does not vanish at small pi_j as that of the entropy does.
+    with the gradient truncated at the window's start. Plain gradient ascent: Adam would divide the gradient
+    by its own size and so make noise as strong as evidence. A reward r_t becomes an advantage in four steps:
 
-    With the rewards of all sources the expectation over draws replaces the draw, and the mean of the rewards
-    under q is the baseline: it is measured on the same target batch.
+    1. normalise: z_t, by mean and deviation of earlier rewards, clipped to +-3;
+    2. baseline: z_t - V_t, V from the value head (fitted to z) or 0 (the running mean of step 1 alone);
+    3. shrinkage: times :func:`metaxcr.sampling.reward_stats.shrinkage`, near 1 where the sources differ and
+       below a half where noise explains the differences;
+    4. balance: times (1 / (n q_t(i_t))) ** balance, so that a rarely drawn source can come back.
+
+    With the rewards of all sources the expectation over draws replaces the draw, and the baseline is the mean
+    of the rewards under q: it is measured on the same target batch.
 
     Args:
         sources: Number of sources, n.
         hidden: Width of the LSTM.
-        rate: eta.
-        entropy: Weight of the entropy bonus, nats.
+        lr: Learning rate.
+        entropy: Weight of the entropy bonus.
         barrier: Weight of the log barrier.
         window: Rewards between two updates.
         balance: Exponent of the weights of rare draws, 0 to 1.
         baseline: Where V comes from.
-        s_min: Smallest standard deviation of the rewards that they are divided by.
-        memory: Decay of mean and variance of the rewards, a reward.
+        s_min: Smallest standard deviation that rewards are divided by.
+        memory: Decay a reward of the rewards' mean and variance.
         horizon: Rewards after which the evidence about the sources has faded to 1 / e.
 
     Source:
-        Williams 1992 (REINFORCE); Meta-RTL (arXiv 2409.19075), section 3; log barrier: Agarwal et al. 2021
-        (JMLR 22(98)), section 5.2. Trust and balance are ours.
+        Williams 1992 (REINFORCE); Meta-RTL (arXiv 2409.19075), section 3. Shrinkage and balance are ours.
     """
 
     sources: int
     hidden: int = 16
-    rate: float = 0.3
+    lr: float = 0.3
     entropy: float = 0.05
     barrier: float = 0.15
     window: int = 8
@@ -135,7 +170,7 @@ class Reinforce:
         state: State = {name: torch.zeros(self.hidden) for name in ("h", "c", "h0", "c0")}
         state |= {"x": torch.zeros(width), "inputs": torch.zeros(0, width), "targets": torch.zeros(0)}
         state["pulls"] = torch.zeros(0, self.sources)
-        state |= reward_stats.init_scale() | reward_stats.init_evidence(self.sources)
+        state |= reward_stats.init_normalizer() | reward_stats.init_stats(self.sources)
         return state | {f"psi.{k}": v for k, v in init_policy(self.sources, self.hidden, seed).items()}
 
     def probabilities(self, state: State) -> Probabilities:
@@ -147,61 +182,58 @@ class Reinforce:
         return policy_step(_psi(state), state["x"], state["h"], state["c"])
 
     def update(self, state: State, feedback: Feedback) -> State:
-        """Store the episode; at the end of a window, one step on psi. Without a reward nothing changes."""
+        """Remember the episode; at the end of a window, one step on psi. Without a reward nothing changes."""
         if not feedback.rewards:
             return state
         _, value, h, c = self._step(state)
-        z = {j: reward_stats.standardise(state, r, self.s_min) for j, r in sorted(feedback.rewards.items())}
+        z = {j: reward_stats.normalise(state, r, self.s_min) for j, r in sorted(feedback.rewards.items())}
         new = dict(state)
         for j, reward in sorted(feedback.rewards.items()):
-            new |= reward_stats.observe(new, reward, self.memory)
-            new |= reward_stats.gather(new, j, z[j], 1 - 1 / self.horizon)
-        baseline = self._baseline(feedback, z, float(value))
-        advantages = {j: z_j - baseline for j, z_j in z.items()}
-        pull = self._pull(feedback, advantages, reward_stats.shrinkage(new))
-        seen = advantages.get(feedback.source, 0.0)
-        target = sum(z.values()) / len(z)
+            new |= reward_stats.update_normalizer(new, reward, self.memory)
+            new |= reward_stats.update_stats(new, j, z[j], 1 - 1 / self.horizon)
+        centred = self._minus_baseline(z, feedback, float(value))
+        advantages = self._advantages(centred, feedback, reward_stats.shrinkage(new))
+        seen, target = centred.get(feedback.source, 0.0), sum(z.values()) / len(z)
         new |= {"h": h, "c": c, "x": next_input(state["x"], feedback.source, seen, feedback.loss)}
         new["inputs"] = torch.cat([state["inputs"], state["x"][None]])
-        new["pulls"] = torch.cat([state["pulls"], pull[None]])
+        new["pulls"] = torch.cat([state["pulls"], advantages[None]])  # the name of A_t in checkpoints
         new["targets"] = torch.cat([state["targets"], torch.tensor([target])])
-        return self._learn(new) if len(new["inputs"]) == self.window else new
+        return self._ascend(new) if len(new["inputs"]) == self.window else new
 
-    def _baseline(self, feedback: Feedback, z: dict[int, float], value: float) -> float:
-        """What an advantage is measured from, in units of z."""
+    def _minus_baseline(self, z: dict[int, float], feedback: Feedback, value: float) -> dict[int, float]:
+        """Subtract the baseline: z - V of the rewarded sources."""
         if len(z) > 1:
-            return sum(float(feedback.probabilities[j]) * z_j for j, z_j in z.items())
-        return value if self.baseline == "learned" else 0.0
+            baseline = sum(float(feedback.probabilities[j]) * z_j for j, z_j in z.items())
+        else:
+            baseline = value if self.baseline == "learned" else 0.0
+        return {j: z_j - baseline for j, z_j in z.items()}
 
-    def _pull(self, feedback: Feedback, advantages: dict[int, float], trust: float) -> Tensor:
-        """The coefficient of each log pi(j): (sources,)."""
-        pull = torch.zeros(self.sources)
-        for j, advantage in advantages.items():
+    def _advantages(self, centred: dict[int, float], feedback: Feedback, shrinkage: float) -> Tensor:
+        """A_t(j), the coefficient of each log pi(j): (sources,)."""
+        advantages = torch.zeros(self.sources)
+        for j, advantage in centred.items():
             q = float(feedback.probabilities[j])
             weight = (1 / (self.sources * q)) ** self.balance
-            pull[j] = trust * weight * advantage * (q if len(advantages) > 1 else 1.0)
-        return pull
+            advantages[j] = shrinkage * weight * advantage * (q if len(centred) > 1 else 1.0)
+        return advantages
 
-    def _objective(self, psi: dict[str, Tensor], state: State) -> Tensor:
-        """What is descended along: minus the window's sum, and half the squared error of the baseline."""
-        h, c = state["h0"], state["c0"]
-        total = torch.zeros(())
-        for x, pull, target in zip(state["inputs"], state["pulls"], state["targets"], strict=True):
-            logits, value, h, c = policy_step(psi, x, h, c)
-            log_p = torch.log_softmax(logits, 0)
-            total = total - (pull * log_p).sum() - self.barrier * log_p.mean()
-            total = total + self.entropy * (log_p.exp() * log_p).sum()
+    def _ascend(self, state: State) -> State:
+        """One step on psi, and the next window is empty."""
+
+        def loss(psi: Params) -> Tensor:
+            log_p, values = unroll(psi, state["h0"], state["c0"], state["inputs"])
+            total = reinforce_loss(log_p, state["pulls"])
+            total = total - self.barrier * log_barrier(log_p) - self.entropy * entropy(log_p)
             if self.baseline == "learned":
-                total = total + (value - target) ** 2 / 2
-        return total
+                total = total + ((torch.stack(values) - state["targets"]) ** 2 / 2).sum()
+            return total
 
-    def _learn(self, state: State) -> State:
         psi = _psi(state)
-        _, gradient = value_and_grad(lambda p: self._objective(p, state), psi)
-        new = dict(state) | {f"psi.{k}": p - self.rate * gradient[k] for k, p in psi.items()}
+        _, gradient = value_and_grad(loss, psi)
+        new = dict(state) | {f"psi.{k}": p - self.lr * gradient[k] for k, p in psi.items()}
         new |= {"h0": state["h"].clone(), "c0": state["c"].clone()}
         return new | {name: state[name][:0] for name in ("inputs", "pulls", "targets")}
 
 
-def _psi(state: State) -> dict[str, Tensor]:
+def _psi(state: State) -> Params:
     return {k.removeprefix("psi."): v for k, v in state.items() if k.startswith("psi.")}

@@ -1,9 +1,9 @@
-"""What a sampler is paid for: how much a support step of a source helped on a batch of target data.
+"""Rewards of a sampler: how much a support step of a source helped on a batch of target data, B_T.
 
-A reward looks at B_T before the step and compares what it finds there with what each adapted phi' makes of
-it, in float32 and without dropout: in bfloat16 numbers near 0.69 lie 0.004 apart, as much as the loss drops.
-L is :meth:`metaxcr.model.choice_model.ChoiceModel.association`: for the dual scorer the in-batch term; for
-the cross scorer the loss of the choices.
+A reward takes a reference on B_T before the step (loss, accuracy or gradient at phi) and compares each
+adapted phi' with it, in float32 and without dropout: in bfloat16 numbers near 0.69 lie 0.004 apart, as much
+as the loss drops. L is :meth:`metaxcr.model.choice_model.ChoiceModel.association`: for the dual scorer the
+in-batch term; for the cross scorer the loss of the choices.
 """
 
 import math
@@ -19,7 +19,7 @@ from metaxcr.model.batch import Batch
 from metaxcr.model.choice_model import ChoiceModel
 from metaxcr.sampling.sampler import State
 
-LAST = "last"  # in the state: the step of the last look
+LAST = "last"  # in the state: the step of the last reference
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,27 @@ class Reward:
     """One kind of reward.
 
     Attributes:
-        look: (model, B_T, phi) -> what there is to compare with.
-        compare: (model, B_T, phi, what was found there, phi'_K) -> the reward; higher is better.
-        look_passes: Token-passes of a look for each token of B_T.
-        compare_passes: The same of a comparison. Where it is 0, a look can serve several steps.
+        reference: (model, B_T, phi) -> what adapted parameters are compared with.
+        compare: (model, B_T, phi, the reference, phi'_K) -> the reward; higher is better.
+        reference_passes: Token-passes of the reference for each token of B_T.
+        compare_passes: The same of a comparison. If it is 0, a reference can serve several steps.
     """
 
-    look: Callable[[ChoiceModel, Batch, Params], State]
+    reference: Callable[[ChoiceModel, Batch, Params], State]
     compare: Callable[[ChoiceModel, Batch | None, Params, State, Params], float]
-    look_passes: int
+    reference_passes: int
     compare_passes: int
 
 
 @dataclass(frozen=True)
 class RewardSchedule:
-    """Which reward, for whom, and how often.
+    """Which reward, of which sources, and how often.
 
     Attributes:
         kind: Name in :data:`REWARDS`.
         of_all: Whether all sources are rewarded, each for a support batch of its own, or the drawn one.
-        every: Steps between two rewards. In between the sampler is told of the episode without a reward.
-        refresh: Steps that a look serves, where comparing needs no pass over B_T.
+        every: Steps between two rewards; in between the sampler gets episodes without a reward.
+        refresh: Steps that a reference serves, if comparing needs no pass over B_T.
     """
 
     kind: str = "loss-drop"
@@ -59,13 +59,13 @@ class RewardSchedule:
         """Whether a step is rewarded."""
         return step % self.every == 0
 
-    def looks(self, step: int, last: int | None, swap: float = math.inf) -> bool:
-        """Whether a rewarded step looks at B_T anew.
+    def needs_reference(self, step: int, last: int | None, swap: float = math.inf) -> bool:
+        """Whether a rewarded step takes a new reference on B_T.
 
         Args:
             step: Of the stage.
-            last: The step of the last look that may serve again; None: there is none.
-            swap: From this step on B_T comes from other data; no look serves across it.
+            last: The step of the last reference; None: there is none.
+            swap: From this step on B_T comes from other data, so the reference is new.
         """
         return last is None or step - last >= self.refresh or last < swap <= step
 
@@ -86,18 +86,18 @@ class RewardSchedule:
             target: Draws B_T.
             phi: Before the inner loop.
             adapted: Source -> phi'_K, adapted on a support batch of it.
-            state: Of earlier steps: the last look, where it may serve again; empty before the first one.
+            state: The last reference, if it may serve again; empty before the first one.
             step: Of the stage.
-            swap: From this step on B_T comes from other data; no look serves across it.
+            swap: From this step on B_T comes from other data.
 
         Returns:
-            The reward of each source, the token-passes that they took, and the new state.
+            The reward of each source, their token-passes, and the new state.
         """
         reward, passes, batch = REWARDS[self.kind], 0, None
-        if self.looks(step, int(state[LAST]) if state else None, swap):
+        if self.needs_reference(step, int(state[LAST]) if state else None, swap):
             batch = target()
-            state = reward.look(model, batch, phi) | {LAST: torch.tensor(step, device=CPU)}
-            passes = (reward.look_passes + reward.compare_passes * len(adapted)) * batch.tokens
+            state = reward.reference(model, batch, phi) | {LAST: torch.tensor(step, device=CPU)}
+            passes = (reward.reference_passes + reward.compare_passes * len(adapted)) * batch.tokens
         rewards = {j: reward.compare(model, batch, phi, state, p) for j, p in adapted.items()}
         return rewards, passes, {} if reward.compare_passes else state
 
@@ -107,14 +107,16 @@ def _loss(model: ChoiceModel, target: Batch, phi: Params) -> State:
     return {"loss": model.association(phi, target, torch.float32)}
 
 
-def loss_drop(model: ChoiceModel, target: Batch | None, phi: Params, seen: State, adapted: Params) -> float:
+def loss_drop(
+    model: ChoiceModel, target: Batch | None, phi: Params, reference: State, adapted: Params
+) -> float:
     """Drop of the target loss, r = L(B_T; phi) - L(B_T; phi'_K).
 
     Source:
         Meta-RTL (arXiv 2409.19075), section 3.
     """
     assert target is not None
-    return float(seen["loss"]) - float(_loss(model, target, adapted)["loss"])
+    return float(reference["loss"]) - float(_loss(model, target, adapted)["loss"])
 
 
 def _accuracy(model: ChoiceModel, target: Batch, phi: Params) -> State:
@@ -125,11 +127,11 @@ def _accuracy(model: ChoiceModel, target: Batch, phi: Params) -> State:
 
 
 def accuracy_gain(
-    model: ChoiceModel, target: Batch | None, phi: Params, seen: State, adapted: Params
+    model: ChoiceModel, target: Batch | None, phi: Params, reference: State, adapted: Params
 ) -> float:
     """Accuracy on B_T at phi'_K minus that at phi: what counts in the end, but most often exactly 0."""
     assert target is not None
-    return float(_accuracy(model, target, adapted)["accuracy"] - seen["accuracy"])
+    return float(_accuracy(model, target, adapted)["accuracy"] - reference["accuracy"])
 
 
 def _gradient(model: ChoiceModel, target: Batch, phi: Params) -> State:
@@ -138,7 +140,7 @@ def _gradient(model: ChoiceModel, target: Batch, phi: Params) -> State:
 
 
 def gradient_cosine(
-    model: ChoiceModel, target: Batch | None, phi: Params, seen: State, adapted: Params
+    model: ChoiceModel, target: Batch | None, phi: Params, reference: State, adapted: Params
 ) -> float:
     """Cosine of phi - phi'_K and grad L(B_T; phi), tensor by tensor, and their mean.
 
@@ -150,7 +152,7 @@ def gradient_cosine(
     """
     # in the order of the names: a checkpoint gives tensors back in another order than they had, and the last
     # bit of a sum depends on it
-    products = [_products(phi[name] - adapted[name], seen[f"gradient/{name}"]) for name in sorted(phi)]
+    products = [_products(phi[name] - adapted[name], reference[f"gradient/{name}"]) for name in sorted(phi)]
     cosines = [dot / lengths if lengths else 0.0 for dot, lengths in torch.stack(products).tolist()]
     return sum(cosines) / len(cosines)
 

@@ -8,19 +8,18 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-State = dict[str, Tensor]  # everything a sampler remembers: serialisable, so that resume is exact
+State = dict[str, Tensor]  # all that a sampler remembers, as tensors, so that resume is exact
 Probabilities = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a sampler is told about an episode.
+    """What a sampler learns from an episode.
 
     Attributes:
         source: The source i that was drawn.
-        probabilities: What it was drawn from, floor and warm-up included: (sources,).
-        rewards: Source -> reward r: of the drawn one, or of all where they are estimated for all; empty at a
-            step without reward.
+        probabilities: It was drawn from these, floor and warm-up included: (sources,).
+        rewards: Source -> reward r: of the drawn one, or of all; empty at a step without reward.
         loss: L(B_s; phi), the support loss before the inner loop (1.0 is chance).
     """
 
@@ -31,11 +30,11 @@ class Feedback:
 
 
 class Sampler(Protocol):
-    """Picks source tasks. Methods are pure: they return a new state and leave the old one alone."""
+    """Picks source tasks. Methods are pure: they return a new state and do not change the old one."""
 
     @property
     def wants_reward(self) -> bool:
-        """Whether rewards have to be computed at all: they cost passes over target data."""
+        """Whether it learns from rewards, which cost passes over target data."""
         ...
 
     def init(self, seed: int) -> State:
@@ -47,7 +46,7 @@ class Sampler(Protocol):
         ...
 
     def update(self, state: State, feedback: Feedback) -> State:
-        """Take in an episode."""
+        """The state after an episode."""
         ...
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metaxcr.config.schema import Meta
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.model.batch import Batch, Parallel, TaskData, make_batch
@@ -100,6 +101,14 @@ class BatchSampler:
             make_batch(support, [free[n] for n in chosen.tolist()], self.store),
             make_batch(query, rows, self.store),
         ]
+
+    def target(self, data: TaskData, settings: Meta, step: int) -> tuple[Batch, Batch]:
+        """Two batches of target-task data, for learners with a phase on the target."""
+        return self.two_batches(data, settings.support, settings.query, step, "target")
+
+    def alignment(self, texts: Mapping[str, Sequence[int]], settings: Meta, step: int) -> Parallel | None:
+        """Sentence pairs for the alignment term; None where it has no weight or there is no text."""
+        return self.parallel(texts, settings.pairs, step) if settings.alignment else None
 
     def parallel(self, texts: Mapping[str, Sequence[int]], pairs: int, step: int) -> Parallel | None:
         """Sentence pairs of English and one other language, the languages in turn; None without any."""

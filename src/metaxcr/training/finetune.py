@@ -6,13 +6,13 @@ from metaxcr.autodiff import Params, value_and_grad
 from metaxcr.config.schema import Finetune
 from metaxcr.model.batch import TaskData
 from metaxcr.model.choice_model import ChoiceModel
-from metaxcr.optim import Adam, Averager, schedule
+from metaxcr.optim import Adam, Averager, Optimizer
 from metaxcr.training.batch_sampler import BatchSampler
 from metaxcr.training.loop import require_finite
 
 
 def finetune(
-    model: ChoiceModel, phi: Params, shots: Sequence[TaskData], settings: Finetune, draw: BatchSampler
+    model: ChoiceModel, phi: Params, shots: Sequence[TaskData], settings: Finetune, batches: BatchSampler
 ) -> Iterator[tuple[Params, float, int]]:
     """Fine-tune phi on labelled shots.
 
@@ -21,10 +21,10 @@ def finetune(
 
     Args:
         model: Scores batches.
-        phi: The start.
-        shots: All of them, both halves; of several languages each in turn, ``settings.steps`` batches each.
-        settings: Steps a language, batch size, rate.
-        draw: Draws batches.
+        phi: The parameters to start from.
+        shots: One set a language; each is trained on for ``settings.steps`` steps, in turn with the others.
+        settings: Steps, batch size, learning rate.
+        batches: Draws batches.
 
     Raises:
         Diverged: The loss or its gradient is not finite.
@@ -32,14 +32,13 @@ def finetune(
     Yields:
         After every step the averaged parameters so far, the loss before the step, and its token-passes.
     """
-    total = settings.steps * len(shots)
-    adam, averager = Adam(), Averager(total, settings.average)
-    moments, mean = adam.init(phi), averager.init()
-    for step in range(total):
-        batch = draw.batch(shots[step % len(shots)], settings.batch, "rows", step)
-        loss, gradient = value_and_grad(lambda p: model.loss(p, batch), phi)  # noqa: B023  (used within this step)
-        require_finite(step, {"loss": loss, "gradient": list(gradient.values())})
-        rate = settings.rate * schedule(step, total, settings.warmup)
-        phi, moments = adam.update(gradient, moments, phi, rate)
-        mean = averager.update(mean, phi, step)
-        yield averager.result(mean, phi), loss, 3 * batch.tokens
+    steps = settings.steps * len(shots)
+    optimizer = Optimizer(settings.lr, steps, settings.warmup, settings.average)
+    moments, average = Adam().init(phi), Averager.init()
+    for step in range(steps):
+        batch = batches.batch(shots[step % len(shots)], settings.batch, "rows", step)
+        loss, grads = value_and_grad(lambda p: model.loss(p, batch), phi)  # noqa: B023  (used within this step)
+        require_finite(step, {"loss": loss, "gradient": list(grads.values())})
+        phi, moments = optimizer.update(phi, grads, moments, step)
+        average = optimizer.add_to_average(average, phi, step)
+        yield Averager.result(average, phi), loss, 3 * batch.tokens

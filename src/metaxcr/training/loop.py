@@ -1,13 +1,9 @@
-"""Training that left the finite numbers.
-
-What the meta-training loop remembers between two episodes, and its outer update.
-
-The meta-training loop: sample a source, adapt on its support, learn from the query, pay the sampler.
-"""
+"""The meta-training loop: sample a source, adapt to its support, learn from the query, reward the sampler."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,68 +13,33 @@ from metaxcr.autodiff import Params
 from metaxcr.config.schema import Meta
 from metaxcr.hardware import CPU
 from metaxcr.meta.learners import make_learner
-from metaxcr.meta.learners.base import EpisodeResult
+from metaxcr.meta.learners.base import EpisodeResult, Learner
 from metaxcr.model.choice_model import ChoiceModel
-from metaxcr.optim import Adam, Averager, schedule
+from metaxcr.optim import Adam, Averager, Optimizer
 from metaxcr.sampling.rewards import RewardSchedule
-from metaxcr.sampling.sampler import Feedback, Sampler
+from metaxcr.sampling.sampler import Feedback, Probabilities, Sampler
 from metaxcr.seeding import rng
-from metaxcr.training.episodes import Clock, Curriculum, evaluate, losses_of, token_passes
-
-Value = float | Tensor
-
-
-class Diverged(ArithmeticError):
-    """A number of an episode is infinite or NaN; the state before the episode is still good.
-
-    Attributes:
-        step: The episode, 0-based.
-        term: Which number: "support loss", "query loss", "reward", "direction", "phi".
-    """
-
-    def __init__(self, step: int, term: str) -> None:
-        super().__init__(f"step {step}: the {term} is not finite")
-        self.step, self.term = step, term
-
-    def __reduce__(self) -> tuple[type["Diverged"], tuple[int, str]]:
-        """Pickle by the arguments, so that the exception passes between processes."""
-        return Diverged, (self.step, self.term)
-
-
-def require_finite(step: int, terms: Mapping[str, Value | Sequence[Value]]) -> None:
-    """Check numbers by name.
-
-    Args:
-        step: The episode, for the message.
-        terms: Name -> a number, a tensor, or several of them.
-
-    Raises:
-        Diverged: One of them is not finite; the first one is named.
-    """
-    for term, values in terms.items():
-        for value in values if isinstance(values, Sequence) else [values]:
-            finite = bool(torch.isfinite(value).all()) if isinstance(value, Tensor) else math.isfinite(value)
-            if not finite:
-                raise Diverged(step, term)
-
+from metaxcr.training.episodes import Episode, Episodes, evaluate, losses_of, token_passes
 
 State = dict[str, Tensor]
+Event = dict[str, Any]  # a line of events.jsonl
+NO_SOURCE = -1  # of an episode whose support comes from another language, not from a source
 
 
 @dataclass(frozen=True)
 class MetaState:
-    """Everything the loop remembers between two episodes.
+    """Everything that the loop remembers between two episodes; a checkpoint holds it.
 
     Attributes:
         step: Episodes done.
         phi: Task adapter and scorer.
-        adam: Of the outer optimiser for phi.
-        average: Of the last part of training.
-        sampler: Of the sampler.
-        own: The learner's own meta-parameters (Meta-SGD's rates); no part of the result.
-        own_adam: Of the outer optimiser for them.
-        gathered: Sum of the directions since the last outer update, of ``phi`` and ``own`` by prefix.
-        reward: The last look at target data, where it serves several steps.
+        adam: Moments of phi.
+        average: Mean of phi over the last part of training.
+        sampler: The sampler's state.
+        meta_params: The learner's own meta-parameters (Meta-SGD's inner learning rates).
+        meta_adam: Moments of the meta-parameters.
+        accumulated_grads: Sum of the meta-gradients since the last outer step, by "phi/" and "meta_params/".
+        reward: The target gradient or loss that rewards are measured against, if it serves several steps.
     """
 
     step: int
@@ -86,32 +47,35 @@ class MetaState:
     adam: State
     average: State
     sampler: State
-    own: Params = field(default_factory=dict)
-    own_adam: State = field(default_factory=dict)
-    gathered: Params = field(default_factory=dict)
+    meta_params: Params = field(default_factory=dict)
+    meta_adam: State = field(default_factory=dict)
+    accumulated_grads: Params = field(default_factory=dict)
     reward: State = field(default_factory=dict)
+
+    @property
+    def result(self) -> Params:
+        """Phi, averaged over the last part of training."""
+        return Averager.result(self.average, self.phi)
 
     def tensors(self) -> State:
         """Flatten for a checkpoint (the step is kept beside it)."""
         return {f"{part}/{name}": t for part in PARTS for name, t in getattr(self, part).items()}
 
     def later_tensors(self, found: State) -> State:
-        """What :meth:`tensors` has beside these once steps were done, for checking a checkpoint.
+        """Tensors that a checkpoint may hold beside those of the first step; to check a checkpoint's shapes.
 
         Args:
-            found: A checkpoint's tensors; the last look at target data may be of any shape.
+            found: A checkpoint's tensors; those of ``reward`` may have any shape.
         """
-        own = {f"own/{name}": tensor for name, tensor in self.own.items()}
-        gathered = {f"phi/{name}": tensor for name, tensor in self.phi.items()} | own
-        later = {f"gathered/{name}": tensor for name, tensor in gathered.items()}
-        later |= {f"average/mean.{name}": tensor for name, tensor in self.phi.items()}
-        return later | {name: tensor for name, tensor in found.items() if name.startswith("reward/")}
+        params = {f"phi/{n}": p for n, p in self.phi.items()}
+        params |= {f"meta_params/{n}": p for n, p in self.meta_params.items()}
+        later = {f"accumulated_grads/{n}": p for n, p in params.items()}
+        later |= {f"average/mean.{n}": p for n, p in self.phi.items()}
+        return later | {n: t for n, t in found.items() if n.startswith("reward/")}
 
     @staticmethod
     def from_tensors(step: int, tensors: State, device: torch.device = CPU) -> "MetaState":
-        """The inverse of :meth:`tensors`.
-
-        The sampler's state and single numbers stay on the processor, the rest goes to ``device``.
+        """The inverse of :meth:`tensors`; the sampler's state and single numbers stay on the processor.
 
         Tensors are copied: one that is mapped from a file need not be aligned in memory, and then the last
         bits of what is computed from it may differ.
@@ -125,168 +89,260 @@ class MetaState:
 
 
 PARTS = [f.name for f in fields(MetaState) if f.name != "step"]
+RENAMED_PARTS = {"own/": "meta_params/", "own_adam/": "meta_adam/", "gathered/": "accumulated_grads/"}
 
 
-def start(phi: Params, sampler_state: State, settings: Meta) -> MetaState:
-    """The state before the first step."""
-    own = make_learner(settings).init(phi)
-    adam, own_adam = (Adam().init(params) if params else {} for params in (phi, own))
-    return MetaState(0, phi, adam, Averager.init(), sampler_state, own, own_adam)
+def with_present_names(tensors: State) -> State:
+    """A checkpoint's tensors by the names of today; checkpoints of older versions have other prefixes."""
+
+    def renamed(key: str) -> str:
+        for old, new in RENAMED_PARTS.items():
+            if key.startswith(old):
+                return new + renamed(key.removeprefix(old))
+        return key
+
+    return {renamed(key): tensor for key, tensor in tensors.items()}
 
 
-def outer_update(state: MetaState, adapted: EpisodeResult, settings: Meta) -> MetaState:
-    """Gather a direction; every ``tasks_per_step`` episodes, and at the end, move phi along their mean."""
+@dataclass(frozen=True)
+class MetaTrainer:
+    """Meta-training of one stage (CTML or CLML) with one seed.
+
+    The algorithm is in :meth:`step`; the methods below it hold one line of it each, with its bookkeeping.
+
+    Args:
+        model: Scores batches as a pure function of phi.
+        episodes: Draws episodes and reward batches.
+        sampler: Picks the source task of an episode.
+        settings: Steps, learning rates, batch sizes.
+        seed: Of the run.
+        purpose: Keeps the random numbers of stages apart.
+        rewards: What the sampler is rewarded for, and when.
+        timer: Called with the name of the part of a step that begins.
+
+    Source:
+        MetaXCR (arXiv 2503.06531); rewards as in Meta-RTL (arXiv 2409.19075).
+    """
+
+    model: ChoiceModel
+    episodes: Episodes
+    sampler: Sampler
+    settings: Meta
+    seed: int
+    purpose: str
+    rewards: RewardSchedule = field(default_factory=RewardSchedule)
+    timer: Callable[[str], None] = lambda part: None
+
+    @cached_property
+    def learner(self) -> Learner:
+        """The learner that the settings name."""
+        return make_learner(self.settings)
+
+    def start(self, phi: Params, sampler_state: State) -> MetaState:
+        """The state before the first step."""
+        meta_params = self.learner.init(phi)
+        adam, meta_adam = (Adam().init(p) if p else {} for p in (phi, meta_params))
+        return MetaState(0, phi, adam, Averager.init(), sampler_state, meta_params, meta_adam)
+
+    def train(self, state: MetaState) -> Iterator[tuple[MetaState, Event]]:
+        """Run the loop from a state to the last step.
+
+        Yields:
+            After every episode the new state and what happened, with the token-passes that it took.
+
+        Raises:
+            Diverged: A loss, a reward or a gradient is not finite. The last state yielded is still good.
+        """
+        for _ in range(state.step, self.settings.steps):
+            state, event = self.step(state)
+            yield state, event
+
+    def step(self, state: MetaState) -> tuple[MetaState, Event]:
+        """One episode of meta-training."""
+        source, probabilities, sampled = self._sample_source(state)  # i ~ pi_psi(. | state)
+        episode = self._sample_episode(state.step, source)  # B_s from source i, and B_q
+        result, record = self._adapt(state, episode)  # phi' = phi - alpha grad L(B_s; phi), meta-gradient
+        if sampled:
+            record.rewards, seen = self._measure_rewards(state, source, probabilities, result, record)  # r
+            feedback = Feedback(source, probabilities, record.rewards, result.support_loss)
+            state = replace(state, sampler=self._update_sampler(state, feedback), reward=seen)  # psi
+        state = self._outer_step(state, result)  # phi <- phi - beta * meta-gradient
+        return state, self._event(episode, source, probabilities, result, record)
+
+    def _sample_source(self, state: MetaState) -> tuple[int, Probabilities, bool]:
+        """The source, the distribution, and whether the sampler drew it (some methods have an order)."""
+        self.timer("sampler")
+        probabilities, t = self.sampler.probabilities(state.sampler), state.step
+        if not self.episodes.uses_source(t):
+            return NO_SOURCE, probabilities, False
+        fixed = self.learner.source(t, self.settings.steps, len(probabilities))
+        if fixed is not None:
+            return fixed, probabilities, False
+        drawn = rng(self.seed, f"{self.purpose}/source", t).choice(len(probabilities), p=probabilities)
+        return int(drawn), probabilities, True
+
+    def _sample_episode(self, step: int, source: int) -> Episode:
+        self.timer("batches")
+        return self.episodes.sample(step, source)
+
+    def _adapt(self, state: MetaState, episode: Episode) -> tuple[EpisodeResult, "_Record"]:
+        """Inner loop and meta-gradient; every ``health_every`` steps also the loss after the inner loop."""
+        record = _Record()
+        losses = losses_of(self.model, episode, self.settings.alignment, self.timer, record.alignment)
+        result = self.learner.adapt(losses, state.phi, state.meta_params)
+        record.passes, record.inner_losses = token_passes(episode, result), list(result.inner_losses)
+        if state.step % self.settings.health_every == 0:
+            self.timer("health")
+            record.inner_losses.append(evaluate(lambda p: self.model.loss(p, episode.support), result.phi))
+            record.passes["health"] = episode.support.tokens
+        require_finite(state.step, {"support loss": record.inner_losses, "query loss": result.query_loss})
+        return result, record
+
+    def _measure_rewards(
+        self,
+        state: MetaState,
+        source: int,
+        probabilities: Probabilities,
+        result: EpisodeResult,
+        record: "_Record",
+    ) -> tuple[dict[int, float], State]:
+        """Rewards by source on B_T, before the outer step, and what later rewards are measured against.
+
+        With rewards of all sources the others adapt to an episode of their own first. A source of
+        probability 0 is not on offer in this episode.
+        """
+        t, schedule = state.step, self.rewards
+        if not (self.sampler.wants_reward and schedule.due(t)):
+            return {}, state.reward
+        self.timer("reward")
+        adapted, passes = {source: result.phi}, 0
+        others = [j for j, p in enumerate(probabilities) if p > 0 and j != source] if schedule.of_all else []
+        for j in others:
+            episode = replace(self.episodes.sample(t, j), parallel=None)
+            other = self.learner.adapt(losses_of(self.model, episode, 0.0), state.phi, state.meta_params)
+            adapted[j] = other.phi
+            passes += sum(token_passes(episode, other).values())
+        rewards, record.passes["reward"], seen = schedule.measure(
+            self.model,
+            lambda: self.episodes.reward_batch(t),
+            state.phi,
+            adapted,
+            state.reward,
+            t,
+            self.settings.steps / 2,
+        )
+        if passes:
+            record.passes["reward_support"] = passes
+        require_finite(t, {"reward": list(rewards.values())})
+        return rewards, seen
+
+    def _update_sampler(self, state: MetaState, feedback: Feedback) -> State:
+        self.timer("sampler")
+        return self.sampler.update(state.sampler, feedback)
+
+    def _outer_step(self, state: MetaState, result: EpisodeResult) -> MetaState:
+        self.timer("outer")
+        return outer_step(state, result, self.settings)
+
+    def _event(
+        self,
+        episode: Episode,
+        source: int,
+        probabilities: Probabilities,
+        result: EpisodeResult,
+        record: "_Record",
+    ) -> Event:
+        names, rewards = self.episodes.sources, record.rewards
+        by_name = {names[j]: r for j, r in sorted(rewards.items())}
+        return {
+            **episode.about,
+            "probabilities": dict(zip(names, probabilities.round(6).tolist(), strict=True)),
+            "support_loss": result.support_loss,
+            "inner_losses": record.inner_losses,
+            "query_loss": result.query_loss,
+            **record.alignment,
+            **result.notes,
+            "reward": rewards.get(source),
+            **({"rewards": by_name} if self.rewards.of_all else {}),
+            "passes": record.passes,
+            "token_passes": sum(record.passes.values()),
+        }
+
+
+@dataclass
+class _Record:
+    """Numbers of an episode for its event."""
+
+    passes: dict[str, int] = field(default_factory=dict)  # part of the episode -> token-passes
+    inner_losses: list[float] = field(default_factory=list)
+    alignment: dict[str, float | str] = field(default_factory=dict)
+    rewards: dict[int, float] = field(default_factory=dict)
+
+
+def outer_step(state: MetaState, result: EpisodeResult, settings: Meta) -> MetaState:
+    """Add up meta-gradients; every ``tasks_per_step`` episodes, and at the end, step along their mean.
+
+    Raises:
+        Diverged: The meta-gradient or the new phi is not finite.
+    """
     t, size = state.step, settings.tasks_per_step
-    require_finite(t, {"direction": [*adapted.direction.values(), *adapted.own.values()]})
-    parts = {"phi": adapted.direction, "own": adapted.own}
-    new = {f"{part}/{n}": g for part, direction in parts.items() for n, g in direction.items()}
-    gathered = {n: g + state.gathered[n] if state.gathered else g for n, g in new.items()}
-    phi, moments, own, own_moments = state.phi, state.adam, state.own, state.own_adam
+    require_finite(t, {"meta-gradient": [*result.meta_grad.values(), *result.meta_params_grad.values()]})
+    new = {f"phi/{n}": g for n, g in result.meta_grad.items()}
+    new |= {f"meta_params/{n}": g for n, g in result.meta_params_grad.items()}
+    grads = {n: g + state.accumulated_grads[n] if state.accumulated_grads else g for n, g in new.items()}
+    phi, adam, meta_params, meta_adam = state.phi, state.adam, state.meta_params, state.meta_adam
+    optimizer = Optimizer(settings.outer_lr, settings.steps, settings.warmup, settings.average)
     if (t + 1) % size == 0 or t + 1 == settings.steps:
-        adam, share, count = Adam(), schedule(t, settings.steps, settings.warmup), t % size + 1
-        mean = {n: g / count for n, g in gathered.items()}
-        phi, moments = adam.update(_part(mean, "phi/"), moments, phi, settings.outer_rate * share)
-        if own:
-            own, own_moments = adam.update(_part(mean, "own/"), own_moments, own, settings.own_rate * share)
+        mean = {n: g / (t % size + 1) for n, g in grads.items()}
+        phi, adam = optimizer.update(phi, _part(mean, "phi/"), adam, t)
+        if meta_params:
+            own = replace(optimizer, lr=settings.meta_params_lr)
+            meta_params, meta_adam = own.update(meta_params, _part(mean, "meta_params/"), meta_adam, t)
         require_finite(t, {"phi": list(phi.values())})
-        gathered = {}
-    average = Averager(settings.steps, settings.average).update(state.average, phi, t)
-    state = replace(state, step=t + 1, phi=phi, adam=moments, average=average, gathered=gathered)
-    return replace(state, own=own, own_adam=own_moments)
+        grads = {}
+    return replace(
+        state,
+        step=t + 1,
+        phi=phi,
+        adam=adam,
+        average=optimizer.add_to_average(state.average, phi, t),
+        meta_params=meta_params,
+        meta_adam=meta_adam,
+        accumulated_grads=grads,
+    )
 
 
 def _part(tensors: Params, prefix: str) -> Params:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
-def meta_train(
-    model: ChoiceModel,
-    curriculum: Curriculum,
-    sampler: Sampler,
-    settings: Meta,
-    state: MetaState,
-    seed: int,
-    purpose: str,
-    pay: RewardSchedule = RewardSchedule(),  # noqa: B008  (immutable)
-    clock: Clock = lambda part: None,
-) -> Iterator[tuple[MetaState, dict[str, Any]]]:
-    """Run the loop from ``state`` to ``settings.steps``.
+class Diverged(ArithmeticError):
+    """Raised when a loss, a reward, a gradient or a parameter is NaN or infinite.
 
-    Args:
-        model: Scores batches as a pure function of phi.
-        curriculum: Draws episodes and reward batches.
-        sampler: Picks the source task.
-        settings: Steps, rates, batch sizes.
-        state: From :func:`start` or a checkpoint.
-        seed: Of the run.
-        purpose: Keeps the random numbers of stages apart.
-        pay: What the sampler is paid for.
-        clock: Told the part of a step that begins, for accounts of time.
+    The state before the episode is still good.
 
-    Yields:
-        After every episode the new state and a dict of what happened, with the token-passes it took.
+    Attributes:
+        step: The episode, 0-based.
+        term: Which number: "support loss", "query loss", "reward", "meta-gradient", "phi".
+    """
+
+    def __init__(self, step: int, term: str) -> None:
+        super().__init__(f"step {step}: the {term} is not finite")
+        self.step, self.term = step, term
+
+    def __reduce__(self) -> tuple[type["Diverged"], tuple[int, str]]:
+        """Pickle by the arguments, so that the exception passes between processes."""
+        return Diverged, (self.step, self.term)
+
+
+def require_finite(step: int, numbers: Mapping[str, float | Tensor | Sequence[float | Tensor]]) -> None:
+    """Check numbers by name; a value is a number, a tensor, or several of them.
 
     Raises:
-        Diverged: A loss, a reward or a direction is not finite. The last state yielded is still good.
-
-    Source:
-        MetaXCR (arXiv 2503.06531); reward as in Meta-RTL (arXiv 2409.19075).
+        Diverged: One of them is not finite; the first one is named.
     """
-    for _ in range(state.step, settings.steps):
-        state, event = meta_step(model, curriculum, sampler, settings, state, seed, purpose, pay, clock)
-        yield state, event
-
-
-def meta_step(
-    model: ChoiceModel,
-    curriculum: Curriculum,
-    sampler: Sampler,
-    settings: Meta,
-    state: MetaState,
-    seed: int,
-    purpose: str,
-    pay: RewardSchedule = RewardSchedule(),  # noqa: B008  (immutable)
-    clock: Clock = lambda part: None,
-) -> tuple[MetaState, dict[str, Any]]:
-    """One episode, its payment to the sampler, and its outer update; arguments as for :func:`meta_train`."""
-    t, phi, psi, learner = state.step, state.phi, state.sampler, make_learner(settings)
-
-    # i ~ pi_psi(. | state_t), unless the method has an order of its own
-    clock("sampler")
-    probabilities = sampler.probabilities(psi)
-    i = learner.source(t, settings.steps, len(probabilities)) if curriculum.uses_source(t) else -1
-    sampled = i is None
-    if i is None:
-        i = int(rng(seed, f"{purpose}/source", t).choice(len(probabilities), p=probabilities))
-
-    # phi' = phi - alpha * grad L(B_s; phi), K times; direction from L(B_q; phi')
-    clock("batches")
-    episode = curriculum.episode(t, i)
-    aligned: dict[str, float | str] = {}
-    losses = losses_of(model, episode, settings.alignment, clock, aligned)
-    adapted = learner.adapt(losses, phi, state.own)
-    passes, inner_losses = token_passes(episode, adapted), list(adapted.inner_losses)
-    if t % settings.health_every == 0:  # one look at where the last inner step led to
-        clock("health")
-        inner_losses.append(evaluate(lambda p: model.loss(p, episode.support), adapted.phi))
-        passes["health"] = episode.support.tokens
-    require_finite(t, {"support loss": inner_losses, "query loss": adapted.query_loss})
-
-    # r = L(B_T; phi) - L(B_T; phi'), the same B_T, float32, before the outer update
-    rewards: dict[int, float] = {}
-    look = state.reward
-    if sampled and sampler.wants_reward and pay.due(t):
-        clock("reward")
-        # an arm of probability 0 is not on offer in this episode
-        others = [j for j, p in enumerate(probabilities) if p > 0 and j != i] if pay.of_all else []
-        drawn = {i: adapted.phi}
-        rewards, paid, look = measure_rewards(model, curriculum, settings, state, pay, drawn, others)
-        passes |= paid
-        require_finite(t, {"reward": list(rewards.values())})
-    if sampled:
-        clock("sampler")
-        psi = sampler.update(psi, Feedback(i, probabilities, rewards, adapted.support_loss))
-
-    # phi <- outer optimiser along the mean direction of the last M episodes
-    clock("outer")
-    state = outer_update(replace(state, sampler=psi, reward=look), adapted, settings)
-    event = {
-        **episode.about,
-        "probabilities": dict(zip(curriculum.sources, probabilities.round(6).tolist(), strict=True)),
-        "support_loss": adapted.support_loss,
-        "inner_losses": inner_losses,
-        "query_loss": adapted.query_loss,
-        **aligned,
-        **adapted.notes,
-        "reward": rewards.get(i),
-        **({"rewards": {curriculum.sources[j]: r for j, r in sorted(rewards.items())}} if pay.of_all else {}),
-        "passes": passes,
-        "token_passes": sum(passes.values()),
-    }
-    return state, event
-
-
-def measure_rewards(
-    model: ChoiceModel,
-    curriculum: Curriculum,
-    settings: Meta,
-    state: MetaState,
-    pay: RewardSchedule,
-    drawn: dict[int, Params],
-    others: list[int],
-) -> tuple[dict[int, float], dict[str, int], State]:
-    """Rewards by source, their token-passes, and the look; other sources first adapt as the drawn one did.
-
-    An episode of each of them is adapted to as a whole, because only the learner knows its inner loop.
-    """
-    candidates, passes, learner = dict(drawn), 0, make_learner(settings)
-    for j in others:
-        episode = replace(curriculum.episode(state.step, j), parallel=None)
-        result = learner.adapt(losses_of(model, episode, 0.0), state.phi, state.own)
-        candidates[j] = result.phi
-        passes += sum(token_passes(episode, result).values())
-    t = state.step
-    rewards, scored, look = pay.measure(
-        model, lambda: curriculum.reward_batch(t), state.phi, candidates, state.reward, t, settings.steps / 2
-    )
-    return rewards, {"reward": scored} | ({"reward_support": passes} if passes else {}), look
+    for name, values in numbers.items():
+        for value in values if isinstance(values, Sequence) else [values]:
+            finite = bool(torch.isfinite(value).all()) if isinstance(value, Tensor) else math.isfinite(value)
+            if not finite:
+                raise Diverged(step, name)

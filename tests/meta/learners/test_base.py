@@ -15,7 +15,7 @@ BATCHED = {"mmt": {"tasks_per_step": 2}}  # what a learner's settings need
 
 def learn(name: str, support: int, query: int, phi: Params, alpha: float = 0.2) -> EpisodeResult:
     losses = Losses(regression(support), regression(query), (regression(8), regression(9)))
-    return adapt(name, losses, phi, inner_rate=alpha, **BATCHED.get(name, {}))
+    return adapt(name, losses, phi, inner_lr=alpha, **BATCHED.get(name, {}))
 
 
 @pytest.mark.parametrize("name", sorted(LEARNERS))
@@ -71,7 +71,7 @@ def test_without_a_step_all_learners_agree_with_a_gradient_at_phi(name: str, see
     }.get(name, query)
     if name == "imaml":  # its lambda has to grow as alpha shrinks: phi' stays, but H / lambda does not
         losses = Losses(regression(seed), regression(seed + 1))
-        adapted = adapt(name, losses, phi, inner_rate=1e-7, imaml={"strength": 1e9})
+        adapted = adapt(name, losses, phi, inner_lr=1e-7, imaml={"strength": 1e9})
     assert close(adapted.direction, expected, 1e-5)
 
 

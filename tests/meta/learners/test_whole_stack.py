@@ -88,9 +88,9 @@ def descend(problem: Problem, moved: Callable[[str], bool] = lambda name: True) 
 
 @pytest.mark.parametrize("name", ["maml", "anil", "meta-sgd"])
 def test_directions_are_what_finite_differences_say(problem: Problem, name: str) -> None:
-    adapted = adapt(name, problem.losses, problem.phi, inner_steps=STEPS, inner_rate=ALPHA)
+    adapted = adapt(name, problem.losses, problem.phi, inner_steps=STEPS, inner_lr=ALPHA)
     after = descend(problem, (lambda n: n == SCORER) if name == "anil" else (lambda n: True))
-    first = adapt("fomaml", problem.losses, problem.phi, inner_steps=STEPS, inner_rate=ALPHA)
+    first = adapt("fomaml", problem.losses, problem.phi, inner_steps=STEPS, inner_lr=ALPHA)
     gap = {n: g - adapted.direction[n] for n, g in first.direction.items()}
     assert slope(gap, gap) > 1e-4 * slope(adapted.direction, adapted.direction), "second order has to matter"
     for along in directions(problem.phi):
@@ -103,7 +103,7 @@ def test_directions_are_what_finite_differences_say(problem: Problem, name: str)
 
 def test_so_are_meta_sgd_s_directions_for_its_rates(problem: Problem) -> None:
     ones = {n: torch.ones_like(p) for n, p in problem.phi.items()}
-    adapted = adapt("meta-sgd", problem.losses, problem.phi, ones, inner_steps=STEPS, inner_rate=ALPHA)
+    adapted = adapt("meta-sgd", problem.losses, problem.phi, ones, inner_steps=STEPS, inner_lr=ALPHA)
 
     def loss(multipliers: Params) -> float:
         rates = {n: ALPHA * c for n, c in multipliers.items()}
@@ -119,7 +119,7 @@ def test_so_are_meta_sgd_s_directions_for_its_rates(problem: Problem) -> None:
 def test_so_is_imaml_s_direction_where_the_inner_problem_is_solved(problem: Problem) -> None:
     strength, steps, alpha = 4.0, 30, 0.2
     imaml = {"strength": strength, "cg_steps": 20}
-    adapted = adapt("imaml", problem.losses, problem.phi, inner_steps=steps, inner_rate=alpha, imaml=imaml)
+    adapted = adapt("imaml", problem.losses, problem.phi, inner_steps=steps, inner_lr=alpha, imaml=imaml)
 
     def solve(phi: Params) -> Params:
         def objective(at: Params) -> Tensor:
@@ -166,7 +166,7 @@ def by_higher(problem: Problem, moved: Callable[[str], bool], rates: Any = None)
 @pytest.mark.parametrize("name", ["maml", "anil"])
 def test_maml_and_anil_agree_with_an_independent_implementation(problem: Problem, name: str) -> None:
     theirs = by_higher(problem, (lambda n: n == SCORER) if name == "anil" else (lambda n: True))
-    ours = adapt(name, problem.losses, problem.phi, inner_steps=STEPS, inner_rate=ALPHA).direction
+    ours = adapt(name, problem.losses, problem.phi, inner_steps=STEPS, inner_lr=ALPHA).direction
     for n, gradient in zip(problem.phi, theirs, strict=True):
         assert torch.allclose(ours[n], gradient, rtol=1e-9, atol=1e-11), n
 
@@ -175,7 +175,7 @@ def test_meta_sgd_agrees_with_it_too(problem: Problem) -> None:
     """``higher`` learns one rate a tensor: the sum of ours over the tensor's elements."""
     rates = [torch.tensor(ALPHA, dtype=torch.float64, requires_grad=True) for _ in problem.phi]
     theirs = by_higher(problem, lambda n: True, rates)
-    adapted = adapt("meta-sgd", problem.losses, problem.phi, inner_steps=STEPS, inner_rate=ALPHA)
+    adapted = adapt("meta-sgd", problem.losses, problem.phi, inner_steps=STEPS, inner_lr=ALPHA)
     for n, gradient, rate in zip(
         problem.phi, theirs[: len(problem.phi)], theirs[len(problem.phi) :], strict=True
     ):

@@ -32,18 +32,16 @@ __all__ = [
 ]
 
 LEARNERS: dict[str, Callable[[Meta], Learner]] = {
-    "anil": lambda s: Anil(s.inner_steps, s.inner_rate, s.first_order),
-    "fomaml": lambda s: Maml(s.inner_steps, s.inner_rate, first_order=True),
-    "imaml": lambda s: Imaml(
-        s.inner_steps, s.inner_rate, s.imaml.strength, s.imaml.cg_steps, s.imaml.damping
-    ),
-    "maml": lambda s: Maml(s.inner_steps, s.inner_rate, s.first_order),
-    "meta-sgd": lambda s: MetaSgd(s.inner_steps, s.inner_rate, s.first_order),
-    "mmt": lambda s: Mmt(s.inner_steps, s.inner_rate),
-    "multi-task": lambda s: MultiTask(s.inner_rate),
-    "reptile": lambda s: Reptile(s.inner_steps, s.inner_rate),
-    "sequential": lambda s: Sequential(s.inner_rate),
-    "x-metra-ada": lambda s: XMetraAda(s.inner_steps, s.inner_rate),
+    "anil": lambda s: Anil(s.inner_steps, s.inner_lr, s.first_order),
+    "fomaml": lambda s: Maml(s.inner_steps, s.inner_lr, first_order=True),
+    "imaml": lambda s: Imaml(s.inner_steps, s.inner_lr, s.imaml.strength, s.imaml.cg_steps, s.imaml.damping),
+    "maml": lambda s: Maml(s.inner_steps, s.inner_lr, s.first_order),
+    "meta-sgd": lambda s: MetaSgd(s.inner_steps, s.inner_lr, s.first_order),
+    "mmt": lambda s: Mmt(s.inner_steps, s.inner_lr),
+    "multi-task": lambda s: MultiTask(s.inner_lr),
+    "reptile": lambda s: Reptile(s.inner_steps, s.inner_lr),
+    "sequential": lambda s: Sequential(s.inner_lr),
+    "x-metra-ada": lambda s: XMetraAda(s.inner_steps, s.inner_lr),
 }
 
 

@@ -17,7 +17,7 @@ class Anil(BaseLearner):
 
     Args:
         steps: Inner steps K.
-        alpha: Inner learning rate.
+        inner_lr: Inner learning rate, alpha.
         first_order: Leave the second derivatives out.
 
     Source:
@@ -25,22 +25,22 @@ class Anil(BaseLearner):
     """
 
     steps: int
-    alpha: float
+    inner_lr: float
     first_order: bool = False
 
     @property
     def passes(self) -> Passes:
-        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        """See :class:`~metaxcr.meta.learners.base.Learner`."""
         support = FORWARD if self.first_order else FORWARD + GRADIENT
         return {"support": support * self.steps, "query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
-        """See :class:`metaxcr.meta.learners.base.Learner`."""
+    def adapt(self, losses: Losses, phi: Params, meta_params: Params) -> EpisodeResult:
+        """See :class:`~metaxcr.meta.learners.base.Learner`."""
         if SCORER not in phi:
             raise UserError("the model has no scorer for ANIL's inner loop", "learner", "choose maml")
         inner = [losses.support] * self.steps
-        path = inner_path(inner, phi, self.alpha, [SCORER])
-        query_loss, direction = value_and_grad(losses.query, path.end)
+        path = inner_path(inner, phi, self.inner_lr, [SCORER])
+        query_loss, meta_grad = value_and_grad(losses.query, path.end)
         if not self.first_order:
-            direction, _ = backprop_through_inner_loop(inner, path, self.alpha, direction, [SCORER])
-        return EpisodeResult(direction, path.end, path.losses, query_loss, self.passes)
+            meta_grad, _ = backprop_through_inner_loop(inner, path, self.inner_lr, meta_grad, [SCORER])
+        return EpisodeResult(meta_grad, path.end, path.losses, query_loss, self.passes)

@@ -1,11 +1,11 @@
-"""The learner protocol: from one episode to a direction for the outer optimiser."""
+"""The learner protocol: from one episode to a meta-gradient for the outer optimiser."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from metaxcr.autodiff import Objective, Params
 
-# Cost of one token in token-passes. A forward pass is the unit, and going backward counts twice what it goes
+# Cost of one token in token-passes: a forward pass is the unit, and a backward pass costs twice what it goes
 # back through.
 FORWARD = 1
 GRADIENT = 3  # forward 1, backward 2
@@ -21,7 +21,7 @@ class Losses:
     Attributes:
         support: L(B_s; .).
         query: L(B_q; .), with the alignment term where there is one.
-        target: Two batches of target-task data that share no question; for learners with ``wants_target``.
+        target: On two batches of target-task data that share no question; for learners with ``wants_target``.
     """
 
     support: Objective
@@ -31,25 +31,25 @@ class Losses:
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """What one episode yields.
+    """The result of one episode.
 
     Attributes:
-        direction: What the outer optimiser descends along, by parameter name.
-        phi: phi'_K, the parameters adapted on the support batch alone (what the sampler's reward looks at);
-            for a learner without inner loop one virtual step.
+        meta_grad: The gradient that the outer optimiser descends along, by parameter name.
+        phi: phi'_K, the parameters adapted to the support batch alone; the sampler's reward is measured on
+            them. For a learner without inner loop: after one virtual step.
         inner_losses: L(B_s; phi'_k) for k = 0 .. K-1: before every inner step.
-        query_loss: The query objective where the learner takes its gradient.
+        query_loss: The query loss where its gradient is taken.
         passes: Token-passes for each token of a part ("support", "query", "target_support", "target_query").
-        own: Direction for the learner's own parameters, by name; see :meth:`Learner.init`.
+        meta_params_grad: Gradient of the learner's own meta-parameters, by name; see :meth:`Learner.init`.
         notes: Further numbers for the events file.
     """
 
-    direction: Params
+    meta_grad: Params
     phi: Params
     inner_losses: list[float]
     query_loss: float
     passes: Passes
-    own: Params = field(default_factory=dict)
+    meta_params_grad: Params = field(default_factory=dict)
     notes: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -59,7 +59,7 @@ class EpisodeResult:
 
 
 class Learner(Protocol):
-    """A learner is a pure function of phi and, where it has any, of meta-parameters of its own."""
+    """A learner is a pure function of phi and of its own meta-parameters, if it has any."""
 
     @property
     def wants_target(self) -> bool:
@@ -68,13 +68,13 @@ class Learner(Protocol):
 
     @property
     def passes(self) -> Passes:
-        """Token-passes of an episode, known before there is one: :attr:`EpisodeResult.passes` at most."""
+        """Token-passes of an episode before it is run; :attr:`EpisodeResult.passes` is never more."""
         ...
 
     def init(self, phi: Params) -> Params:
-        """The learner's own meta-parameters before the first step; most have none.
+        """The meta-parameters before the first step; most learners have none.
 
-        They are learned by the outer optimiser beside phi and saved with it, but are no part of the result.
+        The outer optimiser learns them beside phi, and checkpoints hold them; the result does not.
         """
         ...
 
@@ -82,8 +82,8 @@ class Learner(Protocol):
         """The source of an episode, for methods with a fixed order; None leaves it to the sampler."""
         ...
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
-        """Learn from one episode; the arguments are left alone."""
+    def adapt(self, losses: Losses, phi: Params, meta_params: Params) -> EpisodeResult:
+        """Learn from one episode; the arguments are not changed."""
         ...
 
 
@@ -91,7 +91,7 @@ def target_losses(losses: Losses) -> tuple[Objective, Objective]:
     """The target-task losses of an episode.
 
     Raises:
-        ValueError: The curriculum drew none, although the learner wants them.
+        ValueError: The episode has none, although the learner wants them.
     """
     if losses.target is None:
         raise ValueError("the episode has no target-task batches, which this learner needs")
@@ -99,7 +99,7 @@ def target_losses(losses: Losses) -> tuple[Objective, Objective]:
 
 
 class BaseLearner:
-    """What most learners have in common: nothing of their own, the sampler chooses, no target batches."""
+    """Defaults: no meta-parameters, the sampler chooses, no target batches."""
 
     @property
     def wants_target(self) -> bool:

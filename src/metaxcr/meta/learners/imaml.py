@@ -14,13 +14,13 @@ from metaxcr.meta.learners.base import GRADIENT, HESSIAN, BaseLearner, EpisodeRe
 class Imaml(BaseLearner):
     """iMAML: phi' minimises L(B_s; phi') + lambda / 2 |phi' - phi|^2, whatever path led there.
 
-    K gradient steps solve the inner problem. The direction x solves (I + H / lambda) x = grad L(B_q; phi'),
-    with H the Hessian of the support loss at phi', by conjugate gradients. Memory is that of one Hessian
-    product and does not depend on K at all.
+    K gradient steps solve the inner problem. The meta-gradient x solves
+    (I + H / lambda) x = grad L(B_q; phi'), with H the Hessian of the support loss at phi', by conjugate
+    gradients. Memory is that of one Hessian product and does not depend on K at all.
 
     Args:
-        steps: Gradient steps K on the inner problem; the direction is exact where they reach its solution.
-        alpha: Their learning rate.
+        steps: Gradient steps K on the inner problem; the meta-gradient is exact at its solution.
+        inner_lr: Their learning rate, alpha.
         strength: lambda, how strongly phi' is held near phi.
         cg_steps: Conjugate gradient iterations at most.
         damping: Added to the diagonal of I + H / lambda, for where H is not positive.
@@ -31,26 +31,26 @@ class Imaml(BaseLearner):
     """
 
     steps: int
-    alpha: float
+    inner_lr: float
     strength: float
     cg_steps: int
     damping: float = 0.0
 
     @property
     def passes(self) -> Passes:
-        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        """See :class:`~metaxcr.meta.learners.base.Learner`."""
         return self._passes(self.cg_steps)
 
     def _passes(self, products: int) -> Passes:
         return {"support": GRADIENT * self.steps + HESSIAN * products, "query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
-        """See :class:`metaxcr.meta.learners.base.Learner`."""
+    def adapt(self, losses: Losses, phi: Params, meta_params: Params) -> EpisodeResult:
+        """See :class:`~metaxcr.meta.learners.base.Learner`."""
         adapted, inner_losses = phi, []
         for _ in range(self.steps):
             loss, gradient = value_and_grad(losses.support, adapted)
-            pull = {n: g + self.strength * (adapted[n] - phi[n]) for n, g in gradient.items()}
-            adapted = descend(adapted, pull, self.alpha)
+            regularised = {n: g + self.strength * (adapted[n] - phi[n]) for n, g in gradient.items()}
+            adapted = descend(adapted, regularised, self.inner_lr)
             inner_losses.append(loss)
         query_loss, gradient = value_and_grad(losses.query, adapted)
 
@@ -58,10 +58,10 @@ class Imaml(BaseLearner):
             product = hessian_product(losses.support, adapted, x)
             return {n: (1 + self.damping) * p + product[n] / self.strength for n, p in x.items()}
 
-        direction, products, residual = conjugate_gradients(matrix, gradient, self.cg_steps)
+        meta_grad, products, residual = conjugate_gradients(matrix, gradient, self.cg_steps)
         notes = {"cg_steps": products, "cg_residual": residual}
         return EpisodeResult(
-            direction, adapted, inner_losses, query_loss, self._passes(products), notes=notes
+            meta_grad, adapted, inner_losses, query_loss, self._passes(products), notes=notes
         )
 
 
@@ -70,8 +70,8 @@ def conjugate_gradients(
 ) -> tuple[Params, int, float]:
     """Solve matrix(x) = b, from x = 0 on.
 
-    Stops early at the tolerance, and where the matrix is not positive along the search direction: what there
-    is by then still descends. Where that happens at once the answer is b, the direction without curvature.
+    Stops early at the tolerance, and where the matrix is not positive along the search direction: the
+    solution so far is still a descent direction. If that happens at once, the answer is b: no curvature.
 
     Args:
         matrix: A symmetric linear map.

@@ -10,12 +10,12 @@ from metaxcr.meta.learners.base import GRADIENT, HESSIAN, BaseLearner, EpisodeRe
 class Maml(BaseLearner):
     """MAML: the gradient of L(B_q; phi'_K) with respect to phi, through the K inner steps.
 
-    direction = (I - alpha H_1) (I - alpha H_2) ... (I - alpha H_K) grad L(B_q; phi'_K), with H_k the Hessian
+    meta_grad = (I - alpha H_1) (I - alpha H_2) ... (I - alpha H_K) grad L(B_q; phi'_K), with H_k the Hessian
     of the support loss at phi'_(k-1). *First order* (FOMAML) takes every bracket for I.
 
     Args:
         steps: Inner steps K.
-        alpha: Inner learning rate.
+        inner_lr: Inner learning rate, alpha.
         first_order: Leave the second derivatives out.
 
     Source:
@@ -23,20 +23,20 @@ class Maml(BaseLearner):
     """
 
     steps: int
-    alpha: float
+    inner_lr: float
     first_order: bool = False
 
     @property
     def passes(self) -> Passes:
-        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        """See :class:`~metaxcr.meta.learners.base.Learner`."""
         support = GRADIENT if self.first_order else GRADIENT + HESSIAN
         return {"support": support * self.steps, "query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
-        """See :class:`metaxcr.meta.learners.base.Learner`."""
+    def adapt(self, losses: Losses, phi: Params, meta_params: Params) -> EpisodeResult:
+        """See :class:`~metaxcr.meta.learners.base.Learner`."""
         inner = [losses.support] * self.steps
-        path = inner_path(inner, phi, self.alpha)
-        query_loss, direction = value_and_grad(losses.query, path.end)
+        path = inner_path(inner, phi, self.inner_lr)
+        query_loss, meta_grad = value_and_grad(losses.query, path.end)
         if not self.first_order:
-            direction, _ = backprop_through_inner_loop(inner, path, self.alpha, direction)
-        return EpisodeResult(direction, path.end, path.losses, query_loss, self.passes)
+            meta_grad, _ = backprop_through_inner_loop(inner, path, self.inner_lr, meta_grad)
+        return EpisodeResult(meta_grad, path.end, path.losses, query_loss, self.passes)

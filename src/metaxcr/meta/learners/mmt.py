@@ -15,11 +15,11 @@ class Mmt(BaseLearner):
     of these gradients comes that of target-task data at phi itself, with the same weight.
 
     Our reading of the paper, whose code we could not find; that both parts make one step of the outer
-    optimiser is ours. The sampler is not asked, and is not paid.
+    optimiser is ours. The sampler has no part in it.
 
     Args:
         steps: Inner steps K.
-        alpha: Inner learning rate.
+        inner_lr: Inner learning rate, alpha.
 
     Source:
         Yan et al. 2020 (ACL, "Multi-source Meta Transfer for Low Resource Multiple-Choice Question
@@ -27,7 +27,7 @@ class Mmt(BaseLearner):
     """
 
     steps: int
-    alpha: float
+    inner_lr: float
 
     @property
     def wants_target(self) -> bool:
@@ -36,7 +36,7 @@ class Mmt(BaseLearner):
 
     @property
     def passes(self) -> Passes:
-        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        """See :class:`~metaxcr.meta.learners.base.Learner`."""
         rest = dict.fromkeys(("query", "target_support", "target_query"), GRADIENT)
         return {"support": GRADIENT * self.steps, **rest}
 
@@ -44,11 +44,11 @@ class Mmt(BaseLearner):
         """The sources take turns."""
         return step % sources
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
-        """See :class:`metaxcr.meta.learners.base.Learner`."""
-        adapted, inner_losses = inner_loop([losses.support] * self.steps, phi, self.alpha)
+    def adapt(self, losses: Losses, phi: Params, meta_params: Params) -> EpisodeResult:
+        """See :class:`~metaxcr.meta.learners.base.Learner`."""
+        adapted, inner_losses = inner_loop([losses.support] * self.steps, phi, self.inner_lr)
         query_loss, meta = value_and_grad(losses.query, adapted)
         (one_loss, one), (other_loss, other) = (value_and_grad(loss, phi) for loss in target_losses(losses))
-        direction = {n: (g + (one[n] + other[n]) / 2) / 2 for n, g in meta.items()}
+        meta_grad = {n: (g + (one[n] + other[n]) / 2) / 2 for n, g in meta.items()}
         notes = {"target_loss": (one_loss + other_loss) / 2}
-        return EpisodeResult(direction, adapted, inner_losses, query_loss, self.passes, notes=notes)
+        return EpisodeResult(meta_grad, adapted, inner_losses, query_loss, self.passes, notes=notes)

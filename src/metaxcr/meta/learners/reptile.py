@@ -8,30 +8,30 @@ from metaxcr.meta.learners.base import GRADIENT, BaseLearner, EpisodeResult, Los
 
 @dataclass(frozen=True)
 class Reptile(BaseLearner):
-    """Reptile: an inner path over the support batch and then the query batch; descends along phi - phi'_end.
+    """Reptile: an inner path over the support batch and then the query batch; moves phi towards its end.
 
-    The direction is divided by alpha, so that it has the scale of a sum of gradients: plain descent with
-    rate beta * alpha is phi <- phi + beta (phi'_end - phi), and Adam sees the same scale as with FOMAML.
+    phi - phi'_end is divided by alpha, so that it has the scale of a sum of gradients: plain descent with
+    learning rate beta * alpha is phi <- phi + beta (phi'_end - phi), and Adam sees the scale of FOMAML.
 
     Args:
         steps: Inner steps K on the support batch; one more on the query batch follows.
-        alpha: Inner learning rate.
+        inner_lr: Inner learning rate, alpha.
 
     Source:
         Nichol et al. 2018 (arXiv 1803.02999), algorithm 1.
     """
 
     steps: int
-    alpha: float
+    inner_lr: float
 
     @property
     def passes(self) -> Passes:
-        """See :class:`metaxcr.meta.learners.base.Learner`."""
+        """See :class:`~metaxcr.meta.learners.base.Learner`."""
         return {"support": GRADIENT * self.steps, "query": GRADIENT}
 
-    def adapt(self, losses: Losses, phi: Params, own: Params) -> EpisodeResult:
-        """See :class:`metaxcr.meta.learners.base.Learner`."""
-        adapted, inner_losses = inner_loop([losses.support] * self.steps, phi, self.alpha)
-        end, query_losses = inner_loop([losses.query], adapted, self.alpha)
-        direction = {name: (p - end[name]) / self.alpha for name, p in phi.items()}
-        return EpisodeResult(direction, adapted, inner_losses, query_losses[0], self.passes)
+    def adapt(self, losses: Losses, phi: Params, meta_params: Params) -> EpisodeResult:
+        """See :class:`~metaxcr.meta.learners.base.Learner`."""
+        adapted, inner_losses = inner_loop([losses.support] * self.steps, phi, self.inner_lr)
+        end, query_losses = inner_loop([losses.query], adapted, self.inner_lr)
+        meta_grad = {name: (p - end[name]) / self.inner_lr for name, p in phi.items()}
+        return EpisodeResult(meta_grad, adapted, inner_losses, query_losses[0], self.passes)
