@@ -37,7 +37,7 @@ FIGURES: dict[str, tuple[Draw, str, str, str]] = {
         grid_figures.by_language,
         "Accuracy of each method by language",
         "Whiskers: 95 % intervals. Many methods are tinted by their gain on the baseline instead: blue "
-        "above, orange below. The paired differences show whether two methods differ.",
+        "above, orange below. Whether two methods differ is said by the paired differences.",
         "languages",
     ),
     "shots": (
