@@ -59,6 +59,7 @@ Seed = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None
 Name = Annotated[str, Field(strict=True, max_length=1000)]
 Text = Annotated[str, Field(strict=True)]
 Truth = Annotated[bool, Field(strict=True)]
+OPEN = ConfigDict(extra="allow")  # further keys are kept
 
 
 def _schema(
@@ -73,31 +74,19 @@ def _list(kind: Any) -> Any:
     return GenericAlias(list, (kind,))
 
 
+_NAMES = ("source", "kind", "task", "after", "language", "support_language", "query_language", "regime")
+_MEASURED = ("support_loss", "query_loss", "reward", "loss", "acc", "alignment_loss")
 Event = _schema(  # a line of events.jsonl
     {"stage": Name, "step": Count},
-    {
+    dict.fromkeys((*_NAMES, "adaptation", "alignment_language"), Name | None)
+    | dict.fromkeys(_MEASURED, Maybe)
+    | {
         "seed": Seed,
-        "source": Name | None,
-        "kind": Name | None,
-        "task": Name | None,
-        "after": Name | None,
-        "language": Name | None,
-        "support_language": Name | None,
-        "query_language": Name | None,
-        "regime": Name | None,
-        "adaptation": Name | None,
         "clml": Truth | Name | None,
         "k": Count | None,
         "probabilities": dict[str, Finite] | None,
         "language_probabilities": dict[str, Finite] | None,
         "rewards": dict[str, Maybe] | None,
-        "support_loss": Maybe,
-        "query_loss": Maybe,
-        "reward": Maybe,
-        "loss": Maybe,
-        "acc": Maybe,
-        "alignment_loss": Maybe,
-        "alignment_language": Name | None,
         "inner_losses": list[Finite] | None,
         "diverged": Name,
         "change": list[Name],
@@ -109,34 +98,15 @@ StageRecord = _schema(
     {"stage": Name, "seconds": Finite, "token_passes": Count, "peak_rss_mb": Finite},
     {"parts": GenericAlias(dict, (str, Part))},
 )
-TrunkRecord = _schema(
-    {},
-    {
-        "cold_seconds": Finite,
-        "warm_seconds": Finite,
-        "computed_tokens": Count,
-        "texts": Finite,
-        "tokens": Finite,
-        "used_tokens": Finite,
-        "bytes": Finite,
-    },
-)
+_SIZES = ("cold_seconds", "warm_seconds", "texts", "tokens", "used_tokens", "bytes")
+TrunkRecord = _schema({}, {**dict.fromkeys(_SIZES, Finite), "computed_tokens": Count})
 CostsFile = _schema({}, {"stages": _list(StageRecord), "trunk": TrunkRecord, "total_seconds": Finite})
 
 EncoderRecord = _schema({}, {"name": Name, "revision": Name | None, "fingerprint": Name})
 Environment = _schema(
     {},
-    {
-        "device": Name,
-        "dtype": Name,
-        "cpu": Name,
-        "torch": Name,
-        "metaxcr": Name,
-        "threads": Count,
-        "command": Text,
-        "commit": Name | None,
-        "encoder": EncoderRecord,
-    },
+    dict.fromkeys(("device", "dtype", "cpu", "torch", "metaxcr"), Name)
+    | {"threads": Count, "command": Text, "commit": Name | None, "encoder": EncoderRecord},
 )
 
 Shots = _schema({"k": Count, "seed": Seed, "ids": list[Text]})  # shots/<task>.seed<n>.json
@@ -171,17 +141,8 @@ ConfigText = _schema(
 )
 
 PredictionsMeta = _schema(  # predictions/<name>.meta.json
-    {
-        "task": Name,
-        "lang": Name,
-        "split": Name,
-        "data": Name,
-        "regime": Name,
-        "method": Name,
-        "seed": Seed,
-        "k": Count,
-        "total_labels": Count,
-    },
+    dict.fromkeys(("task", "lang", "split", "data", "regime", "method"), Name)
+    | {"seed": Seed, "k": Count, "total_labels": Count},
     extra="ignore",
 )
 PredictionRow = _schema(  # a line of predictions/<name>.jsonl

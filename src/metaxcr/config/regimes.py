@@ -9,21 +9,13 @@ ALONE = "finetune-alone"  # method: fine-tuning without CLML, on the same labels
 
 @dataclass(frozen=True)
 class Regime:
-    """One regime.
+    """One regime."""
 
-    Attributes:
-        labels: Which labels it learns from, for the glossary of a report.
-        methods: The methods whose predictions it evaluates.
-        stages: Its training stages, as costs.json names them.
-        shots: Whether it learns from labelled examples (shots) in the tested language.
-        several_languages: Whether it learns from labels in several languages other than English.
-    """
-
-    labels: str
-    methods: tuple[str, ...]
-    stages: tuple[str, ...] = ()
-    shots: bool = False
-    several_languages: bool = False
+    labels: str  # which labels it learns from, for the glossary of a report
+    methods: tuple[str, ...]  # the methods whose predictions it evaluates
+    stages: tuple[str, ...] = ()  # its training stages, as costs.json names them
+    shots: bool = False  # whether it learns from labelled examples (shots) in the tested language
+    several_languages: bool = False  # whether it learns from labels in several languages other than English
 
 
 REGIMES = {

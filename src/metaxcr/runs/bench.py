@@ -81,14 +81,7 @@ def _rows(pool: Pool, usual: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 class Bench:
-    """The model of a configuration, with made-up data.
-
-    Args:
-        config: The settings.
-        amounts: Of the data.
-        encoder: Its encoder, or one of the same shape.
-        dtype: Of the layers' arithmetic and the trunk.
-    """
+    """The model of a configuration, with made-up data; ``encoder`` is its own, or one of the same shape."""
 
     def __init__(self, config: Config, amounts: Amounts, encoder: FrozenEncoder, dtype: torch.dtype) -> None:
         self.config, self.amounts, self.dtype = config, amounts, dtype

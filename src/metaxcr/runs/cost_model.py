@@ -16,21 +16,13 @@ from metaxcr.runs.run_data import encoded_when_drawn
 
 @dataclass
 class StageWork:
-    """What is done in a stage under a regime, for all seeds and languages.
+    """What is done in a stage under a regime, for all seeds and languages."""
 
-    Attributes:
-        stage: As costs.json names it.
-        regime: Empty for what serves all of them.
-        steps: Episodes, fine-tuning steps, or passes over an evaluated language.
-        parts: Token-passes.
-        draws: The texts that it needs.
-    """
-
-    stage: str
-    regime: str
-    steps: int = 0
-    parts: Parts = field(default_factory=dict)
-    draws: list[Draws] = field(default_factory=list)
+    stage: str  # as costs.json names it
+    regime: str  # empty for what serves all of them
+    steps: int = 0  # episodes, fine-tuning steps, or passes over an evaluated language
+    parts: Parts = field(default_factory=dict)  # token-passes
+    draws: list[Draws] = field(default_factory=list)  # the texts that it needs
 
     @property
     def passes(self) -> float:
@@ -48,10 +40,7 @@ class StageWork:
 def works(config: Config, amounts: Amounts, most: int = 2000) -> list[StageWork]:
     """Everything that a run does after the trunk, in order: one entry for each stage and regime.
 
-    Args:
-        config: The settings.
-        amounts: Of the data.
-        most: Steps of each run of meta-training that are replayed; further ones are taken to be like them.
+    At most ``most`` steps of each run of meta-training are replayed; further ones are taken to be like them.
     """
     found, seeds = [], config.run.seeds
     if config.run.regimes:
@@ -150,19 +139,12 @@ def _evaluation(pools: Iterable[Pool]) -> Work:
 
 @dataclass(frozen=True)
 class TrunkTokens:
-    """What the trunk holds in the end.
+    """What the trunk holds in the end."""
 
-    Attributes:
-        tokens: Of the texts that a run draws: an expectation.
-        whole: Of all texts of its data.
-        drawn: Part of ``tokens`` that is computed an episode at a time.
-        paired: Part of ``tokens`` that is computed as a stage begins: its parallel sentences.
-    """
-
-    tokens: float
-    whole: float
-    drawn: float = 0.0
-    paired: float = 0.0
+    tokens: float  # of the texts that a run draws: an expectation
+    whole: float  # of all texts of its data
+    drawn: float = 0.0  # part of ``tokens`` that is computed an episode at a time
+    paired: float = 0.0  # part of ``tokens`` that is computed as a stage begins: its parallel sentences
 
     @property
     def prepared(self) -> float:
@@ -180,11 +162,6 @@ def trunk_tokens(config: Config, amounts: Amounts, done: Iterable[StageWork]) ->
 
     Of a pool of N that is drawn from at random, N (1 - prod (1 - m / N)) count, m for each draw; the
     evaluated items, the shots, and the query and reward parts of the English target data count whole.
-
-    Args:
-        config: The settings.
-        amounts: Of the data.
-        done: From :func:`works`.
     """
     pools = {pool.name: pool for pool in [*amounts.sources.values(), *amounts.auxiliary.values()]}
     pools |= {pool.name: pool for pool in amounts.sentences.values()}

@@ -38,24 +38,16 @@ TokenCounter = Callable[[Sequence[Text]], list[int]]  # texts -> tokens of each
 
 @dataclass(frozen=True)
 class Pool:
-    """A set of questions, or of sentences.
+    """A set of questions, or of sentences."""
 
-    Attributes:
-        name: Unique.
-        task: Pools of one task hold the same items in several languages.
-        items: Questions that one run of a stage chooses from.
-        tokens: Of a question as a batch carries it: a text that occurs twice counts once.
-        held: Questions that all seeds together choose from; None: as many as ``items``.
-        lengths: Tokens of the texts of some of its questions, the context's first (0: no context).
-        growth: Exponent with which tokens of distinct texts grow with the questions; 1: no text is shared.
-    """
-
-    name: str
-    task: str
-    items: int
-    tokens: float
-    held: int | None = None
+    name: str  # unique
+    task: str  # pools of one task hold the same items in several languages
+    items: int  # questions that one run of a stage chooses from
+    tokens: float  # of a question as a batch carries it: a text that occurs twice counts once
+    held: int | None = None  # questions that all seeds together choose from; None: as many as ``items``
+    # tokens of the texts of some of its questions, the context's first (0: no context)
     lengths: tuple[tuple[int, ...], ...] = ()
+    # exponent with which tokens of distinct texts grow with the questions; 1: no text is shared
     growth: float = 1.0
 
     @property
@@ -75,35 +67,22 @@ class Pool:
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much data a run has.
+    """How much data a run has."""
 
-    Attributes:
-        sources: Source task -> its questions; the English target data's own part comes last.
-        query: Query part of the English target data, if there is one.
-        reward: Reward part of them.
-        auxiliary: Language -> labelled data in it.
-        adaptations: The runs of CLML on them.
-        shots: Language -> the shots of a seed.
-        evaluation: Language -> the evaluated questions, raw and repaired ones together.
-        baseline: The same for the untrained similarity.
-        sentences: Language -> parallel sentences.
-        texts: Some of the sources' texts.
-        near: Sentences a language by which the nearest auxiliary languages are chosen; 0: none are chosen.
-        origin: Where the sizes come from, in words.
-    """
-
-    sources: dict[str, Pool]
-    query: Pool | None
-    reward: Pool
-    auxiliary: dict[str, Pool] = field(default_factory=dict)
-    adaptations: tuple[Adaptation, ...] = ()
-    shots: dict[str, Pool] = field(default_factory=dict)
+    sources: dict[str, Pool]  # source task -> its questions; the English target data's own part comes last
+    query: Pool | None  # query part of the English target data, if there is one
+    reward: Pool  # reward part of them
+    auxiliary: dict[str, Pool] = field(default_factory=dict)  # language -> labelled data in it
+    adaptations: tuple[Adaptation, ...] = ()  # the runs of CLML on them
+    shots: dict[str, Pool] = field(default_factory=dict)  # language -> the shots of a seed
+    # language -> the evaluated questions, raw and repaired ones together
     evaluation: dict[str, Pool] = field(default_factory=dict)
-    baseline: dict[str, Pool] = field(default_factory=dict)
-    sentences: dict[str, Pool] = field(default_factory=dict)
-    texts: tuple[Text, ...] = ()
+    baseline: dict[str, Pool] = field(default_factory=dict)  # the same for the untrained similarity
+    sentences: dict[str, Pool] = field(default_factory=dict)  # language -> parallel sentences
+    texts: tuple[Text, ...] = ()  # some of the sources' texts
+    # sentences a language by which the nearest auxiliary languages are chosen; 0: none are chosen
     near: int = 0
-    origin: str = ""
+    origin: str = ""  # where the sizes come from, in words
 
     @property
     def target(self) -> Pool:
@@ -158,13 +137,7 @@ def typical(config: Config) -> Amounts:
 
 
 def from_files(config: Config, raw: RawData, count: TokenCounter) -> Amounts:
-    """Amounts from the files of a run: all questions are counted, the tokens of :data:`SAMPLE` of each set.
-
-    Args:
-        config: The settings.
-        raw: From :func:`metaxcr.runs.raw_data.read_files`.
-        count: Counts the tokens of texts.
-    """
+    """Amounts from the files of a run: the number of all questions, the tokens of some of each set."""
     kind, target = config.scoring.kind, config.target
 
     def pool(name: str, spec: TaskSpec, examples: Sequence[Example]) -> Pool:

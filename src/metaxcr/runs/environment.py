@@ -67,11 +67,7 @@ def commit() -> str | None:
 
 
 class Costs:
-    """Seconds, token-passes and memory per stage, added up over interruptions.
-
-    Args:
-        before: The content of an earlier costs.json, or an empty dictionary.
-    """
+    """Seconds, token-passes and memory per stage, added to those of an earlier costs.json (``before``)."""
 
     def __init__(self, before: dict[str, Any]) -> None:
         self._stages: dict[str, dict[str, Any]] = {

@@ -208,9 +208,7 @@ def _row(work: StageWork, found: StageTimings | None) -> dict[str, Any]:
 def _raise_memory(rows: list[dict[str, Any]], prepared: float) -> None:
     """Add the mapped cache to the memory of the rows, and make it the largest so far.
 
-    Args:
-        rows: Of the stages, the trunk's first; changed in place.
-        prepared: Share of the cache that is computed before the first stage.
+    ``prepared`` is the share of the cache that is computed before the first stage.
     """
     mapped, most = 0.0 if torch.cuda.is_available() else rows[0]["disk_bytes"] / 1e6, 0
     for row in rows:

@@ -57,16 +57,12 @@ Unit = tuple[str, Callable[[str], None]]  # name, and the work, which gets the n
 
 @dataclass(frozen=True)
 class Shared:
-    """What a run gets from the comparison that it is a part of.
+    """What a run gets from the comparison that it is a part of."""
 
-    Attributes:
-        cache: Data and encoder that the process keeps between runs.
-        begin: Called with the open folder before any unit of work, to put finished ones into it.
-        done: Called with the open folder and the name of a unit of work that has just been finished.
-    """
-
-    cache: ProcessCache
+    cache: ProcessCache  # data and encoder that the process keeps between runs
+    # called with the open folder before any unit of work, to put finished ones into it
     begin: Callable[[RunDir], None]
+    # called with the open folder and the name of a unit of work that has just been finished
     done: Callable[[RunDir, str], None]
 
 
@@ -129,11 +125,7 @@ def run(
 
 
 def check_regimes(config: Config) -> None:
-    """Refuse settings that no regime of the run would use.
-
-    Raises:
-        UserError: There is one; the message names it.
-    """
+    """Raise UserError for a setting that no regime of the run would use."""
     for key, value, idle, needed in (
         ("clml.languages", config.clml.languages, "uniform", SEVERAL_LANGUAGES),
         ("clml.per_language", config.clml.per_language, False, SEVERAL_LANGUAGES),

@@ -23,11 +23,9 @@ Kind = TypeVar("Kind")
 
 
 class ProcessCache:
-    """One encoder, and the latest splits, searches for leaks and encoded sources.
+    """One encoder, and the latest splits, searches for leaks and encoded sources (``bases``).
 
-    Args:
-        splits: Splits that are kept.
-        bases: Sets of encoded sources that are kept; their activations stay mapped.
+    The activations of encoded sources stay mapped.
     """
 
     def __init__(self, splits: int = 64, bases: int = 2) -> None:
@@ -70,10 +68,7 @@ class ProcessCache:
     def base(self, key: Hashable, store: TrunkStore, encode: Callable[[], Encoded]) -> Encoded:
         """Encode sources into an empty store, or continue from a store that had encoded the same.
 
-        Args:
-            key: Everything that ``encode`` depends on besides the store.
-            store: Of the run.
-            encode: Encodes the sources and parts.
+        ``key`` is everything that ``encode`` depends on besides the store.
         """
         for (identity, _), (other, _) in self._bases.items():
             if identity == store.identity:

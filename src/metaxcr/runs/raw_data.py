@@ -23,33 +23,21 @@ Read = Callable[..., LoadedSplit]  # metaxcr.data.registry.load with the run's d
 
 @dataclass
 class RawData:
-    """The examples of a run before anything is encoded: cheap to read, so that mistakes show at once.
+    """The examples of a run before anything is encoded: cheap to read, so that mistakes show at once."""
 
-    Attributes:
-        sources: Each source with its examples after the cap.
-        english: The English target data.
-        parts: The same, cut into parts.
-        auxiliary: Language -> labelled data in it.
-        development: Language -> the whole split that shots come from; empty if the run needs none.
-        shot_pool: Language -> the examples that some seed takes as shots.
-        shots: Seed -> ids of the shots.
-        evaluation: (language, "repaired" | "raw") -> the evaluated questions.
-        corpus: Parallel text.
-        files: File group -> what was read.
-        leaks: Examples that are both trained on and held out.
-    """
-
-    sources: list[tuple[LoadedSplit, list[Example]]]
-    english: LoadedSplit
-    parts: dict[str, list[Example]]
-    auxiliary: dict[str, LoadedSplit]
+    sources: list[tuple[LoadedSplit, list[Example]]]  # each source with its examples after the cap
+    english: LoadedSplit  # the English target data
+    parts: dict[str, list[Example]]  # the same, cut into parts
+    auxiliary: dict[str, LoadedSplit]  # language -> labelled data in it
+    # language -> the whole split that shots come from; empty if the run needs none
     development: dict[str, LoadedSplit]
-    shot_pool: dict[str, LoadedSplit]
-    shots: dict[int, list[str]]
+    shot_pool: dict[str, LoadedSplit]  # language -> the examples that some seed takes as shots
+    shots: dict[int, list[str]]  # seed -> ids of the shots
+    # (language, "repaired" | "raw") -> the evaluated questions
     evaluation: dict[tuple[str, str], LoadedSplit]
-    corpus: ParallelCorpus
-    files: dict[str, list[Path]] = field(default_factory=dict)
-    leaks: list[Leak] = field(default_factory=list)
+    corpus: ParallelCorpus  # parallel text
+    files: dict[str, list[Path]] = field(default_factory=dict)  # file group -> what was read
+    leaks: list[Leak] = field(default_factory=list)  # examples that are both trained on and held out
 
     @property
     def splits(self) -> list[LoadedSplit]:
@@ -65,15 +53,11 @@ def place(split: LoadedSplit) -> str:
 
 
 def read_data(config: Config, root: Path | None, cache: ProcessCache | None = None) -> RawData:
-    """Read all files of a run, and stop if training data hold development or test items.
-
-    Args:
-        config: The settings.
-        root: Data root given by the user, or None.
-        cache: Of the process, if it carries out several runs.
+    """Read all files of a run, from the data root given by the user or the default ones.
 
     Raises:
-        UserError: A file is missing or malformed, or data leak and ``run.allow_leaks`` is off.
+        UserError: A file is missing or malformed, or training data hold development or test items and
+            ``run.allow_leaks`` is off.
     """
     cache = cache or ProcessCache()
     raw = read_files(config, root, cache)

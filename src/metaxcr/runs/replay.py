@@ -41,15 +41,11 @@ Work = tuple[int, Parts, list[Draws]]  # steps, token-passes, and the texts that
 
 @dataclass(frozen=True)
 class EpisodeSizes:
-    """The sizes of an episode.
+    """The sizes of an episode."""
 
-    Attributes:
-        batches: Part -> the pool that its batch comes from, and the number of questions.
-        arms: Sources (or support languages) that a sampler chose among; 0: it did not choose.
-    """
-
+    # part -> the pool that its batch comes from, and the number of questions
     batches: dict[str, tuple[Pool, int]]
-    arms: int
+    arms: int  # sources (or support languages) that a sampler chose among; 0: it did not choose
 
     def tokens(self, *parts: str) -> float:
         """Tokens of some parts, if it has them."""
@@ -65,7 +61,7 @@ def meta_passes(
     Args:
         settings: Of the stage.
         episodes: One a step.
-        schedule: Of the sampler's rewards; None: it wants none.
+        schedule: Of the sampler's rewards; None: the sampler does not learn.
         scored: Tokens of the reward batch B_T.
     """
     cost, parts, last = make_learner(settings).passes, Counter[str](), None
@@ -116,16 +112,7 @@ def _extras(data: Pool, sentences: Mapping[str, Pool], settings: Meta, t: int) -
 
 
 class Replay:
-    """The draws of a run of meta-training, made again without data.
-
-    Args:
-        config: The settings of the run.
-        settings: Of the stage.
-        amounts: Of the data.
-        seed: Of the run.
-        purpose: Of the stage.
-        most: Steps that are replayed; further ones are taken to be like them.
-    """
+    """The first ``most`` draws of a run of meta-training, made again without data."""
 
     def __init__(
         self, config: Config, settings: Meta, amounts: Amounts, seed: int, purpose: str, most: int

@@ -32,34 +32,26 @@ Encode = Callable[..., TaskData]  # of a split's examples, see :func:`prepare`
 
 @dataclass
 class RunData:
-    """What the stages of a run work with.
+    """What the stages of a run work with."""
 
-    Attributes:
-        english: Sources and parts of the English target data.
-        auxiliary: Language -> labelled data in it (regime zero-shot-aux).
-        adaptations: The runs of CLML on them.
-        shot_pool: Language -> the examples that some seed draws as shots.
-        shots: Seed -> ids of the shots, the same in all languages.
-        evaluation: (language, "repaired" | "raw") -> the evaluated questions, encoded for the run's scorer.
-        baseline: The same questions encoded for the similarity baseline (the same objects but for cross).
-        parallel: Language -> numbers of its sentences in the trunk store.
-        checksums: File group -> SHA-256, for the data hash.
-        repaired: Split -> number of repaired rows.
-        skipped: Split -> number of rows that were left out.
-        leaks: Examples that are both trained on and held out, if that is allowed.
-    """
-
-    english: English
+    english: English  # sources and parts of the English target data
+    # language -> labelled data in it (regime zero-shot-aux)
     auxiliary: dict[str, TaskData] = field(default_factory=dict)
-    adaptations: list[Adaptation] = field(default_factory=list)
+    adaptations: list[Adaptation] = field(default_factory=list)  # the runs of CLML on them
+    # language -> the examples that some seed draws as shots
     shot_pool: dict[str, TaskData] = field(default_factory=dict)
+    # seed -> ids of the shots, the same in all languages
     shots: dict[int, list[str]] = field(default_factory=dict)
+    # (language, "repaired" | "raw") -> the evaluated questions, encoded for the run's scorer
     evaluation: dict[tuple[str, str], TaskData] = field(default_factory=dict)
+    # the same questions encoded for the similarity baseline (the same objects but for cross)
     baseline: dict[tuple[str, str], TaskData] = field(default_factory=dict)
+    # language -> numbers of its sentences in the trunk store
     parallel: dict[str, list[int]] = field(default_factory=dict)
-    checksums: dict[str, str] = field(default_factory=dict)
-    repaired: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, int] = field(default_factory=dict)
+    checksums: dict[str, str] = field(default_factory=dict)  # file group -> SHA-256, for the data hash
+    repaired: dict[str, int] = field(default_factory=dict)  # split -> number of repaired rows
+    skipped: dict[str, int] = field(default_factory=dict)  # split -> number of rows that were left out
+    # examples that are both trained on and held out, if that is allowed
     leaks: list[Leak] = field(default_factory=list)
 
     @property
@@ -78,14 +70,7 @@ def prepare(
     """Encode the texts up to the trunk: at once what is needed whole, the rest when it is drawn.
 
     Few texts at a time fill the trunk's tiles badly, so a set that training goes through more than
-    :data:`WHOLE` times is encoded at once.
-
-    Args:
-        config: The settings.
-        raw: From :func:`metaxcr.runs.raw_data.read_data`.
-        store: Computes or reads the trunk's activations; still empty.
-        progress: Shows how far the trunk is.
-        cache: Of the process, if it carries out several runs.
+    :data:`WHOLE` times is encoded at once. The store has to be empty.
     """
     kind = config.scoring.kind
 

@@ -31,19 +31,12 @@ ENCODER = "encoder"  # key of the environment
 
 @dataclass
 class Journal:
-    """How far the run is.
+    """How far the run is."""
 
-    Attributes:
-        done: Names of the finished units of work.
-        unit: The unit in progress.
-        step: Finished steps of it.
-        events: Byte length of events.jsonl at that point.
-    """
-
-    done: list[str] = field(default_factory=list)
-    unit: str = ""
-    step: int = 0
-    events: int = 0
+    done: list[str] = field(default_factory=list)  # names of the finished units of work
+    unit: str = ""  # the unit in progress
+    step: int = 0  # finished steps of it
+    events: int = 0  # byte length of events.jsonl at that point
 
 
 class RunDir(WorkDir):
@@ -203,10 +196,7 @@ def load_pinned(
 ) -> FrozenEncoder:
     """Load a run's encoder: at first as the settings say, on resume at the recorded commit.
 
-    Args:
-        settings: Of the encoder; a hub name without a revision means the newest commit.
-        folder: The run folder, whose environment.json records the commit and a checksum.
-        load: Loads an encoder by name, prefix and revision.
+    The folder's environment.json records the commit and a checksum.
 
     Raises:
         UserError: The encoder cannot be loaded, or is not the one that the run was started with.
@@ -228,11 +218,7 @@ def load_pinned(
 
 
 def recorded_revision(folder: Path) -> str | None:
-    """The hub commit of the encoder that a run used; None if none is recorded.
-
-    Raises:
-        UserError: The record is damaged.
-    """
+    """The hub commit of the encoder that a run used; None if none is recorded."""
     if not (folder / ENVIRONMENT).is_file():
         return None
     revision = read_environment(folder / ENVIRONMENT).get(ENCODER, {}).get("revision")

@@ -19,11 +19,7 @@ from metaxcr.runs.run_data import RunData
 def announce(
     config: Config, model: ChoiceModel, data: RunData, store: TrunkStore, progress: Progress
 ) -> dict[str, Any]:
-    """Print model and data, and return the shares.
-
-    Raises:
-        UserError: The settings ask for a task adapter, and no layer has one.
-    """
+    """Print model and data, and return the shares; UserError if no layer has a task adapter."""
     params = model.params()
     if config.adapters.kind != NONE and not any(name.startswith("adapted.task") for name in params):
         raise UserError("no task adapter is active", "adapters.layers", "give at least one layer")

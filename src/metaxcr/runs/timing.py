@@ -41,21 +41,13 @@ Measured = Sequence[tuple[float, int]]  # seconds and token-passes
 
 @dataclass(frozen=True)
 class Timing:
-    """What a stage takes.
+    """What a stage takes."""
 
-    Attributes:
-        rates: Part of the token-passes -> seconds for each of them.
-        mean: Seconds a token-pass, for parts that did not occur.
-        step: Seconds a step besides.
-        steps: Steps that were timed.
-        memory_mb: Largest resident memory meanwhile; on CUDA largest allocated memory of the device.
-    """
-
-    rates: dict[str, float]
-    mean: float
-    step: float
-    steps: int
-    memory_mb: float
+    rates: dict[str, float]  # part of the token-passes -> seconds for each of them
+    mean: float  # seconds a token-pass, for parts that did not occur
+    step: float  # seconds a step besides
+    steps: int  # steps that were timed
+    memory_mb: float  # largest resident memory meanwhile; on CUDA largest allocated memory of the device
 
     def seconds(self, steps: float, parts: Parts) -> float:
         """Seconds of steps with these token-passes."""
@@ -64,15 +56,11 @@ class Timing:
 
 @dataclass
 class StageTimings:
-    """What was measured.
+    """What was measured."""
 
-    Attributes:
-        stages: (stage, regime) -> its timing, the trunk's among them.
-        seconds: What measuring took.
-    """
-
+    # (stage, regime) -> its timing, the trunk's among them
     stages: dict[tuple[str, str], Timing] = field(default_factory=dict)
-    seconds: float = 0.0
+    seconds: float = 0.0  # what measuring took
 
     def timing(self, work: StageWork) -> Timing:
         """The timing of a piece of work."""
@@ -91,15 +79,9 @@ def calibrate(
     done: Sequence[StageWork],
     seconds: float,
 ) -> StageTimings:
-    """Time a few steps of every stage.
+    """Time a few steps of every stage that occurs in ``done``, for about ``seconds`` seconds in all.
 
-    Args:
-        config: The settings.
-        amounts: Of the data.
-        encoder: The configuration's, or one of the same shape.
-        dtype: Of the layers' arithmetic.
-        done: What the run does: only that is timed.
-        seconds: For all of it; at least one step of every stage is done, however long it takes.
+    At least one step of every stage is done, however long it takes.
     """
     begun = time.perf_counter()
     bench = Bench(config, amounts, encoder, dtype)

@@ -23,16 +23,11 @@ Event = Mapping[str, Any]
 
 
 class Kind(NamedTuple):
-    """How to use one of ``accelerate``'s trackers.
+    """How to use one of ``accelerate``'s trackers."""
 
-    Attributes:
-        package: The package that it needs.
-        forwards: Its steps may only increase: it counts events instead of the steps of a stage.
-        options: Its arguments, from the run folder and the tracker's record there.
-    """
-
-    package: str
-    forwards: bool
+    package: str  # the package that it needs
+    forwards: bool  # its steps may only increase: it counts events instead of the steps of a stage
+    # its arguments, from the run folder and the tracker's record there
     options: Callable[[Path, dict[str, Any]], dict[str, Any]]
 
 
@@ -67,11 +62,8 @@ def check_trackers(names: Sequence[str]) -> None:
 class Tracking:
     """Passes the events of a run to its trackers, each event once, however often the run is resumed.
 
-    Args:
-        names: Of the trackers.
-        folder: The run folder.
-        record: The content of :data:`RECORD` there.
-        warn: Called once for each tracker that fails.
+    ``record`` is the content of :data:`RECORD` in the run folder; ``warn`` is called once for each tracker
+    that fails.
     """
 
     def __init__(
@@ -93,12 +85,9 @@ class Tracking:
         self._save()
 
     def log_event(self, number: int, event: Event) -> None:
-        """Pass an event on.
+        """Pass on the event with this number in events.jsonl, from 1.
 
-        Args:
-            number: Of the event in events.jsonl, from 1. A resumed run repeats those after its last
-                checkpoint; trackers have them already.
-            event: The event.
+        A resumed run repeats the events after its last checkpoint; trackers have them already.
         """
         if not self._running:
             return
