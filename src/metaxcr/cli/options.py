@@ -1,13 +1,16 @@
 """Arguments and options that several commands share."""
 
 import inspect
+import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from metaxcr.errors import UserError
+from metaxcr.parse import read_text
 
 if TYPE_CHECKING:
     from metaxcr.data.infer.table import ColumnHints
@@ -170,3 +173,40 @@ def examples(*commands: str) -> Callable[[Command], Command]:
         return command
 
     return add
+
+
+PROJECT_FILE = "metaxcr.toml"
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """Where a project keeps its records; None: nowhere. Only commands read it, never the library."""
+
+    cells: Path | None = None  # folder of finished cells
+    ledger: Path | None = None  # list of the evaluations on test splits
+
+
+def project_settings(start: Path | None = None) -> ProjectSettings:
+    """Read ``metaxcr.toml`` from a folder or the nearest one above it; paths in it are seen from its folder.
+
+    Args:
+        start: The folder; None: the working directory.
+
+    Raises:
+        UserError: The file is no TOML, or has an unknown key or a value that is no path.
+    """
+    start = Path.cwd() if start is None else start.absolute()
+    path = next((p for folder in (start, *start.parents) if (p := folder / PROJECT_FILE).is_file()), None)
+    if path is None:
+        return ProjectSettings()
+    known = tuple(ProjectSettings.__dataclass_fields__)
+    try:
+        settings = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"not valid TOML: {error}", str(path)) from error
+    for key, value in settings.items():
+        if key not in known:
+            raise UserError(f"unknown setting {key!r}", str(path), f"use {' or '.join(known)}")
+        if not isinstance(value, str) or not value:
+            raise UserError(f"setting {key!r} is no path", str(path), f'write {key} = "PATH"')
+    return ProjectSettings(**{key: path.parent / value for key, value in settings.items()})
