@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 
 from metaxcr.compare.cell_store import CellStore
-from metaxcr.compare.comparison import Comparison, compare, look
+from metaxcr.compare.comparison import Comparison, find_finished, run_missing
 from metaxcr.compare.grid import Grid, load_grid
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.runs.progress import Progress
@@ -64,8 +64,8 @@ def carry_out(
 
     def run(grid: Grid, out: Path, *others: Path, **options: object) -> Comparison:
         store = CellStore(out / "cells", others)
-        found = look(grid, store, None)
-        compare(found, store, out, progress=Progress(Console(quiet=True), quiet=True), **options)
+        found = find_finished(grid, store, None)
+        run_missing(found, store, out, progress=Progress(Console(quiet=True), quiet=True), **options)
         return found
 
     yield run

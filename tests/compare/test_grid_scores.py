@@ -1,7 +1,7 @@
 """Answers arranged for statistics: seeds in common, items in common, English apart."""
 
 import numpy as np
-from tests.compare.test_cell_store import predictions, record
+from tests.compare.test_cell_record import predictions, record
 
 from metaxcr.compare.grid_scores import Marks, seeds_of, tables, targets
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.compare.test_cell_store import record
+from tests.compare.test_cell_record import record
 
 from metaxcr.compare.cell_store import CellStore
-from metaxcr.compare.comparison import Comparison, look
+from metaxcr.compare.comparison import Comparison, find_finished
 from metaxcr.compare.external import outside_results
 from metaxcr.compare.grid import Grid, Method
 from metaxcr.compare.grid_summary import cost_equivalent, equivalent_shots, summarise
@@ -43,12 +43,12 @@ def finished(grid: Build, tmp_path: Path) -> tuple[Comparison, CellStore, dict[s
     store = CellStore(tmp_path / "cells")
     made = grid("seeds=[0,1,2]", methods=methods)
     given = {}
-    for cell in look(made, store, None).cells:
+    for cell in find_finished(made, store, None).cells:
         found = answers(cell, (0.9 if cell.method == "better" else 0.5) + (0.05 if cell.k else 0))
         store.put(record(found, key=cell.key, kind=cell.kind, regime=cell.regime, k=cell.k, seed=cell.seed,
                          checksums={}), found.ids)  # fmt: skip
         given[cell.label] = found
-    return look(made, store, None), store, given
+    return find_finished(made, store, None), store, given
 
 
 def table(given: dict[str, Predictions], method: str, end: str = "") -> np.ndarray:

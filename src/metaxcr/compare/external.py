@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metaxcr.compare.cell_store import CellRecord, CellStore
+from metaxcr.compare.cell_record import CellRecord
+from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.comparison import Comparison
 from metaxcr.compare.grid_scores import Answers, Line, Marks, collect
 from metaxcr.compare.grid_summary import adjust, difference

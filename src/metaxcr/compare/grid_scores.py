@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metaxcr.compare.cell_store import CellRecord, CellStore
+from metaxcr.compare.cell_record import CellRecord
+from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.comparison import Comparison
 from metaxcr.evaluation.results import SOURCE_LANGUAGE
 from metaxcr.evaluation.statistics import Scores, language_average
@@ -51,7 +52,7 @@ def collect(found: Comparison, store: CellStore) -> dict[Line, Answers]:
         record = found.records.get(cell.key)
         if record is not None:
             ids = store.ids(record)
-            right = dict(zip(ids, record.marks.astype(float).tolist(), strict=True))
+            right = dict(zip(ids, record.right.astype(float).tolist(), strict=True))
             labels = dict(zip(ids, record.label.tolist(), strict=True))
             line = Line(cell.target, cell.method, cell.k)
             lines.setdefault(line, {}).setdefault(cell.language, {})[cell.seed] = Marks(

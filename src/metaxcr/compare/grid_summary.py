@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from metaxcr.compare.cell_store import CellRecord, CellStore
+from metaxcr.compare.cell_record import CellRecord
+from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.comparison import Comparison
 from metaxcr.compare.grid import varied
 from metaxcr.compare.grid_scores import Answers, Line, collect, seeds_of, tables, targets
@@ -251,7 +252,7 @@ def _cell(found: Comparison, key: str, label: str) -> Row:
         "label": label,
         "key": key,
         "config_hash": record.config_hash,
-        "accuracy": float(record.marks.mean()),
+        "accuracy": float(record.right.mean()),
         "n": record.n,
         "command": record.command,
     }

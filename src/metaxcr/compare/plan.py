@@ -37,7 +37,8 @@ class GridCell:
         config: The settings of a run that gives this cell and nothing else.
         words: Overrides of the base configuration that make them, for ``--set``.
         base: The base configuration.
-        key: Identity of the result: settings that matter to it, and the version of the algorithms.
+        key: Identity of the result: the settings that matter to it, and the version of the algorithms. Empty
+            for a waiting cell, whose settings are incomplete and may equal those of another method.
         waits: Why it cannot be run yet; empty where it can.
     """
 
@@ -116,7 +117,7 @@ def _cells(
                 yield GridCell(
                     name, target, method.kind, regime, language, k, seed, config,
                     tuple(f"{key}={_word(value)}" for key, value in own.items()),
-                    grid.base, cell_key(config, method.kind, regime), waits,
+                    grid.base, "" if waits else cell_key(config, method.kind, regime), waits,
                 )  # fmt: skip
 
 
