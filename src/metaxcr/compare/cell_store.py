@@ -207,7 +207,7 @@ def _parse_packed(path: Path, changed: int, size: int) -> _Packed:
 
 
 def changed_data(record: CellRecord, root: Path | None) -> list[str]:
-    """Name the groups of data files that differ from those a cell was computed from; missing ones do not count.
+    """Groups of data files that differ from those a cell was computed from; missing files do not count.
 
     Args:
         record: The cell.

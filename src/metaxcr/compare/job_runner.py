@@ -1,4 +1,4 @@
-"""Jobs: cells that one run computes. They are grouped, run in a run folder, and turned into records of cells."""
+"""Jobs, the cells that one run computes: grouping them, running them, and making records of cells."""
 
 import hashlib
 import shutil
