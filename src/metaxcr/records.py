@@ -30,7 +30,7 @@ from metaxcr.parse import (
 Record = dict[str, Any]
 CONFIG, ENVIRONMENT, EVENTS = "config.yaml", "environment.json", "events.jsonl"
 COSTS, RESULTS, ALIGNMENT = "costs.json", "results.json", "alignment.json"
-AGAIN = "restore the file, or start the run anew in another folder"
+AGAIN = "restore the file, or start again in another folder"
 LARGEST = 1e15  # of seconds, tokens, losses: far beyond what a run has, and far below an overflow
 
 

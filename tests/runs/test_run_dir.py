@@ -67,7 +67,7 @@ def test_another_encoder_under_the_same_name_stops_the_run(
         return replace(toy_encoder, name=name)
 
     load_pinned(Encoder(name="folder"), folder, load)
-    with pytest.raises(UserError, match=r"'folder' has changed since the run was begun .*another --out"):
+    with pytest.raises(UserError, match=r"'folder' has changed since the run was started .*another --out"):
         load_pinned(
             Encoder(name="folder"), folder, lambda *a, **k: replace(load(*a, **k), fingerprint="other")
         )

@@ -164,7 +164,7 @@ def test_a_tracker_that_fails_is_named_once_and_left_out(
     said: list[str] = []
     live = Tracking(["wandb"], tmp_path, {}, said.append)
     for number in (1, 2):
-        live.hear(number, EVENT)
+        live.log_event(number, EVENT)
     live.finish({"averages": []})
     (line,) = said
     assert "wandb" in line and "ConnectionError: no network" in line and "events.jsonl" in line

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.compare.grid import Grid, GridTarget, Method
-from metaxcr.config.io import ALGORITHM_VERSION, put_setting, read_settings, validate
+from metaxcr.config.io import ALGORITHM_VERSION, put_setting, read_settings, settings_of_results, validate
 from metaxcr.config.schema import Clml, Config, Finetune
 from metaxcr.data.data_dirs import data_fingerprint
 from metaxcr.data.registry import task_spec
@@ -218,11 +218,9 @@ def cell_key(config: Config, kind: str, regime: str) -> str:
         kind: Of the method.
         regime: Of the cell.
     """
-    settings = config.model_dump(mode="json")
+    settings = settings_of_results(config)
     run, target = settings["run"], settings["target"]
-    for local in ("threads", "checkpoint_every", "allow_leaks", "tracker", "regimes", "device"):
-        run.pop(local)
-    settings["encoder"].pop("cache_gb")
+    run.pop("regimes")
     if config.encoder.dtype == AUTO:  # the machine's choice, recorded in the cell; keys are older than it
         settings["encoder"]["dtype"] = "bfloat16"
     settings["evaluate"] = {"split": config.evaluate.split}

@@ -5,6 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from metaxcr.config.regimes import WITH_SHOTS as WITH_SHOTS
+from metaxcr.config.regimes import RegimeName
+
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Width = Annotated[int, Field(ge=1, le=2**16)]  # of vectors: memory is taken for it
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what random number generators take
@@ -53,7 +56,15 @@ def resolve_layers(layers: NamedLayers | list[int], depth: int) -> list[int]:
     return list(range(depth - size, depth))
 
 
-WITH_SHOTS = ("few-shot", "pooled-shots")  # regimes
+# settings of a machine or a run that cannot change a result: no hash has them
+LOCAL_SETTINGS = (
+    "run.threads",
+    "run.checkpoint_every",
+    "run.allow_leaks",
+    "run.tracker",
+    "run.device",
+    "encoder.cache_gb",
+)
 
 
 class Section(BaseModel):
@@ -73,7 +84,7 @@ class Run(Section):
     # None: as many as OMP_NUM_THREADS says, else as there are processors within the limits of the container
     threads: Count | None = None
     checkpoint_every: Count = 100  # steps
-    regimes: list[Literal["zero-shot", "zero-shot-aux", "few-shot", "pooled-shots"]] = [
+    regimes: list[RegimeName] = [
         "zero-shot",
         "zero-shot-aux",
         "few-shot",
@@ -320,6 +331,7 @@ SAMPLER_SETTINGS: dict[str, set[str]] = {
     "reinforce": _SCALED
     | {"rate", "hidden", "entropy", "barrier", "window", "balance", "baseline", "horizon"},
 }
+LEARNING_SAMPLERS = tuple(kind for kind, names in SAMPLER_SETTINGS.items() if "reward" in names)
 
 
 class SamplerSettings(Section):
@@ -391,6 +403,11 @@ class Config(Section):
     clml: Clml = Clml()
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
+
+    @property
+    def regimes(self) -> list[RegimeName]:
+        """The regimes that the run covers: without auxiliary data there is no zero-shot-aux."""
+        return [name for name in self.run.regimes if name != "zero-shot-aux" or self.target.auxiliary]
 
     @property
     def target_splits(self) -> list[str]:

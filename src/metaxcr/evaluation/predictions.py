@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metaxcr.config.regimes import REGIMES
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
@@ -24,7 +25,6 @@ from metaxcr.model.choice_model import SCORER, ChoiceModel
 from metaxcr.parse import lines_of_text, parse_json, read_text
 from metaxcr.records import PredictionRow, PredictionsMeta, checked
 
-REGIMES = ("none", "zero-shot", "zero-shot-aux", "few-shot", "pooled-shots", "transductive")
 DATA = ("repaired", "raw")
 _META = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "total_labels")
 
@@ -44,7 +44,7 @@ class Predictions:
         lang: ISO 639-1 code.
         split: Name of the split, as the task declares it.
         data: ``"repaired"`` or ``"raw"``.
-        regime: One of :data:`REGIMES`: which labels were allowed (``"none"``: an untrained baseline).
+        regime: One of :data:`metaxcr.config.regimes.REGIMES`: which labels were allowed (``"none"``: an untrained baseline).
         method: Who answered, for instance ``"similarity"`` or ``"finetune"``.
         seed: Training seed; ``None`` for a deterministic method, whose answers hold for every seed.
         k: Labelled examples used in the tested language.

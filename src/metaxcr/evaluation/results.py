@@ -16,6 +16,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from metaxcr.config.regimes import ALONE as ALONE
+from metaxcr.config.regimes import REGIMES
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions, setting_label
 from metaxcr.evaluation.statistics import (
@@ -34,7 +36,6 @@ SCHEMA = 1
 DIGITS = 6  # of every float: enough for any use, and the same text on machines whose last bits differ
 SOURCE_LANGUAGE = "en"  # what was trained on is not part of an average over target languages
 BASELINE = "similarity"
-ALONE = "finetune-alone"  # fine-tuning without CLML, on the same labels as the other methods of its regime
 
 
 class Cell(NamedTuple):
@@ -249,7 +250,6 @@ def rounded(value: Any) -> Any:
 
 
 DEMONSTRATION = "demonstration, not a benchmark"
-_REGIMES = ("none", "zero-shot", "zero-shot-aux", "few-shot", "pooled-shots", "transductive")
 _LANGUAGES_A_TABLE = 12  # more do not fit into 100 columns
 _Row = Mapping[str, Any]
 
@@ -340,7 +340,7 @@ def _cell(row: _Row) -> Cell:
 
 
 def _method_order(cell: Cell) -> tuple[Any, ...]:
-    return cell.method != "similarity", _REGIMES.index(cell.regime), cell.k, cell.method
+    return cell.method != "similarity", list(REGIMES).index(cell.regime), cell.k, cell.method
 
 
 def _place_order(place: tuple[str, str, str]) -> tuple[Any, ...]:

@@ -24,13 +24,14 @@ from metaxcr.fewshot.adaptation import AdaptedModel, Report, Settings, Start, ad
 from metaxcr.fewshot.messages import threshold_words
 from metaxcr.fewshot.summary import adaptation_summary
 from metaxcr.fewshot.user_examples import UserExamples, examples_from_mappings, read_user_examples
-from metaxcr.files import disk_error, remove_leftovers, temporary_path, write_atomically
+from metaxcr.files import write_atomically
 from metaxcr.hardware import choose_dtype, processor
 from metaxcr.model.build import save_phi
 from metaxcr.model_card import adapted_model_card
 from metaxcr.parse import dump_yaml, read_json_object
 from metaxcr.records import damaged
 from metaxcr.saved_model import ACCOUNT, CARD, META, NEAREST, SETTINGS
+from metaxcr.work_dir import new_folder
 
 
 def as_own(
@@ -143,11 +144,9 @@ def write_folder(
     Raises:
         UserError: The disk is full, or the place cannot be written.
     """
-    remove_leftovers(out.parent, out.name)
-    temporary = temporary_path(out)
     language = adapted.examples.language
     config = own_config(start.config, name, language)
-    try:
+    with new_folder(out) as temporary:
         shutil.copytree(origin / ADAPTERS / META, temporary / ADAPTERS / META)
         for file in NEAREST:
             if (origin / file).is_file():
@@ -165,11 +164,6 @@ def write_folder(
             texts[REPORT] = report(account)
         for file, text in texts.items():
             (temporary / file).write_text(text, encoding="utf-8")
-        _swap(temporary, out)
-    except OSError as error:
-        raise disk_error(error, out) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_adapted_report(folder: Path) -> Path:
@@ -196,13 +190,3 @@ def own_config(config: Config, name: str, language: str) -> Config:
     """The start's settings, with the user's examples as the target."""
     target = config.target.model_copy(update={"task": name, "languages": [language], "shots_file": None})
     return config.model_copy(update={"target": target})
-
-
-def _swap(temporary: Path, out: Path) -> None:
-    """Put a finished folder in its place."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    old = temporary.with_suffix(".old")
-    with suppress(FileNotFoundError):
-        os.rename(out, old)
-    os.rename(temporary, out)
-    shutil.rmtree(old, ignore_errors=True)

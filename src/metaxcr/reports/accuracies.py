@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from metaxcr.evaluation.predictions import REGIMES, setting_label
+from metaxcr.config.regimes import REGIMES
+from metaxcr.evaluation.predictions import setting_label
 from metaxcr.reports.run_records import Record, records
 
 
@@ -44,7 +45,7 @@ class Setting:
     @property
     def order(self) -> tuple[int, int, str]:
         """Sort key: baseline first, then by how many target-language labels a regime may see."""
-        place = REGIMES.index(self.regime) if self.regime in REGIMES else len(REGIMES)
+        place = list(REGIMES).index(self.regime) if self.regime in REGIMES else len(REGIMES)
         return place, self.k, self.method
 
 

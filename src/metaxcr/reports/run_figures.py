@@ -10,8 +10,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from metaxcr.config.regimes import REGIMES
 from metaxcr.errors import UserError
-from metaxcr.evaluation.predictions import REGIMES
 from metaxcr.printable import shorten
 from metaxcr.reports import canvas
 from metaxcr.reports.accuracies import Average, LanguagePoint, Setting, averages, language_points, main_place
@@ -33,7 +33,7 @@ def looks(settings: Sequence[Setting]) -> dict[Setting, tuple[str, str]]:
     found: dict[Setting, tuple[str, str]] = {}
     for setting in sorted(settings, key=lambda item: item.order):
         place = sum(other.regime == setting.regime for other in found)
-        regime = REGIMES.index(setting.regime) if setting.regime in REGIMES else len(REGIMES)
+        regime = list(REGIMES).index(setting.regime) if setting.regime in REGIMES else len(REGIMES)
         found[setting] = _COLOURS[regime], _MARKERS[(regime + place) % len(_MARKERS)]
     return found
 

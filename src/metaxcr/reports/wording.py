@@ -6,6 +6,7 @@ Licences and citations of the data that a result was made from.
 from collections.abc import Iterable
 from typing import Any, Final
 
+from metaxcr.config.regimes import REGIMES
 from metaxcr.data.registry import task_spec
 from metaxcr.errors import UserError
 from metaxcr.reports.run_records import Record, records
@@ -31,12 +32,7 @@ STAGES: Final = {
 }
 
 GLOSSARY: Final = (
-    ("none", "No training: the baseline “similarity” ranks choices by the cosine of the encoder's vectors."),
-    ("zero-shot", "Trained on English labels only; no label in any other language was touched."),
-    ("zero-shot-aux", "Also trained on labels in other languages, but none in the language that is tested."),
-    ("few-shot", "Also trained on k labelled examples (shots) in the language that is tested."),
-    ("pooled-shots", "k labelled examples in each of several languages, the tested one among them."),
-    ("transductive", "Saw unlabelled texts of the tested data; not comparable with the other regimes."),
+    *((name, regime.labels) for name, regime in REGIMES.items()),
     ("k", "Shots in the tested language."),
     ("total labels", "Labelled target examples that a row was allowed to use, in all languages together."),
     ("CTML", "Cross-task meta-learning: adapt on a batch from a sampled English source task, and learn from "

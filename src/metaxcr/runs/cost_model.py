@@ -22,9 +22,9 @@ from metaxcr.config.schema import WITH_SHOTS, Config, Meta
 from metaxcr.encoders.encoder import Text
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.runs.run_data import WHOLE, draws_a_source
-from metaxcr.runs.stages import METHODS
+from metaxcr.config.regimes import REGIMES
 from metaxcr.runs.stages import shots_pay, with_shots
-from metaxcr.runs.experiment import regimes_of
+
 from metaxcr.meta.learners import make_learner
 from metaxcr.meta.learners.base import GRADIENT
 from metaxcr.sampling import make_sampler
@@ -331,7 +331,7 @@ def works(config: Config, amounts: Amounts, most: int = 2000) -> list[StageWork]
     Returns:
         One entry for each stage and regime.
     """
-    regimes, found = regimes_of(config), [StageWork("ctml", "")] if config.run.regimes else []
+    regimes, found = config.regimes, [StageWork("ctml", "")] if config.run.regimes else []
     for seed in config.run.seeds if config.run.regimes else ():
         found[0].add(*_ctml(config, amounts, seed, most))
     if "zero-shot-aux" in regimes:
@@ -344,7 +344,7 @@ def works(config: Config, amounts: Amounts, most: int = 2000) -> list[StageWork]
     found.append(similarity)
     for regime in regimes:
         work = StageWork("evaluate", regime)
-        for _ in range(len(config.run.seeds) * len(METHODS[regime])):
+        for _ in range(len(config.run.seeds) * len(REGIMES[regime].methods)):
             work.add(*_evaluation(_evaluated(amounts, regime)))
         found.append(work)
     return found

@@ -99,7 +99,7 @@ class Tracking:
                 self._running[name] = tracker
         self._save()
 
-    def hear(self, number: int, event: Event) -> None:
+    def log_event(self, number: int, event: Event) -> None:
         """Pass an event on.
 
         Args:
