@@ -46,7 +46,7 @@ def test_a_cell_is_what_its_command_gives_and_ctml_is_run_once(
     for label in ("reinforced: sw, k=8, seed 3", "plain: es, seed 3"):
         cell = next(cell for cell in found.cells if cell.label == label)
         record = found.records[cell.key]
-        config = load_config(cell.base, cell.words)
+        config = load_config(cell.base, cell.overrides)
         results = run(config, tmp_path / cell.key, progress=Progress(Console(quiet=True), quiet=True))
         assert record.config_hash == results["config_hash"]
         paths = (tmp_path / cell.key / "predictions").glob("*.jsonl")
@@ -214,16 +214,9 @@ def test_openings_are_recorded_where_the_user_says(
     ledger = tmp_path / "openings.jsonl"
     carry_out(made, tmp_path / "one", ledger=ledger)
     assert not ledger.exists()  # the task ships with the package
-
-    class Official:
-        package = False
-
-    monkeypatch.setattr(comparison, "task_spec", lambda _: Official())
+    lines = []
+    monkeypatch.setattr(comparison, "record_opening", lambda *line, **what: lines.append((*line, what)))
     found = carry_out(made, tmp_path / "two", ledger=ledger, command="metaxcr compare tiny")
-    (entry,) = map(json.loads, ledger.read_text().splitlines())
-    assert (entry["task"], entry["grid"], entry["command"]) == (
-        "starter_target",
-        "Tiny",
-        "metaxcr compare tiny",
-    )
-    assert sorted(entry["cells"]) == sorted({cell.key for cell in found.cells})
+    ((path, tasks, command, what),) = lines
+    assert (path, {*tasks}, command) == (ledger, {"starter_target"}, "metaxcr compare tiny")
+    assert what["grid"] == "Tiny" and {*what["cells"]} == {cell.key for cell in found.cells}

@@ -83,9 +83,9 @@ def compare(
 ) -> None:
     """Compare methods on a grid of languages, shots and seeds.
 
-    Every cell is stored as soon as it is finished, under a key made of its settings: the same command continues
-    where it stopped, and no cell is run twice, whatever grid it is in. A cell that fails is listed at the end
-    and stops no other; the exit status is then 1. Ends with the tables and report.html.
+    Every cell is stored as soon as it is finished, under a key made of its settings: the same command
+    continues where it stopped, and no cell is run twice, whatever grid it is in. A cell that fails is listed
+    at the end and stops no other; the exit status is then 1. Ends with the tables and report.html.
     """
     from metaxcr.compare.cell_store import CellStore
     from metaxcr.compare.comparison import find_finished, run_missing

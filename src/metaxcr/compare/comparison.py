@@ -4,11 +4,9 @@ Costs are estimated from the settings alone, with the model of ``metaxcr estimat
 (:mod:`metaxcr.runs.cost_model`) on typical amounts of data; no file is read.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,13 @@ from metaxcr.compare.grid import Grid
 from metaxcr.compare.job_runner import Job, JobRunner, group
 from metaxcr.compare.plan import GridCell, expand
 from metaxcr.config.schema import Config
-from metaxcr.data.registry import task_spec
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
 from metaxcr.hardware import available_threads
 from metaxcr.parse import dump_yaml
 from metaxcr.runs.cost_model import StageWork, works
 from metaxcr.runs.data_amounts import typical
-from metaxcr.runs.environment import commit
+from metaxcr.runs.ledger import record_opening
 from metaxcr.runs.progress import Progress
 
 READING = 30_000  # token-passes that take as long as reading the data that are new to a run
@@ -124,7 +121,10 @@ def run_missing(
     if number > 1:  # long ones first, so that no process works on alone at the end
         chains.sort(key=lambda chain: sum(chain_passes(chain)), reverse=True)
     runner = JobRunner(out.absolute() / "work", store, root, keep, threads)
-    _record_opening(found, chains, ledger, command)
+    jobs = [job for chain in chains for job in chain]
+    tested = [job.config.target.task for job in jobs if job.config.evaluate.split == "test"]
+    cells = [cell.key for job in jobs for cell in job.cells]
+    record_opening(ledger, tested, command, grid=found.grid.title, cells=cells)
     monitor = _Monitor(chains, progress, found, store)
     try:
         ENGINES[engine](chains, runner.run_job, monitor.on_message, number)
@@ -166,27 +166,6 @@ class _Monitor:
             return ""
         seconds = (time.monotonic() - self._start) / self._done * (self._total - self._done)
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
-
-
-def _record_opening(
-    found: Comparison, chains: Sequence[Sequence[Job]], ledger: Path | None, command: str
-) -> None:
-    """Append a line to the list of evaluations on test splits."""
-    jobs = [job for chain in chains for job in chain]
-    targets = {job.config.target.task for job in jobs if job.config.evaluate.split == "test"}
-    opened = sorted(task for task in targets if not task_spec(task).package)
-    if ledger is None or not opened:
-        return
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "grid": found.grid.title,
-        "cells": [cell.key for job in jobs for cell in job.cells],
-        "task": ", ".join(opened),
-        "command": command,
-    }
-    with ledger.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
 def ctml_passes(config: Config) -> int:

@@ -29,12 +29,6 @@ DATA = ("repaired", "raw")
 _META = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "total_labels")
 
 
-def setting_label(regime: str, method: str, k: int) -> str:
-    """Readable name of a setting, such as ``few-shot/finetune/k=16`` or ``similarity``."""
-    name = method if regime == "none" else f"{regime}/{method}"
-    return f"{name}/k={k}" if k else name
-
-
 @dataclass(frozen=True)
 class Predictions:
     """Probabilities of every choice of every item, with all that a row of the results has to name.
@@ -44,7 +38,7 @@ class Predictions:
         lang: ISO 639-1 code.
         split: Name of the split, as the task declares it.
         data: ``"repaired"`` or ``"raw"``.
-        regime: One of :data:`metaxcr.config.regimes.REGIMES`: which labels were allowed (``"none"``: an untrained baseline).
+        regime: A key of :data:`metaxcr.config.regimes.REGIMES`; ``"none"``: an untrained baseline.
         method: Who answered, for instance ``"similarity"`` or ``"finetune"``.
         seed: Training seed; ``None`` for a deterministic method, whose answers hold for every seed.
         k: Labelled examples used in the tested language.
@@ -113,6 +107,11 @@ class Predictions:
     def correct(self) -> NDArray[np.bool_]:
         """Shape (items,): whether the choice is the label."""
         return np.equal(self.choices, self.labels)
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """Item id -> 1 where the choice is the label, else 0."""
+        return dict(zip(self.ids, self.correct.astype(float).tolist(), strict=True))
 
     def write(self, folder: Path) -> Path:
         """Write ``<name>.jsonl`` (one item a line) and ``<name>.meta.json`` (all else) into ``folder``.

@@ -6,9 +6,8 @@ two-way crossed random-effects layout with one observation a cell, and the inter
 mean squares (Searle, Casella and McCulloch, *Variance Components*, 1992, ch. 4). A bootstrap over the
 items alone ignores the seeds and covers 76 to 89 % where 95 % is claimed (500 items, 3 seeds).
 
-A permutation test of paired differences: no assumption on how scores are distributed.
-
-Corrections for many comparisons: of twenty tests without any effect, one is below 0.05 by chance.
+A permutation test of paired differences, which assumes no distribution, and corrections for many comparisons
+complete the module.
 """
 
 import itertools
@@ -72,9 +71,6 @@ def mean_squares(scores: Scores) -> MeanSquares:
 
     Args:
         scores: Shape (items, seeds), at least 2 x 2.
-
-    Returns:
-        Mean squares with items - 1, seeds - 1 and (items - 1)(seeds - 1) degrees of freedom.
     """
     items, seeds = scores.shape
     grand = scores.mean()
@@ -91,12 +87,12 @@ def crossed_interval(scores: Scores, level: float = 0.95) -> Interval:
     """Return the t interval of the grand mean when items and seeds are both random.
 
     The variance of the grand mean is (MS_items + MS_seeds - MS_residual) / (items * seeds), where the
-    component of the items counts as zero if it is estimated below that, and MS_seeds as a quarter of
-    MS_residual at least: by chance a few seeds agree better than that. With c the part of that variance that
-    is MS_seeds', the degrees of freedom are (seeds - 1) / c, at most items - 1. With them t^2 agrees to first
-    order with a quantile for each mean square, t_(items-1)^2 var_items + t_(seeds-1)^2 var_seeds, which is
-    proved to cover (Banerjee, *Metrika* 3, 1960). Satterthwaite's grow with 1 / c^2, so that three seeds
-    which happen to agree pass for many: ``docs/results/coverage.py`` measures the difference.
+    component of the items is at least zero and MS_seeds at least a quarter of MS_residual, because a few
+    seeds agree better than that by chance. With c the share of MS_seeds in that variance, the degrees of
+    freedom are (seeds - 1) / c, at most items - 1. With them t^2 agrees to first order with a quantile for
+    each mean square, t_(items-1)^2 var_items + t_(seeds-1)^2 var_seeds, which is proved to cover (Banerjee,
+    *Metrika* 3, 1960). Satterthwaite's degrees of freedom grow with 1 / c^2, so that three seeds which happen
+    to agree count as many: ``docs/results/coverage.py`` measures the difference.
 
     Args:
         scores: Shape (items, seeds) or (items,), one score a cell (0 or 1, or a difference of them).
@@ -207,21 +203,24 @@ def _standard_error(table: NDArray[np.float64]) -> tuple[float, float, str]:
     return float(np.sqrt(total / (items * seeds))), float(dof), ITEMS_X_SEEDS
 
 
-EXACT = 14  # up to so many differing items all sign patterns are tried
+EXACT = 14  # up to this many differing items all sign patterns are tried
 BLOCK = 512  # draws at a time: bounds the memory
 
 
 def sign_flip_test(difference: NDArray[np.floating[Any]], draws: int = 9999, seed: int = 0) -> float:
     """Return the two-sided p value of "no difference", by flipping the signs of whole items.
 
-    Where two methods do not differ, an item's difference is as likely to have either sign. All that belongs
-    to an item (its translations, its seeds) flips together: they succeed and fail together, so the item is
-    the unit. The seeds of training count as fixed, so the test speaks about these runs on other items.
+    Where two methods do not differ, an item's difference is as likely to have either sign. The translations
+    and seeds of an item succeed and fail together, so the item is the unit and flips as a whole. The seeds of
+    training count as fixed: the test is about these runs on other items.
+
+    ``scipy.stats.permutation_test`` doubles the smaller tail of its own random patterns. The published p
+    values would change by the Monte-Carlo error, so these patterns stay.
 
     Args:
         difference: Shape (items,) or (items, seeds): a minus b. Translations of an item are one row, see
             :func:`metaxcr.evaluation.statistics.language_average`; subtract after averaging.
-        draws: Random sign patterns, where there are too many to try all.
+        draws: Random sign patterns, if there are too many to try all.
         seed: Of the patterns.
 
     Returns:
@@ -234,7 +233,7 @@ def sign_flip_test(difference: NDArray[np.floating[Any]], draws: int = 9999, see
     rows = np.asarray(difference, dtype=np.float64)
     rows = rows.reshape(len(rows), -1).mean(axis=1)
     rows = rows[rows != 0]  # items without a difference change no mean
-    if not len(rows):
+    if not rows.size:
         return 1.0
     observed = abs(rows.sum()) - 1e-12 * np.abs(rows).sum()  # equal sums must compare as equal
     if len(rows) <= EXACT:
@@ -254,9 +253,6 @@ def holm(p: Sequence[float]) -> list[float]:
     Args:
         p: p values of one family of tests, in any order and dependence.
 
-    Returns:
-        Adjusted p values in the same order: max over j <= i of min(1, (m - j + 1) p_(j)).
-
     Source:
         Holm 1979 (Scandinavian Journal of Statistics 6).
     """
@@ -274,15 +270,7 @@ def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     Args:
         p: p values of one family of tests that are independent or positively dependent.
 
-    Returns:
-        Adjusted p values in the same order: min over j >= i of min(1, m / j p_(j)).
-
     Source:
         Benjamini and Hochberg 1995 (Journal of the Royal Statistical Society B 57).
     """
-    values = np.asarray(p, dtype=np.float64)
-    order = np.argsort(values, kind="stable")[::-1]
-    factors = len(values) / np.arange(len(values), 0, -1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(factors * values[order]))
-    return [float(value) for value in adjusted]
+    return [float(value) for value in stats.false_discovery_control(p)] if len(p) else []
