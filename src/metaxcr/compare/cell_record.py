@@ -60,10 +60,9 @@ class CellRecord:
         correct: One bit an item: packed, base64.
         probabilities: Of the choices, 16 bits each, zlib, base64.
         choices: Most choices an item has.
-        labels: Index of the right choice of each item, 8 bits, zlib, base64; ensembles and other systems are
-            scored with them.
+        labels: Index of the right choice of each item, 8 bits, zlib, base64.
         costs: Stage -> costs.
-        parameters: Trained and total parameters and their shares; empty for an untrained method.
+        parameters: Trained parameters and their shares; empty for an untrained method.
         checksums: File group -> SHA-256 of the data.
         command: Computes this cell alone.
         environment: Versions, hardware, threads, dtype, commit, date.
@@ -137,7 +136,7 @@ class CellRecord:
 
     @property
     def token_passes(self) -> int:
-        """Of all stages, shared ones included; those of the trunk, which is cached, excluded."""
+        """Of all stages, shared ones included; those of the cached trunk excluded."""
         return sum(stage["token_passes"] for name, stage in self.costs.items() if name != "trunk")
 
     @property

@@ -84,18 +84,10 @@ class CellStore:
         write_atomically(self.folder / f"{record.key}.json", text)
 
     def pack(self, records: Iterable[CellRecord], folder: Path, name: str) -> Path:
-        """Put cells into packed files of a folder, and remove the single files that they replace there.
+        """Put cells of this store into packed files of a folder, and remove the single files there.
 
         A cell lies in one packed file of a folder, however many grids it belongs to: in the one that has it
-        already, else in ``<name>.jsonl.gz``.
-
-        Args:
-            records: Finished cells of this store.
-            folder: A folder of cells.
-            name: Of the grid.
-
-        Returns:
-            The packed file of the grid.
+        already, else in ``<name>.jsonl.gz``, whose path is returned.
 
         Raises:
             UserError: A file of the folder is damaged, or cannot be written.
@@ -173,11 +165,7 @@ def _packed_files(folder: Path) -> list[tuple[Path, _Packed]]:
 
 
 def _read_packed(path: Path) -> _Packed:
-    """Read a packed file, which is JSON lines: item ids first, then cells.
-
-    Raises:
-        UserError: It is cut or damaged.
-    """
+    """Read a packed file, which is JSON lines: item ids first, then cells."""
     try:
         state = path.stat()
     except OSError as error:
@@ -207,12 +195,7 @@ def _parse_packed(path: Path, changed: int, size: int) -> _Packed:
 
 
 def changed_data(record: CellRecord, root: Path | None) -> list[str]:
-    """Groups of data files that differ from those a cell was computed from; missing files do not count.
-
-    Args:
-        record: The cell.
-        root: Data root given by the user.
-    """
+    """Groups of data files that differ from those a cell was computed from; missing files do not count."""
     return [
         group for group, before in record.checksums.items() if _checksum(group, root) not in (None, before)
     ]

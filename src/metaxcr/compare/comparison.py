@@ -63,11 +63,6 @@ class Comparison:
 def find_finished(grid: Grid, store: CellStore, root: Path | None) -> Comparison:
     """Expand a grid and look up which of its cells are finished.
 
-    Args:
-        grid: The grid.
-        store: Finished cells.
-        root: Data root given by the user.
-
     Raises:
         UserError: The grid names something that does not exist, or a finished cell is damaged.
     """
@@ -174,12 +169,7 @@ def ctml_passes(config: Config) -> int:
 
 
 def job_passes(job: Job, *, with_ctml: bool) -> int:
-    """Token-passes of a job without its trunk.
-
-    Args:
-        job: One run.
-        with_ctml: Whether it runs CTML; later jobs of a chain start from the result of the first one.
-    """
+    """Token-passes of a job without its trunk; later jobs of a chain start from the CTML of the first one."""
     kind = job.cells[0].kind
     if kind == "majority":
         return 0

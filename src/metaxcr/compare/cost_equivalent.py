@@ -33,8 +33,7 @@ def equivalent_shots(
         curve: Shape (points,) or (curves, points): the baseline's accuracies.
 
     Returns:
-        Shape (curves,): numbers of shots; infinite if the curve stays below, the first number if it starts
-        above.
+        Shape (curves,): infinite if the curve stays below, the first number of shots if it starts above.
     """
     curves = np.atleast_2d(np.asarray(curve, dtype=np.float64))
     wanted = np.broadcast_to(np.asarray(accuracy, dtype=np.float64), (len(curves),))

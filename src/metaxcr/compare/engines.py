@@ -46,14 +46,7 @@ class Engine(Protocol):
     """Runs chains of jobs; a failed job stops neither the others nor the rest of its chain."""
 
     def __call__(self, chains: Sequence[Chain], run_job: RunJob, on_message: OnMessage, workers: int) -> None:
-        """Run all chains.
-
-        Args:
-            chains: Jobs.
-            run_job: Runs one job.
-            on_message: Called in this process with every step and end.
-            workers: Processes, for engines that have several.
-        """
+        """Run all chains; ``on_message`` is called in this process with every step and end."""
         ...
 
 

@@ -19,12 +19,7 @@ FORMAT = 'write {"id": ..., "language": ..., "choice": 0} or {..., "probabilitie
 
 @dataclass(frozen=True)
 class ExternalSystem:
-    """What another system answered.
-
-    Attributes:
-        path: Its file, whose name is that of the system.
-        choices: Language -> item id -> index of the choice, from 0.
-    """
+    """Answers of another system; ``choices`` are language -> item id -> index of the choice."""
 
     path: Path
     choices: dict[str, dict[str, int]]
@@ -35,12 +30,6 @@ def read_external(path: Path, found: Comparison, store: CellStore, root: Path | 
 
     A line has ``id``, ``choice`` (from 0) or ``probabilities``, and ``language``. The language may be left
     out if the grid has only one, or if a ``.meta.json`` beside the file, as in a run folder, names it.
-
-    Args:
-        path: The file.
-        found: The grid; its cells need not be finished.
-        store: Has the ids of the items of finished cells.
-        root: Data root given by the user.
 
     Raises:
         UserError: The grid has several targets, a line cannot be used, or an item is not answered once.
@@ -124,11 +113,7 @@ def _refuse(
 
 
 def compare_external(systems: Sequence[ExternalSystem], found: Comparison, store: CellStore) -> list[Row]:
-    """Compare every method with other systems, on the same items.
-
-    Returns:
-        A row for each system, method and number of shots: the method minus the other system.
-    """
+    """Compare every method with other systems, on the same items: rows of the method minus the system."""
     lines = collect(found, store) if systems else {}
     rows = [row for system in systems for row in _rows(system, lines)]
     correct_p_values(rows)

@@ -106,12 +106,7 @@ class Grid(Section):
 
 
 def vary(name: str, method: Method) -> list[tuple[str, Method]]:
-    """Make a method for each value of what varies.
-
-    Args:
-        name: Name of the method; the value is appended if ``{x}`` is not in it.
-        method: With or without ``vary``.
-    """
+    """Make a method for each value of what varies; the value is appended to a name without ``{x}``."""
     if not method.vary:
         return [(name, method)]
     ((variable, values),) = method.vary.items()
@@ -155,14 +150,10 @@ def find_grid(name: str) -> Path:
 
 
 def load_grid(name: str, overrides: list[str] | None = None) -> Grid:
-    """Load and validate a grid.
-
-    Args:
-        name: Path of a YAML file, or the name of a shipped one.
-        overrides: ``"key.inner=value"`` each, in the grid; values are YAML.
+    """Load and validate a grid, given by path or by shipped name.
 
     Raises:
-        UserError: A file, key or value is wrong.
+        UserError: A file, key or value (also of ``overrides``, ``"key.inner=value"`` each) is wrong.
     """
     path = find_grid(name)
     settings = read_yaml(path)

@@ -22,13 +22,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class CellScores:
-    """Which items one method answered rightly in one language with one seed.
-
-    Attributes:
-        scores: Item id -> 1 or 0.
-        labels: Item id -> index of the right choice.
-        records: The cell; of an ensemble, all its members.
-    """
+    """Which items were answered rightly; ``records`` are the cell, or all members of an ensemble."""
 
     scores: ItemScores
     labels: Mapping[str, int]
@@ -44,12 +38,7 @@ def scores_of(cells: MethodCells) -> LanguageScores:
 
 
 def collect(found: Comparison, store: CellStore) -> dict[Line, MethodCells]:
-    """The finished cells of a grid by line, with ensembles.
-
-    Args:
-        found: The grid with its finished cells.
-        store: Has the ids of their items.
-    """
+    """The finished cells of a grid by line, with ensembles; the store has the ids of their items."""
     lines: dict[Line, MethodCells] = {}
     for cell in found.cells:
         if (record := found.records.get(cell.key)) is not None:
@@ -95,12 +84,7 @@ def _ensemble_of_methods(
 
 
 def ensemble(records: Sequence[CellRecord], store: CellStore) -> CellScores:
-    """Scores of the mean probabilities of several cells, on the items that all have.
-
-    Args:
-        records: One a member.
-        store: Has the ids of their items.
-    """
+    """Scores of the mean probabilities of several cells, on the items that all have."""
     tables = [dict(zip(store.ids(r), r.probability, strict=True)) for r in records]
     labels = dict(zip(store.ids(records[0]), records[0].label.tolist(), strict=True))
     labels = {name: label for name, label in labels.items() if all(name in table for table in tables)}

@@ -35,7 +35,7 @@ def summarise(found: Comparison, store: CellStore, external: Sequence[Row] = (),
     Args:
         found: The grid with its finished cells.
         store: Has the ids of their items.
-        external: Comparisons with other systems, see :mod:`metaxcr.compare.external`.
+        external: From :func:`metaxcr.compare.external.compare_external`.
         command: What the user typed.
     """
     grid, lines = found.grid, collect(found, store)

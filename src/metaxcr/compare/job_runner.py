@@ -35,13 +35,7 @@ Costs = dict[str, dict[str, Any]]  # stage -> costs
 
 @dataclass(frozen=True)
 class Job:
-    """Cells that one run computes.
-
-    Attributes:
-        cells: They differ in the language only.
-        config: Settings of the run, with all their languages.
-        ctml: Key of the CTML run that they start from; empty if they share none.
-    """
+    """Cells of one run, which differ in the language only; ``ctml``: key of the CTML run they share."""
 
     cells: tuple[GridCell, ...]
     config: Config
@@ -61,14 +55,7 @@ class Job:
 
 
 def group(cells: Sequence[GridCell]) -> list[list[Job]]:
-    """Group cells into jobs, and jobs that share a CTML run into chains, which are run in order.
-
-    Args:
-        cells: With different keys.
-
-    Returns:
-        Chains, in the order of their first cells.
-    """
+    """Group cells (of different keys) into jobs, and jobs that share a CTML run into chains, run in order."""
     groups: dict[str, list[GridCell]] = {}
     for cell in cells:
         groups.setdefault(_group_key(cell), []).append(cell)
@@ -138,11 +125,7 @@ class JobRunner:
     cache: ProcessCache = field(default_factory=ProcessCache, compare=False)
 
     def run_job(self, job: Job, on_step: OnStep) -> None:
-        """Run a job, or resume it, and store its cells.
-
-        Raises:
-            UserError: Something that the user can mend.
-        """
+        """Run a job, or resume it, and store its cells."""
         cell, config = job.cells[0], job.config
         if cell.kind == "majority":
             self._majority(job)

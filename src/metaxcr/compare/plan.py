@@ -207,11 +207,6 @@ def cell_key(config: Config, kind: str, regime: str) -> str:
 
     Settings that cannot change the result are left out: those of fine-tuning for a zero-shot cell, those of
     training for an untrained one. Data are not part of it: a record has the checksums of its files.
-
-    Args:
-        config: Settings of the cell.
-        kind: Kind of the method.
-        regime: Regime of the cell.
     """
     settings = settings_of_results(config)
     run, target = settings["run"], settings["target"]

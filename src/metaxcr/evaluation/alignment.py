@@ -46,8 +46,8 @@ def layer_vectors(
 ) -> Tensor:
     """Mean vectors of sentences at every level of the stack in every layer.
 
-    Within a layer, level 0 is the layer without adapters, level k the layer with the k lowest adapters of the
-    stack, all on the same input; what goes on to the next layer has all of them.
+    Within a layer, level 0 is the layer without adapters and level k the layer with the k lowest adapters,
+    all on the same input; the next layer gets the output with all of them.
 
     Args:
         encoder: The frozen encoder.
@@ -120,7 +120,7 @@ def _levels(
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Vectors of length 1: what cosines are computed from."""
+    """Vectors scaled to length 1."""
     return F.normalize(vectors, dim=-1)
 
 
@@ -134,14 +134,14 @@ def alignment(one: Tensor, other: Tensor) -> Row:
 
     Args:
         one: (sentences, width) vectors in one language.
-        other: (sentences, width) vectors of their translations, same order; at least two.
+        other: The same of their translations, in the same order; at least two.
 
     Returns:
         ``forward``: share of sentences of ``one`` whose nearest sentence of ``other`` is their translation;
         ``backward``: the other direction; ``retrieval``: mean of both, with ``ci95`` over the sentences (t
         interval; a sentence scores 0, 0.5 or 1); ``translations`` and ``others``: mean cosine of a sentence
-        with its translation and with all other sentences of the other language; ``distance``: the former
-        minus the latter, so 0 where translations are no nearer than any sentence; ``n``.
+        with its translation and with all other sentences of the other language; ``distance``: their
+        difference; ``n``.
     """
     cosines = unit(one.double()) @ unit(other.double()).T
     n = len(cosines)
@@ -170,12 +170,11 @@ def alignment_table(
     Args:
         pivot: (layers + 1, sentences, width) vectors of the pivot language, the embeddings first.
         languages: Language -> the same of the translations.
-        stack: The adapters that acted, for the table: ``encoder``, ``language``, ``language + task``.
+        stack: The adapters in use: ``encoder``, ``language`` or ``task``.
         pivot_language: Its code.
 
     Returns:
-        A row for every language and layer: ``language``, ``pivot``, ``stack``, ``layer`` (0: the embeddings),
-        and what :func:`alignment` says.
+        A row for every language and layer (0: the embeddings), with what :func:`alignment` returns.
     """
     return [
         {
@@ -191,17 +190,10 @@ def alignment_table(
 
 
 def weak_languages(rows: Sequence[Row], limit: float = WEAK) -> list[Row]:
-    """The languages whose alignment is too weak to transfer.
+    """The rows of languages whose alignment is too weak to transfer, the weakest first.
 
-    That is: retrieval after the last layer, which the scorer reads, is surely below ``limit``: the upper end
-    of its 95 % interval is.
-
-    Args:
-        rows: From :func:`alignment_table`, of one stack or several.
-        limit: Share of sentences; the default was fixed before anything was measured.
-
-    Returns:
-        The rows of those languages, the weakest first.
+    That is: the 95 % interval of retrieval after the last layer, which the scorer reads, lies below
+    ``limit``.
     """
     last = max((row["layer"] for row in rows), default=0)
     weak = [row for row in rows if row["layer"] == last and row["ci95"][1] < limit]
@@ -236,16 +228,15 @@ def check_alignment(
         languages: ISO 639-1 codes.
         adapters: Language -> language adapter; English may have one, too.
         task: Layer -> trained task adapter.
-        sentences: Only the first so many; default: all 1,012. Retrieval is harder among more.
+        sentences: Only the first ones; None: all 1,012. Retrieval is harder among more.
         dtype: Of the layers' arithmetic; None: what the encoder's device computes fastest.
         root: Data root.
         progress: Called with (label, sentences done, sentences in all).
 
     Returns:
-        Rows of :func:`metaxcr.evaluation.alignment.alignment_table` for each stack: the ``encoder`` alone;
-        with ``language`` adapters, for languages that have one; with the ``task`` adapter, above the
-        language adapter where there is one. English runs through the same stack, with its own language
-        adapter or none.
+        Rows of :func:`alignment_table` for each stack: the ``encoder`` alone; with ``language`` adapters, for
+        languages that have one; with the ``task`` adapter, above the language adapter if there is one.
+        English goes through the same stack, with its own language adapter or none.
 
     Raises:
         UserError: A language is unknown, named twice or English, or the corpus is missing.
@@ -284,17 +275,17 @@ STEPS = 50  # iterations of L-BFGS, enough to converge on a few thousand vectors
 
 
 def language_probe(train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Train multinomial logistic regression to tell languages apart, and test it.
+    """Train multinomial logistic regression to tell languages apart by their sentence vectors, and test it.
 
-    Features are standardised by the training vectors, so that scale tells nothing. All languages weigh alike.
+    Features are standardised by the training vectors; all languages have the same weight.
 
     Args:
         train: Language -> (sentences, width); the same sentences in every language.
         test: The same for other sentences.
 
     Returns:
-        ``accuracy`` on the test vectors, mean over languages, with ``ci95`` clustered by sentence: the
-        translations of a sentence count as one draw; ``chance``; ``by_language``.
+        ``accuracy`` on the test vectors, mean over languages, with ``ci95`` clustered by sentence (the
+        translations of a sentence are one draw); ``chance``; ``by_language``.
 
     Raises:
         ValueError: Fewer than two languages, or other ones in ``test``.

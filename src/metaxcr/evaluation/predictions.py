@@ -31,7 +31,7 @@ _META = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "tota
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities of every choice of every item, with all that a row of the results has to name.
+    """Probabilities of every choice of every item, with everything that a row of the results names.
 
     Args:
         task: Task id.
@@ -39,8 +39,8 @@ class Predictions:
         split: Name of the split, as the task declares it.
         data: ``"repaired"`` or ``"raw"``.
         regime: A key of :data:`metaxcr.config.regimes.REGIMES`; ``"none"``: an untrained baseline.
-        method: Who answered, for instance ``"similarity"`` or ``"finetune"``.
-        seed: Training seed; ``None`` for a deterministic method, whose answers hold for every seed.
+        method: For instance ``"similarity"`` or ``"finetune"``.
+        seed: Training seed; None for a deterministic method, whose answers hold for every seed.
         k: Labelled examples used in the tested language.
         total_labels: Labelled target examples used in all languages together.
         ids: Item ids, unique.
@@ -65,7 +65,6 @@ class Predictions:
     labels: list[int]
 
     def __post_init__(self) -> None:
-        """Refuse what would otherwise become a wrong number in a table."""
         if self.regime not in REGIMES:
             raise UserError(f"unknown regime {self.regime!r}", self.name, f"use one of {', '.join(REGIMES)}")
         if self.data not in DATA:
@@ -87,9 +86,9 @@ class Predictions:
     def name(self) -> str:
         """File stem ``<task>.<lang>.<method>.seed<n>``, unique within a run.
 
-        The method part carries regime and k (``few-shot-finetune-k16``); an untrained baseline is its bare
-        name; a deterministic method stands for every seed and is called ``seedall``. A split other than
-        ``test`` and raw data are appended.
+        The method part carries regime and k (``few-shot-finetune-k16``), except for an untrained baseline.
+        The seed of a deterministic method is ``seedall``. A split other than ``test`` and raw data are
+        appended.
         """
         method = self.method if self.regime == "none" else f"{self.regime}-{self.method}"
         parts = [self.task, self.lang, f"{method}-k{self.k}" if self.k else method]
@@ -114,13 +113,10 @@ class Predictions:
         return dict(zip(self.ids, self.correct.astype(float).tolist(), strict=True))
 
     def write(self, folder: Path) -> Path:
-        """Write ``<name>.jsonl`` (one item a line) and ``<name>.meta.json`` (all else) into ``folder``.
+        """Write ``<name>.jsonl`` (one item a line) and ``<name>.meta.json`` (the rest); return the former.
 
-        Each file is written under a temporary name and renamed; the items come last, so that whoever
-        sees them also finds their metadata. Equal predictions give equal bytes.
-
-        Returns:
-            The path of the items.
+        The items are written last, so that whoever sees them finds their metadata. Equal predictions give
+        equal bytes.
 
         Raises:
             UserError: They cannot be written, or not be read back.
@@ -140,10 +136,7 @@ class Predictions:
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":
-        """Read what :meth:`write` wrote.
-
-        Args:
-            path: The ``.jsonl`` file; its ``.meta.json`` lies beside it.
+        """Read the ``.jsonl`` file that :meth:`write` wrote, and the ``.meta.json`` beside it.
 
         Raises:
             UserError: A file is missing or a line is malformed; the message names file and line.
@@ -200,9 +193,9 @@ def predict(
         store: Trunk activations.
 
     Returns:
-        For each set and question the probability of each choice to be the one asked for (the most plausible
-        one; the least plausible one for a task of polarity ``implausible``), rounded to 6 digits; and the
-        number of token-passes.
+        For each set and question the probability of each choice to be the one asked for (the most plausible,
+        or the least plausible for a task of polarity ``implausible``), rounded to 6 digits; and the
+        token-passes.
     """
     positions = store.by_length(torch.unique(torch.cat([s.questions.texts for s in sets])))
     pooled, tokens = [], 0
@@ -224,7 +217,7 @@ def predict(
 
 
 def _slices(positions: Tensor, store: TrunkStore) -> list[tuple[int, int]]:
-    """Cut texts, sorted by length, into stretches of about :data:`FORWARD_TOKENS` tokens."""
+    """Cut texts, sorted by length, into slices of about :data:`FORWARD_TOKENS` tokens."""
     slices, begin, tokens = [], 0, 0
     for end, length in enumerate(store.lengths(positions), start=1):
         tokens += length

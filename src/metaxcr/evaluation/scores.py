@@ -69,18 +69,11 @@ def regime_order(regime: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean accuracy or difference, as a fraction, with its 95 % interval.
+    """A mean accuracy or difference, as a fraction, with its 95 % interval, clipped to what is possible.
 
-    Attributes:
-        mean: The estimate.
-        low: Lower end, not below what is possible; None: too few items for an interval.
-        high: Upper end, alike.
-        kind: What the interval treats as random; see :class:`~metaxcr.evaluation.statistics.Interval`.
-        se: Standard error.
-        dof: Degrees of freedom of the standard error.
-        mdd: Minimum detectable difference; of an accuracy: from a fixed number.
-        p: Of a difference: the two-sided p value.
-        n: Distinct item ids.
+    Without enough items for an interval, all but ``mean`` and ``n`` is None. ``mdd`` of an accuracy is the
+    minimum detectable difference from a fixed number; ``p`` is that of a difference; ``n`` counts distinct
+    item ids.
     """
 
     mean: float
@@ -95,7 +88,7 @@ class Estimate:
 
     @property
     def ci95(self) -> list[float] | None:
-        """The interval, as files have it."""
+        """The interval as files have it."""
         return None if self.low is None or self.high is None else [self.low, self.high]
 
     @property
@@ -107,11 +100,7 @@ class Estimate:
 
 
 def accuracy(table: Scores) -> Estimate:
-    """The mean of a table of scores.
-
-    Args:
-        table: Shape (items, seeds).
-    """
+    """The mean of a table of scores of shape (items, seeds)."""
     if len(table) < 2:
         return Estimate(float(table.mean()), n=len(table))
     found = crossed_interval(table)
@@ -122,12 +111,7 @@ def accuracy(table: Scores) -> Estimate:
 
 
 def accuracy_difference(first: Scores, second: Scores) -> Estimate:
-    """The mean of ``first - second``, paired on items and seeds.
-
-    Args:
-        first: Shape (items, seeds), at least two items.
-        second: The same items and seeds.
-    """
+    """The mean of ``first - second``, paired on items (two or more) and seeds."""
     found = paired_difference(first, second)
     return Estimate(
         found.mean, max(-1.0, found.low), min(1.0, found.high), found.kind, found.se, found.dof,
@@ -154,15 +138,12 @@ def named_seeds(seeds: Sequence[int | None]) -> list[int]:
 def score_tables(
     sides: Sequence[LanguageScores], languages: Sequence[str], seeds: Sequence[int | None]
 ) -> list[Scores]:
-    """One table of scores a side, averaged over languages, on the items that all sides and seeds have.
+    """One table of shape (item ids, seeds) a side: the average over languages, on the items that all have.
 
     Args:
         sides: What is compared.
         languages: Languages that all sides have.
         seeds: From :func:`common_seeds`.
-
-    Returns:
-        Shape (item ids, seeds) each; see :func:`~metaxcr.evaluation.statistics.language_average`.
 
     Raises:
         UserError: There is no item in common.

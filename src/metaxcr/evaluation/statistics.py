@@ -32,8 +32,8 @@ SEEDS_AGREE = 0.25  # of the residual mean square: MS_seeds counts as no less
 class Interval:
     """A mean and the interval around it, in the unit of the scores.
 
-    ``kind`` says what was treated as random: ``"items x seeds"``, or ``"items"`` when there is one
-    column only. An ``"items"`` interval says nothing about how the mean varies with the training seed.
+    ``kind`` names what was treated as random: ``"items x seeds"``, or ``"items"`` if there is one column
+    only. An ``"items"`` interval does not include how the mean varies with the training seed.
     """
 
     mean: float
@@ -67,11 +67,7 @@ class MeanSquares:
 
 
 def mean_squares(scores: Scores) -> MeanSquares:
-    """Return the analysis-of-variance mean squares of an items x seeds table.
-
-    Args:
-        scores: Shape (items, seeds), at least 2 x 2.
-    """
+    """Return the analysis-of-variance mean squares of a table of shape (items, seeds), at least 2 x 2."""
     items, seeds = scores.shape
     grand = scores.mean()
     by_item, by_seed = scores.mean(axis=1), scores.mean(axis=0)
@@ -98,9 +94,6 @@ def crossed_interval(scores: Scores, level: float = 0.95) -> Interval:
         scores: Shape (items, seeds) or (items,), one score a cell (0 or 1, or a difference of them).
         level: Nominal coverage, between 0 and 1.
 
-    Returns:
-        The interval. With one column its kind is ``"items"``, and the design is the plain t of the items.
-
     Raises:
         ValueError: Fewer than two items, no seed, values that are not finite, or a level outside (0, 1).
     """
@@ -124,9 +117,6 @@ def paired_difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
         b: The same shape. A deterministic method has one column, which stands for every seed.
         level: Nominal coverage of the interval.
 
-    Returns:
-        The difference; p is 1 when every cell agrees.
-
     Raises:
         ValueError: The tables do not match, or :func:`crossed_interval` refuses their difference.
     """
@@ -146,21 +136,14 @@ def paired_difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
 def minimum_detectable_difference(se: float, dof: float, alpha: float = 0.05, power: float = 0.8) -> float:
     """Return the smallest true difference that a two-sided test of this precision finds with ``power``.
 
-    Args:
-        se: Standard error of the estimate, in the unit of the answer.
-        dof: Degrees of freedom of that standard error.
-        alpha: Two-sided level of the test.
-        power: Wanted probability of finding the difference.
-
-    Returns:
-        (t_(1 - alpha/2) + t_power) * se (Bloom, *Evaluation Review* 19, 1995); 2.80 se for many degrees
-        of freedom.
+    It is (t_(1 - alpha/2) + t_power) * se (Bloom, *Evaluation Review* 19, 1995): 2.80 se for many degrees of
+    freedom.
     """
     return float((stats.t.ppf(1 - alpha / 2, dof) + stats.t.ppf(power, dof)) * se)
 
 
 def language_average(blocks: Sequence[tuple[Sequence[str], Scores]]) -> Scores:
-    """Return one row per item id whose grand mean is the average over languages, each weighing alike.
+    """Return one row per item id whose grand mean is the average over languages, all with the same weight.
 
     Translations of one item succeed and fail together, so the item id, not the pair (item, language),
     is the unit that was sampled. In a parallel set the row of an id is the plain mean over the languages.
@@ -218,8 +201,7 @@ def sign_flip_test(difference: NDArray[np.floating[Any]], draws: int = 9999, see
     values would change by the Monte-Carlo error, so these patterns stay.
 
     Args:
-        difference: Shape (items,) or (items, seeds): a minus b. Translations of an item are one row, see
-            :func:`metaxcr.evaluation.statistics.language_average`; subtract after averaging.
+        difference: Shape (items,) or (items, seeds): a minus b, averaged over languages.
         draws: Random sign patterns, if there are too many to try all.
         seed: Of the patterns.
 
@@ -248,13 +230,9 @@ def sign_flip_test(difference: NDArray[np.floating[Any]], draws: int = 9999, see
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjust p values so that the chance of *any* false finding stays below the level (step-down Bonferroni).
+    """Adjust p values so that the chance of *any* false finding stays below the level (Holm 1979).
 
-    Args:
-        p: p values of one family of tests, in any order and dependence.
-
-    Source:
-        Holm 1979 (Scandinavian Journal of Statistics 6).
+    The adjusted p_(i) is the maximum over j <= i of min(1, (m - j + 1) p_(j)); the order is kept.
     """
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")
@@ -265,12 +243,9 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
-    """Adjust p values so that the expected *share* of false findings stays below the level (step-up).
-
-    Args:
-        p: p values of one family of tests that are independent or positively dependent.
+    """Adjust p values so that the expected *share* of false findings stays below the level.
 
     Source:
-        Benjamini and Hochberg 1995 (Journal of the Royal Statistical Society B 57).
+        Benjamini and Hochberg 1995, for tests that are independent or positively dependent.
     """
     return [float(value) for value in stats.false_discovery_control(p)] if len(p) else []

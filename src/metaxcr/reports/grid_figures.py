@@ -24,12 +24,7 @@ _MOST_LINES = 6  # more methods than these are shown as a table of colours
 
 
 def forest(summary: Row, width: int) -> Figure | None:
-    """Draw the difference of each method from the baseline with its interval.
-
-    Args:
-        summary: Content of ``compare.json``.
-        width: Width in pixels.
-    """
+    """Draw the difference of each method from the baseline with its interval."""
     rows = [row for row in summary["differences"] if row["mean"] is not None]
     if not rows:
         return None
@@ -69,12 +64,7 @@ def _verdict_legend(fig: Figure) -> None:
 
 
 def by_language(summary: Row, width: int) -> Figure | None:
-    """Draw accuracy by language: dots with whiskers for a few methods, a table of colours for many.
-
-    Args:
-        summary: Content of ``compare.json``.
-        width: Width in pixels.
-    """
+    """Draw accuracy by language: dots with whiskers for a few methods, a table of colours for many."""
     rows = summary["languages"]
     if not rows:
         return None
@@ -97,12 +87,7 @@ def by_language(summary: Row, width: int) -> Figure | None:
 
 
 def shots(summary: Row, width: int) -> Figure | None:
-    """Draw accuracy over shots; None where the grid has one number of shots only.
-
-    Args:
-        summary: Content of ``compare.json``.
-        width: Width in pixels.
-    """
+    """Draw accuracy over shots; None if the grid has one number of shots only."""
     curves: dict[str, list[Row]] = {}
     for row in summary["averages"]:
         curves.setdefault(f"{row['target']}: {row['method']}".removeprefix(": "), []).append(row)
@@ -132,12 +117,7 @@ def shots(summary: Row, width: int) -> Figure | None:
 
 
 def costs(summary: Row, width: int) -> Figure | None:
-    """Draw the token-passes of a cell, stage by stage.
-
-    Args:
-        summary: Content of ``compare.json``.
-        width: Width in pixels.
-    """
+    """Draw the token-passes of a cell, stage by stage."""
     rows = [row for row in summary["averages"] if row["token_passes"]]
     if not rows:
         return None
@@ -169,12 +149,7 @@ def costs(summary: Row, width: int) -> Figure | None:
 
 
 def matrix(summary: Row, width: int) -> Figure | None:
-    """Draw accuracy by language of the labels and tested language, coloured by the gain on no labels.
-
-    Args:
-        summary: Content of ``compare.json``.
-        width: Width in pixels.
-    """
+    """Draw accuracy by language of the labels and tested language, tinted by the gain on no labels."""
     found = summary["matrix"]
     if not found or not found["cells"]:
         return None
@@ -208,15 +183,7 @@ def colours(
     columns: Sequence[str],
     width: int,
 ) -> Figure:
-    """Draw numbers on tinted cells: blue above the reference, orange below; the numbers say the same.
-
-    Args:
-        gains: (row, column) -> signed value that is shown as the tint.
-        texts: (row, column) -> what the cell says.
-        rows: Names, from top to bottom.
-        columns: Names, from left to right.
-        width: Width in pixels.
-    """
+    """Draw numbers on tinted cells: blue for gains, orange for losses; the texts say the same."""
     side = width > 600
     short, room = canvas.fit(rows, 320, CHARACTER) if side else canvas.fit(rows, 87, 6.2)
     shown, left = [short[name] for name in rows], 8 + room

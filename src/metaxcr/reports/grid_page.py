@@ -75,13 +75,7 @@ def read_summary(folder: Path) -> Row:
 
 
 def write_grid_report(folder: Path) -> Path:
-    """Write ``report.html`` into the folder of a comparison.
-
-    Args:
-        folder: That ``metaxcr compare`` wrote.
-
-    Returns:
-        The path of the page.
+    """Write ``report.html`` into the folder of a comparison, and return its path.
 
     Raises:
         UserError: The folder is not one of a comparison.

@@ -11,16 +11,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A table with a name.
-
-    Attributes:
-        key: Name of its files.
-        title: Above it.
-        head: Column titles.
-        rows: Cells as text.
-        numeric: Indices of the columns that are aligned right.
-        note: Below it.
-    """
+    """A table with title and note, and a key for file names; ``numeric`` columns are aligned right."""
 
     key: str
     title: str

@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 
 from metaxcr.config.regimes import REGIMES
 from metaxcr.errors import UserError
-from metaxcr.evaluation.scores import Setting
 from metaxcr.printable import shorten
 from metaxcr.reports import canvas
-from metaxcr.reports.accuracies import Average, LanguagePoint, averages, language_points, main_place
+from metaxcr.reports.accuracies import Average, LanguagePoint, Setting, averages, language_points, main_place
 from metaxcr.reports.canvas import Dot, Style, bands, legend, legend_room
 from metaxcr.reports.run_records import Record, read_run, records
 from metaxcr.reports.wording import STAGES, amount, duration, language
