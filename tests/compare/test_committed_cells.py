@@ -9,7 +9,8 @@ from metaxcr.compare.grid import load_grid
 from metaxcr.compare.plan import expand
 
 CELLS = Path(__file__).parents[2] / "docs" / "results" / "cells"
-GRIDS = "headline efficiency sampler transfer ablation beyond overhead shots scoring untrained".split()
+NAMES = {path.name.removesuffix(".jsonl.gz") for path in CELLS.glob("*.jsonl.gz")}
+GRIDS = sorted(NAMES - {"levers"})  # which was not finished
 
 
 @pytest.mark.parametrize("name", GRIDS)

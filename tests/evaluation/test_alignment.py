@@ -15,7 +15,7 @@ from metaxcr.adapters.layers import AdapterShape, LayerAdapter
 from metaxcr.data.corpora import corpus_spec
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
 from metaxcr.errors import UserError
-from metaxcr.evaluation import alignment as module
+from metaxcr.evaluation import predictions
 from metaxcr.evaluation.alignment import (
     PENALTY,
     WEAK,
@@ -82,7 +82,7 @@ def test_levels_of_a_stack(toy_encoder: FrozenEncoder) -> None:
 
 def test_batches_are_put_back_in_order(toy_encoder: FrozenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32)
-    monkeypatch.setattr(module, "FORWARD_TOKENS", 3)
+    monkeypatch.setattr(predictions, "FORWARD_TOKENS", 3)
     assert_close(layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32), whole)
 
 

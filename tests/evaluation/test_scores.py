@@ -1,4 +1,4 @@
-"""Scores by language and seed: what is in common, settings in words, estimates and verdicts."""
+"""Scores by language and seed: what is in common, estimates and verdicts, settings in words."""
 
 import numpy as np
 import pytest

@@ -102,9 +102,9 @@ class CellStore:
                 self._write_packed(path, new)
             for key in (key for new in files.values() for key in new):
                 (folder / f"{key}.json").unlink(missing_ok=True)
-            if not any(folder.glob("*.json")):
-                for path in (folder / "items").glob("*.txt"):
-                    path.unlink()
+            if not any(folder.glob("*.json")):  # a cell that is just being written finds its ids in the pack
+                for digest in {digest for _, packed in _packed_files(folder) for digest in packed.items}:
+                    (folder / "items" / f"{digest}.txt").unlink(missing_ok=True)
         return own
 
     def _write_packed(self, path: Path, new: dict[str, CellRecord]) -> None:

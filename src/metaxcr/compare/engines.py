@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import Any, Protocol
+from typing import Any
 
 from metaxcr.compare.job_runner import Job, OnStep
 from metaxcr.errors import UserError
@@ -39,15 +39,9 @@ class Ended:
     error: str = ""
 
 
-OnMessage = Callable[[Step | Ended], None]
-
-
-class Engine(Protocol):
-    """Runs chains of jobs; a failed job stops neither the others nor the rest of its chain."""
-
-    def __call__(self, chains: Sequence[Chain], run_job: RunJob, on_message: OnMessage, workers: int) -> None:
-        """Run all chains; ``on_message`` is called in this process with every step and end."""
-        ...
+OnMessage = Callable[[Step | Ended], None]  # called in the process that started the engine
+# runs chains in a number of processes; a failed job stops neither the others nor the rest of its chain
+Engine = Callable[[Sequence[Chain], RunJob, OnMessage, int], None]
 
 
 def serial(chains: Sequence[Chain], run_job: RunJob, on_message: OnMessage, workers: int = 1) -> None:

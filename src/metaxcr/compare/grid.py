@@ -85,7 +85,7 @@ class Grid(Section):
     @model_validator(mode="after")
     def _known_names(self) -> "Grid":
         """Expand what varies, and refuse names that do not exist."""
-        methods = {name: one for key, method in self.methods.items() for name, one in vary(key, method)}
+        methods = self.expanded
         for name, method in methods.items():
             kinds = ("trained",) if len(method.of) == 1 else ("trained", "similarity")
             for member in method.of:

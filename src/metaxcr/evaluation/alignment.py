@@ -1,13 +1,8 @@
-"""Sentence vectors after every layer, and within a layer before and after each adapter of the stack.
+"""Alignment of languages: whether translations have similar sentence vectors, layer by layer.
 
-Are two languages aligned? Retrieval of translations and their distance, layer by layer.
-
-A task adapter that was trained in English transfers to a language as far as the encoder puts sentences of
-that language where it puts their translations. Weak alignment is one of the method's failure signatures.
-
-The alignment check of an encoder, its language adapters and a trained task adapter.
-
-Which language is it? A linear probe on sentence vectors: what of a language is left in them.
+A task adapter that was trained in English transfers to a language as far as the encoder gives sentences of
+that language the vectors of their translations. Weak alignment is a sign of failing transfer. A linear probe
+measures what the vectors still tell about the language.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +20,12 @@ from metaxcr.data.corpora import load_parallel
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
 from metaxcr.encoders.layer import NO_ADAPTER, Context
 from metaxcr.errors import UserError
+from metaxcr.evaluation.predictions import token_slices
 from metaxcr.evaluation.statistics import crossed_interval, language_average
 from metaxcr.hardware import CPU, choose_dtype
 from metaxcr.model.choice_model import mean_pool
 
 Level = Callable[[int], LayerAdapter | None]  # layer -> the adapter of one stack level in it
-FORWARD_TOKENS = 4096  # bounds the memory of one forward pass
 
 
 @torch.no_grad()
@@ -66,19 +61,15 @@ def layer_vectors(
     tokenized = encoder.tokenize([Text(s) for s in sentences], min(max_tokens, encoder.max_positions))
     order = sorted(range(len(tokenized)), key=lambda n: len(tokenized[n].ids))
     found = torch.empty(len(levels) + 1, encoder.depth + 1, len(sentences), encoder.width, device=CPU)
-    begin, tokens = 0, 0
-    for end, n in enumerate(order, start=1):
-        tokens += len(tokenized[n].ids)
-        if tokens >= FORWARD_TOKENS or end == len(order):
-            batch = order[begin:end]
-            embedded = encoder.embed([tokenized[i] for i in batch])
-            found[:, :, batch] = _climb(encoder, embedded, levels, invertible, dtype).to(CPU)
-            progress(end, len(order))
-            begin, tokens = end, 0
+    for begin, end in token_slices(len(tokenized[n].ids) for n in order):
+        batch = order[begin:end]
+        embedded = encoder.embed([tokenized[i] for i in batch])
+        found[:, :, batch] = _all_layers(encoder, embedded, levels, invertible, dtype).to(CPU)
+        progress(end, len(order))
     return found
 
 
-def _climb(
+def _all_layers(
     encoder: FrozenEncoder,
     embedded: Ragged,
     levels: Sequence[Level],
@@ -91,13 +82,13 @@ def _climb(
     found = [[mean_pool(embedded.hidden, lengths)] + [mean_pool(lowest, lengths)] * len(levels)]
     hidden, context = encoder.enter(Ragged(lowest, lengths), dtype)
     for index in range(encoder.depth):
-        outputs = _levels(encoder, index, hidden, context, levels, dtype)
+        outputs = _one_layer(encoder, index, hidden, context, levels, dtype)
         found.append([mean_pool(output[:size], lengths) for output in outputs])
         hidden = outputs[-1]
     return torch.stack([torch.stack(row) for row in found], dim=1)
 
 
-def _levels(
+def _one_layer(
     encoder: FrozenEncoder,
     index: int,
     hidden: Tensor,

@@ -1,15 +1,11 @@
-"""One method's answers to one test split in one language, and the two files that keep them.
-
-Probabilities of the choices of whole evaluation sets.
-"""
+"""Predictions: one method's answers to one test split in one language, and the two files that keep them."""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +22,7 @@ from metaxcr.parse import lines_of_text, parse_json, read_text
 from metaxcr.records import PredictionRow, PredictionsMeta, checked
 
 DATA = ("repaired", "raw")
+_REWRITE = "write the file anew"
 _META = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "total_labels")
 
 
@@ -142,39 +139,29 @@ class Predictions:
             UserError: A file is missing or a line is malformed; the message names file and line.
         """
         meta_path = path.with_name(path.name.removesuffix(".jsonl") + ".meta.json")
-        meta = checked(PredictionsMeta, _parse(_text(meta_path), str(meta_path), _META), str(meta_path))
-        ids, probabilities, labels = [], [], []
-        for number, line in enumerate(lines_of_text(_text(path)), start=1):
+        meta = parse_json(_read(meta_path), str(meta_path), _REWRITE)
+        meta = checked(PredictionsMeta, meta, str(meta_path), _REWRITE)
+        rows = []
+        for number, line in enumerate(lines_of_text(_read(path)), start=1):
             where = f"{path}:{number}"
-            row = _parse(line, where, ("id", "probabilities", "choice", "label"))
-            row = checked(PredictionRow, row, where, "write the file anew")
-            try:
-                ids.append(str(row["id"]))
-                probabilities.append([float(value) for value in row["probabilities"]])
-                labels.append(int(row["label"]))
-                consistent = row["choice"] == int(np.argmax(probabilities[-1]))
-            except (TypeError, ValueError, OverflowError) as error:
-                raise UserError(f"malformed prediction: {error}", where, "write the file anew") from error
-            if not consistent:
-                raise UserError("choice is not the most probable one", where, "write the file anew")
-        return cls(**{key: meta[key] for key in _META}, ids=ids, probabilities=probabilities, labels=labels)
+            row = checked(PredictionRow, parse_json(line, where, _REWRITE), where, _REWRITE)
+            if not row["probabilities"] or row["choice"] != int(np.argmax(row["probabilities"])):
+                raise UserError("choice is not the most probable one", where, _REWRITE)
+            rows.append(row)
+        return cls(
+            **{key: meta[key] for key in _META},
+            ids=[str(row["id"]) for row in rows],
+            probabilities=[[float(value) for value in row["probabilities"]] for row in rows],
+            labels=[row["label"] for row in rows],
+        )
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> str:
     try:
         return read_text(path)
     except UserError as error:
         what = f"cannot read predictions: {error.what}"
         raise UserError(what, error.where, "run `metaxcr evaluate` again") from error
-
-
-def _parse(text: str, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    row = parse_json(text, where, "write the file anew")
-    missing = [key for key in keys if not isinstance(row, dict) or key not in row]
-    if missing:
-        raise UserError(f"missing {', '.join(missing)}", where, "write the file anew")
-    result: dict[str, Any] = row
-    return result
 
 
 FORWARD_TOKENS = 4096  # bounds the memory of one forward pass
@@ -199,7 +186,7 @@ def predict(
     """
     positions = store.by_length(torch.unique(torch.cat([s.questions.texts for s in sets])))
     pooled, tokens = [], 0
-    for begin, end in _slices(positions, store):
+    for begin, end in token_slices(store.lengths(positions)):
         trunk = store.gather(positions[begin:end].tolist())
         pooled.append(model.vectors(phi, trunk, sets[0].language))
         tokens += len(trunk.hidden)
@@ -216,12 +203,12 @@ def predict(
     return probabilities, tokens
 
 
-def _slices(positions: Tensor, store: TrunkStore) -> list[tuple[int, int]]:
-    """Cut texts, sorted by length, into slices of about :data:`FORWARD_TOKENS` tokens."""
-    slices, begin, tokens = [], 0, 0
-    for end, length in enumerate(store.lengths(positions), start=1):
+def token_slices(lengths: Iterable[int]) -> list[tuple[int, int]]:
+    """Cut texts of these lengths into slices of about :data:`FORWARD_TOKENS` tokens: (begin, end) each."""
+    slices, begin, tokens, end = [], 0, 0, 0
+    for end, length in enumerate(lengths, start=1):
         tokens += length
-        if tokens >= FORWARD_TOKENS or end == len(positions):
+        if tokens >= FORWARD_TOKENS:
             slices.append((begin, end))
             begin, tokens = end, 0
-    return slices
+    return slices + ([(begin, end)] if end > begin else [])
