@@ -19,7 +19,7 @@ from metaxcr.records import OPEN, Count, Finite, Maybe, Name, Part, Seed, checke
 SCHEMA = 1
 AGAIN = "remove the file: the cell is then run again"
 PROBABILITY_STEPS = 65535  # probabilities are kept in 16 bits: to five digits
-_Encoded = Annotated[str, Field(strict=True)]
+_Encoded = Annotated[str, Field(strict=True)]  # base64
 
 
 @with_config(OPEN)
@@ -44,29 +44,8 @@ class _Parameters(TypedDict, total=False):
 class CellRecord:
     """What is kept of a finished cell, a few kilobytes.
 
-    Attributes:
-        key: Identity of the cell.
-        config_hash: Identity of a run that computes the cell alone: settings, data and algorithms.
-        task: Target task.
-        split: Evaluated split.
-        language: Tested language.
-        kind: Kind of the method.
-        regime: Which labels were allowed.
-        k: Shots.
-        seed: None for a deterministic method.
-        total_labels: Labelled target examples in all languages together.
-        n: Items.
-        items: Digest of the item ids, which are kept apart because many cells share them.
-        correct: One bit an item: packed, base64.
-        probabilities: Of the choices, 16 bits each, zlib, base64.
-        choices: Most choices an item has.
-        labels: Index of the right choice of each item, 8 bits, zlib, base64.
-        costs: Stage -> costs.
-        parameters: Trained parameters and their shares; empty for an untrained method.
-        checksums: File group -> SHA-256 of the data.
-        command: Computes this cell alone.
-        environment: Versions, hardware, threads, dtype, commit, date.
-        schema: Version of this format.
+    ``config_hash`` is that of a run that computes the cell alone, with ``command``. Without chance, ``seed``
+    is None. ``total_labels`` counts labelled target examples in all languages.
     """
 
     key: Name
@@ -80,14 +59,14 @@ class CellRecord:
     seed: Seed
     total_labels: Count
     n: Count
-    items: Name
-    correct: _Encoded
-    probabilities: _Encoded
-    choices: Count
-    labels: _Encoded
-    costs: dict[str, StageCosts]
-    parameters: _Parameters
-    checksums: dict[str, str]
+    items: Name  # digest of the item ids, which are kept apart because many cells share them
+    correct: _Encoded  # a bit an item
+    probabilities: _Encoded  # of the choices, 16 bits each, compressed
+    choices: Count  # most choices of an item
+    labels: _Encoded  # index of the right choice of each item, 8 bits, compressed
+    costs: dict[str, StageCosts]  # by stage
+    parameters: _Parameters  # empty for an untrained method
+    checksums: dict[str, str]  # file group -> SHA-256 of the data
     command: str
     environment: dict[str, Any]
     schema: int = SCHEMA

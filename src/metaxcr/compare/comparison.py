@@ -34,12 +34,8 @@ ESTIMATED_STEPS = 40  # of meta-training that are simulated: on typical amounts 
 class Comparison:
     """The cells of a grid, and those that are finished.
 
-    Attributes:
-        grid: The grid.
-        cells: All cells.
-        records: Key -> finished cell.
-        failed: Label of a failed cell -> the message.
-        outdated: Labels of finished cells whose data have changed since; they are run again.
+    ``failed`` has the messages of failed cells by label, ``outdated`` the labels of finished cells whose data
+    have changed since: they are run again.
     """
 
     grid: Grid
@@ -91,17 +87,8 @@ def run_missing(
 ) -> None:
     """Run the missing cells of a grid; every cell is stored as soon as it is finished.
 
-    Args:
-        found: From :func:`find_finished`; finished and failed cells are added.
-        store: Takes finished cells.
-        out: Folder of the comparison.
-        progress: Where to report.
-        root: Data root given by the user.
-        engine: Name of an engine.
-        workers: Processes, for engines that have several.
-        keep: Keep the run folders.
-        ledger: List of the evaluations on test splits; None: they are not recorded.
-        command: What the user typed, for the ledger.
+    Finished and failed cells are added to ``found``. Evaluations on test splits are recorded in ``ledger``,
+    if there is one, with the command that the user typed.
 
     Raises:
         UserError: There is no such engine.

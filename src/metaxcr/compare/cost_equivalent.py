@@ -58,13 +58,8 @@ def cost_equivalent(
     """How many shots the baseline needs for the method's accuracy, with a 95 % interval.
 
     The interval is a percentile bootstrap over items and seeds, with the same draws for method and baseline,
-    so that the difficulty of a draw cancels. With few seeds such an interval is too narrow.
-
-    Args:
-        method: Shape (items, seeds): 0 or 1, or the item's average over languages.
-        baseline: Shots -> the same for the baseline, on the same items; two numbers of shots or more.
-        draws: Bootstrap draws.
-        seed: Of the draws.
+    so that the difficulty of a draw cancels. With few seeds such an interval is too narrow. Tables have shape
+    (items, seeds), on the same items; ``baseline`` has two numbers of shots or more.
     """
     shots = np.array(sorted(baseline), dtype=np.float64)
     tables = [np.asarray(baseline[int(k)], dtype=np.float64) for k in shots]

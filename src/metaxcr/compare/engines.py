@@ -82,13 +82,7 @@ def processes(chains: Sequence[Chain], run_job: RunJob, on_message: OnMessage, w
 
 
 class _Worker:
-    """A process that runs one chain after another.
-
-    Attributes:
-        process: The process.
-        pipe: A pipe for each process: one that dies cannot block others.
-        unfinished: Places in the present chain of jobs that have not ended.
-    """
+    """A process that runs one chain after another; ``unfinished`` are places in the present chain."""
 
     def __init__(self, context: Any, run_job: RunJob) -> None:
         self._chain: Chain = []

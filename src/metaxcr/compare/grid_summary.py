@@ -30,14 +30,7 @@ Lines = Mapping[Line, MethodCells]
 
 
 def summarise(found: Comparison, store: CellStore, external: Sequence[Row] = (), command: str = "") -> Row:
-    """Return everything that the tables and the report of a comparison show, for JSON.
-
-    Args:
-        found: The grid with its finished cells.
-        store: Has the ids of their items.
-        external: From :func:`metaxcr.compare.external.compare_external`.
-        command: What the user typed.
-    """
+    """Return everything that the tables and the report of a comparison show, for JSON."""
     grid, lines = found.grid, collect(found, store)
     differences = [row for line in lines if (row := against_baseline(line, lines, grid.baseline)) is not None]
     correct_p_values(differences)

@@ -106,15 +106,9 @@ def _ctml_key(cell: GridCell) -> str:
 
 @dataclass(frozen=True)
 class JobRunner:
-    """Runs jobs.
+    """Runs jobs; run folders and shared CTML results are made in ``folder``.
 
-    Args:
-        folder: For run folders and shared CTML results.
-        store: Takes finished cells.
-        root: Data root given by the user.
-        keep: Keep the run folders of finished jobs.
-        threads: Of each run; None: the setting.
-        cache: What the process keeps between jobs; it is not passed on to another process.
+    ``threads`` replaces the setting of each run. ``cache`` is kept between the jobs of one process.
     """
 
     folder: Path

@@ -24,22 +24,11 @@ UNTRAINED = ("similarity", "majority")
 
 @dataclass(frozen=True)
 class GridCell:
-    """One cell of a grid.
+    """One cell of a grid: a method, on a target (empty if the grid has one only), in a tested language.
 
-    Attributes:
-        method: Its name in the grid.
-        target: Name of the target in the grid; empty if there is only that of the base configuration.
-        kind: Kind of the method.
-        regime: Which labels it may use.
-        language: The tested language.
-        k: Shots.
-        seed: Training seed; None for a deterministic method, whose answers hold for every seed.
-        config: The settings of a run that computes this cell and nothing else.
-        overrides: Changes of the base configuration that make them, for ``--set``.
-        base: The base configuration.
-        key: Identity of the result: the settings that matter to it, and the version of the algorithms. Empty
-            for a waiting cell, whose settings are incomplete and may equal those of another method.
-        waits: Why it cannot be run yet; empty if it can.
+    A deterministic method has seed None: its answers hold for every seed. ``config`` is that of a run that
+    computes this cell alone, made by the ``overrides`` of ``base``. A cell that ``waits`` (for that reason)
+    has no key: its settings are incomplete and may equal those of another method.
     """
 
     method: str

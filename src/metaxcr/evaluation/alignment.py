@@ -39,19 +39,11 @@ def layer_vectors(
     max_tokens: int = 128,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Tensor:
-    """Mean vectors of sentences at every level of the stack in every layer.
+    """Mean vectors of sentences of one language at every level of the stack in every layer.
 
-    Within a layer, level 0 is the layer without adapters and level k the layer with the k lowest adapters,
-    all on the same input; the next layer gets the output with all of them.
-
-    Args:
-        encoder: The frozen encoder.
-        sentences: Of one language; cut to ``max_tokens``.
-        levels: The stack from below: language adapter, task adapter.
-        invertible: The language adapter's part on the embeddings.
-        dtype: Of the layers' arithmetic; None: what the encoder's device computes fastest.
-        max_tokens: A sentence.
-        progress: Called with (sentences done, sentences in all).
+    Within a layer, level 0 is the layer without adapters and level k the layer with the k lowest ``levels``
+    (language adapter, task adapter), all on the same input; the next layer gets the output with all of them.
+    ``invertible`` is the language adapter's part on the embeddings. ``progress`` gets (sentences done, all).
 
     Returns:
         (levels + 1, layers + 1, sentences, width) float32, not normalised; index 0 of the second axis are the
@@ -129,10 +121,9 @@ def alignment(one: Tensor, other: Tensor) -> Row:
 
     Returns:
         ``forward``: share of sentences of ``one`` whose nearest sentence of ``other`` is their translation;
-        ``backward``: the other direction; ``retrieval``: mean of both, with ``ci95`` over the sentences (t
-        interval; a sentence scores 0, 0.5 or 1); ``translations`` and ``others``: mean cosine of a sentence
-        with its translation and with all other sentences of the other language; ``distance``: their
-        difference; ``n``.
+        ``backward``: the other direction; ``retrieval``: mean of both, with ``ci95`` over the sentences (a
+        sentence scores 0, 0.5 or 1); ``translations`` and ``others``: mean cosine with the translation and
+        with all other sentences; ``distance``: their difference; ``n``.
     """
     cosines = unit(one.double()) @ unit(other.double()).T
     n = len(cosines)
@@ -156,16 +147,9 @@ def alignment(one: Tensor, other: Tensor) -> Row:
 def alignment_table(
     pivot: Tensor, languages: Mapping[str, Tensor], *, stack: str, pivot_language: str = "en"
 ) -> list[Row]:
-    """Alignment of languages with a pivot after every layer.
+    """A row of :func:`alignment` with a pivot for every language and layer (0: the embeddings).
 
-    Args:
-        pivot: (layers + 1, sentences, width) vectors of the pivot language, the embeddings first.
-        languages: Language -> the same of the translations.
-        stack: The adapters in use: ``encoder``, ``language`` or ``task``.
-        pivot_language: Its code.
-
-    Returns:
-        A row for every language and layer (0: the embeddings), with what :func:`alignment` returns.
+    Vectors have shape (layers + 1, sentences, width). ``stack`` names the adapters in use.
     """
     return [
         {
@@ -214,20 +198,13 @@ def check_alignment(
 ) -> list[Row]:
     """Measure how well languages are aligned with English, layer by layer, on FLORES-200 devtest.
 
-    Args:
-        encoder: The frozen encoder.
-        languages: ISO 639-1 codes.
-        adapters: Language -> language adapter; English may have one, too.
-        task: Layer -> trained task adapter.
-        sentences: Only the first ones; None: all 1,012. Retrieval is harder among more.
-        dtype: Of the layers' arithmetic; None: what the encoder's device computes fastest.
-        root: Data root.
-        progress: Called with (label, sentences done, sentences in all).
+    Only the first ``sentences`` are used, by default all 1,012: retrieval is harder among more. ``progress``
+    gets (label, sentences done, all).
 
     Returns:
         Rows of :func:`alignment_table` for each stack: the ``encoder`` alone; with ``language`` adapters, for
-        languages that have one; with the ``task`` adapter, above the language adapter if there is one.
-        English goes through the same stack, with its own language adapter or none.
+        languages that have one; with the ``task`` adapter (layer -> adapter), above the language adapter if
+        there is one. English goes through the same stack, with its own language adapter or none.
 
     Raises:
         UserError: A language is unknown, named twice or English, or the corpus is missing.
@@ -268,11 +245,8 @@ STEPS = 50  # iterations of L-BFGS, enough to converge on a few thousand vectors
 def language_probe(train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> dict[str, Any]:
     """Train multinomial logistic regression to tell languages apart by their sentence vectors, and test it.
 
-    Features are standardised by the training vectors; all languages have the same weight.
-
-    Args:
-        train: Language -> (sentences, width); the same sentences in every language.
-        test: The same for other sentences.
+    Both parts are language -> (sentences, width), with the same sentences in every language. Features are
+    standardised by the training vectors; all languages have the same weight.
 
     Returns:
         ``accuracy`` on the test vectors, mean over languages, with ``ci95`` clustered by sentence (the

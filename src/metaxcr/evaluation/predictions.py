@@ -30,19 +30,9 @@ _META = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "tota
 class Predictions:
     """Probabilities of every choice of every item, with everything that a row of the results names.
 
-    Args:
-        task: Task id.
-        lang: ISO 639-1 code.
-        split: Name of the split, as the task declares it.
-        data: ``"repaired"`` or ``"raw"``.
-        regime: A key of :data:`metaxcr.config.regimes.REGIMES`; ``"none"``: an untrained baseline.
-        method: For instance ``"similarity"`` or ``"finetune"``.
-        seed: Training seed; None for a deterministic method, whose answers hold for every seed.
-        k: Labelled examples used in the tested language.
-        total_labels: Labelled target examples used in all languages together.
-        ids: Item ids, unique.
-        probabilities: One list per item, as long as the item has choices.
-        labels: Index of the right choice, from 0.
+    ``regime`` is ``"none"`` for an untrained baseline. A deterministic method has seed None: its answers hold
+    for every seed. ``k`` counts labelled examples of the tested language, ``total_labels`` those of all
+    languages.
 
     Raises:
         UserError: The parts do not fit together.
@@ -172,12 +162,6 @@ def predict(
     model: ChoiceModel, phi: Mapping[str, Tensor], sets: Sequence[TaskData], store: TrunkStore
 ) -> tuple[list[list[list[float]]], int]:
     """Predict sets of one language that share texts (raw and repaired files), encoding each text once.
-
-    Args:
-        model: Scores questions.
-        phi: Its parameters.
-        sets: Encoded for the model's kind of scoring; all in one language.
-        store: Trunk activations.
 
     Returns:
         For each set and question the probability of each choice to be the one asked for (the most plausible,

@@ -42,11 +42,7 @@ Runs = dict[str, dict[int | None, Predictions]]  # language -> seed -> predictio
 
 
 def build_results(
-    predictions: Sequence[Predictions],
-    *,
-    config_hash: str,
-    data_hash: str,
-    shares: Mapping[str, Any],
+    predictions: Sequence[Predictions], *, config_hash: str, data_hash: str, shares: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the content of ``results.json``, validated; the same input in any order gives the same output.
 
@@ -54,16 +50,7 @@ def build_results(
     weight, on the items that all its seeds have in common; its interval takes the item ids, not the
     (item, language) pairs, as the sample, crossed with the seeds. Its ``mdd`` is the smallest true
     distance from a fixed number (chance, a published figure) that 80 % of such experiments would find at
-    the 5 % level; the ``mdd`` of a difference is the same for the paired comparison.
-
-    Args:
-        predictions: One per task, language, split, data, method, regime, k and seed.
-        config_hash: Hash of the resolved settings.
-        data_hash: Hash of the data's checksums.
-        shares: Trained shares of the parameters, by stage; copied unchanged.
-
-    Returns:
-        Floats rounded to 6 digits, lists sorted, no times.
+    the 5 % level; the ``mdd`` of a difference is the same for the paired comparison. ``shares`` are copied.
 
     Raises:
         UserError: Two predictions are of the same run, or the seeds of a method have no item in common.
@@ -184,10 +171,6 @@ def read_results(path: Path) -> Record:
 def validate_results(results: Mapping[str, Any], where: str = "results.json") -> None:
     """Check results against the JSON Schema that ships with the package.
 
-    Args:
-        results: Content of ``results.json``.
-        where: The file, for the message.
-
     Raises:
         UserError: The first violation, with its place in the document.
     """
@@ -209,13 +192,7 @@ def format_table(results: Mapping[str, Any]) -> Table:
 
     Accuracies are in per cent, averaged over the seeds. The average is over the target languages, English
     excluded, with half of its 95 % interval; a star marks an interval over the items only. The untrained
-    baseline comes first. Tasks of the starter set are marked as a demonstration.
-
-    Args:
-        results: What :func:`build_results` returns.
-
-    Returns:
-        A grid that is readable in 100 columns, whatever the number of tasks and languages.
+    baseline comes first. The table fits into 100 columns, whatever the number of languages.
     """
     grid = Table.grid()
     averages = {_row_line(row): row for row in results["averages"]}

@@ -140,11 +140,6 @@ def score_tables(
 ) -> list[Scores]:
     """One table of shape (item ids, seeds) a side: the average over languages, on the items that all have.
 
-    Args:
-        sides: What is compared.
-        languages: Languages that all sides have.
-        seeds: From :func:`common_seeds`.
-
     Raises:
         UserError: There is no item in common.
     """

@@ -90,9 +90,7 @@ def crossed_interval(scores: Scores, level: float = 0.95) -> Interval:
     *Metrika* 3, 1960). Satterthwaite's degrees of freedom grow with 1 / c^2, so that three seeds which happen
     to agree count as many: ``docs/results/coverage.py`` measures the difference.
 
-    Args:
-        scores: Shape (items, seeds) or (items,), one score a cell (0 or 1, or a difference of them).
-        level: Nominal coverage, between 0 and 1.
+    ``scores`` has shape (items, seeds) or (items,), one score a cell: 0 or 1, or a difference of them.
 
     Raises:
         ValueError: Fewer than two items, no seed, values that are not finite, or a level outside (0, 1).
@@ -109,13 +107,9 @@ def crossed_interval(scores: Scores, level: float = 0.95) -> Interval:
 def paired_difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
     """Return the interval and p value of the mean of ``a - b`` on the same items and seeds.
 
-    Pairing removes what both methods find easy or hard; without it differences of one or two points
-    drown in the spread of the items.
-
-    Args:
-        a: Shape (items, seeds); rows are items, in the same order as in ``b``.
-        b: The same shape. A deterministic method has one column, which stands for every seed.
-        level: Nominal coverage of the interval.
+    Pairing removes what both methods find easy or hard; without it differences of one or two points drown in
+    the spread of the items. Both have shape (items, seeds), rows in the same order; a deterministic method
+    has one column, which stands for every seed.
 
     Raises:
         ValueError: The tables do not match, or :func:`crossed_interval` refuses their difference.
@@ -150,11 +144,8 @@ def language_average(blocks: Sequence[tuple[Sequence[str], Scores]]) -> Scores:
     Elsewhere, a row is the id's linearised contribution to the average of the language means,
     grand + sum over its languages of (N / (L n_l)) (score - mean_l), as for a cluster sample.
 
-    Args:
-        blocks: One (ids, scores) per language, scores of shape (items, seeds); the same seeds in all.
-
-    Returns:
-        Shape (distinct ids, seeds), rows in the order of the sorted ids.
+    Each block is (ids, scores of shape (items, seeds)) of one language, with the same seeds in all. The rows
+    of the answer are in the order of the sorted ids.
     """
     order = {name: row for row, name in enumerate(sorted({name for ids, _ in blocks for name in ids}))}
     grand = float(np.mean([scores.mean() for _, scores in blocks]))
@@ -195,18 +186,12 @@ def sign_flip_test(difference: NDArray[np.floating[Any]], draws: int = 9999, see
 
     Where two methods do not differ, an item's difference is as likely to have either sign. The translations
     and seeds of an item succeed and fail together, so the item is the unit and flips as a whole. The seeds of
-    training count as fixed: the test is about these runs on other items.
+    training count as fixed: the test is about these runs on other items. p is the share of sign patterns
+    whose mean is at least as far from zero, the observed one included (so never 0). Up to :data:`EXACT` items
+    all patterns are tried, else ``draws`` random ones.
 
     ``scipy.stats.permutation_test`` doubles the smaller tail of its own random patterns. The published p
     values would change by the Monte-Carlo error, so these patterns stay.
-
-    Args:
-        difference: Shape (items,) or (items, seeds): a minus b, averaged over languages.
-        draws: Random sign patterns, if there are too many to try all.
-        seed: Of the patterns.
-
-    Returns:
-        Share of patterns whose mean is at least as far from zero, the observed one included (so never 0).
 
     Source:
         Fisher 1935; Dror et al. 2018 (ACL, The Hitchhiker's Guide to Testing Statistical Significance in
