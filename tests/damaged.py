@@ -370,7 +370,7 @@ LINES = [
     Damaged("no file", lambda path: None, "there is no such file", None),
     Damaged("broken link", lambda path: path.symlink_to("nowhere"), "leads nowhere: nowhere", None),
     Damaged("links in a circle", loop, "the link leads nowhere", None),
-    Damaged("a pipe", lambda path: os.mkfifo(path), "no plain file", None),
+    Damaged("a pipe", lambda path: os.mkfifo(path), "not a plain file", None),
     Damaged("unreadable", unreadable, "cannot read the file", None),
 ]  # fmt: skip
 

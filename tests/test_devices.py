@@ -112,8 +112,8 @@ def test_a_model_answers_and_adapts_on_another_device(
     def answers() -> tuple[list[list[float]], dict[str, Any], list[list[float]]]:
         model = MetaXCR.from_pretrained(tmp_path / "run")
         adapted = model.adapt(labelled, "sw")
-        assert adapted.account is not None
-        account = {k: v for k, v in adapted.account.items() if k not in ("environment", "command")}
+        assert adapted.adaptation is not None
+        account = {k: v for k, v in adapted.adaptation.items() if k not in ("environment", "command")}
         return model.rank_many(asked), account, adapted.rank_many(asked)
 
     here = answers()

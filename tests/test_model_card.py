@@ -148,7 +148,7 @@ def test_it_says_what_was_trained_on_what_and_what_it_changed() -> None:
     for part in (
         "layers: 0, 1; reduction 2; no invertible part; 1,234 parameters",
         "| toy.txt | 80 | none |  |",
-        "60 lines (5,000 tokens) were trained on, 8 decided when to stop, and 9 decided nothing",
+        "60 lines (5,000 tokens) for training, 8 for early stopping, and 9 for the losses below",
         "| own head | 2.000 | 7.4 |  |",
         "| head + adapter | 1.500 | 4.5 | 40 |",
         "gain over own head: 0.500 nats [0.400, 0.600] (95 %, paired over held-out sequences, p < 0.0001).",

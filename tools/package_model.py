@@ -1,7 +1,7 @@
 """Put a trained meta-adapter into the package: ``python tools/package_model.py runs/embedded-meta``.
 
-Half precision, the first seed, an index of some of the source examples (their ids and vectors, no texts), and
-a model card. The settings that trained it are ``configs/embedded-meta.yaml``.
+Writes half-precision adapters of the first seed, an index of some source examples (ids and vectors),
+and a model card. The settings of the training are ``configs/embedded-meta.yaml``.
 """
 
 import json
@@ -25,16 +25,11 @@ from metaxcr.runs.run_data import read_data
 from metaxcr.saved_model import CARD, EMBEDDED_MODEL, ENVIRONMENT, META, ORIGIN, RESULTS, SETTINGS
 from metaxcr.seeding import rng
 
-EACH = 250  # source examples of each task in the index
+EXAMPLES_PER_TASK = 250  # in the index
 
 
-def ship(run: Path, goal: Path = EMBEDDED_MODEL) -> None:
-    """Write the model that comes with the package.
-
-    Args:
-        run: A run folder of ``embedded-meta``.
-        goal: Where; replaced.
-    """
+def package_model(run: Path, goal: Path = EMBEDDED_MODEL) -> None:
+    """Replace the model in the package by that of a run of ``embedded-meta``."""
     shutil.rmtree(goal, ignore_errors=True)
     adapter = goal / ADAPTERS / META
     shutil.copytree(run / ADAPTERS / META, adapter)
@@ -43,23 +38,23 @@ def ship(run: Path, goal: Path = EMBEDDED_MODEL) -> None:
     settings = yaml.safe_load((run / SETTINGS).read_text(encoding="utf-8"))
     settings["run"]["threads"] = None  # of the machine that trained it
     (goal / SETTINGS).write_text(dump_yaml(settings))
-    found = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
-    origin = {key: found[key] for key in ORIGIN if key in found}
+    environment = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
+    origin = {key: environment[key] for key in ORIGIN if key in environment}
     (goal / ENVIRONMENT).write_text(json.dumps(origin, indent=1) + "\n")
     if (run / RESULTS).is_file():  # for the card; its rows are in docs/results
         shutil.copyfile(run / RESULTS, goal / RESULTS)
     model = MetaXCR.from_pretrained(goal)
     (goal / CARD).write_text(model_card(model.config, goal, model.languages), encoding="utf-8")
     (goal / RESULTS).unlink(missing_ok=True)
-    _index(model, goal)
+    _write_index(model, goal)
 
 
-def _index(model: MetaXCR, goal: Path) -> None:
+def _write_index(model: MetaXCR, goal: Path) -> None:
     loaded = read_data(model.config, None)
     start = model.start
     vectors, names = [], []
     for split, examples in loaded.sources:
-        rows = sorted(rng(0, "index").permutation(len(examples))[:EACH])
+        rows = sorted(rng(0, "index").permutation(len(examples))[:EXAMPLES_PER_TASK])
         chosen = [examples[row] for row in rows]
         store = memory_store(start.model, start.config)
         data = encode_task(chosen, lambda e, spec=split.spec: phrase(e, spec), store, kind=start.model.kind)  # type: ignore[misc]
@@ -69,4 +64,4 @@ def _index(model: MetaXCR, goal: Path) -> None:
 
 
 if __name__ == "__main__":
-    ship(Path(sys.argv[1]))
+    package_model(Path(sys.argv[1]))

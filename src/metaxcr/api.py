@@ -1,4 +1,4 @@
-"""The library's front door: load a trained run and rank choices with it."""
+"""The Python API: load a trained model, rank choices with it, adapt it, save it."""
 
 import sys
 import warnings
@@ -12,12 +12,12 @@ from torch import Tensor
 from metaxcr.adapters.adapter_files import ADAPTERS
 from metaxcr.config.schema import Config, Encoder
 from metaxcr.data.example import Example, Phrased
-from metaxcr.data.inline_questions import as_example, in_words
+from metaxcr.data.inline_questions import inline_example, phrase_inline
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import LoadedSplit
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.loading import load_encoder
-from metaxcr.errors import UserError
+from metaxcr.errors import MetaXCRWarning, UserError
 from metaxcr.evaluation.predictions import predict
 from metaxcr.files import temporary_folder
 from metaxcr.hardware import AUTO, choose_device, describe_precision, memory_errors
@@ -25,26 +25,20 @@ from metaxcr.hub import upload
 from metaxcr.model.batch import encode_task
 from metaxcr.model.build import build_model, load_phi, memory_store, untrained_model
 from metaxcr.model.choice_model import ChoiceModel, Params
-from metaxcr.saved_model import EMBEDDED_MODEL, META, find_model, read_account, read_settings, write_model
+from metaxcr.saved_model import EMBEDDED_MODEL, META, find_model, read_adaptation, read_settings, write_model
 
 if TYPE_CHECKING:
     from metaxcr.fewshot.adaptation import Settings, Start
     from metaxcr.fewshot.nearest_examples import Index, NearExample
     from metaxcr.fewshot.user_examples import UserExamples
-from metaxcr.errors import MetaXCRWarning
 
-OWN = "own"  # in the place of a language adapter's name: that of the texts' own language
+OWN = "own"  # as the name of a language adapter: the one of the texts' own language
 
 
 class MetaXCR:
-    """A frozen encoder with trained adapters that ranks choices by plausibility.
+    """A frozen encoder with trained adapters that ranks choices by plausibility; see :meth:`from_pretrained`.
 
-    Use :meth:`from_pretrained`.
-
-    Args:
-        config: The settings that the adapters were trained with.
-        encoder: The frozen encoder.
-        folder: With ``adapters/meta`` and, for some languages, ``adapters/target.<task>.<language>``.
+    ``adaptation`` is the summary in ``adaptation.json`` of a model that :meth:`adapt` made, else None.
     """
 
     def __init__(self, config: Config, encoder: FrozenEncoder, folder: Path) -> None:
@@ -56,20 +50,12 @@ class MetaXCR:
         for path in sorted((folder / ADAPTERS).glob(f"{prefix}*")):
             self._phi[path.name.removeprefix(prefix)] = load_phi(path, self._model)
         self._warned: set[str] = set()
-        self.account: dict[str, Any] | None = read_account(folder)
-        self._kept_alive: object = None  # a temporary folder lasts as long as the model in it
+        self.adaptation: dict[str, Any] | None = read_adaptation(folder)
+        self._temporary: object = None  # a temporary folder that is needed as long as the model
 
     @classmethod
     def embedded(cls, *, device: str = AUTO, dtype: str | None = None) -> Self:
-        """Load the meta-adapter that comes with the package, for the embedded encoder.
-
-        Args:
-            device: As for :meth:`from_pretrained`.
-            dtype: As for :meth:`from_pretrained`.
-
-        Raises:
-            UserError: The embedded encoder is not installed.
-        """
+        """Load the meta-adapter that comes with the package, for the embedded encoder."""
         return cls.from_pretrained(EMBEDDED_MODEL, device=device, dtype=dtype)
 
     @classmethod
@@ -83,15 +69,14 @@ class MetaXCR:
     ) -> Self:
         """Load a run folder, a folder written by :meth:`save_pretrained`, or a model on the Hugging Face hub.
 
+        No remote code is run, and nothing is unpickled.
+
         Args:
             path_or_hub_id: A folder, or ``owner/name`` on the hub.
             revision: Commit, tag or branch on the hub.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
             dtype: Number format of the encoder's layers: ``auto`` (what the device computes fastest),
-                ``float32``, ``bfloat16`` or ``float16``; None: what the model's settings say.
-
-        Returns:
-            The model. No remote code is run, nothing is unpickled.
+                ``float32``, ``bfloat16`` or ``float16``; None: as in the model's settings.
 
         Raises:
             UserError: There is no such folder or model, it is not trained, or its files do not fit.
@@ -107,28 +92,35 @@ class MetaXCR:
         return cls(config, encoder.to(place), folder)
 
     @property
+    def account(self) -> dict[str, Any] | None:
+        """Former name of :attr:`adaptation`."""
+        return self.adaptation
+
+    @property
     def machine(self) -> str:
-        """Where the model computes, in which number format, and why in that one: for messages."""
+        """The device, the number format and the reason for it, as text."""
         return describe_precision(self.config.encoder.dtype, self._model.device)
 
     @property
     def languages(self) -> list[str]:
-        """ISO 639-1 codes of the languages that the run knew, in any of its roles; sorted."""
+        """Sorted ISO 639-1 codes of all languages that the training used."""
         target = self.config.target
         known = {"en", *target.languages, *self.config.adapters.language, *self._phi} - {META}
         known.update(target.auxiliary.languages if target.auxiliary else ())
         known.update(target.parallel.languages if target.parallel else ())
         return sorted(known)
 
+    @property
+    def start(self) -> "Start":
+        """The meta-trained model, from which :meth:`adapt` starts."""
+        from metaxcr.fewshot.adaptation import Start
+
+        return Start(self.config, self._model, self._phi[META])
+
     def adapter(self, language: str, *, unseen: bool = False) -> str:
         """Name of the adapter that is used for a language: ``target.<task>.<language>``, or ``meta``.
 
-        Args:
-            language: ISO 639-1 code.
-            unseen: Whether a language that the run did not know is answered with ``meta``.
-
-        Raises:
-            UserError: The language is none of :attr:`languages`, and ``unseen`` is not set.
+        A language that is none of :attr:`languages` is an error, unless ``unseen`` is set.
         """
         if language not in self.languages and not unseen:
             raise UserError(
@@ -145,70 +137,48 @@ class MetaXCR:
         language: str,
         language_adapter: str | None = OWN,
     ) -> list[float]:
-        """Tell how plausible each choice is, given the context.
+        """Return how plausible each choice is, given the context.
 
         Args:
             context: What is known: a premise, a situation.
             choices: Two or more texts.
-            question: ``"effect"``: what happened as a result; ``"cause"``: what brought it about; None: which
-                one goes with it; anything else is taken as a question in words.
+            question: ``"effect"``: what happened as a result; ``"cause"``: what was the cause; None: which
+                choice goes with the context; anything else is a question in words.
             language: ISO 639-1 code of context and choices.
-            language_adapter: Language whose language adapter acts in the encoder: ``"own"`` is that of the
-                texts, if there is one; None is none; another code is another language's.
+            language_adapter: Language whose language adapter is active in the encoder: ``"own"`` is that of
+                the texts, if there is one; None is none; another code is another language's.
 
         Returns:
-            Probabilities in the order of the choices; they sum to 1. Whether they mean what they say is told
-            by :meth:`calibrated`.
+            Probabilities in the order of the choices; they sum to 1. See :meth:`calibrated`.
 
         Raises:
             UserError: Fewer than two choices, an empty text, a language that the model does not know, or one
                 without a language adapter.
         """
-        asked = {"context": context, "choices": choices, "question": question, "language": language}
-        return self.rank_many([asked], language_adapter=language_adapter)[0]
+        given = {"context": context, "choices": choices, "question": question, "language": language}
+        return self.rank_many([given], language_adapter=language_adapter)[0]
 
     def rank_many(
         self, examples: Sequence[Mapping[str, Any]], *, language_adapter: str | None = OWN
     ) -> list[list[float]]:
         """Rank the choices of many questions, encoding them together: much faster than one by one.
 
-        Args:
-            examples: Mappings with the arguments of :meth:`rank`; languages may be mixed.
-            language_adapter: As for :meth:`rank`.
-
-        Returns:
-            Probabilities for each example, in order.
-
-        Raises:
-            UserError: As for :meth:`rank`; names the example by its position from 0.
+        Examples are mappings with the arguments of :meth:`rank`; languages may be mixed. An error names the
+        example by its position from 0.
         """
-        checked = [as_example(i, asked) for i, asked in enumerate(examples)]
+        checked = [inline_example(i, given) for i, given in enumerate(examples)]
         ranked: list[list[float]] = [[] for _ in checked]
-        for language in dict.fromkeys(e.language for e in checked):
+        for language, rows in _rows_by_language(checked).items():
             self._warn_unreliable(language)
-            rows = [i for i, e in enumerate(checked) if e.language == language]
             answers = self._probabilities(
                 [checked[i] for i in rows],
-                in_words,
-                self._trained(language),
+                phrase_inline,
+                self._trained_phi(language),
                 self.acting(language, language_adapter),
             )
             for i, answer in zip(rows, answers, strict=True):
                 ranked[i] = self._calibrated(answer, language)
         return ranked
-
-    @cached_property
-    def _index(self) -> "Index":
-        from metaxcr.fewshot.nearest_examples import read_index
-
-        return read_index(self.folder)
-
-    @property
-    def start(self) -> "Start":
-        """The meta-trained model that adapting begins with."""
-        from metaxcr.fewshot.adaptation import Start
-
-        return Start(self.config, self._model, self._phi[META])
 
     def nearest(
         self,
@@ -218,34 +188,33 @@ class MetaXCR:
         k: int = 3,
         root: Path | None = None,
     ) -> "list[list[NearExample]]":
-        """Tell which source examples lie nearest to decisions.
+        """Return the ``k`` source examples nearest to each decision, the nearest first.
 
         Args:
             examples: Mappings with the arguments of :meth:`rank`.
             chosen: The choice of each, counted from 0.
-            k: How many neighbours.
-            root: Data root, where their texts are looked for.
-
-        Returns:
-            The neighbours of each decision, the nearest first.
-
-        Raises:
-            UserError: As for :meth:`rank`; or the model has no index of its source examples.
+            k: Number of neighbours.
+            root: Data root, for their texts.
         """
         from metaxcr.fewshot.nearest_examples import decision_vectors
 
         index = self._index
-        checked = [as_example(i, asked) for i, asked in enumerate(examples)]
+        checked = [inline_example(i, given) for i, given in enumerate(examples)]
         found: list[list[NearExample]] = [[] for _ in checked]
-        for language in dict.fromkeys(e.language for e in checked):
-            rows = [i for i, e in enumerate(checked) if e.language == language]
+        for rows in _rows_by_language(checked).values():
             store = memory_store(self._model, self.config)
-            data = encode_task([checked[i] for i in rows], in_words, store, kind=self._model.kind)
+            data = encode_task([checked[i] for i in rows], phrase_inline, store, kind=self._model.kind)
             picked = [chosen[i] for i in rows]
             vectors = decision_vectors(self._model, self._phi[META], data, picked, store)
             for i, near in zip(rows, index.nearest(vectors, k, root), strict=True):
                 found[i] = near
         return found
+
+    @cached_property
+    def _index(self) -> "Index":
+        from metaxcr.fewshot.nearest_examples import read_index
+
+        return read_index(self.folder)
 
     def adapt(
         self,
@@ -259,98 +228,79 @@ class MetaXCR:
         progress: Callable[[str, int, int], None] = lambda label, done, total: None,
         command: str = "",
     ) -> Self:
-        """Adapt to a few dozen labelled examples, and find out what that gave.
+        """Adapt to a few dozen labelled examples, and measure by cross-validation whether that helps.
 
         Args:
             examples: A file that ``metaxcr tasks add`` reads, or mappings with the arguments of :meth:`rank`
                 and ``label``, counted from 0.
             language: Of the examples (ISO 639-1).
-            name: What they are called.
+            name: Name of the examples.
             out: Folder for the new model; default: none, see :meth:`save_pretrained`.
-            settings: Seeds, folds, wished accuracy; see :class:`metaxcr.fewshot.adaptation.Settings`.
-            force: Replace a model that is in ``out``.
-            progress: Called with (what is done, steps done, steps in all).
-            command: For the record.
+            settings: Seeds, folds, target accuracy; see :class:`metaxcr.fewshot.adaptation.Settings`.
+            force: Replace an existing model in ``out``.
+            progress: Called with (what is being done, steps done, steps in all).
+            command: Recorded with the model.
 
         Returns:
-            The model that is kept: the adapted one only if the examples show it to be better;
-            :attr:`account` says what adapting gave, cross-validated.
+            The model that is kept: the adapted one only if the examples show it to be better. Its
+            :attr:`adaptation` has the cross-validated results.
 
         Raises:
             UserError: The examples cannot be used, or the folder cannot be written.
         """
-        from metaxcr.fewshot.adapt_run import adapt_to_examples, as_own
+        from metaxcr.fewshot.adapt_run import adapt_to_examples
+        from metaxcr.fewshot.user_examples import as_user_examples
 
-        own = as_own(examples, language)
+        checked = as_user_examples(examples, language)
         temporary = temporary_folder() if out is None else None
-        goal = Path(temporary.name) / name if temporary else Path(str(out))
+        folder = Path(temporary.name) / name if temporary else Path(str(out))
         adapt_to_examples(
-            own,
+            checked,
             name,
             self.start,
             self.folder,
-            goal,
+            folder,
             settings,
             force=force,
             progress=progress,
             command=command,
         )
-        adapted = type(self)(read_settings(goal), self._encoder, goal)
-        adapted._kept_alive = temporary
+        adapted = type(self)(read_settings(folder), self._encoder, folder)
+        adapted._temporary = temporary
         return adapted
 
     def score(
         self, split: LoadedSplit, *, untrained: bool = False, language_adapter: str | None = OWN
     ) -> list[list[float]]:
-        """Answer the questions of a task's split, put into words as the task declares.
+        """Return for every example of a task's split the probability that each choice is the *plausible* one.
 
-        Args:
-            split: From :func:`metaxcr.data.registry.load`.
-            untrained: Answer by the similarity of the encoder's sentence vectors instead: the baseline.
-            language_adapter: As for :meth:`rank`.
-
-        Returns:
-            For every example the probability that each choice is the *plausible* one.
+        The split is from :func:`metaxcr.data.registry.load`. ``untrained`` uses the similarity of the
+        encoder's sentence vectors instead: the baseline.
         """
-        trained = self._trained(split.language, warn=not untrained, unseen=True)  # the task has the language
+        trained = self._trained_phi(split.language, warn=not untrained, unseen=True)
         model = untrained_model(self.config, self._encoder) if untrained else self._model
         phi = model.params() if untrained else trained
         acting = self.acting(split.language, language_adapter)
         return self._probabilities(split.examples, lambda e: phrase(e, split.spec), phi, acting, model)
 
     def acting(self, language: str, language_adapter: str | None = OWN) -> str:
-        """The language whose language adapter acts on texts; empty where none does.
-
-        Args:
-            language: Of the texts.
-            language_adapter: As for :meth:`rank`.
-
-        Raises:
-            UserError: There is no language adapter of that name.
-        """
-        have = self._model.adapted.languages
+        """The language whose language adapter is active for texts in ``language``; empty for none."""
+        available = self._model.adapted.languages
         if language_adapter == OWN:
-            return language if language in have else ""
-        if language_adapter is not None and language_adapter not in have:
-            known = ", ".join(sorted(have)) or "no language"
+            return language if language in available else ""
+        if language_adapter is not None and language_adapter not in available:
+            known = ", ".join(sorted(available)) or "no language"
             raise UserError(
                 f"no language adapter {language_adapter!r}", None, f"the model has those of {known}"
             )
         return language_adapter or ""
 
     def stack(self, language: str, language_adapter: str | None = OWN) -> list[str]:
-        """Names of the adapters that act on texts in a language, from below."""
+        """Names of the adapters that are active for texts in a language, from below."""
         return self._model.adapted.stack(self.acting(language, language_adapter))
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write the model with a model card (README.md) into a folder that :meth:`from_pretrained` reads.
-
-        Args:
-            folder: Created if missing.
-
-        Returns:
-            The folder.
-        """
+        """Write the model with a model card (README.md), for :meth:`from_pretrained`; return the folder."""
         write_model(self.config, self.folder, Path(folder), self.languages)
         return Path(folder)
 
@@ -362,16 +312,13 @@ class MetaXCR:
         token: str | None = None,
         message: str = "Upload MetaXCR",
     ) -> str:
-        """Upload the model with its card to the Hugging Face hub.
+        """Upload the model with its card to the Hugging Face hub, and return the address of the commit.
 
         Args:
             repo_id: ``owner/name``; created if missing.
-            private: Whether a new repository is private; None: as the owner's settings say.
+            private: Whether a new repository is private; None: the owner's default.
             token: Access token; default: the one that ``hf auth login`` stored.
             message: Of the commit.
-
-        Returns:
-            The address of the commit.
 
         Raises:
             UserError: The hub cannot be reached or refuses.
@@ -380,58 +327,56 @@ class MetaXCR:
             folder = self.save_pretrained(Path(temporary))
             return upload(folder, repo_id, private=private, token=token, message=message)
 
-    def _calibrated(self, answer: list[float], language: str) -> list[float]:
-        """Probabilities at the temperature that was fitted on held-out examples of the language.
+    def calibrated(self, language: str) -> bool:
+        """Whether :meth:`rank` returns probabilities in a language that were calibrated on held-out examples.
 
-        Where none could be fitted they stay as computed: equal ones would hide the order, which holds.
+        If not, only the order of the choices is meant.
         """
-        temperature = self._temperature(language)
-        if temperature is None:
+        calibration = self._calibration(language)
+        return calibration is not None and calibration["temperature"] is not None
+
+    def unreliable(self, language: str) -> str | None:
+        """Why the probabilities in a language are known not to be reliable, or None.
+
+        Known only for a model that :meth:`adapt` made, in the language of its examples, if the held-out
+        answers do not show the probabilities to be better than guessing.
+        """
+        calibration = self._calibration(language)
+        if calibration is None or calibration["temperature"] is not None:
+            return None
+        return str(calibration["sentence"])
+
+    def _calibration(self, language: str) -> dict[str, Any] | None:
+        if self.adaptation is None or self.adaptation["language"] != language:
+            return None
+        found: dict[str, Any] = self.adaptation["calibration"]
+        return found
+
+    def _calibrated(self, answer: list[float], language: str) -> list[float]:
+        """Probabilities at the fitted temperature, or as computed if there is none."""
+        calibration = self._calibration(language)
+        if calibration is None or calibration["temperature"] is None:
             return answer
         from metaxcr.fewshot.calibration import tempered
 
-        return [round(float(p), 6) for p in tempered([answer], temperature)[0]]
-
-    def _temperature(self, language: str) -> float | None:
-        if self.account is None or self.account["language"] != language:
-            return None
-        temperature: float | None = self.account["calibration"]["temperature"]
-        return temperature
-
-    def calibrated(self, language: str) -> bool:
-        """Whether :meth:`rank` gives calibrated probabilities in a language, fitted on held-out examples.
-
-        If not, the order of the choices is what the model says, and their probabilities are as it computes
-        them.
-        """
-        return self._temperature(language) is not None
-
-    def unreliable(self, language: str) -> str | None:
-        """Why nothing can be told from the probabilities in a language; None where that is not known.
-
-        Of a model that :meth:`adapt` made, in the language of its examples: they were not enough, or the
-        model does not know enough, to tell its probabilities from guessing.
-        """
-        if self.account is None or self.account["language"] != language or self.calibrated(language):
-            return None
-        return str(self.account["calibration"]["sentence"])
+        return [round(float(p), 6) for p in tempered([answer], calibration["temperature"])[0]]
 
     def _warn_unreliable(self, language: str) -> None:
         key = f"unreliable {language}"
         if self.unreliable(language) and key not in self._warned:
             self._warned.add(key)
             _warn(
-                f"nothing can be told from the probabilities in {language!r}: the examples that this model "
-                "was made with do not show that they say more than guessing"
+                f"the probabilities in {language!r} are not reliable: the examples that this model was "
+                "adapted to do not show that they are better than guessing"
             )
 
-    def _trained(self, language: str, *, warn: bool = True, unseen: bool = False) -> Params:
-        """Parameters of phi for a language; says once where they are not the language's own."""
+    def _trained_phi(self, language: str, *, warn: bool = True, unseen: bool = False) -> Params:
+        """Trained parameters for a language; warns once if they are not the language's own."""
         name = self.adapter(language, unseen=unseen)
-        chosen = self.account is not None and self.account["language"] == language  # as the better one
-        if name == META and warn and not chosen and language not in self._warned:
+        selected = self._calibration(language) is not None  # meta was selected by cross-validation
+        if name == META and warn and not selected and language not in self._warned:
             self._warned.add(language)
-            new = "" if language in self.languages else ", a language that the run did not know"
+            new = "" if language in self.languages else ", a language that was not trained on"
             _warn(f"no adapter for {language!r}{new}: adapters/meta is used")
         return self._phi[META if name == META else language]
 
@@ -452,6 +397,13 @@ class MetaXCR:
         with memory_errors(model.device):
             probabilities = predict(model, phi, [data], store)[0][0]
         return [[p / sum(row) for p in row] for row in probabilities]
+
+
+def _rows_by_language(examples: Sequence[Example]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for i, example in enumerate(examples):
+        rows.setdefault(example.language, []).append(i)
+    return rows
 
 
 def _warn(text: str) -> None:

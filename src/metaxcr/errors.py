@@ -1,19 +1,19 @@
-"""The one exception for everything a user can mend."""
+"""The exception and the warning that are shown to users."""
 
 from metaxcr.printable import printable
 
-LONGEST = 1200  # characters of a part of a message
+LONGEST = 1200  # characters in a part of a message
 
 
 class UserError(Exception):
-    """The user's input is wrong, and one line says what, where, and how to mend it.
+    """The user's input is wrong: what, where, and how to mend it, in one line.
 
-    The command line prints the line without a traceback and exits with status 2. Values of other people's
-    files in it are made printable here, so that no caller has to.
+    The command line prints the line without a traceback and exits with status 2. Values from other people's
+    files in it are made printable here.
 
     Args:
         what: What is wrong.
-        where: The place: a file, a ``file:line``, a configuration key.
+        where: A file, a ``file:line``, or a configuration key.
         fix: What to do about it.
     """
 
@@ -26,9 +26,9 @@ class UserError(Exception):
 
 
 def _short(text: str) -> str:
-    """Leave out the middle of a text that is far too long for a line: it quotes what a file holds."""
+    """Cut the middle of a text that quotes too much of a file."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 200]} ... {text[-180:]}"
 
 
 class MetaXCRWarning(UserWarning):
-    """Something works less well than the user may think: no adapter for a language, a text that was cut."""
+    """Something works less well than the user may expect, for example a text that was cut."""

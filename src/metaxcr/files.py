@@ -1,7 +1,7 @@
-"""Files that are either whole or absent, what killed processes left of them, and failed writes as messages.
+"""Atomic writes, temporary files and what killed processes left of them, and write errors as messages.
 
-Whatever is written goes through a temporary name that says who writes it: ``.NAME.PID-MACHINE-NUMBER.tmp``. A
-process that is killed leaves it behind; :func:`remove_leftovers` removes it at the next start.
+Temporary files have the name ``.NAME.PID-MACHINE-NUMBER.tmp``. A killed process leaves them behind;
+:func:`remove_leftovers` removes them at the next start.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ from metaxcr.errors import UserError
 if TYPE_CHECKING:
     from filelock import FileLock
 
-STALE_SECONDS = 24 * 3600  # of this age a temporary file has no process any more, whatever the machine
+STALE_SECONDS = 24 * 3600  # older temporary files are removed, whatever machine they are from
 _STARTED = time.time()
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 _NUMBERS = itertools.count()
-# Earlier versions named the process only, or nobody.
+# Earlier versions had the process only, or nothing.
 _TEMPORARY = re.compile(
     r"\.(?P<name>.+?)(?:\.(?P<pid>\d{1,9})(?:-(?P<machine>[0-9a-f]{8}))?(?:[-.]\w+)?)?\.(?P<kind>tmp|old)"
 )
@@ -41,7 +41,7 @@ def user_cache() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where what can be computed again is kept: ``$METAXCR_CACHE``, or under the user's cache folder."""
+    """Folder for what can be computed again: ``$METAXCR_CACHE``, or under the user's cache folder."""
     explicit = os.environ.get("METAXCR_CACHE")
     return Path(explicit) if explicit else user_cache()
 
@@ -52,39 +52,27 @@ def disk_is_full(error: BaseException) -> bool:
 
 
 def disk_error(error: Exception, path: Path) -> UserError:
-    """Turn a failed write into a message; what was written before stays."""
+    """Turn a failed write into a message."""
     reason = "the disk is full" if disk_is_full(error) else str(error)
     return UserError(f"cannot write: {reason}", str(path), "make room, then continue with --resume")
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file through a temporary name, so that it is either whole or absent.
-
-    Raises:
-        UserError: It cannot be written.
-    """
+    """Write a text file that is either complete or absent."""
     with atomic_writer(path) as stream:
         stream.write(text)
 
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[TextIO]:
-    """Open a text file for writing that appears, whole, when the block ends well, and not otherwise.
-
-    Raises:
-        UserError: It cannot be written.
-    """
+    """Open a text file for writing; it appears when the block ends without an error."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         yield stream
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to, which becomes ``path`` when the block ends well, and not otherwise.
-
-    Raises:
-        UserError: It cannot be written: ``OSError``, or the one of safetensors.
-    """
+    """Give a temporary path, which becomes ``path`` when the block ends without an error."""
     from safetensors import SafetensorError
 
     temporary = temporary_path(path)
@@ -101,17 +89,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file through a temporary name; see :func:`write_atomically`."""
+    """Write a JSON file; see :func:`write_atomically`."""
     write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def temporary_path(path: Path) -> Path:
-    """Name a file or folder beside ``path`` that is written, then renamed to it: a new one at each call."""
+    """A new name beside ``path``, for a file or folder that is then renamed to it."""
     return path.with_name(f".{path.name}.{os.getpid()}-{_MACHINE}-{next(_NUMBERS)}.tmp")
 
 
 def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
-    """Make a folder in the system's own place for them, for as long as the block or the object lasts."""
+    """Make a folder in the system's temporary folder, as long as the block or the object lasts."""
     remove_leftovers(Path(tempfile.gettempdir()), "metaxcr")
     prefix = f".metaxcr.{os.getpid()}-{_MACHINE}-{next(_NUMBERS)}_"
     return tempfile.TemporaryDirectory(prefix=prefix, suffix=".tmp")
@@ -140,27 +128,23 @@ def lock_folder(folder: Path, message: str, name: str = ".lock") -> "FileLock":
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Remove temporary files and folders of processes that are gone; whatever else is there stays.
+    """Remove the temporary files and folders of ended processes; everything else stays.
 
-    A process is gone when this machine has none of its number, or when its file is older than
-    :data:`STALE_SECONDS`, or, of this process's own number, than this process. ``.NAME....old`` is what was
-    moved out of the way of a new folder: where that has not come, it goes back.
-
-    Args:
-        folder: Where they may be; none is no error.
-        name: Only those that would have become this file or folder; None: all, in inner folders, too, for
-            folders that are the package's own.
+    A process has ended if this machine has none of its number, or if its file is older than
+    :data:`STALE_SECONDS` or, with this process's own number, older than this process. ``.NAME....old`` is a
+    folder that was moved away for a new one: if the new one is missing, it is moved back. ``name`` limits
+    this to leftovers of one file or folder; None is for folders of the package and includes inner folders.
     """
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):
             found = _TEMPORARY.fullmatch(entry.name)
-            if found and name in (None, found["name"]) and _maker_is_gone(entry, found):
+            if found and name in (None, found["name"]) and _has_ended(entry, found):
                 _remove(Path(entry.path), found)
             elif name is None and not found and entry.is_dir(follow_symlinks=False):
                 remove_leftovers(Path(entry.path))
 
 
-def _maker_is_gone(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
+def _has_ended(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
     try:
         made = entry.stat(follow_symlinks=False).st_mtime
     except OSError:  # removed meanwhile
@@ -175,7 +159,7 @@ def _maker_is_gone(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
         os.kill(int(found["pid"]), 0)
     except ProcessLookupError:
         return True
-    except (OSError, OverflowError):  # somebody else's process
+    except (OSError, OverflowError):  # another user's process
         return False
     return False
 

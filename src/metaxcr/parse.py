@@ -1,8 +1,7 @@
-"""Read what other people wrote: text, JSON, YAML, literals, tensors. Whatever is wrong is one clear line.
+"""Parse untrusted text, JSON, YAML, literals and tensors, with limits and one-line errors.
 
-There is one loader a format. Depth, digits and sizes are bounded before a value is built, and no exception of
-a parser leaves this module: functions that end in ``_value`` raise ``ValueError`` with a reason, for callers
-that know the place better; the others raise :class:`~metaxcr.errors.UserError`.
+Depth, digits and sizes are limited before a value is built. Functions whose names end in ``_value`` raise
+``ValueError`` (or ``yaml.YAMLError``); the others raise :class:`~metaxcr.errors.UserError`.
 """
 
 import ast
@@ -25,55 +24,44 @@ from metaxcr.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_BYTES = 2 * 10**9  # of a file, unpacked: no data set of this kind comes near it
-DEPTH = 100  # of lists and mappings in one another: real files have less than ten
+MAX_BYTES = 2 * 10**9  # of a file, unpacked
+DEPTH = 100  # of nested lists and mappings; real files have less than ten
 DIGITS = 400  # of a number: the largest floating-point number has 309
-NODES = 10**6  # of a YAML document once its aliases are followed
-AGAIN = "mend the file, or fetch it again"
-# A text of JSON, or a bracket outside of texts.
+NODES = 10**6  # of a YAML document with its aliases expanded
+AGAIN = "repair the file, or fetch it again"
+# A JSON string, or a bracket outside of strings.
 _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 _YAML = "tag:yaml.org,2002:"
 _TAGS = {f"{_YAML}{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 
 
 def lines_of_text(text: str) -> list[str]:
-    """Cut a text at line feeds and nowhere else, as JSON lines are; one at the end ends the last line.
+    """Split a text at line feeds only, as JSON lines are; the last one ends the last line.
 
-    ``str.splitlines`` also cuts at U+2028, U+0085, form feeds and their kind, which occur inside texts. A
-    carriage return before the line feed stays: to JSON it is white space.
+    ``str.splitlines`` also splits at U+2028, U+0085, form feeds and others, which occur inside texts. A
+    carriage return before the line feed stays: JSON treats it as white space.
     """
     lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
 def check_file(path: Path, fix: str | None = None) -> None:
-    """Refuse what is no file that can be read whole.
-
-    Args:
-        path: The file.
-        fix: What to do where it is missing.
-
-    Raises:
-        UserError: There is no such file, its name is not possible, it is no plain file, or it is too large.
-    """
+    """Refuse a missing file (message ``fix``), a folder or device, and a file that is too large."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
         raise file_error(error, path, fix) from error
     if not path.is_file():
-        what = "this is a folder, not a file" if path.is_dir() else "this is no plain file"
+        what = "this is a folder, not a file" if path.is_dir() else "this is not a plain file"
         raise UserError(what, str(path), "name the data file itself")
     if status.st_size > MAX_BYTES:
-        raise UserError(f"the file has more than {MAX_BYTES:,} bytes", str(path), "cut it into parts")
+        raise UserError(f"the file has more than {MAX_BYTES:,} bytes", str(path), "split it")
 
 
 def file_error(error: Exception, path: Path | str, fix: str | None = None) -> UserError:
-    """Turn the system's refusal of a file or a name into a message.
+    """Turn an ``OSError``, or the ``ValueError`` of an impossible name, into a message.
 
-    Args:
-        error: ``OSError``; or ``ValueError``, which Python raises for a name that no file can have.
-        path: The file.
-        fix: What to do where it is missing.
+    ``fix`` is for a missing file.
     """
     place = str(path)
     place = place if len(place) <= 200 else f"{place[:120]}...{place[-60:]}"
@@ -81,7 +69,7 @@ def file_error(error: Exception, path: Path | str, fix: str | None = None) -> Us
         what = _broken_link(path) or "there is no such file"
         return UserError(what, place, fix or "check the name")
     if getattr(error, "errno", None) == errno.ELOOP:
-        return UserError(_broken_link(path) or "its links lead in a circle", place, "check the name")
+        return UserError(_broken_link(path) or "its links form a circle", place, "check the name")
     if isinstance(error, PermissionError):
         return UserError(f"cannot read the file: {error.strerror}", place, "check its permissions")
     if isinstance(error, IsADirectoryError):
@@ -95,15 +83,7 @@ def _broken_link(path: Path | str) -> str:
 
 
 def read_text(path: Path, fix: str | None = None) -> str:
-    """Read a UTF-8 file whole; a byte order mark is dropped, line ends stay.
-
-    Args:
-        path: The file.
-        fix: What to do where it is missing.
-
-    Raises:
-        UserError: It cannot be read, or a line is not UTF-8.
-    """
+    """Read a UTF-8 file; a byte order mark is dropped, line ends stay. ``fix`` is for a missing file."""
     check_file(path, fix)
     try:
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
@@ -113,11 +93,7 @@ def read_text(path: Path, fix: str | None = None) -> str:
 
 
 def decode_text(content: bytes, path: Path) -> str:
-    """Decode the content of a UTF-8 file.
-
-    Raises:
-        UserError: A line is not UTF-8; the message names it.
-    """
+    """Decode the content of a UTF-8 file; an error names the line."""
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -128,15 +104,11 @@ def decode_text(content: bytes, path: Path) -> str:
 
 
 def json_value(text: str, decoder: json.JSONDecoder | None = None) -> Any:
-    """Parse a JSON text.
-
-    Args:
-        text: All of it.
-        decoder: Default: numbers have at most :data:`DIGITS` digits.
+    """Parse a JSON text; by default, numbers have at most :data:`DIGITS` digits.
 
     Raises:
-        ValueError: It is not JSON (``json.JSONDecodeError``), is nested too deeply, has a number with too
-            many digits, or half a surrogate pair.
+        ValueError: Not JSON (``json.JSONDecodeError``), nested too deeply, too many digits, or half a
+            surrogate pair.
     """
     if too_deep_at(text) >= 0:
         raise ValueError("it is nested too deeply")
@@ -150,7 +122,7 @@ def json_value(text: str, decoder: json.JSONDecoder | None = None) -> Any:
 
 
 def too_deep_at(text: str) -> int:
-    """Find where lists and objects of a JSON text are nested more than :data:`DEPTH` deep; -1: nowhere."""
+    """Position in a JSON text that is nested more than :data:`DEPTH` deep, or -1."""
     if text.count("[") + text.count("{") <= DEPTH:
         return -1
     depth = 0
@@ -163,10 +135,10 @@ def too_deep_at(text: str) -> int:
 
 
 def check_characters(value: Any) -> None:
-    """Refuse half a surrogate pair, which escapes can spell but no file can hold.
+    """Refuse half a surrogate pair, which escapes can write but no file can hold.
 
     Raises:
-        ValueError: There is one in a text of the value.
+        ValueError: A text of the value has one.
     """
     try:
         json.dumps(value, ensure_ascii=False, default=repr).encode()
@@ -184,16 +156,7 @@ _JSON = json.JSONDecoder(parse_int=_whole)
 
 
 def parse_json(text: str, where: str, fix: str = AGAIN) -> Any:
-    """Parse a JSON text; see :func:`json_value`.
-
-    Args:
-        text: All of it.
-        where: The file, for messages.
-        fix: What to do where it is damaged.
-
-    Raises:
-        UserError: It cannot be parsed.
-    """
+    """Parse a JSON text of the file ``where``; see :func:`json_value`. ``fix`` is for a damaged file."""
     try:
         return json_value(text)
     except json.JSONDecodeError as error:
@@ -204,15 +167,7 @@ def parse_json(text: str, where: str, fix: str = AGAIN) -> Any:
 
 
 def read_json(path: Path, fix: str = AGAIN) -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: The file.
-        fix: What to do where it is damaged.
-
-    Raises:
-        UserError: It cannot be read or parsed.
-    """
+    """Read a JSON file; ``fix`` is for a missing or damaged one."""
     return parse_json(read_text(path, fix), str(path), fix)
 
 
@@ -220,15 +175,15 @@ def read_json_object(path: Path, fix: str = AGAIN) -> dict[str, Any]:
     """Read a JSON file that holds an object; see :func:`read_json`."""
     value = read_json(path, fix)
     if not isinstance(value, dict):
-        raise UserError("this is JSON, but no object", str(path), fix)
+        raise UserError("this is JSON, but not an object", str(path), fix)
     return value
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML for settings: the values that JSON has; what looks like a date is text.
+    """YAML for settings: only the values that JSON has; dates are texts.
 
-    Depth and size are counted while nodes are composed, before a value is made. An alias counts as often as
-    it stands there: a few lines of aliases may unpack to more than fits into memory.
+    Depth and size are counted while nodes are composed, before a value is built. An alias counts each time it
+    is used, because a few lines of aliases may expand to more than fits into memory.
     """
 
     def __init__(self, text: str) -> None:
@@ -246,9 +201,9 @@ class _Loader(yaml.SafeLoader):
         if id(node) in self._sizes:
             return node
         if isinstance(event, yaml.AliasEvent):
-            raise _mark("an alias stands inside of what it repeats", event)
+            raise _mark("an alias is inside of what it repeats", event)
         if node.tag not in _TAGS:
-            raise _mark(f"the tag {node.tag.removeprefix(_YAML)!r} has no place in settings", event)
+            raise _mark(f"the tag {node.tag.removeprefix(_YAML)!r} is not allowed in settings", event)
         inner = node.value if isinstance(node, yaml.CollectionNode) else []
         if isinstance(node, yaml.MappingNode):
             inner = [part for pair in inner for part in pair]
@@ -269,9 +224,9 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except yaml.YAMLError:
             raise
-        except Exception as error:  # of int(), float(), a table of words: what the tag says is not there
+        except Exception as error:  # of int(), float() or a table of words: the value does not fit its tag
             kind = node.tag.removeprefix(_YAML)
-            raise _mark(f"this is no value of the type {kind}", node) from error
+            raise _mark(f"this is not a value of the type {kind}", node) from error
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -288,8 +243,8 @@ def yaml_value(text: str) -> Any:
     """Parse a YAML text.
 
     Raises:
-        yaml.YAMLError: It cannot be parsed, is nested too deeply, unpacks to too much, or has a value that is
-            none of null, truth value, number, text, list and mapping.
+        yaml.YAMLError: Invalid, nested too deeply, too large, or with a value that is not null, truth value,
+            number, text, list or mapping.
     """
     try:
         loader = _Loader(text)
@@ -299,21 +254,14 @@ def yaml_value(text: str) -> Any:
             loader.dispose()
     except yaml.YAMLError:
         raise
-    except Exception as error:  # a character beyond Unicode; what else a scanner does not expect
+    except Exception as error:  # the scanner does not expect some characters
         raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
 
 
 def parse_yaml(text: str, where: str, *, what: str = "not valid YAML", lines: bool = True) -> Any:
-    """Parse a YAML text; see :func:`yaml_value`.
+    """Parse a YAML text of the file or option ``where``; see :func:`yaml_value`.
 
-    Args:
-        text: All of it.
-        where: The file, or the option, for messages.
-        what: The message.
-        lines: Whether the number of the line is added to the place.
-
-    Raises:
-        UserError: It cannot be parsed.
+    ``what`` is the message; ``lines``: whether the line number is added to ``where``.
     """
     try:
         return yaml_value(text)
@@ -325,16 +273,12 @@ def parse_yaml(text: str, where: str, *, what: str = "not valid YAML", lines: bo
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file.
-
-    Raises:
-        UserError: It cannot be read or parsed.
-    """
+    """Read a YAML file."""
     return parse_yaml(read_text(path), str(path))
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts so that they come back: PyYAML leaves U+0085 bare, and reads it as a line end."""
+    """Quotes texts that PyYAML would not read back: it takes a bare U+0085 for a line end."""
 
     def represent_str(self, data: str) -> Any:
         style = '"' if any(character in data for character in "\x85\u2028\u2029\ufeff") else None
@@ -345,12 +289,7 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def dump_yaml(value: Any, width: int = 80) -> str:
-    """Write a value as YAML, in the order of its keys, so that :func:`yaml_value` gives it back.
-
-    Args:
-        value: Of null, truth values, numbers, texts, lists and mappings.
-        width: Of the lines, in characters.
-    """
+    """Write a value as YAML that :func:`yaml_value` reads back, in the order of its keys."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width))
 
 
@@ -358,26 +297,26 @@ def literal_value(text: str) -> Any:
     """Parse a Python literal, such as a list that ``str()`` wrote into a cell of a table.
 
     Raises:
-        ValueError: It is none, or is nested too deeply.
+        ValueError: Not a literal, or nested too deeply.
     """
     text = text.strip()
     if len(text) > 10**6 or sum(map(text.count, "([{")) > DEPTH * 100:
         raise ValueError("the literal is too long")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the spelling of texts
+            warnings.simplefilter("ignore")  # invalid escape sequences
             value = ast.literal_eval(text)
         if "\\" in text:
             check_characters(value)
         return value
-    except Exception as error:  # TypeError, MemoryError, RecursionError, SyntaxError and their kind
-        raise ValueError(f"this is no literal ({type(error).__name__})") from error
+    except Exception as error:  # TypeError, MemoryError, RecursionError, SyntaxError and others
+        raise ValueError(f"this is not a literal ({type(error).__name__})") from error
 
 
 def digits_value(text: str) -> int | None:
-    """The number that a text of at most 18 decimal digits writes; None for every other text.
+    """The number that at most 18 decimal digits write; None for every other text.
 
-    ``int`` refuses texts of some thousands of digits, also where ``isdecimal`` is true.
+    ``int`` refuses texts of thousands of digits, although ``isdecimal`` is true.
     """
     return int(text) if text.isdecimal() and len(text) <= 18 else None
 
@@ -385,65 +324,46 @@ def digits_value(text: str) -> int | None:
 def number(
     value: Any, what: str, where: str, *, low: float = -math.inf, high: float = math.inf, whole: bool = False
 ) -> float:
-    """Insist on a number within bounds, before it is used for anything.
+    """Check that a value from the file ``where`` is a finite number within bounds, and return it.
 
-    Args:
-        value: From a file.
-        what: Its name, for the message.
-        where: The file, for the message.
-        low: Smallest value.
-        high: Largest value.
-        whole: Whether it has to be a whole number; ``16.0`` is one.
-
-    Returns:
-        The number.
-
-    Raises:
-        UserError: It is text, a truth value, NaN, infinite, not whole or out of bounds.
+    ``what`` is its name in the message; ``whole``: only whole numbers, such as 16 and 16.0.
     """
     kind = "a whole number" if whole else "a number"
-    right = (
+    valid = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
         and abs(value) <= 1e300
         and low <= value <= high
         and (not whole or value == int(value))
     )
-    if not right:
+    if not valid:
         shown = repr(value)[:40] if not isinstance(value, int) or abs(value) < 10**40 else "a huge number"
         above = f" from {low:g} to {high:g}" if math.isfinite(high) else ""
-        raise UserError(f"{what} is {shown}, where {kind}{above} belongs", where, AGAIN)
+        raise UserError(f"{what} is {shown}, not {kind}{above}", where, AGAIN)
     return int(value) if whole else float(value)
 
 
 def read_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
-    """Read a safetensors file.
-
-    Args:
-        path: The file.
-        fix: What to do where it is damaged.
-
-    Raises:
-        UserError: It cannot be read.
-    """
+    """Read a safetensors file; ``fix`` is for a missing or damaged one."""
     from safetensors.torch import load_file
 
     check_file(path, fix)
     try:
         return load_file(path)
-    except Exception as error:  # which exceptions a damaged file brings about changes with versions
-        raise UserError(f"cannot read the tensors: {_reason(error)}", str(path), fix) from error
+    except Exception as error:  # which exceptions a damaged file raises depends on the version
+        raise tensors_error(error, path, fix) from error
+
+
+def tensors_error(error: Exception, path: Path, fix: str, what: str = "the tensors") -> UserError:
+    """Turn any error of a tensor library into a message with its first line."""
+    first = (str(error).strip().split("\n") or [""])[0]
+    return UserError(f"cannot read {what}: {first[:200] or type(error).__name__}", str(path), fix)
 
 
 def read_pickled_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
-    """Read a dictionary of tensors that ``torch.save`` wrote; nothing else is unpickled, no code is run.
+    """Read a dictionary of tensors that ``torch.save`` wrote; no other object is unpickled, no code is run.
 
-    Args:
-        path: The file.
-        fix: What to do where it is damaged.
-
-    Raises:
-        UserError: It cannot be read, holds more than tensors, or tensors larger than the file.
+    A file that unpacks to far more than its size, or has views larger than their storage, is refused.
     """
     import torch
 
@@ -455,7 +375,7 @@ def read_pickled_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
                 if sum(entry.file_size for entry in packed.infolist()) > 2 * size + 10**6:
                     raise UserError("the file unpacks to far more than its size", str(path), fix)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about protocols of pickles that are refused anyway
+            warnings.simplefilter("ignore")  # protocols that are refused anyway
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
@@ -466,21 +386,15 @@ def read_pickled_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
                 str(path),
                 "do not use it, or ask its author for a safetensors file",
             ) from error
-        raise UserError(f"cannot read the tensors: {_reason(error)}", str(path), fix) from error
+        raise tensors_error(error, path, fix) from error
     except Exception as error:  # IndexError, KeyError, AttributeError, EOFError, RuntimeError and others
-        raise UserError(f"cannot read the tensors: {_reason(error)}", str(path), fix) from error
+        raise tensors_error(error, path, fix) from error
     if not isinstance(loaded, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in loaded.items()
     ):
-        raise UserError("the file is no dictionary of tensors", str(path), fix)
-    for name, tensor in loaded.items():  # a view may claim to be far larger than what it looks at
+        raise UserError("the file is not a dictionary of tensors", str(path), fix)
+    for name, tensor in loaded.items():  # a view may claim to be far larger than its storage
         plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
         if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise UserError(f"the tensor {name!r} is no plain one", str(path), fix)
+            raise UserError(f"the tensor {name!r} is not a plain one", str(path), fix)
     return dict(loaded)
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what a library says, in bounds."""
-    first = (str(error).strip().split("\n") or [""])[0]
-    return first[:200] or type(error).__name__

@@ -1,55 +1,41 @@
-"""How foreign text is shown: texts, ids, names, licences and file heads are other people's.
+"""Make foreign text safe to print: control characters and direction overrides become visible escapes.
 
-A terminal obeys the control characters in what is printed: it sets its title, clears its screen, writes its
-clipboard. Bidirectional overrides show a text in an order that it does not have. Here such characters become
-visible escapes; the console, the error messages, the progress, the pages and the figures all use it.
+Texts, ids, names, licences and file heads come from other people, and a terminal obeys control characters in
+what it prints. The console, error messages, progress, pages and figures all use this module.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 
-# Kept: line feeds and tabs, which our own texts have, and the joiners and marks that scripts need
+# Kept: line feeds, tabs, and the joiners and marks that scripts need
 # (ZWNJ and ZWJ, U+200C and U+200D; LRM, RLM and ALM, U+200E, U+200F and U+061C).
 _UNPRINTABLE = re.compile(
     "["
-    "\x00-\x08\x0b-\x1f"  # C0; what a terminal calls escape is among them
-    "\x7f-\x9f"  # delete and C1, among them the one-byte forms of the escape sequences
+    "\x00-\x08\x0b-\x1f"  # C0, including escape
+    "\x7f-\x9f"  # delete and C1, including the one-byte forms of the escape sequences
     "\u2028\u2029"  # line and paragraph separator
     "\u202a-\u202e\u2066-\u206f"  # bidirectional embeddings, overrides, isolates; deprecated controls
     "\ufeff\ufff9-\ufffb"  # byte order mark; interlinear annotation
-    "\ud800-\udfff"  # half a surrogate pair, which cannot be encoded: of file names that are not UTF-8
+    "\ud800-\udfff"  # half a surrogate pair, from file names that are not UTF-8
     "]"
 )
 
 
 def printable(text: str) -> str:
-    r"""Return a text with every character that a terminal or a page would obey as a visible escape.
+    r"""Return a text with control characters written as ``\x1b``, ``\u202e`` and so on.
 
-    Args:
-        text: Of anybody. Line feeds and tabs stay.
-
-    Returns:
-        The same text with ``\x1b``, ``\u202e`` and the like written out; without them, the same object.
+    Line feeds and tabs stay. Without control characters it is the same object.
     """
     return _UNPRINTABLE.sub(_escape, text) if _UNPRINTABLE.search(text) else text
 
 
 def printable_json(text: str) -> str:
-    """Return JSON text that has the same value and nothing that a terminal would obey.
-
-    Args:
-        text: What ``json.dumps`` wrote, or the text of a JSON file.
-    """
+    """Return JSON text with the same value and no control characters."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def shorten(name: str, limit: int) -> str:
-    """Return a printable name of at most ``limit`` characters, without its middle where it is longer.
-
-    Args:
-        name: Of a source, a method, a task.
-        limit: Characters; 3 or more.
-    """
+    """Return a printable name of at most ``limit`` (3 or more) characters, cut in the middle."""
     shown = printable(name).replace("\n", " ").replace("\t", " ")
     if len(shown) <= limit:
         return shown
@@ -58,12 +44,7 @@ def shorten(name: str, limit: int) -> str:
 
 
 def shorten_all(names: Iterable[str], limit: int) -> Mapping[str, str]:
-    """Return short forms of names by name; those that would look alike end in their number.
-
-    Args:
-        names: Of one figure or table.
-        limit: Characters.
-    """
+    """Return short forms of names by name; equal ones get a number at the end."""
     short: dict[str, str] = {}
     taken: set[str] = set()
     for name in dict.fromkeys(names):

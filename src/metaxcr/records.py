@@ -1,8 +1,7 @@
-"""The files of a run folder: one reader each, which checks once that everything has its type and bounds.
+"""The files of a run folder: their schemas, and readers that check types and bounds once.
 
-Whoever reads a run folder (to resume, to report, to diagnose, to predict with it) meets valid values or a
-:class:`~metaxcr.errors.UserError` that names the file. The report and the diagnosis, which also serve runs
-that were stopped, turn the error into a note and show the rest.
+A reader returns valid values or raises a :class:`~metaxcr.errors.UserError` that names the file.
+:mod:`metaxcr.reports.run_records` turns the error into a note and reads the rest.
 """
 
 import math
@@ -10,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, Required
+from types import GenericAlias
+from typing import Annotated, Any, NotRequired
 
 from jinja2 import TemplateError
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic.config import ExtraValues
 from typing_extensions import TypedDict
 
 from metaxcr.errors import UserError
@@ -30,12 +31,12 @@ from metaxcr.parse import (
 Record = dict[str, Any]
 CONFIG, ENVIRONMENT, EVENTS = "config.yaml", "environment.json", "events.jsonl"
 COSTS, RESULTS, ALIGNMENT = "costs.json", "results.json", "alignment.json"
-AGAIN = "restore the file, or start the run anew in another folder"
-LARGEST = 1e15  # of seconds, tokens, losses: far beyond what a run has, and far below an overflow
+AGAIN = "restore the file, or start again in another folder"
+LARGEST = 1e15  # bound of seconds, tokens and losses: above any real value, far below an overflow
 
 
 def _number(value: Any) -> float | int | None:
-    """A number in bounds; None for one that is not finite, which is as good as missing."""
+    """A number in bounds; None if it is not finite."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a number belongs here")
     if isinstance(value, float) and not math.isfinite(value):
@@ -58,236 +59,107 @@ Seed = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None
 Name = Annotated[str, Field(strict=True, max_length=1000)]
 Text = Annotated[str, Field(strict=True)]
 Truth = Annotated[bool, Field(strict=True)]
-OPEN = ConfigDict(extra="allow")
+OPEN = ConfigDict(extra="allow")  # further keys are kept
 
 
-@with_config(OPEN)
-class Event(TypedDict, total=False):
-    """A line of ``events.jsonl``; what else is in it stays as it is."""
-
-    stage: Required[Name]
-    step: Required[Count]
-    seed: Seed
-    source: Name | None
-    kind: Name | None
-    task: Name | None
-    after: Name | None
-    language: Name | None
-    support_language: Name | None
-    query_language: Name | None
-    regime: Name | None
-    adaptation: Name | None
-    clml: Truth | Name | None
-    k: Count | None
-    probabilities: dict[str, Finite] | None
-    language_probabilities: dict[str, Finite] | None
-    rewards: dict[str, Maybe] | None
-    support_loss: Maybe
-    query_loss: Maybe
-    reward: Maybe
-    loss: Maybe
-    acc: Maybe
-    alignment_loss: Maybe
-    alignment_language: Name | None
-    inner_losses: list[Finite] | None
-    diverged: Name
-    change: list[Name]
+def _schema(
+    required: dict[str, Any], optional: dict[str, Any] | None = None, *, extra: ExtraValues = "allow"
+) -> Any:
+    """A dictionary with these keys and types; ``extra``: whether further keys are kept or dropped."""
+    fields = required | {key: NotRequired[kind] for key, kind in (optional or {}).items()}
+    return with_config(ConfigDict(extra=extra))(TypedDict("Record", fields))  # type: ignore[operator]
 
 
-class Part(TypedDict):
-    """What a part of a stage took."""
-
-    seconds: Finite
-    token_passes: Count
+def _list(kind: Any) -> Any:
+    return GenericAlias(list, (kind,))
 
 
-@with_config(OPEN)
-class StageRecord(TypedDict):
-    """What a stage took."""
+_NAMES = ("source", "kind", "task", "after", "language", "support_language", "query_language", "regime")
+_MEASURED = ("support_loss", "query_loss", "reward", "loss", "acc", "alignment_loss")
+Event = _schema(  # a line of events.jsonl
+    {"stage": Name, "step": Count},
+    dict.fromkeys((*_NAMES, "adaptation", "alignment_language"), Name | None)
+    | dict.fromkeys(_MEASURED, Maybe)
+    | {
+        "seed": Seed,
+        "clml": Truth | Name | None,
+        "k": Count | None,
+        "probabilities": dict[str, Finite] | None,
+        "language_probabilities": dict[str, Finite] | None,
+        "rewards": dict[str, Maybe] | None,
+        "inner_losses": list[Finite] | None,
+        "diverged": Name,
+        "change": list[Name],
+    },
+)
 
-    stage: Name
-    seconds: Finite
-    token_passes: Count
-    peak_rss_mb: Finite
-    parts: NotRequired[dict[str, Part]]
+Part = _schema({"seconds": Finite, "token_passes": Count}, extra="ignore")
+StageRecord = _schema(
+    {"stage": Name, "seconds": Finite, "token_passes": Count, "peak_rss_mb": Finite},
+    {"parts": GenericAlias(dict, (str, Part))},
+)
+_SIZES = ("cold_seconds", "warm_seconds", "texts", "tokens", "used_tokens", "bytes")
+TrunkRecord = _schema({}, {**dict.fromkeys(_SIZES, Finite), "computed_tokens": Count})
+CostsFile = _schema({}, {"stages": _list(StageRecord), "trunk": TrunkRecord, "total_seconds": Finite})
 
+EncoderRecord = _schema({}, {"name": Name, "revision": Name | None, "fingerprint": Name})
+Environment = _schema(
+    {},
+    dict.fromkeys(("device", "dtype", "cpu", "torch", "metaxcr"), Name)
+    | {"threads": Count, "command": Text, "commit": Name | None, "encoder": EncoderRecord},
+)
 
-@with_config(OPEN)
-class TrunkRecord(TypedDict, total=False):
-    """What the trunk took."""
+Shots = _schema({"k": Count, "seed": Seed, "ids": list[Text]})  # shots/<task>.seed<n>.json
 
-    cold_seconds: Finite
-    warm_seconds: Finite
-    computed_tokens: Count
-    texts: Finite
-    tokens: Finite
-    used_tokens: Finite
-    bytes: Finite
+AlignmentRow = _schema(
+    {"language": Name, "stack": Name, "layer": Count, "retrieval": Finite, "ci95": tuple[Finite, Finite]},
+    {"n": Count},
+)
+AlignmentFile = _schema({"rows": _list(AlignmentRow)})
 
+Parameters = _schema(
+    {"trained": Count, "encoder": Count, "share": Finite, "share_without_embeddings": Finite}
+)
+Leaks = _schema({"count": Count, "kinds": dict[str, Count], "pairs": list[Text]})
+Shares = _schema(  # of results.json
+    {}, {"parameters": Parameters, "stack": dict[str, list[Text]], "leaks": Leaks | None}
+)
 
-@with_config(OPEN)
-class CostsFile(TypedDict, total=False):
-    """Content of ``costs.json``."""
+# the part of config.yaml that a report reads, of this version or an earlier one
+Task = _schema({}, {"task": Name | None, "id": Name | None})
+TargetSection = _schema(
+    {}, {"task": Name | None, "id": Name | None, "english": Task | None, "auxiliary": Task | None}
+)
+ConfigText = _schema(
+    {},
+    {
+        "run": _schema({}, {"name": Name | None, "regimes": list[Name] | None}),
+        "sampler": _schema({}, {"kind": Name, "floor": Finite}),
+        "target": TargetSection | Name | None,
+        "sources": _list(Task) | None,
+    },
+)
 
-    stages: list[StageRecord]
-    trunk: TrunkRecord
-    total_seconds: Finite
-
-
-@with_config(OPEN)
-class EncoderRecord(TypedDict, total=False):
-    """The encoder that a run was carried out with."""
-
-    name: Name
-    revision: Name | None
-    fingerprint: Name
-
-
-@with_config(OPEN)
-class Environment(TypedDict, total=False):
-    """Content of ``environment.json``; versions and hardware are kept as they are."""
-
-    device: Name
-    dtype: Name
-    cpu: Name
-    torch: Name
-    metaxcr: Name
-    threads: Count
-    command: Text
-    commit: Name | None
-    encoder: EncoderRecord
-
-
-@with_config(OPEN)
-class Shots(TypedDict):
-    """Content of ``shots/<task>.seed<n>.json``."""
-
-    k: Count
-    seed: Seed
-    ids: list[Text]
-
-
-@with_config(OPEN)
-class AlignmentRow(TypedDict):
-    """A row of ``alignment.json``."""
-
-    language: Name
-    stack: Name
-    layer: Count
-    retrieval: Finite
-    ci95: tuple[Finite, Finite]
-    n: NotRequired[Count]
-
-
-@with_config(OPEN)
-class AlignmentFile(TypedDict):
-    """Content of ``alignment.json``."""
-
-    rows: list[AlignmentRow]
-
-
-@with_config(OPEN)
-class Parameters(TypedDict):
-    """How many parameters a run trained."""
-
-    trained: Count
-    encoder: Count
-    share: Finite
-    share_without_embeddings: Finite
-
-
-@with_config(OPEN)
-class Leaks(TypedDict):
-    """What was both trained on and held out."""
-
-    count: Count
-    kinds: dict[str, Count]
-    pairs: list[Text]
-
-
-@with_config(OPEN)
-class Shares(TypedDict, total=False):
-    """The part ``shares`` of ``results.json``, which its schema leaves open."""
-
-    parameters: Parameters
-    stack: dict[str, list[Text]]
-    leaks: Leaks | None
-
-
-@with_config(OPEN)
-class _RunSection(TypedDict, total=False):
-    name: Name | None
-    regimes: list[Name] | None
-
-
-@with_config(OPEN)
-class _SamplerSection(TypedDict, total=False):
-    kind: Name
-    floor: Finite
-
-
-@with_config(OPEN)
-class _Task(TypedDict, total=False):
-    task: Name | None
-    id: Name | None
-
-
-@with_config(OPEN)
-class _TargetSection(_Task, total=False):
-    english: _Task | None
-    auxiliary: _Task | None
-
-
-@with_config(OPEN)
-class ConfigText(TypedDict, total=False):
-    """What a report reads of ``config.yaml``, also of one that an earlier version wrote."""
-
-    run: _RunSection
-    sampler: _SamplerSection
-    target: _TargetSection | Name | None
-    sources: list[_Task] | None
-
-
-class PredictionsMeta(TypedDict):
-    """Content of ``predictions/<name>.meta.json``."""
-
-    task: Name
-    lang: Name
-    split: Name
-    data: Name
-    regime: Name
-    method: Name
-    seed: Seed
-    k: Count
-    total_labels: Count
-
-
-class PredictionRow(TypedDict):
-    """A line of ``predictions/<name>.jsonl``."""
-
-    id: Text | Annotated[int, Field(strict=True)]
-    probabilities: list[Finite]
-    choice: Count
-    label: Count
-
-
-@with_config(OPEN)
-class TrackerRecord(TypedDict):
-    """What ``tracking.json`` says of a tracker."""
-
-    id: Name
-    events: Count
-    results: Truth
-    run_id: NotRequired[Name | None]
-
-
-class JournalRecord(TypedDict):
-    """How far a run is: in the metadata of its last checkpoint."""
-
-    done: list[Name]
-    unit: Name
-    step: Count
-    events: Count
+PredictionsMeta = _schema(  # predictions/<name>.meta.json
+    dict.fromkeys(("task", "lang", "split", "data", "regime", "method"), Name)
+    | {"seed": Seed, "k": Count, "total_labels": Count},
+    extra="ignore",
+)
+PredictionRow = _schema(  # a line of predictions/<name>.jsonl
+    {
+        "id": Text | Annotated[int, Field(strict=True)],
+        "probabilities": list[Finite],
+        "choice": Count,
+        "label": Count,
+    },
+    extra="ignore",
+)
+TrackerRecord = _schema(  # an entry of tracking.json
+    {"id": Name, "events": Count, "results": Truth}, {"run_id": Name | None}
+)
+JournalRecord = _schema(  # in the metadata of the last checkpoint
+    {"done": list[Name], "unit": Name, "step": Count, "events": Count}, extra="ignore"
+)
 
 
 @cache
@@ -301,14 +173,14 @@ def checked(kind: Any, value: Any, where: str, fix: str = AGAIN) -> Any:
     Args:
         kind: Its type.
         value: As parsed.
-        where: The file, with the line where there is one.
-        fix: What to do where it is damaged.
+        where: The file, perhaps with the line.
+        fix: What to do if it is damaged.
 
     Returns:
-        The value; numbers that are not finite are None where a number may be missing.
+        The value; an optional number that is not finite is None.
 
     Raises:
-        UserError: The first thing that is not as it should be, with its place in the file.
+        UserError: The first mistake, with its place in the file.
     """
     try:
         return _adapter(kind).validate_python(value)
@@ -344,53 +216,39 @@ def read_events(path: Path) -> tuple[list[Record], list[int]]:
     return events, bad
 
 
-def read_costs(path: Path) -> Record:
-    """Read ``costs.json``.
-
-    Raises:
-        UserError: It cannot be read, or is damaged.
-    """
-    found: Record = checked(CostsFile, read_json_object(path, AGAIN), str(path))
+def _read(kind: Any, path: Path, fix: str = AGAIN) -> Record:
+    found: Record = checked(kind, read_json_object(path, fix), str(path), fix)
     return found
+
+
+def read_costs(path: Path) -> Record:
+    """Read ``costs.json``; UserError if it is missing or damaged."""
+    return _read(CostsFile, path)
 
 
 def read_environment(path: Path) -> Record:
-    """Read ``environment.json``.
-
-    Raises:
-        UserError: It cannot be read, or is damaged.
-    """
-    found: Record = checked(Environment, read_json_object(path, AGAIN), str(path))
-    return found
+    """Read ``environment.json``; UserError if it is missing or damaged."""
+    return _read(Environment, path)
 
 
 def read_shots(path: Path) -> Record:
-    """Read a file of shots.
-
-    Raises:
-        UserError: It cannot be read, or is damaged.
-    """
-    found: Record = checked(Shots, read_json_object(path, AGAIN), str(path))
-    return found
+    """Read a file of shots; UserError if it is missing or damaged."""
+    return _read(Shots, path)
 
 
 def read_alignment(path: Path) -> list[Record]:
-    """Read the rows of ``alignment.json``.
-
-    Raises:
-        UserError: It cannot be read, or is damaged.
-    """
-    again = "measure it again with 'metaxcr adapters align'"
-    rows: list[Record] = checked(AlignmentFile, read_json_object(path, again), str(path), again)["rows"]
+    """Read the rows of ``alignment.json``; UserError if it is missing or damaged."""
+    rows: list[Record] = _read(AlignmentFile, path, "measure it again with 'metaxcr adapters align'")["rows"]
     return rows
 
 
 def read_config_text(path: Path) -> tuple[str, Record]:
-    """Read ``config.yaml`` for a report: its text, and what the report uses of it.
+    """Read ``config.yaml`` for a report: its text, and the part that the report uses.
+
+    To continue the run, use :func:`metaxcr.config.io.load_config`.
 
     Raises:
-        UserError: It cannot be read, or is damaged. To carry the run on, use
-            :func:`metaxcr.config.io.load_config`.
+        UserError: The file is missing or damaged.
     """
     text = read_text(path)
     value = parse_yaml(text, str(path))
@@ -399,9 +257,9 @@ def read_config_text(path: Path) -> tuple[str, Record]:
 
 @contextmanager
 def damaged(what: str, where: Path, fix: str) -> Iterator[None]:
-    """Turn failures over the content of one file, which somebody has changed, into a message.
+    """Turn errors in a block that uses the content of one file into a UserError.
 
-    For pages that are made of a single file and can be made again from what it was made of.
+    For pages that are made of a single file.
 
     Args:
         what: What the file is, in words.
@@ -409,7 +267,7 @@ def damaged(what: str, where: Path, fix: str) -> Iterator[None]:
         fix: How to get a good one.
 
     Raises:
-        UserError: Something in it is missing or of another type than it was written with.
+        UserError: The content is missing or has a wrong type.
     """
     try:
         yield

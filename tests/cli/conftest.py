@@ -1,5 +1,6 @@
 """A command line that runs in this process, and a small trained folder."""
 
+import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from metaxcr.cli import main
+from metaxcr.data.registry import load
 from metaxcr.encoders.encoder import FrozenEncoder
 
 TINY = {
@@ -99,3 +101,28 @@ def toy_run(toy_encoder: FrozenEncoder, tmp_path_factory: pytest.TempPathFactory
 def tiny_settings() -> Callable[..., list[str]]:
     """The function :func:`tiny`."""
     return tiny
+
+
+@pytest.fixture
+def user_file(tmp_path: Path) -> Path:
+    """Starter items in Swahili as a user may have them: a CSV with columns of its own."""
+    path = tmp_path / "my items.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["premise", "asks-for", "alternative1", "alternative2", "most-plausible-alternative"])
+        for e in load("starter_target", "shots", language="sw").examples[:20]:
+            writer.writerow([e.context, e.question, *e.choices, (e.label or 0) + 1])
+    return path
+
+
+@pytest.fixture
+def adapt(call: Call, toy_command: None, toy_run: Path, user_file: Path, tmp_path: Path) -> Call:
+    """Adapt the toy run's meta-adapter to the user's file."""
+
+    def run(
+        *words: str, what: Path = user_file, language: str | None = "sw", out: Path = tmp_path / "model"
+    ) -> Done:
+        given = ["--language", language] if language else []
+        return call("adapt", what, *given, "--start", toy_run, "--out", out, *words)
+
+    return run

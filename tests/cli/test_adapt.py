@@ -5,40 +5,11 @@ import json
 from html import unescape
 
 import pytest
-import torch
 
 import metaxcr
 from metaxcr.data.registry import load
 
-FACTS = load("starter_facts", "train").examples
-
-
-@pytest.fixture(autouse=True)
-def _toy(toy_command):
-    """All commands here load the toy encoder."""
-
-
-@pytest.fixture
-def file(tmp_path):
-    """Starter items in Swahili as a user may have them: a CSV with columns of its own."""
-    path = tmp_path / "my items.csv"
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["premise", "asks-for", "alternative1", "alternative2", "most-plausible-alternative"])
-        for e in load("starter_target", "shots", language="sw").examples[:20]:
-            writer.writerow([e.context, e.question, *e.choices, (e.label or 0) + 1])
-    return path
-
-
-@pytest.fixture
-def adapt(call, toy_run, file, tmp_path):
-    """Adapt the toy run's meta-adapter."""
-
-    def run(*words, what=file, language="sw", out=tmp_path / "model"):
-        said = ["--language", language] if language else []
-        return call("adapt", what, *said, "--start", toy_run, "--out", out, *words)
-
-    return run
+pytestmark = pytest.mark.usefixtures("toy_command")
 
 
 def test_from_the_file_to_answers(adapt, call, tmp_path):
@@ -47,10 +18,10 @@ def test_from_the_file_to_answers(adapt, call, tmp_path):
     for word in ("similarity", "unadapted", "adapted", "minus", "model is kept"):
         assert word in done.out
     folder = tmp_path / "model"
-    account = json.loads((folder / "adaptation.json").read_text())
-    assert account["examples"] == 20 and account["language"] == "sw" and account["sentence"] in done.out
+    summary = json.loads((folder / "adaptation.json").read_text())
+    assert summary["examples"] == 20 and summary["language"] == "sw" and summary["sentence"] in done.out
     page = (folder / "report.html").read_text()
-    assert "<svg" in page and account["sentence"] in page.replace("&#39;", "'") and "src=" not in page
+    assert "<svg" in page and summary["sentence"] in page.replace("&#39;", "'") and "src=" not in page
     assert "20 own examples (sw)" in (folder / "README.md").read_text()
     questions = tmp_path / "q.jsonl"
     questions.write_text(
@@ -63,49 +34,13 @@ def test_from_the_file_to_answers(adapt, call, tmp_path):
     model = metaxcr.MetaXCR.from_pretrained(folder)
     assert model.rank("Mvua ilinyesha.", ["Nililowa.", "Nililala."], question="effect", language="sw") == p
     copy = metaxcr.MetaXCR.from_pretrained(model.save_pretrained(tmp_path / "copy"))
-    assert copy.account == account
+    assert copy.adaptation == copy.account == summary
     assert (tmp_path / "copy/README.md").read_text() == (folder / "README.md").read_text()
 
 
-def set_calibration(folder, **found):
-    path = folder / "adaptation.json"
-    account = json.loads(path.read_text())
-    account["calibration"] |= found
-    path.write_text(json.dumps(account))
-
-
-UNKNOWN = {"state": "unknown", "temperature": None, "sentence": "Nothing can be told from the probabilities."}
-
-
-def test_probabilities_that_say_nothing_are_no_threshold(adapt, call, tmp_path):
-    assert adapt().status == 0
-    folder, questions = tmp_path / "model", tmp_path / "q.csv"
-    questions.write_text("premise,choice1,choice2\nMvua ilinyesha.,Nililowa.,Nililala.\n")
-    words = ["predict", folder, questions, "--language", "sw"]
-    found = {}
-    for name, state in (("known", {"state": "fitted", "temperature": 3.0}), ("unknown", UNKNOWN)):
-        set_calibration(folder, **state)
-        found[name] = call(*words)
-        assert found[name].status == 0, found[name].err
-    known, unknown = (json.loads(found[name].out) for name in ("known", "unknown"))
-    assert known["calibrated"] is True and unknown["calibrated"] is False
-    assert max(known["probabilities"]) < max(unknown["probabilities"])  # flatter at temperature 3
-    assert known["choice"] == unknown["choice"]  # in the same order
-    assert "nothing can be told from the probabilities in 'sw'" in found["unknown"].err
-    assert "nothing can be told" not in found["known"].err
-    refused = call(*words, "--abstain", "0.6")
-    assert refused.status == 2 and refused.out == "" and "leave out --abstain" in refused.line
-    with pytest.warns(metaxcr.MetaXCRWarning, match="nothing can be told") as warned:
-        model = metaxcr.MetaXCR.from_pretrained(folder)
-        for _ in range(2):
-            model.rank("Mvua ilinyesha.", ["Nililowa.", "Nililala."], language="sw")
-    assert len([w for w in warned if "nothing can be told" in str(w.message)]) == 1
-    assert not model.calibrated("sw") and model.unreliable("sw") == UNKNOWN["sentence"]
-
-
-def test_what_cannot_be_told_is_said_everywhere(adapt, file, toy_run, tmp_path):
+def test_unreliable_probabilities_are_reported_everywhere(adapt, user_file, toy_run, tmp_path):
     """Labels that every second answer agrees with: terminal, JSON, report and card say the same."""
-    rows = list(csv.reader(file.read_text().splitlines()))
+    rows = list(csv.reader(user_file.read_text().splitlines()))
     asked = [
         {"context": context, "question": question, "choices": choices, "language": "sw"}
         for context, question, *choices, _ in rows[1:]
@@ -114,53 +49,25 @@ def test_what_cannot_be_told_is_said_everywhere(adapt, file, toy_run, tmp_path):
     for place, n in enumerate(sorted(range(20), key=lambda n: max(answers[n]))):
         best = answers[n].index(max(answers[n]))
         rows[n + 1][-1] = str((1 - best if place % 2 else best) + 1)
-    with file.open("w", newline="") as stream:
+    with user_file.open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
     done = adapt()
     assert done.status == 0, done.err
     folder = tmp_path / "model"
-    account = json.loads((folder / "adaptation.json").read_text())
-    assert account["calibration"]["temperature"] is None and account["kept"] == "unadapted"
-    sentence = account["calibration"]["sentence"]
-    assert sentence.startswith("Nothing can be told from the probabilities: 20 held-out examples")
+    summary = json.loads((folder / "adaptation.json").read_text())
+    assert summary["calibration"]["temperature"] is None and summary["kept"] == "unadapted"
+    sentence = summary["calibration"]["sentence"]
+    assert sentence.startswith("The probabilities are not reliable: 20 held-out examples")
     assert sentence in done.out and sentence in (folder / "README.md").read_text()
     assert sentence in unescape((folder / "report.html").read_text())
     assert "reliable threshold" not in done.out and "temperature 9" not in done.out
 
 
-def test_answers_can_be_withheld_and_explained(adapt, call, tmp_path):
-    from metaxcr.fewshot.nearest_examples import write_index
-
-    assert adapt().status == 0
-    folder = tmp_path / "model"
-    set_calibration(folder, state="fitted", temperature=2.0)
-    write_index(folder, torch.eye(16), [("starter_facts", "train", e.id) for e in FACTS[:16]])
-    questions, out = tmp_path / "q.csv", tmp_path / "answers.jsonl"
-    rows = "".join(f"Mvua {n} ilinyesha.,Nililowa.,Nililala.\n" for n in range(5))
-    questions.write_text("premise,choice1,choice2\n" + rows)
-    words = ["--language", "sw", "--abstain", "1", "--explain", "2", "--out", out]
-    done = call("predict", folder, questions, *words)
-    assert done.status == 0 and "withheld: 5 of 5" in done.err, done.err
-    answers = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [a["choice"] for a in answers] == [None] * 5
-    assert all(len(a["nearest"]) == 2 and "→" in a["nearest"][0]["text"] for a in answers)
-    without = call("predict", folder, questions, "--language", "sw")
-    assert [json.loads(line)["choice"] for line in without.out.splitlines()] != [None] * 5
-
-
-def test_a_mistake_in_the_last_line_shows_before_any_answer(adapt, call, tmp_path):
-    assert adapt().status == 0
-    questions = tmp_path / "q.jsonl"
-    questions.write_text('{"premise": "a", "choices": ["b", "c"]}\n' * 3 + '{"premise": "a"}\n')
-    done = call("predict", tmp_path / "model", questions, "--language", "sw")
-    assert done.status == 2 and done.out == "" and "q.jsonl:4" in done.line
-
-
-def test_json_is_the_account_and_nothing_else(adapt, tmp_path):
+def test_json_is_the_summary_and_nothing_else(adapt, tmp_path):
     done = adapt("--json", "--accuracy", "0.7", "--seed", "3")
     found = json.loads(done.out)
     assert found == json.loads((tmp_path / "model/adaptation.json").read_text())
-    assert (found["settings"]["wished"], found["settings"]["seed"]) == (0.7, 3)
+    assert (found["settings"]["target_accuracy"], found["settings"]["seed"]) == (0.7, 3)
     assert "report:" in done.err
 
 
@@ -177,19 +84,19 @@ def test_a_folder_that_is_there_is_replaced_only_by_force(adapt, tmp_path):
     assert adapt("--force", out=other).status == 2 and other.is_dir()
 
 
-def test_python_is_as_short(toy_run, file):
+def test_python_is_as_short(toy_run, user_file):
     model = metaxcr.MetaXCR.from_pretrained(toy_run)
     examples = [
         {"context": e.context, "question": e.question, "choices": list(e.choices), "label": e.label}
         for e in load("starter_target", "shots", language="sw").examples[:20]
     ]
-    adapted, same = model.adapt(examples, language="sw"), model.adapt(file, "sw")
-    assert adapted.account["systems"] == same.account["systems"]
+    adapted, same = model.adapt(examples, language="sw"), model.adapt(user_file, "sw")
+    assert adapted.adaptation["systems"] == same.adaptation["systems"]
     question = ("Mvua ilinyesha.", ["Nililowa.", "Nililala."])
     assert adapted.rank(*question, question="effect", language="sw") == same.rank(
         *question, question="effect", language="sw"
     )
-    assert model.account is None
+    assert model.adaptation is None
 
 
 @pytest.mark.parametrize(
@@ -216,7 +123,7 @@ def test_wrong_files_are_one_line(adapt, tmp_path, content, words, message):
     assert not (tmp_path / "model").exists()
 
 
-def test_wrong_words_are_one_line(adapt, call, file, toy_run, tmp_path):
+def test_wrong_words_are_one_line(adapt, call, user_file, toy_run, tmp_path):
     assert "--language" in adapt(language=None).line
     missing = adapt(what=tmp_path / "nothing.csv")
     assert missing.status == 2 and "nothing.csv" in missing.line

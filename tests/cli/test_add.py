@@ -9,7 +9,7 @@ from tests.server import Repository
 
 from metaxcr.config.io import load_config
 from metaxcr.evaluation.predictions import Predictions
-from metaxcr.runs.run_data import read_data
+from metaxcr.runs.raw_data import read_data
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,9 @@ SMALL = [
 ]
 
 
-def test_from_the_command_to_the_report_and_again(call, tmp_path: Path) -> None:
+def test_from_the_command_to_the_report_and_again(
+    call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     planned = call("compare", "starter", *SMALL, "--out", out, "--dry-run", "--json")
     assert planned.status == 0 and not out.exists()
@@ -40,6 +42,17 @@ def test_from_the_command_to_the_report_and_again(call, tmp_path: Path) -> None:
     assert "4 cells: 4 finished, 0 to run" in again.err
     assert [row["method"] for row in summary["averages"]] == ["plain", "reinforced"]
     assert summary["failed"] == {} and len(summary["cells"]) == 4
+    # packed into the folder that the project names, the cells serve other comparisons of the project
+    project = tmp_path / "project" / "inner"
+    project.mkdir(parents=True)
+    (project.parent / "metaxcr.toml").write_text('cells = "kept"\n')
+    monkeypatch.chdir(project)
+    packed = call("compare", "starter", *SMALL, "--out", out, "--pack", "--quiet")
+    assert packed.status == 0, packed.err
+    assert [path.name for path in (project.parent / "kept").glob("[!.]*")] == ["starter.jsonl.gz"]
+    other = call("compare", "starter", *SMALL, "--out", tmp_path / "other", "--json")
+    assert "4 cells: 4 finished, 0 to run" in other.err
+    assert json.loads(other.out)["averages"] == summary["averages"]
 
 
 def test_a_failure_is_named_and_the_exit_status_is_1(call, tmp_path: Path) -> None:

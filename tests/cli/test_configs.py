@@ -213,7 +213,7 @@ def test_weights_that_are_not_at_hand_are_made_up(call, monkeypatch, tiny_settin
     words = tiny_settings(ctml__steps="1", clml__few_shot_steps="1", finetune__steps="1")
     done = call("estimate", "starter", *words, "--seconds", "0")
     assert done.status == 0, done.err
-    assert "random weights in the shape of embedded, whose own are not at hand" in done.out
+    assert "random weights in the shape of embedded, whose own are not on this machine" in done.out
     assert "tokens taken for four characters" in done.out
 
 

@@ -258,7 +258,9 @@ def test_a_report_that_fails_is_one_line(capsys):
     assert "'metaxcr report 'runs/my x'' repeats it" in said.err
 
 
-@pytest.mark.parametrize("broken", ["metaxcr.reports.run_page._context", "metaxcr.evaluation.results._block"])
+@pytest.mark.parametrize(
+    "broken", ["metaxcr.reports.run_page._context", "metaxcr.evaluation.results.format_table"]
+)
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_finished_run_is_not_lost_to_its_report(
     call, toy_command, toy_run, tmp_path, monkeypatch, broken, as_json
@@ -308,7 +310,7 @@ def test_an_adapted_model_is_not_lost_to_its_report(call, toy_command, toy_run, 
         raise ValueError("axes of negative width")
 
     with monkeypatch.context() as patch:
-        patch.setattr("metaxcr.fewshot.adapt_report.systems", fails)
+        patch.setattr("metaxcr.fewshot.adapt_report.systems_figure", fails)
         done = call("adapt", file, "--language", "sw", "--start", toy_run, "--out", out, "--quiet")
     assert done.status == 0, done.err
     assert "no report: " in done.err and not (out / "report.html").exists()

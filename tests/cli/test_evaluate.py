@@ -43,7 +43,7 @@ def test_evaluate_prints_a_table_and_says_what_is_no_test(call, toy_run):
 def test_evaluate_in_a_language_that_the_run_did_not_know(call, toy_run):
     done = call("evaluate", toy_run, "--task", "starter_target", "--language", "it")
     assert done.status == 0
-    assert "no adapter for 'it', a language that the run did not know: adapters/meta is used" in done.err
+    assert "no adapter for 'it', a language that was not trained on: adapters/meta is used" in done.err
 
 
 @pytest.mark.parametrize(

@@ -1,119 +1,73 @@
-"""Files of questions that users write."""
+"""``predict``: calibrated, withheld and explained answers of an adapted model."""
 
 import json
-import tracemalloc
 
 import pytest
+import torch
 
-from metaxcr.cli.predict import questions
-from metaxcr.errors import UserError
+import metaxcr
+from metaxcr.data.registry import load
 
-
-def read_questions(file, language):
-    return list(questions(file, language))
-
-
-def test_all_spellings_of_a_question(tmp_path):
-    rows = [
-        {"premise": " p", "choices": ["a", "b"]},
-        {"context": "c", "question": "Why?", "choice1": "a", "choice2": "b", "choice10": "j", "id": 7},
-    ]
-    file = tmp_path / "q.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)))
-    assert read_questions(file, "es") == [
-        ("1", {"context": " p", "choices": ["a", "b"], "question": None, "language": "es"}),
-        ("7", {"context": "c", "choices": ["a", "b", "j"], "question": "Why?", "language": "es"}),
-    ]
+FACTS = load("starter_facts", "train").examples
+UNRELIABLE = {"state": "unknown", "temperature": None, "sentence": "The probabilities are not reliable."}
 
 
-def test_rows_of_a_table_may_have_fewer_choices(tmp_path):
-    file = tmp_path / "q.csv"
-    file.write_text('id,premise,choice_1,choice_2,choice_3\nx,"p, q",a,b,\n')
-    assert read_questions(file, "es") == [
-        ("x", {"context": "p, q", "choices": ["a", "b"], "question": None, "language": "es"})
-    ]
+def set_calibration(folder, **found):
+    path = folder / "adaptation.json"
+    summary = json.loads(path.read_text())
+    summary["calibration"] |= found
+    path.write_text(json.dumps(summary))
 
 
-def test_an_id_of_zero_is_an_id(tmp_path):
-    file = tmp_path / "q.jsonl"
-    file.write_text('{"id": 0, "premise": "p", "choices": ["a", "b"]}')
-    assert read_questions(file, "es")[0][0] == "0"
+def test_unreliable_probabilities_are_not_calibrated_and_allow_no_threshold(adapt, call, tmp_path):
+    assert adapt().status == 0
+    folder, questions = tmp_path / "model", tmp_path / "q.csv"
+    questions.write_text("premise,choice1,choice2\nMvua ilinyesha.,Nililowa.,Nililala.\n")
+    words = ["predict", folder, questions, "--language", "sw"]
+    found = {}
+    for name, state in (("known", {"state": "fitted", "temperature": 3.0}), ("unknown", UNRELIABLE)):
+        set_calibration(folder, **state)
+        found[name] = call(*words)
+        assert found[name].status == 0, found[name].err
+    known, unknown = (json.loads(found[name].out) for name in ("known", "unknown"))
+    assert known["calibrated"] is True and unknown["calibrated"] is False
+    assert max(known["probabilities"]) < max(unknown["probabilities"])  # flatter at temperature 3
+    assert known["choice"] == unknown["choice"]  # in the same order
+    assert "the probabilities in 'sw' are not reliable" in found["unknown"].err
+    assert "not reliable" not in found["known"].err
+    refused = call(*words, "--abstain", "0.6")
+    assert refused.status == 2 and refused.out == "" and "leave out --abstain" in refused.line
+    with pytest.warns(metaxcr.MetaXCRWarning, match="not reliable") as warned:
+        model = metaxcr.MetaXCR.from_pretrained(folder)
+        for _ in range(2):
+            model.rank("Mvua ilinyesha.", ["Nililowa.", "Nililala."], language="sw")
+    assert len([w for w in warned if "not reliable" in str(w.message)]) == 1
+    assert not model.calibrated("sw") and model.unreliable("sw") == UNRELIABLE["sentence"]
 
 
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("{", "not JSON"),
-        ("[]", "no object"),
-        ('{"choices": ["a", "b"]}', "one of 'premise' and 'context'"),
-        ('{"premise": "a", "context": "a", "choices": ["a", "b"]}', "one of 'premise' and 'context'"),
-        ('{"premise": "a"}', "0 choices"),
-        ('{"premise": "a", "choice1": "b"}', "1 choices"),
-        ('{"premise": "a", "choices": "bc"}', "no list"),
-        ('{"premise": "a", "choices": ["b", 3]}', "3 is no text"),
-        ('{"premise": "a", "choices": ["b", " "]}', "an empty one"),
-        ('{"premise": 1, "choices": ["b", "c"]}', "1 is no text"),
-        ('{"premise": "a", "question": 1, "choices": ["b", "c"]}', "1 is no text"),
-    ],
-)
-def test_a_malformed_line_is_named(tmp_path, line, told):
-    file = tmp_path / "q.jsonl"
-    file.write_text('{"premise": "a", "choices": ["b", "c"]}\n' + line)
-    with pytest.raises(UserError, match=r"q\.jsonl:2") as caught:
-        read_questions(file, "es")
-    assert told in str(caught.value)
+def test_answers_can_be_withheld_and_explained(adapt, call, tmp_path):
+    from metaxcr.fewshot.nearest_examples import write_index
+
+    assert adapt().status == 0
+    folder = tmp_path / "model"
+    set_calibration(folder, state="fitted", temperature=2.0)
+    write_index(folder, torch.eye(16), [("starter_facts", "train", e.id) for e in FACTS[:16]])
+    questions, out = tmp_path / "q.csv", tmp_path / "answers.jsonl"
+    rows = "".join(f"Mvua {n} ilinyesha.,Nililowa.,Nililala.\n" for n in range(5))
+    questions.write_text("premise,choice1,choice2\n" + rows)
+    words = ["--language", "sw", "--abstain", "1", "--explain", "2", "--out", out]
+    done = call("predict", folder, questions, *words)
+    assert done.status == 0 and "withheld: 5 of 5" in done.err, done.err
+    answers = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [a["choice"] for a in answers] == [None] * 5
+    assert all(len(a["nearest"]) == 2 and "→" in a["nearest"][0]["text"] for a in answers)
+    without = call("predict", folder, questions, "--language", "sw")
+    assert [json.loads(line)["choice"] for line in without.out.splitlines()] != [None] * 5
 
 
-def test_a_table_with_a_short_row_is_named(tmp_path):
-    file = tmp_path / "q.csv"
-    file.write_text("premise,choice1,choice2\na,b\n")
-    with pytest.raises(UserError, match=r"q\.csv:2"):
-        read_questions(file, "es")
-
-
-@pytest.mark.parametrize("content", [None, "", "\n"])
-def test_no_file_and_no_question(tmp_path, content):
-    file = tmp_path / "q.jsonl"
-    if content is not None:
-        file.write_text(content)
-    with pytest.raises(UserError, match=r"no such file|no questions"):
-        read_questions(file, "es")
-
-
-def test_other_names_are_guessed(tmp_path):
-    file = tmp_path / "q.tsv"
-    file.write_text("ID\tsentence\tquestion\t1\t2\n" + "".join(f"{n}\ts {n}\t원인\ta\tb\n" for n in (7, 8)))
-    assert read_questions(file, "ko")[0] == (
-        "7",
-        {"context": "s 7", "choices": ["a", "b"], "question": "cause", "language": "ko"},
-    )
-    file = tmp_path / "q.json"
-    file.write_text(json.dumps([{"question": "Who?", "options": ["a", "b"], "label": 1}], indent=1))
-    assert read_questions(file, "en") == [
-        ("2", {"context": "Who?", "choices": ["a", "b"], "question": None, "language": "en"})
-    ]
-
-
-def test_a_table_may_be_separated_by_semicolons(tmp_path):
-    file = tmp_path / "q.csv"
-    file.write_text("premise;choice1;choice2\np, q;a;b\n")
-    assert read_questions(file, "es")[0][1]["context"] == "p, q"
-
-
-@pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv"])
-def test_a_large_file_is_never_in_memory(tmp_path, suffix):
-    """Four thousand questions of four kilobytes each, read with less than a tenth of the file's size."""
-    file, text = tmp_path / f"q.{suffix}", "word " * 800
-    separator = {"csv": ",", "tsv": "\t"}.get(suffix)
-    with file.open("w") as stream:
-        if separator:
-            stream.write(separator.join(["premise", "choice1", "choice2"]) + "\n")
-        for n in range(4_000):
-            row = {"premise": f"{text}{n}", "choice1": "a", "choice2": "b"}
-            stream.write((separator.join(row.values()) if separator else json.dumps(row)) + "\n")
-    tracemalloc.start()
-    try:
-        assert sum(1 for _ in questions(file, "en")) == 4_000
-        assert tracemalloc.get_traced_memory()[1] < file.stat().st_size / 10
-    finally:
-        tracemalloc.stop()
+def test_a_mistake_in_the_last_line_shows_before_any_answer(adapt, call, tmp_path):
+    assert adapt().status == 0
+    questions = tmp_path / "q.jsonl"
+    questions.write_text('{"premise": "a", "choices": ["b", "c"]}\n' * 3 + '{"premise": "a"}\n')
+    done = call("predict", tmp_path / "model", questions, "--language", "sw")
+    assert done.status == 2 and done.out == "" and "q.jsonl:4" in done.line

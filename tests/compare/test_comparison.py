@@ -8,9 +8,11 @@ import pytest
 from metaxcr.runs.stages import ctml
 from rich.console import Console
 
-from metaxcr.compare import job_runner
+from metaxcr.compare import comparison, job_runner
+from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.comparison import Comparison, cell_estimates, ctml_passes, job_passes
 from metaxcr.compare.grid import Grid
+from metaxcr.compare.grid_summary import summarise
 from metaxcr.compare.job_runner import group
 from metaxcr.compare.plan import expand
 from metaxcr.config.io import load_config
@@ -44,12 +46,12 @@ def test_a_cell_is_what_its_command_gives_and_ctml_is_run_once(
     for label in ("reinforced: sw, k=8, seed 3", "plain: es, seed 3"):
         cell = next(cell for cell in found.cells if cell.label == label)
         record = found.records[cell.key]
-        config = load_config(cell.base, cell.words)
+        config = load_config(cell.base, cell.overrides)
         results = run(config, tmp_path / cell.key, progress=Progress(Console(quiet=True), quiet=True))
         assert record.config_hash == results["config_hash"]
         paths = (tmp_path / cell.key / "predictions").glob("*.jsonl")
         (alone,) = [p for p in map(Predictions.read, paths) if p.regime == cell.regime]
-        assert record.marks.tolist() == alone.correct.tolist() and record.label.tolist() == alone.labels
+        assert record.right.tolist() == alone.correct.tolist() and record.label.tolist() == alone.labels
         assert abs(record.probability - alone.probabilities).max() < 2e-5
         costs = json.loads((tmp_path / cell.key / "costs.json").read_text())["stages"]
         (answering,) = [stage["token_passes"] for stage in costs if stage["stage"] == "evaluate"]
@@ -142,7 +144,7 @@ def test_majority_and_similarity(grid: Build, carry_out: CarryOut, tmp_path: Pat
     assert not found.failed
     records = {cell.label: found.records[cell.key] for cell in found.cells}
     shares = [records["majority: es"].label.tolist().count(place) / 84 for place in (0, 1)]
-    assert records["majority: es"].marks.mean() in shares
+    assert records["majority: es"].right.mean() in shares
     assert records["similarity: es"].regime == "none" and records["similarity: es"].seed is None
 
 
@@ -159,14 +161,11 @@ def test_a_cell_alone_is_the_cell_after_others(grid: Build, carry_out: CarryOut,
         assert ours == theirs
 
 
-Build_estimate = Callable[..., Grid]
-
-
 def passes(grid: Grid) -> list[int]:
     return [job_passes(job, with_ctml=i == 0) for chain in group(expand(grid)) for i, job in enumerate(chain)]
 
 
-def test_what_costs_more_is_estimated_higher(grid: Build_estimate) -> None:
+def test_what_costs_more_is_estimated_higher(grid: Build) -> None:
     usual = passes(grid(methods={"a": {}}, baseline=None))
     for change in ("settings.ctml.steps=9", "settings.ctml.learner=maml", "settings.ctml.inner_steps=3"):
         assert passes(grid(change, methods={"a": {}}, baseline=None))[0] > usual[0]
@@ -176,7 +175,7 @@ def test_what_costs_more_is_estimated_higher(grid: Build_estimate) -> None:
     assert passes(grid(methods={"a": {"kind": "majority"}}, baseline=None))[0] == 0
 
 
-def test_ctml_counts_once_for_all_cells_that_share_it(grid: Build_estimate) -> None:
+def test_ctml_counts_once_for_all_cells_that_share_it(grid: Build) -> None:
     made = grid(methods={"a": {}}, baseline=None, shots=[0, 8])
     rows = cell_estimates(Comparison(made, expand(made)))
     config = expand(made)[0].config
@@ -187,7 +186,37 @@ def test_ctml_counts_once_for_all_cells_that_share_it(grid: Build_estimate) -> N
     assert {row["state"] for row in rows} == {"to run"} and len({row["key"] for row in rows}) == 4
 
 
-def test_what_another_method_gives_already_costs_nothing(grid: Build_estimate) -> None:
+def test_what_another_method_gives_already_costs_nothing(grid: Build) -> None:
     made = grid(methods={"a": {}, "the same": {}}, baseline=None)
     rows = cell_estimates(Comparison(made, expand(made)))
     assert [row["state"] for row in rows] == ["to run"] * 4 + ["shared"] * 4
+
+
+def test_a_waiting_method_takes_over_no_cells_of_another(
+    grid: Build, carry_out: CarryOut, tmp_path: Path
+) -> None:
+    methods = {"similarity": {"kind": "similarity"}}
+    methods |= {"adapted": {"kind": "similarity", "needs": "adapters.language"}}
+    found = carry_out(grid(methods=methods, baseline="similarity"), tmp_path / "out")
+    assert {cell.method for cell in found.waiting} == {"adapted"}
+    assert {row["cell"].split(":")[0]: row["state"] for row in cell_estimates(found)} == {
+        "similarity": "finished",
+        "adapted": "waits",
+    }
+    summary = summarise(found, CellStore(tmp_path / "out" / "cells"))
+    assert [row["method"] for row in summary["averages"]] == ["similarity"] and not summary["differences"]
+
+
+def test_openings_are_recorded_where_the_user_says(
+    grid: Build, carry_out: CarryOut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = grid(methods={"majority": {"kind": "majority"}}, baseline=None)
+    ledger = tmp_path / "openings.jsonl"
+    carry_out(made, tmp_path / "one", ledger=ledger)
+    assert not ledger.exists()  # the task ships with the package
+    lines = []
+    monkeypatch.setattr(comparison, "record_opening", lambda *line, **what: lines.append((*line, what)))
+    found = carry_out(made, tmp_path / "two", ledger=ledger, command="metaxcr compare tiny")
+    ((path, tasks, command, what),) = lines
+    assert (path, {*tasks}, command) == (ledger, {"starter_target"}, "metaxcr compare tiny")
+    assert what["grid"] == "Tiny" and {*what["cells"]} == {cell.key for cell in found.cells}

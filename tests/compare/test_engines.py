@@ -35,7 +35,7 @@ def work(job: Fake, listen) -> None:
 def test_every_job_ends_once(name: str) -> None:
     chains, heard = [[Fake("a"), Fake("bad"), Fake("b")], [Fake("bug")], [Fake("c")]], []
     ENGINES[name](chains, work, heard.append, 2)
-    ended = {m.job.name: m.line for m in heard if isinstance(m, Ended)}
+    ended = {m.job.name: m.error for m in heard if isinstance(m, Ended)}
     assert ended == {"a": "", "bad": "what (where)", "b": "", "bug": "ZeroDivisionError: two lines", "c": ""}
     assert len([m for m in heard if isinstance(m, Ended)]) == 5
     assert len([m for m in heard if isinstance(m, Step)]) == 5
@@ -44,7 +44,7 @@ def test_every_job_ends_once(name: str) -> None:
 def test_a_process_that_dies_fails_its_own_jobs() -> None:
     heard = []
     processes([[Fake("a"), Fake("dies"), Fake("b")], [Fake("c")]], work, heard.append, 1)
-    ended = {m.job.name: m.line for m in heard if isinstance(m, Ended)}
+    ended = {m.job.name: m.error for m in heard if isinstance(m, Ended)}
     assert ended["a"] == ended["c"] == "" and "died (exit status 9)" in ended["dies"] == ended["b"]
 
 

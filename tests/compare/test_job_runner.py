@@ -8,7 +8,7 @@ from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.grid import Grid
 from metaxcr.compare.job_runner import JobRunner, group, majority, own_checksums
 from metaxcr.compare.plan import expand
-from metaxcr.runs.run_data import read_data
+from metaxcr.runs.raw_data import read_data
 
 Build = Callable[..., Grid]
 AUXILIARY = {"task": "starter_target", "split": "shots", "languages": ["fr", "it"]}
@@ -81,7 +81,7 @@ def test_auxiliary_languages_of_the_same_set_stay(grid: Build) -> None:
 
 
 def test_work_and_jobs_go_to_other_processes(grid: Build, tmp_path: Path) -> None:
-    work = JobRunner(tmp_path, CellStore(tmp_path / "cells"), threads=1).carry_out
+    work = JobRunner(tmp_path, CellStore(tmp_path / "cells"), threads=1).run_job
     chains = group(expand(grid()))
     again, jobs = pickle.loads(pickle.dumps((work, chains)))
     assert jobs == chains and again.__self__.folder == tmp_path

@@ -92,6 +92,7 @@ def test_a_method_waits_for_what_it_needs(grid: Build) -> None:
     methods = {"plain": {}, "mad-x": {"needs": "adapters.language", "about": "train them first"}}
     waiting = [cell for cell in expand(grid(methods=methods)) if cell.waits]
     assert {cell.method for cell in waiting} == {"mad-x"}
+    assert {cell.key for cell in waiting} == {""}  # without the setting it would be the key of "plain"
     assert "adapters.language" in waiting[0].waits and "train them first" in waiting[0].waits
     given = "methods.mad-x.settings.adapters.language={es: /some/folder}"
     assert not any(cell.waits for cell in expand(grid(given, methods=methods)))

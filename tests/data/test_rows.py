@@ -116,7 +116,7 @@ def test_only_plain_files_are_read(tmp_path, monkeypatch):
     (tmp_path / "link").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to("loop")
     for name, what in (
-        ("pipe", "no plain file"),
+        ("pipe", "not a plain file"),
         ("link", "leads nowhere: nowhere"),
         ("loop", "leads nowhere"),
         (".", "a folder"),

@@ -13,9 +13,9 @@ from metaxcr.adapters.adapted_encoder import AdaptedEncoder
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.adapters.layers import AdapterShape, LayerAdapter
 from metaxcr.data.corpora import corpus_spec
-from metaxcr.encoders.encoder import FrozenEncoder, Text
+from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
 from metaxcr.errors import UserError
-from metaxcr.evaluation import alignment as module
+from metaxcr.evaluation import predictions
 from metaxcr.evaluation.alignment import (
     PENALTY,
     WEAK,
@@ -67,7 +67,7 @@ def test_levels_of_a_stack(toy_encoder: FrozenEncoder) -> None:
     )
     embedded = toy_encoder.embed(toy_encoder.tokenize([Text(s) for s in SENTENCES], 64))
     # the whole stack after the last layer
-    trunk = alignment.Ragged(language(toy_encoder, embedded, torch.float32, 2), embedded.lengths)
+    trunk = Ragged(language(toy_encoder, embedded, torch.float32, 2), embedded.lengths)
     assert_close(found[2, 3], mean_pool(adapted(trunk, torch.float32, "sw"), embedded.lengths))
     # layer 2 has the language adapter alone: its output is what layer 3 gets
     assert_close(found[1, 2], mean_pool(trunk.hidden, embedded.lengths))
@@ -82,7 +82,7 @@ def test_levels_of_a_stack(toy_encoder: FrozenEncoder) -> None:
 
 def test_batches_are_put_back_in_order(toy_encoder: FrozenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32)
-    monkeypatch.setattr(module, "FORWARD_TOKENS", 3)
+    monkeypatch.setattr(predictions, "FORWARD_TOKENS", 3)
     assert_close(layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32), whole)
 
 

@@ -108,8 +108,11 @@ def test_files_have_the_documented_form_and_leave_nothing_behind(tmp_path: Path)
     ("line", "message"),
     [
         ('{"id": "2"', "not valid JSON"),
-        ("[1, 2]", "missing id, probabilities, choice, label"),
-        ('{"id": "2", "probabilities": [0.5, 0.5], "choice": 0}', "missing label"),
+        ("[1, 2]", "the file is damaged"),
+        (
+            '{"id": "2", "probabilities": [0.5, 0.5], "choice": 0}',
+            "the file is damaged: label: Field required",
+        ),
         ('{"id": "2", "probabilities": ["x", 0.5], "choice": 0, "label": 1}', "the file is damaged"),
         ('{"id": "2", "probabilities": [0.4, 0.6], "choice": 0, "label": 1}', "not the most probable"),
     ],

@@ -11,11 +11,11 @@ from metaxcr.config.io import load_config
 from metaxcr.data.example import Example, Phrased
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.fewshot.adaptation import AdaptedModel, Settings, Start, adapt_to
-from metaxcr.fewshot.summary import Account, adaptation_summary
+from metaxcr.fewshot.summary import Summary, adaptation_summary
 from metaxcr.fewshot.user_examples import UserExamples
 from metaxcr.model.choice_model import ChoiceModel
 
-SETTINGS = Settings(folds=4, repeats=2, steps=100, rate=0.03)
+SETTINGS = Settings(folds=4, repeats=2, steps=100, lr=0.03)
 WORDS = ("apple", "brick", "cloud", "dress", "eagle", "flame")
 
 
@@ -62,5 +62,5 @@ def adapted(own: UserExamples, start: Start) -> AdaptedModel:
 
 
 @pytest.fixture(scope="session")
-def account(adapted: AdaptedModel) -> Account:
+def summary(adapted: AdaptedModel) -> Summary:
     return adaptation_summary(adapted, SETTINGS)

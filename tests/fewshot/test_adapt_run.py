@@ -1,4 +1,4 @@
-"""The thin shell: every shape of examples, and a complete account."""
+"""From examples to a model folder."""
 
 import csv
 import json
@@ -13,9 +13,14 @@ import yaml
 
 from metaxcr.data.registry import load
 from metaxcr.errors import UserError
-from metaxcr.fewshot.adapt_run import adapt_to_examples, as_own, check_goal, own_config, write_folder
+from metaxcr.fewshot.adapt_run import (
+    adapt_to_examples,
+    adapted_config,
+    check_output_folder,
+    write_adapted_model,
+)
 from metaxcr.fewshot.adaptation import AdaptedModel, Settings, Start
-from metaxcr.fewshot.summary import Account
+from metaxcr.fewshot.summary import Summary
 from metaxcr.fewshot.user_examples import UserExamples
 from metaxcr.model.build import load_phi, save_phi
 from metaxcr.model_card import adapted_model_card
@@ -31,23 +36,15 @@ sys.exit(status)
 """
 
 
-def test_every_shape_of_examples(own: UserExamples, tmp_path: Path) -> None:
-    assert as_own(own, None) is own
-    given = [{"context": "a", "choices": ["b", "c"], "label": 0}]
-    assert as_own(given, "sw").examples[0].label == 0
-    with pytest.raises(UserError, match="language"):
-        as_own(given, None)
-
-
-def test_the_account_says_how_it_was_made(own: UserExamples, start: Start, tmp_path: Path) -> None:
+def test_the_summary_says_how_it_was_made(own: UserExamples, start: Start, tmp_path: Path) -> None:
     save_phi(tmp_path / "o/adapters/meta", "meta", start.phi, start.config, start.model.adapted.encoder)
-    account = adapt_to_examples(
+    summary = adapt_to_examples(
         own, "own", start, tmp_path / "o", tmp_path / "new", Settings(steps=1, repeats=1),
         force=False, progress=lambda label, done, total: None, command="metaxcr adapt own.csv",
     )  # fmt: skip
-    assert account["command"] == "metaxcr adapt own.csv"
-    assert account["environment"]["dtype"] == "float32" and account["environment"]["seconds"] > 0
-    assert account["settings"]["steps"] == 1
+    assert summary["command"] == "metaxcr adapt own.csv"
+    assert summary["environment"]["dtype"] == "float32" and summary["environment"]["seconds"] > 0
+    assert summary["settings"]["steps"] == 1
 
 
 @pytest.mark.real
@@ -78,34 +75,34 @@ def origin(start: Start, tmp_path: Path) -> Path:
 
 
 def test_what_is_written_can_be_read(
-    adapted: AdaptedModel, account: Account, start: Start, origin: Path, tmp_path: Path
+    adapted: AdaptedModel, summary: Summary, start: Start, origin: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "models" / "own"
-    write_folder(out, "own", adapted, account, start, origin)
+    write_adapted_model(out, "own", adapted, summary, start, origin)
     assert sorted(p.name for p in out.iterdir()) == [
         "README.md", "adaptation.json", "adapters", "config.yaml", "report.html"
     ]  # fmt: skip
     phi = load_phi(out / "adapters/target.own.sw", start.model)
     assert all((phi[name] == adapted.phi[name]).all() for name in phi)
-    assert json.loads((out / "adaptation.json").read_text()) == account
+    assert json.loads((out / "adaptation.json").read_text()) == summary
     texts = "".join(p.read_text() for p in out.rglob("*") if p.suffix in (".md", ".json", ".yaml", ".html"))
     assert adapted.examples.examples[0].context not in texts
 
 
 def test_a_model_that_was_not_adapted_has_the_start_alone(
-    adapted: AdaptedModel, account: Account, start: Start, origin: Path, tmp_path: Path
+    adapted: AdaptedModel, summary: Summary, start: Start, origin: Path, tmp_path: Path
 ) -> None:
-    kept = replace(adapted, verdict=replace(adapted.verdict, kept="unadapted"))
-    write_folder(tmp_path / "own", "own", kept, account, start, origin)
+    kept = replace(adapted, selection=replace(adapted.selection, kept="unadapted"))
+    write_adapted_model(tmp_path / "own", "own", kept, summary, start, origin)
     assert [p.name for p in (tmp_path / "own/adapters").iterdir()] == ["meta"]
 
 
 def test_a_failed_write_leaves_what_was_there(
-    adapted: AdaptedModel, account: Account, start: Start, origin: Path, tmp_path: Path,
+    adapted: AdaptedModel, summary: Summary, start: Start, origin: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     out = tmp_path / "own"
-    write_folder(out, "own", adapted, account, start, origin)
+    write_adapted_model(out, "own", adapted, summary, start, origin)
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
 
     def full(*_: object) -> None:
@@ -113,33 +110,33 @@ def test_a_failed_write_leaves_what_was_there(
 
     monkeypatch.setattr("metaxcr.fewshot.adapt_run.save_phi", full)
     with pytest.raises(UserError, match="the disk is full"):
-        write_folder(out, "own", adapted, account, start, origin)
+        write_adapted_model(out, "own", adapted, summary, start, origin)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
     assert {p.name for p in tmp_path.iterdir()} == {"o", "own"}
 
 
 def test_only_a_folder_of_this_kind_is_replaced(tmp_path: Path) -> None:
-    check_goal(tmp_path / "new", force=False)
+    check_output_folder(tmp_path / "new", force=False)
     (tmp_path / "there").mkdir()
     with pytest.raises(UserError, match="--force"):
-        check_goal(tmp_path / "there", force=False)
-    with pytest.raises(UserError, match="no folder that 'metaxcr adapt' wrote"):
-        check_goal(tmp_path / "there", force=True)
+        check_output_folder(tmp_path / "there", force=False)
+    with pytest.raises(UserError, match="did not write this folder"):
+        check_output_folder(tmp_path / "there", force=True)
     (tmp_path / "there/adaptation.json").write_text("{}")
-    check_goal(tmp_path / "there", force=True)
+    check_output_folder(tmp_path / "there", force=True)
 
 
 def test_the_examples_become_the_target(start: Start) -> None:
-    config = own_config(start.config, "own", "sw")
+    config = adapted_config(start.config, "own", "sw")
     assert (config.target.task, config.target.languages) == ("own", ["sw"])
     assert config.adapters == start.config.adapters
 
 
-def test_it_tells_what_adapting_gave_and_what_was_learned_from(account: Account, start: Start) -> None:
-    text = adapted_model_card(account, start.config, "A sentence.")
+def test_it_tells_what_adapting_gave_and_what_was_learned_from(summary: Summary, start: Start) -> None:
+    text = adapted_model_card(summary, start.config, "A sentence.")
     head = yaml.safe_load(text.split("---")[1])
     assert head["language"] == ["sw"] and head["library_name"] == "metaxcr"
-    assert account["sentence"] in text and account["rule"] in text
-    for system in account["systems"]:
+    assert summary["sentence"] in text and summary["rule"] in text
+    for system in summary["systems"]:
         assert f"| {system['name']} | {100 * system['mean']:.1f} |" in text
     assert "[starter_social]" in text and "Apache-2.0" in text

@@ -1,4 +1,4 @@
-"""Adapting: what can be learned is, what cannot is not kept, and nothing is answered by who has seen it."""
+"""Adaptation: what can be learned is kept, noise is not, and every answer is held out."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +9,14 @@ import torch
 from tests.fewshot.conftest import SETTINGS, examples, own_of
 
 from metaxcr.errors import UserError
-from metaxcr.fewshot.adaptation import FEWEST, AdaptedModel, Settings, Start, adapt_to, tuning_of
+from metaxcr.fewshot.adaptation import (
+    MIN_EXAMPLES,
+    AdaptedModel,
+    Settings,
+    Start,
+    adapt_to,
+    finetune_settings,
+)
 from metaxcr.fewshot.user_examples import UserExamples
 from metaxcr.seeding import rng
 
@@ -17,7 +24,7 @@ from metaxcr.seeding import rng
 def test_what_can_be_learned_is_learned_and_kept(adapted: AdaptedModel, start: Start) -> None:
     accuracy = {name: held_out.accuracy[0] for name, held_out in adapted.systems.items()}
     assert accuracy["adapted"] > accuracy["unadapted"] + 0.05 > accuracy["similarity"]
-    assert adapted.verdict.kept == "adapted" and adapted.verdict.gain.shown == 1
+    assert adapted.selection.kept == "adapted" and adapted.selection.gain.shown == 1
     assert any(not torch.equal(adapted.phi[name], start.phi[name]) for name in start.phi)
     assert adapted.systems["adapted"].correct.shape == (36, 2)
     assert adapted.systems["similarity"].correct.shape == (36, 1)
@@ -35,8 +42,8 @@ def test_random_labels_are_not_kept_or_not_called_a_gain(start: Start) -> None:
     random = rng(5, "labels")
     noise = own_of([replace(e, label=int(random.integers(2))) for e in examples()])
     found = adapt_to(noise, start, SETTINGS)
-    assert found.verdict.gain.shown <= 0 and found.verdict.kept == "unadapted"
-    assert "Adapting helped" not in found.verdict.sentence
+    assert found.selection.gain.shown <= 0 and found.selection.kept == "unadapted"
+    assert "Adapting helped" not in found.selection.sentence
     assert all(found.phi[name] is start.phi[name] for name in start.phi)
 
 
@@ -74,7 +81,7 @@ def test_equal_ids_are_no_obstacle(own: UserExamples, start: Start) -> None:
     assert one == other
 
 
-@pytest.mark.parametrize("size", [FEWEST - 1, 1])
+@pytest.mark.parametrize("size", [MIN_EXAMPLES - 1, 1])
 def test_too_few_are_refused(start: Start, size: int) -> None:
     with pytest.raises(UserError, match=f"{size} different examples are too few"):
         adapt_to(own_of(examples(size)), start, SETTINGS)
@@ -108,9 +115,13 @@ def test_progress_reaches_its_end(own: UserExamples, start: Start) -> None:
 
 
 def test_steps_and_rate_are_the_start_s_unless_given(start: Start) -> None:
-    assert tuning_of(start.config, Settings()) == start.config.finetune
-    given = tuning_of(start.config, Settings(steps=3, rate=0.5))
-    assert (given.steps, given.rate, given.batch) == (3, 0.5, start.config.finetune.batch)
+    assert finetune_settings(start.config, Settings()) == start.config.finetune
+    given = finetune_settings(start.config, Settings(steps=3, lr=0.5))
+    assert (given.steps, given.lr, given.batch) == (3, 0.5, start.config.finetune.batch)
+
+
+def test_former_names_of_settings_are_accepted() -> None:
+    assert Settings(wished=0.7, rate=1e-3) == Settings(target_accuracy=0.7, lr=1e-3)
 
 
 def test_cross_scoring_has_its_similarity_too(

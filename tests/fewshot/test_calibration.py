@@ -13,7 +13,7 @@ from metaxcr.fewshot.calibration import (
     FITTED,
     UNKNOWN,
     abstention,
-    at_least,
+    accuracy_bound,
     calibrate,
     calibration_error,
     reliability,
@@ -174,8 +174,10 @@ def test_a_few_lucky_answers_are_no_promise() -> None:
 @pytest.mark.parametrize(("right", "n"), [(22, 22), (30, 40), (1, 9)])
 def test_the_lower_end_is_the_exact_one(right: int, n: int) -> None:
     """One-sided 90 % is the lower end of two-sided 80 %."""
-    assert at_least(right, n) == pytest.approx(binomtest(right, n).proportion_ci(0.8, method="exact").low)
-    assert at_least(0, n) == 0
+    assert accuracy_bound(right, n) == pytest.approx(
+        binomtest(right, n).proportion_ci(0.8, method="exact").low
+    )
+    assert accuracy_bound(0, n) == 0
 
 
 def test_a_threshold_needs_as_many_right_answers_as_its_promise() -> None:

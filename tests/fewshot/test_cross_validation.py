@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaxcr.fewshot.cross_validation import cross_validate, draw_folds, forecast, parted, points, sizes
+from metaxcr.fewshot.cross_validation import (
+    cross_validate,
+    curve_points,
+    curve_sizes,
+    draw_folds,
+    forecast,
+    split_rows,
+)
 
 
 def test_every_fold_has_its_share_of_every_stratum() -> None:
@@ -60,10 +67,10 @@ def test_every_example_is_answered_once_a_repeat_by_a_model_that_has_not_seen_it
 
 
 def test_smaller_sets_are_part_of_larger_ones_and_folds_are_whole() -> None:
-    small, held = parted(FOLDS[0], 2, 4, 0)
-    large, again = parted(FOLDS[0], 2, 8, 0)
+    small, held = split_rows(FOLDS[0], 2, 4, 0)
+    large, again = split_rows(FOLDS[0], 2, 8, 0)
     assert set(small) < set(large) and held == again
-    everything, _ = parted(FOLDS[0], 2, None, 0)
+    everything, _ = split_rows(FOLDS[0], 2, None, 0)
     assert sorted([*everything, *held]) == list(range(20))
     assert held == np.flatnonzero(FOLDS[0] == 2).tolist()
 
@@ -80,14 +87,14 @@ def test_draws_of_repeats_and_folds_are_told_apart() -> None:
 
 
 def test_sizes_are_a_quarter_a_half_and_all() -> None:
-    assert sizes(64) == [16, 32, 64]
-    assert sizes(8) == [2, 4, 8]
-    assert sizes(3) == [3]
+    assert curve_sizes(64) == [16, 32, 64]
+    assert curve_sizes(8) == [2, 4, 8]
+    assert curve_sizes(3) == [3]
 
 
 def test_points_come_in_order_with_intervals() -> None:
     right = {8: np.array([[1.0], [1.0], [0.0], [1.0]]), 0: np.array([[0.0], [1.0], [0.0], [1.0]])}
-    found = points(right)
+    found = curve_points(right)
     assert [p.n for p in found] == [0, 8]
     assert [p.accuracy.mean for p in found] == [0.5, 0.75]
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from metaxcr.fewshot.model_selection import HeldOut, compare, judge
+from metaxcr.fewshot.model_selection import HeldOut, compare, select_model
 
 
 def system(name: str, right: list[bool], certain: float = 0.8, repeats: int = 1) -> HeldOut:
@@ -21,14 +21,16 @@ SAME = [True, False] * 30
 
 
 def test_a_better_model_is_kept_and_called_better() -> None:
-    found = judge(system("similarity", HALF), system("unadapted", HALF), system("adapted", MORE, repeats=2))
+    found = select_model(
+        system("similarity", HALF), system("unadapted", HALF), system("adapted", MORE, repeats=2)
+    )
     assert found.kept == "adapted"
     assert found.gain.mean == pytest.approx(0.25) and found.gain.shown == 1
     assert "Adapting helped" in found.sentence and "better than the untrained similarity" in found.sentence
 
 
 def test_a_worse_model_is_not() -> None:
-    found = judge(system("similarity", HALF), system("unadapted", MORE), system("adapted", HALF))
+    found = select_model(system("similarity", HALF), system("unadapted", MORE), system("adapted", HALF))
     assert found.kept == "unadapted" and "Adapting harmed" in found.sentence
     assert found.over_similarity.mean == pytest.approx(0.25)
 
@@ -54,7 +56,9 @@ def flips(better: int, worse: int, n: int = 60) -> tuple[HeldOut, HeldOut]:
     ],
 )
 def test_ties_go_to_the_model_that_was_tested_more(better: int, worse: int, kept: str) -> None:
-    found = judge(system("similarity", [True, False] * 30), flips(better, worse)[1], flips(better, worse)[0])
+    found = select_model(
+        system("similarity", [True, False] * 30), flips(better, worse)[1], flips(better, worse)[0]
+    )
     assert found.kept == kept
     differ = better + worse
     tail = sum(comb(differ, k) for k in range(min(better, worse) + 1)) / 2**differ
@@ -83,7 +87,7 @@ def test_equal_answers_are_no_proof_of_equality() -> None:
 
 
 def test_the_sentence_says_how_much_would_have_shown() -> None:
-    found = judge(system("similarity", HALF), flips(5, 3)[1], flips(5, 3)[0])
+    found = select_model(system("similarity", HALF), flips(5, 3)[1], flips(5, 3)[0])
     assert found.gain.detectable == pytest.approx(2.85 * (10 / 62 / 61) ** 0.5, rel=0.02)
     assert f"only a gain of about {round(100 * found.gain.detectable)} points" in found.sentence
 
@@ -97,17 +101,17 @@ def test_a_second_round_of_answers_is_no_second_set_of_examples() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=40))
 def test_adapted_is_kept_only_if_it_is_shown_to_be_better(answers: list[tuple[bool, bool]]) -> None:
     one, other = (system(n, [a[i] for a in answers]) for i, n in enumerate(("adapted", "unadapted")))
-    found = judge(other, other, one)
+    found = select_model(other, other, one)
     better, worse = (sum(a == pair for a in answers) for pair in ((True, False), (False, True)))
     assert (found.kept == "adapted") == (found.gain.shown > 0)
     if found.kept == "adapted":
         assert better - worse >= 6
-    swapped = judge(one, one, system("adapted", [a[1] for a in answers]))
+    swapped = select_model(one, one, system("adapted", [a[1] for a in answers]))
     assert swapped.gain.shown == -found.gain.shown and swapped.gain.p == found.gain.p
 
 
 def test_a_model_like_the_baseline_is_not_called_better() -> None:
-    found = judge(system("similarity", HALF), system("unadapted", SAME), system("adapted", SAME))
+    found = select_model(system("similarity", HALF), system("unadapted", SAME), system("adapted", SAME))
     assert found.kept == "unadapted"  # equal in every respect: nothing speaks for the change
     assert "is not shown" in found.sentence
 

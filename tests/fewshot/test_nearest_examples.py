@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from metaxcr.data.registry import load
 from metaxcr.errors import UserError
-from metaxcr.fewshot.adaptation import Start, encode
+from metaxcr.fewshot.adaptation import Start, encode_examples
 from metaxcr.fewshot.nearest_examples import NAMES, VECTORS, decision_vectors, read_index, write_index
 from metaxcr.fewshot.user_examples import UserExamples
 from metaxcr.model.build import memory_store
@@ -53,7 +53,7 @@ def test_a_task_whose_files_are_missing_gives_no_text(
 
 def test_vectors_join_context_and_answer(own: UserExamples, start: Start) -> None:
     store = memory_store(start.model, start.config)
-    data = encode(own, "dual", store, lambda done, total: None)
+    data = encode_examples(own, "dual", store, lambda done, total: None)
     labels = data.questions.labels.tolist()
     right = decision_vectors(start.model, start.phi, data, labels, store)
     wrong = decision_vectors(start.model, start.phi, data, [1 - y for y in labels], store)

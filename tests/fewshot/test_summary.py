@@ -1,4 +1,4 @@
-"""The account: complete, plain, and right about what is suspicious."""
+"""The summary of an adaptation."""
 
 import json
 from dataclasses import replace
@@ -8,26 +8,26 @@ from tests.fewshot.conftest import SETTINGS
 
 from metaxcr.fewshot.adaptation import AdaptedModel
 from metaxcr.fewshot.model_selection import SYSTEMS
-from metaxcr.fewshot.summary import Account, adaptation_summary, certainty, suspects_of
+from metaxcr.fewshot.summary import Summary, adaptation_summary, certainty, data_issues
 
 
-def test_it_is_plain_data_and_names_everything(account: Account) -> None:
-    assert json.loads(json.dumps(account)) == account
-    assert [s["name"] for s in account["systems"]] == list(SYSTEMS)
-    assert account["examples"] == account["different"] == 36 and account["choices"] == [2]
-    assert set(account["differences"]) == {"adapted minus unadapted", "adapted minus similarity"}
-    assert all(0 <= low <= mean <= high <= 1 for s in account["systems"] for low, high in [s["ci95"]]
+def test_it_is_plain_data_and_names_everything(summary: Summary) -> None:
+    assert json.loads(json.dumps(summary)) == summary
+    assert [s["name"] for s in summary["systems"]] == list(SYSTEMS)
+    assert summary["examples"] == summary["different"] == 36 and summary["choices"] == [2]
+    assert set(summary["differences"]) == {"adapted minus unadapted", "adapted minus similarity"}
+    assert all(0 <= low <= mean <= high <= 1 for s in summary["systems"] for low, high in [s["ci95"]]
                for mean in [s["mean"]])  # fmt: skip
-    assert [p["n"] for p in account["curve"]] == [0, 6, 13, 27]
-    assert account["forecast"]["more"] == SETTINGS.more
+    assert [p["n"] for p in summary["curve"]] == [0, 6, 13, 27]
+    assert summary["forecast"]["more"] == SETTINGS.more
 
 
-def test_numbers_are_those_of_the_held_out_answers(account: Account, adapted: AdaptedModel) -> None:
-    by_name = {s["name"]: s["mean"] for s in account["systems"]}
+def test_numbers_are_those_of_the_held_out_answers(summary: Summary, adapted: AdaptedModel) -> None:
+    by_name = {s["name"]: s["mean"] for s in summary["systems"]}
     assert by_name["adapted"] == round(float(adapted.systems["adapted"].correct.mean()), 6)
-    gain = account["differences"]["adapted minus unadapted"]["mean"]
+    gain = summary["differences"]["adapted minus unadapted"]["mean"]
     assert abs(gain - (by_name["adapted"] - by_name["unadapted"])) < 2e-6
-    assert sum(b["n"] for b in account["calibration"]["bins"]) == 36
+    assert sum(b["n"] for b in summary["calibration"]["bins"]) == 36
 
 
 def test_agreement_of_all_answers_is_no_certainty(adapted: AdaptedModel) -> None:
@@ -40,18 +40,18 @@ def test_agreement_of_all_answers_is_no_certainty(adapted: AdaptedModel) -> None
 def with_answers(adapted: AdaptedModel, table: list[list[float]], labels: list[int]) -> AdaptedModel:
     """The same, but for the held-out answers of the model that is kept."""
     kept = replace(adapted.kept, probabilities=[table], labels=labels)
-    return replace(adapted, systems={**adapted.systems, adapted.verdict.kept: kept})
+    return replace(adapted, systems={**adapted.systems, adapted.selection.kept: kept})
 
 
 def test_probabilities_that_say_nothing_are_not_called_calibrated(adapted: AdaptedModel) -> None:
     noise = with_answers(adapted, [[0.99, 0.01]] * 18 + [[0.01, 0.99]] * 18, [0, 1] * 18)
-    account = adaptation_summary(noise, SETTINGS)
-    found = account["calibration"]
+    summary = adaptation_summary(noise, SETTINGS)
+    found = summary["calibration"]
     assert found["state"] == "unknown" and found["temperature"] is None and found["error_after"] is None
-    assert found["threshold"]["probability"] is None and account["suspects"] == []
-    assert found["sentence"].startswith("Nothing can be told from the probabilities: 36 held-out examples")
+    assert found["threshold"]["probability"] is None and summary["suspects"] == []
+    assert found["sentence"].startswith("The probabilities are not reliable: 36 held-out examples")
     assert all(b["stated"] == pytest.approx(0.99) for b in found["bins"])  # as the model computes them
-    assert json.loads(json.dumps(account)) == account
+    assert json.loads(json.dumps(summary)) == summary
 
 
 def test_answers_that_are_all_right_are_given_with_caution(adapted: AdaptedModel) -> None:
@@ -72,11 +72,11 @@ def test_informative_answers_are_calibrated(adapted: AdaptedModel) -> None:
 
 def test_duplicates_do_not_count(adapted: AdaptedModel) -> None:
     twins = [*range(18), *range(18)]
-    account = adaptation_summary(replace(adapted, group=twins), SETTINGS)
-    assert (account["examples"], account["different"]) == (36, 18)
-    assert sum(b["n"] for b in account["calibration"]["bins"]) == 18
+    summary = adaptation_summary(replace(adapted, group=twins), SETTINGS)
+    assert (summary["examples"], summary["different"]) == (36, 18)
+    assert sum(b["n"] for b in summary["calibration"]["bins"]) == 18
     half = adapted.systems["unadapted"].at(range(18))
-    assert account["systems"][1]["mean"] == round(float(half.correct.mean()), 6)
+    assert summary["systems"][1]["mean"] == round(float(half.correct.mean()), 6)
 
 
 def test_a_doubted_label_and_a_duplicate_are_found(adapted: AdaptedModel) -> None:
@@ -84,18 +84,18 @@ def test_a_doubted_label_and_a_duplicate_are_found(adapted: AdaptedModel) -> Non
     sure[10].reverse()  # whose label is thus the only one that the model is sure against
     kept = replace(adapted.kept, probabilities=[sure])
     twin = [*adapted.group[:20], 4, *adapted.group[21:]]
-    found = replace(adapted, systems={**adapted.systems, adapted.verdict.kept: kept}, group=twin)
-    suspects = {s.row: s.reason for s in suspects_of(found, 1.0)}
-    assert set(suspects) == {10, 20}
-    assert "labelled" in suspects[10] and suspects[20] == "says nearly the same as q4"
+    found = replace(adapted, systems={**adapted.systems, adapted.selection.kept: kept}, group=twin)
+    issues = {s.row: s.reason for s in data_issues(found, 1.0)}
+    assert set(issues) == {10, 20}
+    assert "labelled" in issues[10] and issues[20] == "says nearly the same as q4"
 
 
 def test_all_labels_flipped_are_noticed(adapted: AdaptedModel) -> None:
     wrong = [[0.1, 0.9]] * 34 + [[0.9, 0.1]] * 2
     unadapted = replace(adapted.systems["unadapted"], probabilities=[wrong], labels=[0] * 36)
     systems = {**adapted.systems, "unadapted": unadapted}
-    told = adaptation_summary(replace(adapted, systems=systems), SETTINGS)["inverted"]
-    assert told["system"] == "unadapted" and told["right"] == 2 and told["p"] < 1e-6
+    found = adaptation_summary(replace(adapted, systems=systems), SETTINGS)["inverted"]
+    assert found["system"] == "unadapted" and found["right"] == 2 and found["p"] < 1e-6
 
 
 def test_certainty_is_that_of_the_chosen_choice(adapted: AdaptedModel) -> None:

@@ -12,11 +12,11 @@ from pyarrow import parquet
 from tests.damaged import ITEMS, TABLE, good, jsonl
 from tests.fuzzing import TEXTS, VALUES, damaged, fuzz, only_user_errors, run_command
 
-from metaxcr.cli.predict import questions
-from metaxcr.compare.external import read_outside
+from metaxcr.compare.external import _read_choices
 from metaxcr.data.cell_values import cut_cell
 from metaxcr.data.file_formats import FORMATS
 from metaxcr.data.infer.user_files import read_rows, sniff
+from metaxcr.data.infer.user_questions import read_questions
 from metaxcr.data.repairs import Repairs
 from metaxcr.data.rows import Defect
 from metaxcr.data.shots import read_shots
@@ -96,7 +96,7 @@ def test_predictions(tmp_path: Path, content: bytes, key: str, value: Any) -> No
     with only_user_errors():
         Predictions.read(path)
     with only_user_errors():
-        read_outside(path, ["sw", "id"])
+        _read_choices(path, ["sw", "id"])
 
 
 @fuzz(0.03, quick=30, content=damaged(st.sampled_from([jsonl(*ROWS), TABLE, jsonl(*LISTED)])))
@@ -104,7 +104,7 @@ def test_questions(tmp_path: Path, content: bytes) -> None:
     for name in ("q.jsonl", "q.csv"):
         (tmp_path / name).write_bytes(content)
         with only_user_errors():
-            list(questions(tmp_path / name, "sw"))
+            list(read_questions(tmp_path / name, "sw"))
 
 
 @fuzz(

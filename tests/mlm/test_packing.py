@@ -77,7 +77,7 @@ class NoEnd(ToyTokenizer):
 @pytest.mark.parametrize(
     ("tokenizer", "message"),
     [
-        (NoWords(), "does not say where words begin"),
+        (NoWords(), "does not know where words begin"),
         (NoMask(), "no mask token"),
         (NoEnd(), "ends a text with no"),
     ],

@@ -42,7 +42,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     folder = open_folder(tmp_path / "sw", SETTINGS, resume=False)
     (tmp_path / "sw" / CHECKPOINT).write_bytes(b"no checkpoint")
-    with pytest.raises(UserError, match=r"cannot read the checkpoint.*start anew elsewhere"):
+    with pytest.raises(UserError, match=r"cannot read the checkpoint.*start again in another folder"):
         folder.checkpoint()
     folder.close()
 

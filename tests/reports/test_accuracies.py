@@ -1,11 +1,8 @@
 import numpy as np
 import pytest
 
+from metaxcr.evaluation.scores import Place, Setting
 from metaxcr.reports.accuracies import (
-    AccuracyDifference,
-    Estimate,
-    Place,
-    Setting,
     averages,
     baseline_difference,
     differences,
@@ -20,12 +17,6 @@ REPAIRED = Place("xcopa", "test", "repaired")
 @pytest.fixture(scope="module")
 def results(full_run):
     return read_run(full_run).results
-
-
-def difference(low, high):
-    return AccuracyDifference(
-        "few-shot/finetune/k=16", "similarity", REPAIRED, Estimate((low + high) / 2, low, high), 0.5, 0.02
-    )
 
 
 def test_averages_keep_numbers_and_put_repaired_baseline_first(results):
@@ -64,25 +55,6 @@ def test_main_place_prefers_repaired_test(results):
     assert main_place(raw, "other") is None
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        (0.001, 0.02, "better"),
-        (0.0, 0.02, "no difference shown"),
-        (-0.01, 0.02, "no difference shown"),
-        (-0.02, 0.0, "no difference shown"),
-        (-0.02, -0.001, "worse"),
-    ],
-)
-def test_better_and_worse_only_where_the_interval_excludes_zero(low, high, verdict):
-    assert difference(low, high).verdict == verdict
-
-
-def test_no_interval_no_verdict():
-    bare = AccuracyDifference("a", "b", REPAIRED, Estimate(0.2, None, None), None, None)
-    assert bare.verdict == "no difference shown"
-
-
 def test_points_are_means_over_seeds(results):
     accs = [
         row["acc"]
@@ -118,10 +90,3 @@ def test_interval_over_seeds_covers_the_truth():
         value = language_points({"rows": rows}, Place("t", "test", "repaired"))[0].value
         covered += value.low <= 0.56 <= value.high
     assert 0.93 <= covered / 300 <= 1.0
-
-
-def test_labels_match_those_of_the_evaluation():
-    assert Setting("none", "similarity", 0).label == "similarity"
-    assert Setting("zero-shot", "ctml", 0).label == "zero-shot/ctml"
-    assert Setting("few-shot", "finetune", 16).label == "few-shot/finetune/k=16"
-    assert Setting("few-shot", "finetune", 16).title == "few-shot, finetune, 16 shots"

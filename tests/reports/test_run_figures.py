@@ -1,4 +1,4 @@
-"""The figure of the alignment check."""
+"""Figures of a run: accuracy, costs, alignment."""
 
 from pathlib import Path
 from typing import Any
@@ -6,18 +6,16 @@ from typing import Any
 import pytest
 from matplotlib import image
 
-from metaxcr.errors import UserError
 from metaxcr.reports import canvas
 from metaxcr.reports.accuracies import Place, Setting, averages, language_points
 from metaxcr.reports.run_figures import (
     accuracy,
-    accuracy_png,
+    alignment,
     alignment_png,
     by_baseline,
     cost_bars,
     costs,
-    draw,
-    looks,
+    setting_styles,
 )
 from metaxcr.reports.run_records import read_run
 
@@ -31,8 +29,8 @@ def run(full_run):
 
 def test_colour_belongs_to_the_regime_and_markers_differ():
     settings = [Setting("none", "similarity", 0), Setting("few-shot", "a", 4), Setting("few-shot", "a", 16)]
-    found = looks(settings)
-    assert found[settings[1]][0] == found[settings[2]][0] == looks(settings[1:2])[settings[1]][0]
+    found = setting_styles(settings)
+    assert found[settings[1]][0] == found[settings[2]][0] == setting_styles(settings[1:2])[settings[1]][0]
     assert len({marker for _, marker in found.values()}) == 3
     assert len({colour for colour, _ in found.values()}) == 2
 
@@ -77,18 +75,6 @@ def test_costs_without_stages_or_trunk():
     ]
 
 
-def test_png_is_1200_wide_and_the_same_twice(full_run, tmp_path):
-    first = accuracy_png(full_run, tmp_path / "new" / "a.png")
-    second = accuracy_png(full_run, tmp_path / "b.png")
-    assert image.imread(first).shape[1] == 1200
-    assert first.read_bytes() == second.read_bytes()
-
-
-def test_png_needs_results(make_run, tmp_path):
-    with pytest.raises(UserError, match="no accuracies to draw"):
-        accuracy_png(make_run(steps=4, omit=("results.json",)), tmp_path / "a.png")
-
-
 def rows(languages: int) -> list[dict[str, Any]]:
     codes = ["sw", "qu", "ht", "et", "it"][:languages]
     return [
@@ -107,7 +93,7 @@ def rows(languages: int) -> list[dict[str, Any]]:
 
 def test_a_panel_a_language_a_line_a_stack_and_the_limit() -> None:
     with canvas.drawing():
-        fig = draw(rows(5), 0.5)
+        fig = alignment(rows(5), 0.5)
     assert [axes.get_title(loc="left") for axes in fig.axes] == [
         "Swahili",
         "Quechua",
@@ -127,4 +113,5 @@ def test_a_panel_a_language_a_line_a_stack_and_the_limit() -> None:
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     one, two = (alignment_png(rows(2), 0.5, tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
+    assert image.imread(tmp_path / "a.png").shape[1] == 1200
     assert one == two and one.startswith(b"\x89PNG")

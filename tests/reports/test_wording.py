@@ -4,7 +4,17 @@ import pytest
 
 from metaxcr.config.io import load_config
 from metaxcr.evaluation.predictions import REGIMES
-from metaxcr.reports.wording import GLOSSARY, amount, duration, language, licences, percent, points, tasks_of
+from metaxcr.reports.wording import (
+    GLOSSARY,
+    amount,
+    duration,
+    interval,
+    language,
+    licences,
+    percent,
+    points,
+    tasks_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +58,8 @@ def test_every_task_of_a_run_is_listed_once() -> None:
 def test_unknown_tasks_and_no_settings() -> None:
     assert licences(["somebodys"])[0]["licence"] == "not declared here"
     assert tasks_of({}) == [] and tasks_of({"target": "xcopa"}) == []
+
+
+def test_intervals() -> None:
+    assert interval([-0.01, 0.02], "+") == "-1.0 to +2.0"
+    assert interval([0.1, 0.25]) == "10.0 to 25.0" and interval([None, None]) == ""

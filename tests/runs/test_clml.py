@@ -1,27 +1,14 @@
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import pytest
-import torch
-from tests.training.world import FIXED_ORDER, SETTINGS, World, same_bytes
-
-from metaxcr.config.schema import Clml, Ctml
-from metaxcr.encoders.activation_cache import TrunkStore
-from metaxcr.encoders.encoder import Ragged, Text
-from metaxcr.errors import UserError
-from metaxcr.meta.learners import LEARNERS, make_learner
-from metaxcr.model.batch import Batch, TaskData
-from metaxcr.sampling.fixed import Uniform
-from metaxcr.training.batch_sampler import BatchSampler, English, halves
-
-
-
 from tests.training.conftest import Origin
+
+from metaxcr.config.schema import Clml
+from metaxcr.errors import UserError
+from metaxcr.model.batch import TaskData
 from metaxcr.runs.clml import CrossLingualEpisodes
-
-
+from metaxcr.training.batch_sampler import BatchSampler, English, halves
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -111,7 +98,9 @@ def test_with_english_rewards_all_shots_are_queries(
     english: English, shots: TaskData, batches: BatchSampler, origin: Origin
 ) -> None:
     others = {"en": english.sources["target"]}
-    episodes = CrossLingualEpisodes(english, {"et": shots}, others, english.reward, {}, Clml(query=16), batches)
+    episodes = CrossLingualEpisodes(
+        english, {"et": shots}, others, english.reward, {}, Clml(query=16), batches
+    )
     assert set(origin(episodes.sample(0, 0).query).ids) == set(shots.ids)
     assert origin(episodes.reward_batch(0)).language == "en"
 
@@ -164,14 +153,14 @@ def test_one_support_language_leaves_nothing_to_choose(
     assert not episodes.uses_source(0)
 
 
-
-
 def test_learners_with_a_phase_on_the_target_get_two_batches_of_it(
     english: English, shots: TaskData, batches: BatchSampler, origin: Origin
 ) -> None:
     others = {"en": english.sources["target"]}
     clml = Clml(learner="x-metra-ada", support=4, query=5)
-    episode = CrossLingualEpisodes(english, {"et": shots}, others, english.reward, {}, clml, batches).sample(0, -1)
+    episode = CrossLingualEpisodes(english, {"et": shots}, others, english.reward, {}, clml, batches).sample(
+        0, -1
+    )
     assert episode.target is not None
     one, other = (origin(batch) for batch in episode.target)
     assert one.language == other.language == "et"

@@ -13,10 +13,10 @@ from metaxcr.cli import main
 from metaxcr.config.io import load_config
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
-from metaxcr.runs.run_dir import RunDir
-from metaxcr.runs.progress import Progress
-from metaxcr.runs.experiment import run
 from metaxcr.reports.run_page import write_report
+from metaxcr.runs.experiment import run
+from metaxcr.runs.progress import Progress
+from metaxcr.runs.run_dir import RunDir
 
 SMALL = [
     *("run.seeds=[3]", "run.checkpoint_every=100", "run.threads=1", "encoder.max_tokens=64"),

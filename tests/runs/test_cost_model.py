@@ -1,4 +1,4 @@
-"""The cost model against what real episodes report, and the calibration that times them."""
+"""The cost model against what real episodes report."""
 
 from collections import Counter
 from typing import get_args
@@ -6,15 +6,16 @@ from typing import get_args
 import pytest
 import torch
 
-from metaxcr.training.loop import MetaTrainer
-from metaxcr.training.batch_sampler import BatchSampler
-from metaxcr.config.schema import Config, LearnerName
 from metaxcr.config.io import load_config
+from metaxcr.config.schema import Config, LearnerName
 from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.runs.data_amounts import typical
-from metaxcr.runs.timing import Bench, calibrate
-from metaxcr.runs.cost_model import Amounts, Draws, Pool, StageWork, trunk_tokens, works
+from metaxcr.runs.bench import Bench
+from metaxcr.runs.cost_model import StageWork, trunk_tokens, works
+from metaxcr.runs.data_amounts import Amounts, Pool, typical
+from metaxcr.runs.replay import Draws
 from metaxcr.sampling import make_reward_schedule
+from metaxcr.training.batch_sampler import BatchSampler
+from metaxcr.training.loop import MetaTrainer
 
 LANGUAGES = ("es", "sw", "tr")
 # questions of a source are all as long, so that it does not matter which one a sampler chooses
@@ -66,9 +67,10 @@ def reported(config: Config, data: Amounts, encoder: FrozenEncoder) -> dict[str,
     bench, found = Bench(config, data, encoder, torch.float32), {}
     for key, stage, build in bench.stages():
         name = " ".join(filter(None, key))
-        episodes = build(BatchSampler(bench.store, 3, PURPOSES[name]))
-        rewards, sampler = make_reward_schedule(config.sampler.reward), bench.sampler(episodes)
-        trainer = MetaTrainer(bench.model, episodes, sampler, stage, 3, PURPOSES[name], rewards)
+        batches = BatchSampler(bench.store, 3, PURPOSES[name])
+        episodes = build(batches)
+        sampler, rewards = bench.sampler(episodes), make_reward_schedule(config.sampler.reward)
+        trainer = MetaTrainer(bench.model, episodes, sampler, stage, 3, batches.purpose, rewards)
         passes = Counter[str]()
         for _, event in trainer.train(trainer.start(bench.model.params(), sampler.init(3))):
             passes.update(event["passes"])
@@ -185,18 +187,3 @@ def test_texts_that_questions_share_are_held_once() -> None:
     assert shared.distinct(8) == 80
     assert shared.distinct(64) == 320
     assert shared.all_tokens == 1600
-
-
-def test_everything_that_is_done_is_timed(toy_encoder: FrozenEncoder) -> None:
-    config = settings("ctml.steps=3", "clml.few_shot_steps=3")
-    data = amounts(config=config)
-    data = Amounts(**{**vars(data), "baseline": data.evaluation})
-    done = works(config, data)
-    found = calibrate(config, data, toy_encoder, torch.float32, done, 0.5)
-    for work in done:
-        timing = found.timing(work)
-        assert timing.seconds(work.steps, work.parts) > 0
-        assert timing.memory_mb > 10
-    ctml, twice = found.stages["ctml", ""], Counter(done[0].parts)
-    twice.update(done[0].parts)
-    assert ctml.seconds(6, twice) == pytest.approx(2 * ctml.seconds(3, done[0].parts))

@@ -1,27 +1,16 @@
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from tests.training.world import FIXED_ORDER, SETTINGS, World, same_bytes
+from tests.training.conftest import Origin
 
-from metaxcr.config.schema import Clml, Ctml
+from metaxcr.config.schema import Ctml
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.encoders.encoder import Ragged, Text
 from metaxcr.errors import UserError
-from metaxcr.meta.learners import LEARNERS, make_learner
-from metaxcr.model.batch import Batch, TaskData
-from metaxcr.sampling.fixed import Uniform
-from metaxcr.training.batch_sampler import BatchSampler, English, halves
-
-
-
-from tests.training.conftest import Origin
+from metaxcr.model.batch import TaskData
 from metaxcr.runs.ctml import CrossTaskEpisodes
-
-
+from metaxcr.training.batch_sampler import BatchSampler, English
 
 
 def test_cross_task_support_and_query_come_from_the_sampled_source_and_share_no_question(
@@ -65,7 +54,9 @@ def test_draws_depend_on_seed_purpose_and_step_alone(
     english: English, toy_store: TrunkStore, origin: Origin
 ) -> None:
     def ids(seed: int, purpose: str, step: int) -> list[str]:
-        episodes = CrossTaskEpisodes(english, {}, Ctml(support=6, query=6), BatchSampler(toy_store, seed, purpose))
+        episodes = CrossTaskEpisodes(
+            english, {}, Ctml(support=6, query=6), BatchSampler(toy_store, seed, purpose)
+        )
         episodes.reward_batch(step)
         drawn: list[str] = origin(episodes.sample(step, 0).support).ids
         return drawn
@@ -73,8 +64,6 @@ def test_draws_depend_on_seed_purpose_and_step_alone(
     assert ids(0, "ctml", 5) == ids(0, "ctml", 5)
     others = [ids(1, "ctml", 5), ids(0, "clml", 5), ids(0, "ctml", 6)]
     assert ids(0, "ctml", 5) not in others
-
-
 
 
 def rows_of(ragged: Ragged, store: TrunkStore, numbers: list[int]) -> list[int]:
@@ -119,8 +108,6 @@ def test_shots_pay_ctml_where_they_are_given(
     episodes = CrossTaskEpisodes(english, {}, Ctml(reward=16), batches, shots)
     assert set(origin(episodes.reward_batch(0)).ids) == set(shots.ids)
     assert origin(episodes.reward_batch(0)).language == "et"
-
-
 
 
 def test_learners_with_a_phase_on_the_target_get_two_batches_of_it(

@@ -9,9 +9,9 @@ def test_the_clock_books_the_time_until_the_next_part(monkeypatch: pytest.Monkey
     now = iter([10.0, 11.0, 13.5, 14.0, 20.0])
     monkeypatch.setattr(environment.time, "perf_counter", lambda: next(now))
     costs = Costs({})
-    clock = costs.clock("ctml")
+    timer = costs.timer("ctml")
     for part in ("support", "query", "support", "reward", "files"):
-        clock(part)
+        timer(part)
     parts = costs.summary()["stages"][0]["parts"]
     assert {name: part["seconds"] for name, part in parts.items()} == {
         "support": 1.0 + 0.5,
@@ -43,12 +43,12 @@ def test_the_trunks_time_within_a_stage_is_the_trunks(monkeypatch: pytest.Monkey
         costs.follow(stats)
         now[0], stats.cold_seconds, stats.computed_tokens = 5.0, 4.0, 40
     with costs.stage("ctml"):
-        clock = costs.clock("ctml")
-        clock("batches")
+        timer = costs.timer("ctml")
+        timer("batches")
         now[0], stats.cold_seconds, stats.warm_seconds, stats.computed_tokens = 9.0, 6.5, 0.5, 65
-        clock("query")
+        timer("query")
         now[0] = 11.0
-        clock("files")
+        timer("files")
     summary = costs.summary()
     stages = {stage["stage"]: stage for stage in summary["stages"]}
     assert (stages["trunk"]["seconds"], stages["trunk"]["token_passes"]) == (8.0, 65)

@@ -1,55 +1,48 @@
-"""What a run consists of, unit by unit, and which settings are refused because nothing would use them."""
+"""Runs on a random toy encoder: units of work, bytes that interruptions do not change, refused settings."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-import pytest
-import torch
-from rich.console import Console
-from safetensors.torch import load_file
-from metaxcr.config.schema import Config
-from metaxcr.config.io import load_config
-from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.errors import UserError
-from metaxcr.runs.progress import Progress
-from metaxcr.runs.experiment import run
-from metaxcr.runs.experiment import check_regimes
 import errno
 import io
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
+from safetensors.torch import load_file
+
 from metaxcr.api import MetaXCR
-from metaxcr.config.schema import Config
 from metaxcr.config.io import load_config
-from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.errors import UserError
-from metaxcr.runs.run_dir import RunDir
-from metaxcr.runs.progress import Progress
-from metaxcr.runs.experiment import PHASES, run
-from metaxcr.reports.run_page import write_report
-from metaxcr.model_card import model_card
+from metaxcr.config.schema import Config
 from metaxcr.data.registry import load
 from metaxcr.data.shots import draw_shots
+from metaxcr.encoders.encoder import FrozenEncoder
+from metaxcr.errors import UserError
+from metaxcr.model_card import model_card
+from metaxcr.reports.run_page import write_report
+from metaxcr.runs import run_data
+from metaxcr.runs.experiment import PHASES, check_regimes, run
+from metaxcr.runs.progress import Progress
+from metaxcr.runs.run_dir import RunDir
 
 SMALL = [
     *("run.seeds=[3]", "run.checkpoint_every=1", "run.threads=1", "encoder.max_tokens=64"),
     *("target.languages=[sw, it]", "target.parallel.languages=[sw, it]", "adapters.bottleneck=8"),
-    *("ctml.steps=2", "ctml.support=4", "ctml.query=4", "ctml.reward=4", "ctml.pairs=4", "sampler.window=2"),
-    *("clml.steps=6", "clml.few_shot_steps=3", "clml.support=4", "clml.query=4", "clml.reward=4"),
+    *("ctml.steps=4", "ctml.support=4", "ctml.query=4", "ctml.reward=4", "ctml.pairs=4", "sampler.window=2"),
+    *("clml.few_shot_steps=2", "clml.support=4", "clml.query=4", "clml.reward=4"),
     *("finetune.steps=2", "finetune.batch=4"),
 ]
+# for the tests of the units of work
+UNITS = ["ctml.steps=2", "clml.steps=6", "clml.few_shot_steps=3"]
 # the items that shots come from may also teach in other languages here: nothing of them is evaluated
 AUX = "target.auxiliary={{task: starter_target, split: shots, languages: [{}]}}"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def toy_runs_of_units(tmp_path_factory: pytest.TempPathFactory, toy_encoder: FrozenEncoder) -> Iterator[None]:
+def toy_runs(tmp_path_factory: pytest.TempPathFactory, toy_encoder: FrozenEncoder) -> Iterator[None]:
     """All runs of this file use a random toy encoder and share one trunk cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METAXCR_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -62,7 +55,7 @@ def start(config: Config, out: Path, **options: Any) -> dict[str, Any]:
 
 
 def small(*overrides: str) -> Config:
-    return load_config("starter", [*SMALL, *overrides])
+    return load_config("starter", [*SMALL, *UNITS, *overrides])
 
 
 def events(out: Path, **wanted: Any) -> list[dict[str, Any]]:
@@ -105,8 +98,6 @@ def test_what_answers_in_a_language_does_not_depend_on_its_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wrong Swahili auxiliary labels change the shared run, and nothing that answers in Swahili."""
-    from metaxcr.runs import run_data
-
     config = small("run.regimes=[zero-shot-aux]", AUX.format("sw, fr, es"), "clml.cross_task=0")
     start(config, tmp_path / "one")
     encode = run_data.encode_task
@@ -169,8 +160,6 @@ def test_a_policy_over_support_languages_is_paid_saved_and_resumed(
         assert sum(asked.values()) == pytest.approx(1, abs=1e-5)
     languages = [e["language_probabilities"] for e in found if e["kind"] == "cross-lingual"]
     assert languages[0].keys() == {"fr", "es", "ru"}
-
-    from metaxcr.runs.run_dir import RunDir
 
     checkpoint = RunDir.checkpoint
 
@@ -249,39 +238,18 @@ def test_a_language_policy_that_could_never_choose_is_refused(other: str) -> Non
     with pytest.raises(UserError, match="languages has to be uniform"):
         small("clml.languages=reinforce", other)
 
-SMALL_run = [
-    *("run.seeds=[3]", "run.checkpoint_every=1", "run.threads=1", "encoder.max_tokens=64"),
-    *("target.languages=[sw, it]", "target.parallel.languages=[sw, it]", "adapters.bottleneck=8"),
-    *("ctml.steps=4", "ctml.support=4", "ctml.query=4", "ctml.reward=4", "ctml.pairs=4", "sampler.window=2"),
-    *("clml.few_shot_steps=2", "clml.support=4", "clml.query=4", "clml.reward=4"),
-    *("finetune.steps=2", "finetune.batch=4"),
-]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def toy_runs_of_run(tmp_path_factory: pytest.TempPathFactory, toy_encoder: FrozenEncoder) -> Iterator[None]:
-    """All runs of this file use a random toy encoder and share one trunk cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METAXCR_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("metaxcr.runs.experiment.load_encoder", lambda name, **options: toy_encoder)
-        yield
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load_config("starter", SMALL)
 
 
 @pytest.fixture(scope="module")
-def config_of_run() -> Config:
-    return load_config("starter", SMALL_run)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, config_of_run: Config) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
     """A run that nothing interrupted."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    start_run(config_of_run, out)
+    start(config, out)
     return out
-
-
-def start_run(config_of_run: Config, out: Path, **options) -> dict:
-    return run(config_of_run, out, progress=Progress(Console(quiet=True), quiet=True), **options)
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -313,13 +281,13 @@ def test_rows_and_folder(whole: Path) -> None:
     assert all(e["reward"] is not None for e in events if e["stage"] == "ctml")
 
 
-def test_same_seed_same_bytes(whole: Path, config_of_run: Config, tmp_path: Path) -> None:
-    start_run(config_of_run, tmp_path / "again")
+def test_same_seed_same_bytes(whole: Path, config: Config, tmp_path: Path) -> None:
+    start(config, tmp_path / "again")
     assert contents(tmp_path / "again") == contents(whole)
 
 
 def test_another_seed_differs(whole: Path, tmp_path: Path) -> None:
-    start_run(load_config("starter", [*SMALL_run, "run.seeds=[4]"]), tmp_path / "other")
+    start(load_config("starter", [*SMALL, "run.seeds=[4]"]), tmp_path / "other")
     one, other = (json.loads((p / "results.json").read_text()) for p in (whole, tmp_path / "other"))
     similarity = [[r["acc"] for r in x["rows"] if r["method"] == "similarity"] for x in (one, other)]
     assert similarity[0] == similarity[1]
@@ -328,16 +296,16 @@ def test_another_seed_differs(whole: Path, tmp_path: Path) -> None:
 
 
 def test_the_cache_changes_no_byte_and_little_is_computed(
-    config_of_run: Config, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same with a cold cache, a warm one, and one that another seed filled with other episodes' texts."""
-    few = [*SMALL_run, "ctml.steps=2", "run.regimes=[zero-shot]"]
+    few = [*SMALL, "ctml.steps=2", "run.regimes=[zero-shot]"]
     for first in (3, 4):
         monkeypatch.setenv("METAXCR_CACHE", str(tmp_path / f"cache{first}"))
-        start_run(load_config("starter", [*few, f"run.seeds=[{first}]"]), tmp_path / f"few{first}")
-        start_run(config_of_run, tmp_path / f"after{first}")
+        start(load_config("starter", [*few, f"run.seeds=[{first}]"]), tmp_path / f"few{first}")
+        start(config, tmp_path / f"after{first}")
         assert contents(tmp_path / f"after{first}") == contents(whole)
-    start_run(load_config("starter", few), tmp_path / "again")  # after seed 4, and after more episodes
+    start(load_config("starter", few), tmp_path / "again")  # after seed 4, and after more episodes
     assert contents(tmp_path / "again") == contents(tmp_path / "few3")
     cold, warm = (json.loads((tmp_path / name / "costs.json").read_text()) for name in ("few3", "again"))
     passes = [next(s["token_passes"] for s in c["stages"] if s["stage"] == "trunk") for c in (cold, warm)]
@@ -351,17 +319,17 @@ def test_the_cache_changes_no_byte_and_little_is_computed(
 @pytest.mark.parametrize("kill", [1, 3, 4, 6, 8])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_and_resumed(
-    whole: Path, config_of_run: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int, moment: str
+    whole: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int, moment: str
 ) -> None:
     """Killed before or after the n-th write of the journal, with an event written that it does not know."""
     out = tmp_path / "run"
-    start_and_kill(config_of_run, out, monkeypatch, kill, moment)
-    start_run(config_of_run, out, resume=True)
+    start_and_kill(config, out, monkeypatch, kill, moment)
+    start(config, out, resume=True)
     assert contents(out) == contents(whole)
 
 
 def start_and_kill(
-    config_of_run: Config, out: Path, monkeypatch: pytest.MonkeyPatch, kill: int, moment: str = "after"
+    config: Config, out: Path, monkeypatch: pytest.MonkeyPatch, kill: int, moment: str = "after"
 ) -> None:
     """Start a run that dies around the n-th write of its journal."""
     writes, original = [0], RunDir._write_journal
@@ -379,63 +347,60 @@ def start_and_kill(
     with monkeypatch.context() as patch:
         patch.setattr(RunDir, "_write_journal", killed)
         with pytest.raises(KeyboardInterrupt):
-            start_run(config_of_run, out)
+            start(config, out)
 
 
-@pytest.mark.parametrize("writer", ["context.save_phi", "run_dir.save_file", "run_dir.write_atomically"])
+@pytest.mark.parametrize("writer", ["runs.context.save_phi", "work_dir.save_file", "files.os.replace"])
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
-    whole: Path, config_of_run: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
+    whole: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:
     out = tmp_path / "run"
 
     def full(*args, **kwargs) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    start_run(config_of_run, out, phases=())
+    start(config, out, phases=())
     with monkeypatch.context() as patch:
-        if writer == "run_dir.write_atomically":
-            patch.setattr("metaxcr.files.os.replace", full)
-        else:
-            patch.setattr(f"metaxcr.runs.{writer}", full)
+        patch.setattr(f"metaxcr.{writer}", full)
         with pytest.raises(UserError, match=r"disk is full.*--resume"):
-            start_run(config_of_run, out, resume=True)
-    start_run(config_of_run, out, resume=True)
+            start(config, out, resume=True)
+    start(config, out, resume=True)
     assert contents(out) == contents(whole)
 
 
-def test_phase_by_phase_equals_one_run(whole: Path, config_of_run: Config, tmp_path: Path) -> None:
+def test_phase_by_phase_equals_one_run(whole: Path, config: Config, tmp_path: Path) -> None:
     out = tmp_path / "run"
     for phases in (("train",), ("train", "adapt"), PHASES):
-        start_run(config_of_run, out, resume=out.exists(), phases=phases)
+        start(config, out, resume=out.exists(), phases=phases)
     assert contents(out) == contents(whole)
 
 
-def test_existing_folder_is_refused(whole: Path, config_of_run: Config) -> None:
+def test_existing_folder_is_refused(whole: Path, config: Config) -> None:
     with pytest.raises(UserError, match="--resume"):
-        start_run(config_of_run, whole)
+        start(config, whole)
 
 
-def test_a_folder_in_use_is_refused(whole: Path, config_of_run: Config) -> None:
+def test_a_folder_in_use_is_refused(whole: Path, config: Config) -> None:
     folder = RunDir(whole)
     try:
         with pytest.raises(UserError, match="another process"):
-            start_run(config_of_run, whole, resume=True)
+            start(config, whole, resume=True)
     finally:
         folder.close()
-    assert start_run(config_of_run, whole, resume=True)["schema"] == 1
+    assert start(config, whole, resume=True)["schema"] == 1
 
 
 def test_other_settings_are_refused(whole: Path) -> None:
-    other = load_config("starter", [*SMALL_run, "ctml.inner_lr=0.01", "run.threads=2"])
+    other = load_config("starter", [*SMALL, "ctml.inner_lr=0.01", "run.threads=2"])
     with pytest.raises(UserError, match=r"ctml\.inner_lr.*run\.threads|run\.threads.*ctml\.inner_lr"):
-        start_run(other, whole, resume=True)
+        start(other, whole, resume=True)
 
 
 @pytest.mark.parametrize(
     ("key", "setting", "other"), [("dtype", "encoder.dtype", "float16"), ("device", "run.device", "cuda")]
 )
 def test_a_run_is_not_continued_with_another_machines_choice(
-    whole: Path, config_of_run: Config, tmp_path: Path, key: str, setting: str, other: str
+    whole: Path, config: Config, tmp_path: Path, key: str, setting: str, other: str
 ) -> None:
     """What auto came to is the run's own: the line says how to keep it."""
     shutil.copytree(whole, tmp_path / "run")
@@ -444,13 +409,13 @@ def test_a_run_is_not_continued_with_another_machines_choice(
     assert environment["dtype_because"] and environment["device"] == "cpu"
     record.write_text(json.dumps(environment | {key: other}))
     with pytest.raises(UserError, match=rf"--set {setting}={other}"):
-        start_run(config_of_run, tmp_path / "run", resume=True)
-    environment["dtype"], chosen = "float32", load_config("starter", [*SMALL_run, "encoder.dtype=float32"])
+        start(config, tmp_path / "run", resume=True)
+    environment["dtype"], chosen = "float32", load_config("starter", [*SMALL, "encoder.dtype=float32"])
     record.write_text(json.dumps(environment))
-    assert start_run(chosen, tmp_path / "run", resume=True)["schema"] == 1  # named: the same as it was
+    assert start(chosen, tmp_path / "run", resume=True)["schema"] == 1  # named: the same as it was
 
 
-def test_a_run_older_than_the_choice_was_in_bfloat16(whole: Path, config_of_run: Config, tmp_path: Path) -> None:
+def test_a_run_older_than_the_choice_was_in_bfloat16(whole: Path, config: Config, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "run")
     record = tmp_path / "run" / "environment.json"
     environment = json.loads(record.read_text())
@@ -459,20 +424,20 @@ def test_a_run_older_than_the_choice_was_in_bfloat16(whole: Path, config_of_run:
     record.write_text(json.dumps(environment))
     settings = (tmp_path / "run" / "config.yaml").read_text().replace("dtype: auto", "dtype: bfloat16")
     (tmp_path / "run" / "config.yaml").write_text(settings)
-    with pytest.raises(UserError, match=r"begun with encoder\.dtype bfloat16"):
-        start_run(load_config("starter", [*SMALL_run, "encoder.dtype=float32"]), tmp_path / "run", resume=True)
+    with pytest.raises(UserError, match=r"started with encoder\.dtype bfloat16"):
+        start(load_config("starter", [*SMALL, "encoder.dtype=float32"]), tmp_path / "run", resume=True)
 
 
 def test_cross_scoring_runs_with_a_task_without_context(tmp_path: Path) -> None:
-    config_of_run = load_config("starter-cross", [*SMALL_run, "run.regimes=[zero-shot]"])
-    results = start_run(config_of_run, tmp_path / "run")
+    config = load_config("starter-cross", [*SMALL, "run.regimes=[zero-shot]"])
+    results = start(config, tmp_path / "run")
     assert {(r["method"], r["n"]) for r in results["rows"]} == {("similarity", 84), ("ctml", 84)}
 
 
 def test_adapters_in_every_layer_leave_nothing_but_the_embeddings_to_cache(tmp_path: Path) -> None:
-    config_of_run = load_config("starter", [*SMALL_run, "run.regimes=[zero-shot]", "adapters.layers=all"])
+    config = load_config("starter", [*SMALL, "run.regimes=[zero-shot]", "adapters.layers=all"])
     said = io.StringIO()
-    run(config_of_run, tmp_path / "run", progress=Progress(Console(file=said), quiet=True))
+    run(config, tmp_path / "run", progress=Progress(Console(file=said), quiet=True))
     assert "adapters in layers [0, 1, 2]" in said.getvalue()
     assert "holds nothing but the embeddings" in said.getvalue()
 
@@ -496,15 +461,15 @@ def test_a_killed_run_without_small_adapters_ends_with_the_same_bytes(
     says: str,
     stack: str,
 ) -> None:
-    small = [word for word in SMALL_run if not word.startswith("adapters.")]
-    config_of_run = load_config("starter", [*small, *words])
+    small = [word for word in SMALL if not word.startswith("adapters.")]
+    config = load_config("starter", [*small, *words])
     said = io.StringIO()
     progress = Progress(Console(file=said, width=500), quiet=True)
-    results = run(config_of_run, tmp_path / "whole", progress=progress)
+    results = run(config, tmp_path / "whole", progress=progress)
     assert says in said.getvalue()
     assert {tuple(s) for s in results["shares"]["stack"].values()} == {(stack,)}
-    start_and_kill(config_of_run, tmp_path / "cut", monkeypatch, 3)
-    start_run(config_of_run, tmp_path / "cut", resume=True)
+    start_and_kill(config, tmp_path / "cut", monkeypatch, 3)
+    start(config, tmp_path / "cut", resume=True)
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
     monkeypatch.setattr("metaxcr.api.load_encoder", lambda name, **options: toy_encoder)
     asked = {"context": "it rained", "choices": ["the street got wet", "the sun shone"], "language": "sw"}
@@ -522,10 +487,10 @@ def test_another_system_can_be_given_the_same_shots(whole: Path, tmp_path: Path)
     results = []
     for name, file in (("folder", whole), ("lines", lines)):
         said = io.StringIO()
-        config_of_run = load_config("starter", [*SMALL_run, f"target.shots_file={file}", "target.k=4"])
+        config = load_config("starter", [*SMALL, f"target.shots_file={file}", "target.k=4"])
         progress = Progress(Console(file=said, width=500), quiet=True)
-        results.append(run(config_of_run, tmp_path / name, progress=progress))
-        assert f"shots from {file}: k = 16, target.k = 4 does not count" in said.getvalue()
+        results.append(run(config, tmp_path / name, progress=progress))
+        assert f"shots from {file}: k = 16, target.k = 4 is ignored" in said.getvalue()
         assert json.loads((tmp_path / name / "shots" / "starter_target.seed3.json").read_text()) == drawn
         state = "checkpoints/few-shot.sw.seed3.safetensors"
         assert (tmp_path / name / state).read_bytes() == (whole / state).read_bytes()
@@ -539,37 +504,37 @@ def test_a_folder_keeps_its_shots(tmp_path: Path) -> None:
     file = tmp_path / "ids.json"
     ids = [e.id for e in load("starter_target", "shots", language="it").examples]
     file.write_text(json.dumps(ids[:8]))
-    config_of_run = load_config("starter", [*SMALL_run, f"target.shots_file={file}"])
-    start_run(config_of_run, tmp_path / "run", phases=("train",))
+    config = load_config("starter", [*SMALL, f"target.shots_file={file}"])
+    start(config, tmp_path / "run", phases=("train",))
     file.write_text(json.dumps(ids[1:9]))
     with pytest.raises(UserError, match="other shots"):
-        start_run(config_of_run, tmp_path / "run", resume=True)
+        start(config, tmp_path / "run", resume=True)
     file.write_text(json.dumps(ids[:8]))
-    results = start_run(config_of_run, tmp_path / "run", resume=True)
+    results = start(config, tmp_path / "run", resume=True)
     assert {r["k"] for r in results["rows"]} == {0, 8}
 
 
 def test_allowed_leaks_are_told_wherever_results_are_read(tmp_path: Path) -> None:
     aux = "target.auxiliary={task: starter_target, split: test, languages: [fr, es]}"
-    settings = [*SMALL_run, aux, "run.regimes=[zero-shot, zero-shot-aux]", "clml.steps=2"]
+    settings = [*SMALL, aux, "run.regimes=[zero-shot, zero-shot-aux]", "clml.steps=2"]
     with pytest.raises(UserError, match="--allow-leaks") as error:
-        start_run(load_config("starter", settings), tmp_path / "run")
+        start(load_config("starter", settings), tmp_path / "run")
     assert str(error.value).count("(same item id)") == 5 and not (tmp_path / "run").exists()
-    config_of_run = load_config("starter", [*settings, "run.allow_leaks=true"])
+    config = load_config("starter", [*settings, "run.allow_leaks=true"])
     said = io.StringIO()
-    results = run(config_of_run, tmp_path / "run", progress=Progress(Console(file=said, width=500), quiet=True))
+    results = run(config, tmp_path / "run", progress=Progress(Console(file=said, width=500), quiet=True))
     leaks = results["shares"]["leaks"]
     assert leaks["count"] == leaks["kinds"]["same item id"] == 168 and len(leaks["pairs"]) == 20
     assert "LEAKS ALLOWED: 168 training examples are also held out (same item id 168)" in said.getvalue()
     page = write_report(tmp_path / "run").read_text()
     assert "leaks allowed" in page and page.count("starter_target/fr/") == 20
-    card = model_card(config_of_run, tmp_path / "run", ["fr"])
+    card = model_card(config, tmp_path / "run", ["fr"])
     assert "Trained on 168 development or test items" in card and leaks["pairs"][19] in card
 
 
 def test_without_shots_nothing_is_missing(tmp_path: Path) -> None:
-    config_of_run = load_config("starter", [*SMALL_run, "run.regimes=[zero-shot]"])
-    start_run(config_of_run, tmp_path / "run")
+    config = load_config("starter", [*SMALL, "run.regimes=[zero-shot]"])
+    start(config, tmp_path / "run")
     assert not (tmp_path / "run" / "shots").exists()
     assert "shots/ is missing" not in write_report(tmp_path / "run").read_text()
 
@@ -603,26 +568,24 @@ def permute_labels(folder: Path, language: str, shots: set[str]) -> None:
     ],
 )
 def test_permuted_labels_change_nothing_but_accuracy(
-    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: list[str]
+    data_root: Path, tmp_path: Path, variant: list[str]
 ) -> None:
     """With every label outside the shots permuted, parameters and probabilities stay byte-identical."""
     overrides = "target.parallel.languages=[sw] clml.steps=4 evaluate.english=null adapters.layers=top-third"
     sources = "sources=[{task: codah, cap: 64}]"
-    config_of_run = load_config("xcopa-embedded", [*SMALL_run, *overrides.split(), sources, *variant])
+    config = load_config("xcopa-embedded", [*SMALL, *overrides.split(), sources, *variant])
     permuted = tmp_path / "data"
     for name in ("codah", "copa", "xcopa", "xstorycloze", "flores200"):
         shutil.copytree(data_root / name, permuted / name)
     shots = set(draw_shots(load("xcopa", "val", language="sw", root=data_root).examples, 16, seed=3))
-    for language in config_of_run.target.languages:
+    for language in config.target.languages:
         permute_labels(permuted / "xcopa" / "data" / language, language, shots)
     official = data_root.resolve()
-    (tmp_path / "docs" / "results").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)  # the ledger of looks at a test split is the working folder's
-    start_run(config_of_run, tmp_path / "one", root=official)
-    start_run(config_of_run, tmp_path / "two", root=permuted)
+    ledger = tmp_path / "ledger" / "test-openings.jsonl"
+    start(config, tmp_path / "one", root=official, ledger=ledger)
+    start(config, tmp_path / "two", root=permuted, ledger=ledger)
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
-    ledger = (tmp_path / "docs" / "results" / "test-openings.jsonl").read_text().splitlines()
-    assert [json.loads(line)["task"] for line in ledger] == ["xcopa", "xcopa"]
+    assert [json.loads(line)["task"] for line in ledger.read_text().splitlines()] == ["xcopa", "xcopa"]
     same = [name for name in one if name.endswith(".safetensors") or name in ("events.jsonl", "config.yaml")]
     assert len(same) > 5 and all(one[name] == two[name] for name in same)
     for name in (n for n in one if n.startswith("predictions/") and "meta" not in n):
@@ -634,9 +597,9 @@ def test_permuted_labels_change_nothing_but_accuracy(
 def test_sources_that_are_wrong_on_purpose_are_named_everywhere(tmp_path: Path) -> None:
     sources = "sources=[{task: starter_social}, {task: starter_social, labels: flipped}]"
     out, said = tmp_path / "run", io.StringIO()
-    config_of_run = load_config("starter", [*SMALL_run, sources, "run.regimes=[zero-shot]"])
+    config = load_config("starter", [*SMALL, sources, "run.regimes=[zero-shot]"])
 
-    results = run(config_of_run, out, progress=Progress(Console(file=said, width=200), quiet=False))
+    results = run(config, out, progress=Progress(Console(file=said, width=200), quiet=False))
 
     assert results["shares"]["mislabelled"] == {"starter_social:flipped": "flipped"}
     assert "LABELS WRONG ON PURPOSE: starter_social:flipped" in said.getvalue()

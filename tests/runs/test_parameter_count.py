@@ -6,14 +6,14 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.adapters.adapter_files import save_language
+from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.config.io import load_config
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.loading import wrap
-from metaxcr.encoders.shapes import build_config, known_encoder, encoder_shape
-from metaxcr.runs.parameter_count import parameter_count
+from metaxcr.encoders.shapes import build_config, encoder_shape, known_encoder
 from metaxcr.model.build import build_model
+from metaxcr.runs.parameter_count import parameter_count
 
 
 def true_size(name: str, encoder: FrozenEncoder) -> FrozenEncoder:
@@ -51,12 +51,14 @@ def test_the_papers_share_counted_on_the_true_size_model(
         assert {s["stage"]: s["trained"] for s in account["stages"]} == dict.fromkeys(
             ("ctml", "clml", "finetune"), account["trained"]
         )
-    text = Path(load_config.__code__.co_filename).with_name("configs") / f"{preset}.yaml"
+    text = Path(load_config.__code__.co_filename).with_name("presets") / f"{preset}.yaml"
     assert "Assumptions" in text.read_text(encoding="utf-8")
 
 
 def test_the_adapters_alone_are_the_share_that_the_design_names() -> None:
-    known = {name: encoder_shape(name).parameters for name in ("bert-base-multilingual-cased", "xlm-roberta-base")}
+    known = {
+        name: encoder_shape(name).parameters for name in ("bert-base-multilingual-cased", "xlm-roberta-base")
+    }
     assert round(2_849_592 / known["bert-base-multilingual-cased"], 5) == 0.01602
     assert round(5 * 894_528 / known["xlm-roberta-base"], 4) == 0.0161
 

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from metaxcr.api import MetaXCR
 from metaxcr.config.io import load_config
-from metaxcr.runs.progress import Progress
 from metaxcr.runs.experiment import run
+from metaxcr.runs.progress import Progress
 
 SMALL = [
     "run.seeds=[0]", "run.threads=1", "run.regimes=[zero-shot, few-shot]", "encoder.max_tokens=48",

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaxcr.encoders.encoder import FrozenEncoder, Text
-from metaxcr.encoders.activation_cache import TrunkStore
-from metaxcr.runs.process_cache import ProcessCache
-from metaxcr.data.registry import load
 from metaxcr.data.contamination import find_leaks
+from metaxcr.data.registry import load
+from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.encoder import FrozenEncoder, Text
+from metaxcr.runs.process_cache import ProcessCache
 
 
 def test_an_encoder_is_loaded_once_and_another_takes_its_place() -> None:

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from metaxcr.config.schema import Encoder
 from metaxcr.config.io import load_config
+from metaxcr.config.schema import Encoder
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
-from metaxcr.runs.run_dir import RunDir, open_folder
-from metaxcr.runs.run_dir import load_pinned, recorded_revision
-from metaxcr.saved_model import (read_settings)
+from metaxcr.runs.run_dir import RunDir, load_pinned, open_folder, recorded_revision
+from metaxcr.saved_model import read_settings
 
 NEWEST = {"commit": "a" * 40}
 
@@ -67,7 +66,7 @@ def test_another_encoder_under_the_same_name_stops_the_run(
         return replace(toy_encoder, name=name)
 
     load_pinned(Encoder(name="folder"), folder, load)
-    with pytest.raises(UserError, match=r"'folder' has changed since the run was begun .*another --out"):
+    with pytest.raises(UserError, match=r"'folder' has changed since the run was started .*another --out"):
         load_pinned(
             Encoder(name="folder"), folder, lambda *a, **k: replace(load(*a, **k), fingerprint="other")
         )

@@ -10,14 +10,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from metaxcr.config.schema import Config
 from metaxcr.config.io import config_hash, load_config
+from metaxcr.config.schema import Config
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
 from metaxcr.runs import tracking
-from metaxcr.runs.run_dir import RunDir
-from metaxcr.runs.progress import Progress
 from metaxcr.runs.experiment import run
+from metaxcr.runs.progress import Progress
+from metaxcr.runs.run_dir import RunDir
 from metaxcr.runs.tracking import KINDS, Tracking, check_trackers, series
 
 EVENT = {"stage": "ctml", "seed": 3, "step": 4, "language": "sw", "query_loss": 0.5, "source": "a",
@@ -164,7 +164,7 @@ def test_a_tracker_that_fails_is_named_once_and_left_out(
     said: list[str] = []
     live = Tracking(["wandb"], tmp_path, {}, said.append)
     for number in (1, 2):
-        live.hear(number, EVENT)
+        live.log_event(number, EVENT)
     live.finish({"averages": []})
     (line,) = said
     assert "wandb" in line and "ConnectionError: no network" in line and "events.jsonl" in line

@@ -27,7 +27,8 @@ from metaxcr.model.build import build_model
 from metaxcr.runs.ctml import CrossTaskEpisodes
 from metaxcr.runs.experiment import trunk_folder
 from metaxcr.runs.progress import Progress
-from metaxcr.runs.run_data import prepare, read_data
+from metaxcr.runs.raw_data import read_data
+from metaxcr.runs.run_data import prepare
 from metaxcr.training.batch_sampler import BatchSampler
 from metaxcr.training.episodes import losses_of, token_passes
 

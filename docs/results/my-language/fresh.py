@@ -29,15 +29,15 @@ from metaxcr.evaluation.statistics import crossed_interval, language_average
 from metaxcr.fewshot.adaptation import (
     Settings,
     adapt_to,
-    answer,
-    distinct,
-    encode,
-    similarity,
-    tune,
-    tuning_of,
+    distinct_rows,
+    encode_examples,
+    finetune_rows,
+    finetune_settings,
+    predict_rows,
+    similarity_baseline,
 )
 from metaxcr.fewshot.calibration import Probabilities, tempered
-from metaxcr.fewshot.model_selection import SYSTEMS, Gain, HeldOut, compare, judge
+from metaxcr.fewshot.model_selection import SYSTEMS, Gain, HeldOut, compare, select_model
 from metaxcr.fewshot.user_examples import read_user_examples
 from metaxcr.hardware import choose_dtype, processor
 from metaxcr.model.build import memory_store
@@ -78,11 +78,15 @@ def _measure(start, language: str, draw: int, size: int) -> dict:
     found = adapt_to(own, start, settings)
     seconds = time.perf_counter() - begun
     store = memory_store(start.model, start.config)
-    data = encode(own, start.model.kind, store, lambda done, total: None)
-    phi = tune(
-        start, data, range(size), tuning_of(start.config, settings), BatchSampler(store, settings.seed, "all")
+    data = encode_examples(own, start.model.kind, store, lambda done, total: None)
+    phi = finetune_rows(
+        start,
+        data,
+        range(size),
+        finetune_settings(start.config, settings),
+        BatchSampler(store, settings.seed, "all"),
     )
-    asked = encode(fresh, start.model.kind, store, lambda done, total: None)
+    asked = encode_examples(fresh, start.model.kind, store, lambda done, total: None)
     everything = range(len(asked))
     return {
         "language": language,
@@ -97,9 +101,9 @@ def _measure(start, language: str, draw: int, size: int) -> dict:
         "held_out": {name: system.probabilities for name, system in found.systems.items()},
         "fresh_labels": [e.label for e in fresh.examples],
         "fresh": {
-            "similarity": similarity(fresh, start, asked, store),
-            "unadapted": answer(start.model, start.phi, asked, everything, store),
-            "adapted": answer(start.model, phi, asked, everything, store),
+            "similarity": similarity_baseline(fresh, start, asked, store),
+            "unadapted": predict_rows(start.model, start.phi, asked, everything, store),
+            "adapted": predict_rows(start.model, phi, asked, everything, store),
         },
     }
 
@@ -135,15 +139,15 @@ def table(raw: Path, out: Path) -> None:
 
 def _summary(row: dict) -> dict:
     own, fresh = _systems(row)
-    verdict, new = judge(*own.values()), compare(fresh["adapted"], fresh["unadapted"])
-    calibration = own[verdict.kept].calibration
-    kept = fresh[verdict.kept]
+    selection, new = select_model(*own.values()), compare(fresh["adapted"], fresh["unadapted"])
+    calibration = own[selection.kept].calibration
+    kept = fresh[selection.kept]
     return {
         **{key: row[key] for key in ("language", "draw", "size", "seconds", "dtype", "cpu", "cores")},
         "different": len(own["adapted"].labels),
-        "own": _accuracies(own, verdict.gain),
+        "own": _accuracies(own, selection.gain),
         "fresh": _accuracies(fresh, new),
-        "kept": verdict.kept,
+        "kept": selection.kept,
         "calibration": asdict(calibration),
         "fresh_log_loss": {
             "as computed": _log_loss(kept.probabilities[0], kept.labels, 1.0),
@@ -154,7 +158,7 @@ def _summary(row: dict) -> dict:
 
 
 def _systems(row: dict) -> tuple[dict[str, HeldOut], dict[str, HeldOut]]:
-    rows = distinct(row["group"])
+    rows = distinct_rows(row["group"])
     own = {name: HeldOut(name, row["held_out"][name], row["labels"]).at(rows) for name in SYSTEMS}
     return own, {name: HeldOut(name, [row["fresh"][name]], row["fresh_labels"]) for name in SYSTEMS}
 
@@ -178,7 +182,7 @@ def _averages(rows: list[dict]) -> dict:
         average = crossed_interval(language_average(blocks))
         found[("own", "fresh")[place] + " gain"] = _ends(average.mean, average.low, average.high)
     for row in rows:
-        kept += judge(*_systems(row)[0].values()).kept == "adapted"
+        kept += select_model(*_systems(row)[0].values()).kept == "adapted"
     return {**found, "adapted kept": kept, "languages": len(rows)}
 
 

@@ -18,9 +18,16 @@ from metaxcr.api import MetaXCR
 from metaxcr.data.registry import load
 from metaxcr.data.shots import draw_shots
 from metaxcr.evaluation.statistics import crossed_interval, language_average, paired_difference
-from metaxcr.fewshot.adaptation import Settings, answer, encode, similarity, tune, tuning_of
+from metaxcr.fewshot.adaptation import (
+    Settings,
+    encode_examples,
+    finetune_rows,
+    finetune_settings,
+    predict_rows,
+    similarity_baseline,
+)
 from metaxcr.fewshot.model_selection import HeldOut
-from metaxcr.fewshot.user_examples import of_split
+from metaxcr.fewshot.user_examples import examples_of_split
 from metaxcr.model.build import memory_store
 from metaxcr.training.batch_sampler import BatchSampler
 
@@ -46,23 +53,25 @@ def main(out: Path) -> None:
 
 def _measure(start, language: str) -> dict:
     store = memory_store(start.model, start.config)
-    val, test = (of_split(load("xcopa", split, language=language)) for split in ("val", "test"))
-    pool = encode(val, start.model.kind, store, lambda done, total: None)
-    asked = encode(test, start.model.kind, store, lambda done, total: None)
+    val, test = (examples_of_split(load("xcopa", split, language=language)) for split in ("val", "test"))
+    pool = encode_examples(val, start.model.kind, store, lambda done, total: None)
+    asked = encode_examples(test, start.model.kind, store, lambda done, total: None)
     labels, everything = asked.questions.labels.tolist(), range(len(asked))
 
     def right(name: str, probabilities) -> list[float]:
         return HeldOut(name, [probabilities], labels).correct[:, 0].tolist()
 
     found = {
-        "similarity": right("similarity", similarity(test, start, asked, store)),
-        "unadapted": right("unadapted", answer(start.model, start.phi, asked, everything, store)),
+        "similarity": right("similarity", similarity_baseline(test, start, asked, store)),
+        "unadapted": right("unadapted", predict_rows(start.model, start.phi, asked, everything, store)),
     }
     place = {example.id: row for row, example in enumerate(val.examples)}
     for k in SIZES:
         rows = [place[name] for name in draw_shots(val.examples, k, 0)]
-        phi = tune(start, pool, rows, tuning_of(start.config, Settings()), BatchSampler(store, 0, "all"))
-        found[f"adapted to {k}"] = right("adapted", answer(start.model, phi, asked, everything, store))
+        phi = finetune_rows(
+            start, pool, rows, finetune_settings(start.config, Settings()), BatchSampler(store, 0, "all")
+        )
+        found[f"adapted to {k}"] = right("adapted", predict_rows(start.model, phi, asked, everything, store))
     return {"language": language, "ids": [e.id for e in test.examples], "right": found}
 
 

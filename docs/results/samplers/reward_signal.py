@@ -21,7 +21,8 @@ from metaxcr.model.losses import choice_loss
 from metaxcr.runs.ctml import CrossTaskEpisodes
 from metaxcr.runs.experiment import trunk_folder
 from metaxcr.runs.progress import Progress
-from metaxcr.runs.run_data import prepare, read_data
+from metaxcr.runs.raw_data import read_data
+from metaxcr.runs.run_data import prepare
 from metaxcr.sampling.fixed import Uniform
 from metaxcr.training.batch_sampler import BatchSampler
 from metaxcr.training.loop import MetaTrainer

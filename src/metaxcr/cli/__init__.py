@@ -1,7 +1,4 @@
-"""The command line: parse, call, print. Nothing in the package depends on it.
-
-The commands and their order in ``metaxcr --help``.
-"""
+"""The command line: the commands, in the order of ``metaxcr --help``, and errors as exit statuses."""
 
 import errno
 import os
@@ -11,6 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from metaxcr.cli import (
     adapt,
@@ -33,29 +31,25 @@ from metaxcr.files import disk_is_full
 from metaxcr.parse import file_error
 from metaxcr.printable import printable
 
-# What the system says of names that a user gave, wherever the package comes upon it.
+# System errors that are caused by a path that the user gave.
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.EROFS)
 DONE, UNEXPECTED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and turn whatever happens into an exit status and at most one line.
+    """Run a command; turn any error into one line and an exit status.
 
-    Args:
-        argv: The words after ``metaxcr``; default: those of the process.
-
-    Returns:
-        0 done; 2 the user's input is wrong; 130 interrupted; 1 anything else.
+    0: done; 2: the user's input is wrong; 130: interrupted; 1: anything else.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words  # wherever it stands: it is what one appends to a command that failed
+    debug = "--debug" in words  # at any position: users append it to a command that failed
     words = [word for word in words if word != "--debug"]
-    # Neither changes a result: no usage reports to the hub, and no warning when a process is started.
+    # No usage reports to the hub, and no warning when a process is started.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         return _call(words or ["--help"])
-    except BrokenPipeError:  # the reader (head, less) has seen enough
+    except BrokenPipeError:  # the reader (head, less) has closed its input
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNEXPECTED
     except (Exception, KeyboardInterrupt) as error:
@@ -67,13 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def explain(error: BaseException) -> tuple[int, str]:
-    """Return the exit status and the one line for an error.
-
-    Args:
-        error: What a command raised.
-    """
-    import typer
-
+    """Return the exit status and the one line for an error."""
     usage_error: type[BaseException] = typer.BadParameter.__bases__[0]
     if isinstance(error, UserError):
         return USER_ERROR, " ".join(str(error).split("\n"))
@@ -81,7 +69,7 @@ def explain(error: BaseException) -> tuple[int, str]:
         return USER_ERROR, _usage(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED, (
-            "interrupted; what is finished is kept: the same command continues (run and train: with --resume)"
+            "interrupted; finished work is kept: the same command continues (run and train: with --resume)"
         )
     if isinstance(error, OSError) and error.errno in NAME_ERRORS:
         return USER_ERROR, str(file_error(error, error.filename or "a file"))
@@ -93,13 +81,9 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 
 def _call(words: list[str]) -> int:
-    import typer
-    from typer.main import get_command
-
     command = get_command(app)
     try:
-        # Not command.main(): it would swallow the interrupt.
-        with command.make_context("metaxcr", words) as context:
+        with command.make_context("metaxcr", words) as context:  # command.main() would swallow the interrupt
             command.invoke(context)
     except typer.Exit as done:
         return done.exit_code
@@ -107,7 +91,7 @@ def _call(words: list[str]) -> int:
 
 
 def _usage(error: BaseException) -> str:
-    """One line for a mistake in the words of the command, ending in where to read on."""
+    """One line for a wrong option or argument, with the command that prints help."""
     message = " ".join(str(getattr(error, "format_message", lambda: error)()).split())
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "metaxcr")
@@ -141,8 +125,8 @@ def _common(
 ) -> None:
     """Adapt one frozen multilingual encoder to commonsense reasoning in languages with hardly any labels.
 
-    Start with a run on the data that ship with the package (some minutes on two cores). It ends with a table
-    and a report; then rank choices of your own with the model it made.
+    Start with a run on the data in the package (some minutes on two cores). It ends with a table and a
+    report; then rank choices of your own with the model.
     """
 
 

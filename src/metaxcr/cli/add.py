@@ -1,7 +1,4 @@
-"""``tasks add``: a user's own data as a task.
-
-Which run a task of the user's own is good for: a command that works as it is printed.
-"""
+"""``tasks add``: declare a user's own data as a task, and suggest a run on it."""
 
 import shlex
 from collections import Counter
@@ -28,14 +25,18 @@ from metaxcr.cli.tasks import seen
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.data.example import Example
     from metaxcr.data.infer.user_files import DataSource
     from metaxcr.data.infer.user_task import UserTask
     from metaxcr.data.languages import Tag
     from metaxcr.data.spec import TaskSpec
 
-SHOWN = 3  # examples
-Text = str | None
+CONFIG = "xcopa-embedded"  # of the run that is suggested
+_SHOWN = 3  # examples
+_DEVELOPMENT = ("val", "valid", "validation", "dev", "train")  # splits to take shots from, the best first
+_TEST = ("test", "eval")
+_MIN_EXAMPLES = 16  # fewer are not enough for shots and a test
+_SEEDS, _SHOTS = 3, 16  # of the configuration
+_Text = str | None
 
 
 def _option(flag: str, metavar: str, text: str) -> Any:
@@ -51,7 +52,7 @@ def _option(flag: str, metavar: str, text: str) -> Any:
 def add(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="One file a split, or owner/name[:PART] on the hub."),
+        typer.Argument(metavar="FILE...", help="One file for each split, or owner/name[:PART] on the hub."),
     ],
     name: Annotated[str, _option("--name", "NAME", "What the task is called from now on.")],
     language: Annotated[str, _option("--language", "CODE", "Of the texts (ISO 639-1).")],
@@ -62,19 +63,19 @@ def add(
     where: WhereOption = None,
     split: Annotated[
         list[str] | None,
-        _option(
-            "--split", "NAME", "Of each file in order, or what is wanted of one file with several splits."
-        ),
+        _option("--split", "NAME", "Of each file in order; or the splits to read of one file with several."),
     ] = None,
     skip_bad: SkipBadOption = False,
     repair: Annotated[
         list[str] | None, _option("--repair", "STEP", "repeated-ids or choices; repeatable.")
     ] = None,
-    group: Annotated[Text, _option("--group", "KIND", "target (default) or source.")] = None,
-    licence: Annotated[Text, _option("--licence", "TEXT", "For the reader of a result.")] = None,
-    citation: Annotated[Text, _option("--citation", "TEXT", "For the reader of a result.")] = None,
-    url: Annotated[Text, _option("--url", "URL", "Where the data are from.")] = None,
-    origin: Annotated[Text, _option("--origin", "NAME", "Shares its items with this one, id by id.")] = None,
+    group: Annotated[_Text, _option("--group", "KIND", "target (default) or source.")] = None,
+    licence: Annotated[_Text, _option("--licence", "TEXT", "For the reader of a result.")] = None,
+    citation: Annotated[_Text, _option("--citation", "TEXT", "For the reader of a result.")] = None,
+    url: Annotated[_Text, _option("--url", "URL", "Where the data are from.")] = None,
+    origin: Annotated[
+        _Text, _option("--origin", "NAME", "Task that has the same items under the same ids.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace splits that are already declared.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what is understood, write nothing.")
@@ -82,36 +83,37 @@ def add(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a task of your own files, which then works wherever the name of a task does.
+    """Make a task of your own files; its name then works wherever the name of a task does.
 
-    The format is told from the content and the fields from their names and values. What was understood is
-    shown with three examples; what cannot be told is one line that says what to add, and columns with text
-    that is not used are named. Nothing is copied: the task refers to the files where they are. Files in
-    another language, or of another split, are added to a task that is already there.
+    The format is guessed from the content, and the columns from their names and values. What was understood
+    is shown with three examples. If something is not understood, one line names the option to add; columns
+    with text that is not used are listed. Nothing is copied: the task refers to the files where they are.
+    Files in another language, or of another split, are added to a task that is already declared.
     """
-    from metaxcr.data.infer.user_task import About, own_path, user_task
+    from metaxcr.data.infer.user_task import TaskInfo, own_path, user_task
     from metaxcr.data.languages import language_tag
 
     own_path(name)
-    asked = column_hints(mapping, labels, relation, columns, where, skip_bad, repair)
+    hints = column_hints(mapping, labels, relation, columns, where, skip_bad, repair)
     tag = language_tag(language)
-    about = About(group, licence, citation, url, origin)
-    sources = _sources(files, tag, split or [], asked.columns)
-    own = user_task(name, tag, sources, asked, about, force=force, root=data)
+    info = TaskInfo(group, licence, citation, url, origin)
+    sources = _sources(files, tag, split or [], hints.columns)
+    task = user_task(name, tag, sources, hints, info, force=force, root=data)
     if not dry_run:
-        own.write()
-    commands = [] if dry_run else _next(own, data)
+        task.write()
+    commands = [] if dry_run else _next_commands(task, data)
+    summary = _summary(task)
     if as_json:
-        print_json({**_described(own), "written": None if dry_run else str(own.path), "next": commands})
+        print_json({**summary, "written": None if dry_run else str(task.path), "next": commands})
         return
-    _print(own)
-    say("nothing written (--dry-run)" if dry_run else f"written: {own.path}")
+    _print(summary)
+    say("nothing written (--dry-run)" if dry_run else f"written: {task.path}")
     for number, command in enumerate(commands):
         say(("next: " if number == 0 else "      ") + command)
 
 
 def _sources(files: list[str], tag: "Tag", splits: list[str], columns: Sequence[str]) -> "list[DataSource]":
-    """Open the files, or fetch a data set of the hub."""
+    """Parse the files, or fetch a data set of the hub."""
     from metaxcr.data.infer.user_files import hub_name, hub_sources, local_sources
 
     hub = hub_name(files[0])
@@ -119,156 +121,142 @@ def _sources(files: list[str], tag: "Tag", splits: list[str], columns: Sequence[
         return local_sources([Path(file) for file in files], splits, columns)
     if len(files) > 1:
         raise UserError("one data set of the hub at a time", files[1], "add the others to the same --name")
-    return hub_sources(hub[0], hub[1], tag, splits, columns)
+    return hub_sources(*hub, tag, splits, columns)
 
 
-def _described(own: "UserTask") -> dict[str, Any]:
-    """Return what was understood."""
+def _summary(task: "UserTask") -> dict[str, Any]:
+    """Return what was understood, as ``--json`` prints it."""
     splits = []
-    for source, guess, reading in zip(own.sources, own.guesses, own.readings, strict=True):
-        balance = Counter(e.label for e in reading.examples if e.label is not None)
+    for source, guess, reading in zip(task.sources, task.guesses, task.readings, strict=True):
+        labels = Counter(e.label for e in reading.examples if e.label is not None)
         splits.append(
             {
                 "split": source.split,
                 "file": source.name,
-                "format": source.form,
+                "format": source.format,
                 "rows": max(len(source.rows), len(reading.examples) + len(reading.skipped)),
                 "examples": len(reading.examples),
-                "labels": {str(label): balance[label] for label in sorted(balance)},
-                "fields": guess.why,
+                "labels": {str(label): labels[label] for label in sorted(labels)},
+                "fields": guess.reasons,
                 "unused": guess.unused,
                 "warnings": guess.warnings,
                 "repairs": reading.repairs,
                 "left_out": reading.skipped,
             }
         )
-    first = own.readings[0].examples[:SHOWN]
+    spec, first = task.spec, task.readings[0].examples[:_SHOWN]
     return {
-        "id": own.spec.id,
-        "language": own.language,
-        "languages": own.spec.languages,
-        "relation": own.spec.relation,
-        "parallel": own.spec.parallel,
-        "origin": own.spec.origin,
-        "steps": [step.step for step in own.spec.repairs],
+        "id": spec.id,
+        "language": task.language,
+        "languages": spec.languages,
+        "relation": spec.relation,
+        "parallel": spec.parallel,
+        "origin": spec.origin,
+        "steps": [step.step for step in spec.repairs],
         "splits": splits,
-        "notes": own.notes,
-        "examples": [seen(example, own.spec) for example in first],
+        "notes": task.notes,
+        "examples": [seen(example, spec) for example in first],
     }
 
 
-def _print(own: "UserTask") -> None:
-    shown = _described(own)
+def _print(summary: dict[str, Any]) -> None:
     before: dict[str, str] = {}
-    for split in shown["splits"]:
-        balance = "/".join(map(str, split["labels"].values())) or "none"
-        say(f"{split['split']} ({own.language}): {split['file']}")
-        say(f"  {split['format']}, {split['rows']} rows, {split['examples']} examples, labels {balance}")
+    for split in summary["splits"]:
+        labels = "/".join(map(str, split["labels"].values())) or "none"
+        say(f"{split['split']} ({summary['language']}): {split['file']}")
+        say(f"  {split['format']}, {split['rows']} rows, {split['examples']} examples, labels {labels}")
         if split["fields"] != before:
-            for role, found in split["fields"].items():
-                say(f"  {role:<9} {found}")
+            for role, reason in split["fields"].items():
+                say(f"  {role:<9} {reason}")
             if split["unused"]:
                 say(f"  {'unused':<9} {', '.join(split['unused'])}")
         before = split["fields"]
-    say(f"relation: {shown['relation']}" + _declared(shown))
-    for line in own.notes:
+    declared = [f"relation: {summary['relation']}"]
+    declared += [f"repairs: {', '.join(summary['steps'])}"] if summary["steps"] else []
+    declared += ["parallel languages"] if summary["parallel"] else []
+    declared += [f"origin: {summary['origin']}"] if summary["origin"] else []
+    say("; ".join(declared))
+    for line in summary["notes"]:
         note(line if line.startswith("warning") else f"note: {line}")
     say("as the encoder sees it: context | relation | choices, a star marks the label")
-    for example in shown["examples"]:
-        marks = ["*" if i == example["label"] else "" for i in range(len(example["choices"]))]
-        choices = " / ".join(map("".join, zip(marks, example["choices"], strict=True)))
-        say(f"  {example['id']}: {example['context'] or '(none)'} | {example['relation']} | {choices}")
+    for example in summary["examples"]:
+        choices = [
+            f"*{choice}" if n == example["label"] else choice for n, choice in enumerate(example["choices"])
+        ]
+        context = example["context"] or "(none)"
+        say(f"  {example['id']}: {context} | {example['relation']} | {' / '.join(choices)}")
 
 
-def _declared(shown: dict[str, Any]) -> str:
-    """Say what else goes into the declaration."""
-    parts = [f"repairs: {', '.join(shown['steps'])}"] if shown["steps"] else []
-    parts += ["parallel languages"] if shown["parallel"] else []
-    parts += [f"origin: {shown['origin']}"] if shown["origin"] else []
-    return "".join(f"; {part}" for part in parts)
+# ---- the commands that come next
 
 
-def _next(own: "UserTask", data: Path | None) -> list[str]:
-    """Return the commands that come next."""
-    more = f" --data {shlex.quote(str(data))}" if data else ""
-    run = run_words(own.spec, own.language, data)
-    return [f"metaxcr tasks check {own.spec.id}{more}", *([shlex.join(run)] if run else [])]
+def _next_commands(task: "UserTask", root: Path | None) -> list[str]:
+    data = f" --data {shlex.quote(str(root))}" if root else ""
+    run = suggest_command(task.spec, task.language, root)
+    return [f"metaxcr tasks check {task.spec.id}{data}", *([shlex.join(run)] if run else [])]
 
 
-CONFIG = "xcopa-embedded"
-_DEVELOPMENT = ("val", "valid", "validation", "dev", "train")  # where shots are taken from, the best first
-_TESTED = ("test", "eval")
-_LEAST = 16  # rows of which some can be shots and the others tested
-_SEEDS, _SHOTS = 3, 16  # of the configuration
-
-
-def run_words(spec: "TaskSpec", language: str, root: Path | None) -> list[str] | None:
-    """Return the words of a run on a task.
+def suggest_command(spec: "TaskSpec", language: str, root: Path | None) -> list[str] | None:
+    """Return the words of a run on a task; None where there are no labels, or too few.
 
     Args:
         spec: The task.
         language: The tested language.
         root: Data root given by the user.
-
-    Returns:
-        The command; None where no run makes sense: there are no labels, or too few.
     """
     from metaxcr.config.io import load_config
 
-    chosen = _splits(spec, language, root)
+    chosen = _choose_splits(spec, language, root)
     if chosen is None:
         return None
-    shots, tested, k = chosen
+    shots, test, k = chosen
     settings = {
         "target.task": spec.id,
         "target.languages": f"[{language}]",
         "target.shots_split": shots,
-        "evaluate.split": tested,
+        "evaluate.split": test,
         "evaluate.raw": "false",
         "evaluate.english": "null",
         **({"target.k": str(k)} if k != _SHOTS else {}),
-        **_parallel(language, root),
+        **_parallel_settings(language, root),
     }
     auxiliary = load_config(CONFIG).target.auxiliary
     if auxiliary and language in auxiliary.languages:
         others = ", ".join(code for code in auxiliary.languages if code != language)
         settings["target.auxiliary.languages"] = f"[{others}]"
-    words = ["metaxcr", "run", CONFIG]
-    for key, value in settings.items():
-        words += ["--set", f"{key}={value}"]
-    words += ["--data", str(root)] if root else []
-    return [*words, "--out", f"runs/{spec.id}"]
+    options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    data = ["--data", str(root)] if root else []
+    return ["metaxcr", "run", CONFIG, *options, *data, "--out", f"runs/{spec.id}"]
 
 
-def _splits(spec: "TaskSpec", language: str, root: Path | None) -> tuple[str, str, int] | None:
-    """Choose the split of the shots, the one that is tested, and the number of shots."""
+def _choose_splits(spec: "TaskSpec", language: str, root: Path | None) -> tuple[str, str, int] | None:
+    """Choose the split of the shots, the split that is tested, and the number of shots."""
     from metaxcr.data.registry import load
 
-    loaded: dict[str, list[Example]] = {}
-    for split, declared in spec.splits.items():
-        if declared.labelled and language in spec.split_languages(split):
-            loaded[split] = load(spec.id, split, language=language, root=root).examples
-    usable = [split for split, examples in loaded.items() if len(examples) >= _LEAST]
+    sizes = {
+        split: len(load(spec.id, split, language=language, root=root).examples)
+        for split, declared in spec.splits.items()
+        if declared.labelled and language in spec.split_languages(split)
+    }
+    usable = [split for split, size in sizes.items() if size >= _MIN_EXAMPLES]
     if not usable:
         return None
-    tested = next((s for s in (*_TESTED, *_DEVELOPMENT) if s in usable), usable[0])
-    shots = next((s for s in _DEVELOPMENT if s in usable and s != tested), tested)
-    n = len(loaded[shots])
-    # what serves as a shot for some seed is not tested
-    k = min(_SHOTS, n) if shots != tested else min(_SHOTS, n // (2 * _SEEDS))
-    return shots, tested, max(2, k - k % 2)
+    test = next((s for s in (*_TEST, *_DEVELOPMENT) if s in usable), usable[0])
+    shots = next((s for s in _DEVELOPMENT if s in usable and s != test), test)
+    # an example that is a shot for some seed is not tested
+    k = min(_SHOTS, sizes[shots] if shots != test else sizes[shots] // (2 * _SEEDS))
+    return shots, test, max(2, k - k % 2)
 
 
-def _parallel(language: str, root: Path | None) -> dict[str, str]:
-    """Parallel text of the language, where there is any; otherwise none is used."""
+def _parallel_settings(language: str, root: Path | None) -> dict[str, str]:
+    """Use parallel text of the language where there is any, and otherwise none."""
     from metaxcr.config.io import load_config
     from metaxcr.data.corpora import load_parallel
-    from metaxcr.errors import UserError
 
     text = load_config(CONFIG).target.parallel
+    if text is None:
+        return {}
     try:
-        if text is None:
-            return {}
         load_parallel(text.corpus, text.split, [language], root=root)
     except UserError:
         return {"target.parallel": "null", "ctml.alignment": "0", "clml.alignment": "0"}

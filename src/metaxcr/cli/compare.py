@@ -15,14 +15,14 @@ from metaxcr.cli.options import (
     ShotsOption,
     examples,
     out_option,
+    project_settings,
     set_option,
 )
 
 if TYPE_CHECKING:
-    from metaxcr.compare.cell_store import CellStore
     from metaxcr.compare.comparison import Comparison
 
-SHOWN = ("averages", "differences", "outside", "costs", "equivalents")  # the report has the other tables, too
+PRINTED = ("averages", "differences", "outside", "costs", "equivalents")  # the report has the others, too
 GridArgument = Annotated[
     str, typer.Argument(metavar="GRID", help="A grid file, or a shipped name (see 'docs/comparing.md').")
 ]
@@ -33,9 +33,13 @@ CellsOption = Annotated[
     typer.Option(
         "--cells",
         metavar="DIR",
-        help="Finished cells that are taken over; repeatable.",
-        show_default="docs/results/cells, where it is",
+        help="A folder of finished cells to reuse; repeatable.",
+        show_default="'cells' in metaxcr.toml",
     ),
+]
+PackOption = Annotated[
+    bool,
+    typer.Option("--pack", help="At the end, write the finished cells to one file in the folder of --cells."),
 ]
 WorkersOption = Annotated[
     int | None,
@@ -64,6 +68,7 @@ def compare(
     overrides: GridSetOption = None,
     out: OutOption = None,
     cells: CellsOption = None,
+    pack: PackOption = False,
     engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="serial or processes.")] = "serial",
     workers: WorkersOption = None,
     shots: ShotsOption = None,
@@ -78,54 +83,54 @@ def compare(
 ) -> None:
     """Compare methods on a grid of languages, shots and seeds.
 
-    Every cell is kept as soon as it is finished, under a key made of its settings: the same command goes on
-    where it stopped, and no cell is run twice, in whatever grid it is. A cell that fails is named at the end
-    and stops no other; the exit status is then 1. Ends with the tables and report.html.
+    Every cell is stored as soon as it is finished, under a key made of its settings: the same command
+    continues where it stopped, and no cell is run twice, whatever grid it is in. A cell that fails is listed
+    at the end and stops no other; the exit status is then 1. Ends with the tables and report.html.
     """
-    from metaxcr.compare.cell_store import COMMITTED, CellStore
-    from metaxcr.compare.comparison import compare as carry_out
-    from metaxcr.compare.comparison import look
-    from metaxcr.compare.external import outside_results
+    from metaxcr.compare.cell_store import CellStore
+    from metaxcr.compare.comparison import find_finished, run_missing
+    from metaxcr.compare.external import compare_external, read_external
     from metaxcr.compare.grid import find_grid, load_grid
     from metaxcr.runs.progress import Progress
 
-    words = list(overrides or ())
+    changes = list(overrides or ())
     if shots is not None:
-        words.append(f'shots_file="{shots.absolute()}"')
-    grid = load_grid(name, words)
-    folder = out or Path("runs/compare") / find_grid(name).stem
-    others = cells if cells is not None else [COMMITTED] if COMMITTED.is_dir() else []
+        changes.append(f'shots_file="{shots.absolute()}"')
+    grid, grid_name = load_grid(name, changes), find_grid(name).stem
+    folder, project = out or Path("runs/compare") / grid_name, project_settings()
+    others = cells or ([project.cells] if project.cells else [])
     store = CellStore(folder / "cells", others)
-    found = look(grid, store, data)
-    outside_results(found, store, against or [], data, check_only=True)
+    found = find_finished(grid, store, data)
+    systems = [read_external(path, found, store, data) for path in against or ()]
     if dry_run:
-        _list(found, as_json=as_json)
+        _print_plan(found, as_json=as_json)
         return
-    for line in _before(found):
+    for line in _state(found):
         note(line)
-    progress = Progress(console(stderr=True), quiet=quiet)
     command = shlex.join(["metaxcr", *sys.argv[1:]])
-    carry_out(
-        found, store, folder, progress=progress, root=data, engine=engine, workers=workers, keep=keep,
-        command=command,
+    run_missing(
+        found, store, folder, progress=Progress(console(stderr=True), quiet=quiet), root=data, engine=engine,
+        workers=workers, keep=keep, ledger=project.ledger, command=command,
     )  # fmt: skip
-    outside = outside_results(found, store, against or [], data)
-    _finish(found, store, folder, command, outside, as_json=as_json)
+    if pack:
+        packed = store.pack(found.records.values(), others[0] if others else folder / "cells", grid_name)
+        note(f"cells: {packed}")
+    _report(found, store, folder, command, compare_external(systems, found, store), as_json=as_json)
     if found.failed:
         for label, line in found.failed.items():
             note(f"failed: {label}: {line}")
         raise typer.Exit(1)
 
 
-def _before(found: "Comparison") -> list[str]:
-    """What is there already, and what cannot be run."""
+def _state(found: "Comparison") -> list[str]:
+    """What is finished, and what cannot be run."""
     lines = [f"{len(found.cells)} cells: {len(found.records)} finished, {len(found.missing)} to run"]
     lines += [f"run again, its data have changed: {label}" for label in found.outdated]
     waiting = {cell.method: cell.waits for cell in found.waiting}
     return lines + [f"{method} waits: {why}" for method, why in waiting.items()]
 
 
-def _list(found: "Comparison", *, as_json: bool) -> None:
+def _print_plan(found: "Comparison", *, as_json: bool) -> None:
     """Print the cells with what they will cost."""
     from metaxcr.compare.comparison import cell_estimates
 
@@ -135,16 +140,16 @@ def _list(found: "Comparison", *, as_json: bool) -> None:
         return
     cells = [(row["cell"], row["state"], _millions(row["token_passes"]), row["key"]) for row in rows]
     print_table(("cell", "state", ">token-passes", "key"), cells, title=found.grid.title)
-    todo = [row["token_passes"] for row in rows if row["state"] == "to run"]
-    say(f"{len(todo)} of {len(rows)} cells to run, about {_millions(sum(todo))} token-passes")
+    passes = [row["token_passes"] for row in rows if row["state"] == "to run"]
+    say(f"{len(passes)} of {len(rows)} cells to run, about {_millions(sum(passes))} token-passes")
 
 
 def _millions(passes: float) -> str:
     return f"{passes / 1e6:.1f} M"
 
 
-def _finish(
-    found: "Comparison", store: "CellStore", folder: Path, command: str, outside: list[Any], *, as_json: bool
+def _report(
+    found: "Comparison", store: Any, folder: Path, command: str, external: list[Any], *, as_json: bool
 ) -> None:
     """Write compare.json and the report, and print the tables."""
     from metaxcr.compare.grid_summary import summarise
@@ -152,7 +157,7 @@ def _finish(
     from metaxcr.reports.grid_page import write_grid_report
     from metaxcr.reports.grid_tables import grid_tables
 
-    summary = summarise(found, store, outside, command)
+    summary = summarise(found, store, external, command)
     write_json(folder / "compare.json", summary)
     page = try_report(lambda: write_grid_report(folder), folder)
     if as_json:
@@ -161,7 +166,7 @@ def _finish(
         return
 
     def tables() -> None:
-        for table in (table for table in grid_tables(summary) if table.key in SHOWN):
+        for table in (table for table in grid_tables(summary) if table.key in PRINTED):
             heads = [(">" if i in table.numeric else "") + head for i, head in enumerate(table.head)]
             print_table(heads, table.rows, title=table.title)
             say("")

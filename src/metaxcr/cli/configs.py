@@ -1,7 +1,4 @@
-"""``configs ls``, ``cp`` and ``check``: configurations, before they cost an hour.
-
-``estimate``: what a configuration trains, and what training it takes, before anything is computed.
-"""
+"""``configs`` and ``estimate``: list, copy and check configurations, and what they train and cost."""
 
 import difflib
 from collections.abc import Sequence
@@ -15,7 +12,7 @@ from metaxcr.cli.options import DataOption, JsonOption, SetOption, examples
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.config.schema import Config
+    from metaxcr.config.schema import Config, Meta
 
 app = typer.Typer(help="List, copy and check configurations ('metaxcr configs ls').")
 
@@ -59,9 +56,7 @@ def cp(
     if goal.exists() and not force:
         raise UserError("the file exists", str(goal), "choose another name, or add --force")
     first, newline, rest = read_text(source).partition("\n")
-    if first.startswith(
-        "# metaxcr run"
-    ):  # the command that runs a configuration heads it: it names the copy now
+    if first.startswith("# metaxcr run"):  # the command that runs the configuration: it names the copy now
         first = f"# metaxcr run {goal} --out runs/{goal.stem}" + (" --data DIR" if "--data" in first else "")
     try:
         goal.parent.mkdir(parents=True, exist_ok=True)
@@ -93,14 +88,7 @@ def check(
 
 
 def check_names(config: "Config") -> None:
-    """Refuse tasks, splits and languages that do not exist, naming the setting.
-
-    Args:
-        config: Settings that are otherwise valid.
-
-    Raises:
-        UserError: The first wrong name, with those that exist.
-    """
+    """Refuse tasks, splits and languages that do not exist, naming the setting and those that exist."""
     target, auxiliary = config.target, config.target.auxiliary
     for i, source in enumerate(config.sources):
         _task(f"sources.{i}", source.task, [source.split], ["en"])
@@ -131,7 +119,7 @@ def _known(kind: str, name: str, names: Sequence[str], where: str) -> None:
 
 
 def _comment(path: Path) -> str:
-    """The comment that heads a configuration: the command, an empty line, what it does; without the marks."""
+    """The comment at the head of a configuration, without the marks: command, empty line, description."""
     from metaxcr.parse import lines_of_text, read_text
 
     lines = []
@@ -155,21 +143,19 @@ def estimate(
         str, typer.Argument(metavar="CONFIG", help="A YAML file, or a shipped name ('metaxcr configs ls').")
     ],
     overrides: SetOption = None,
-    timed: Annotated[
-        bool, typer.Option("--time/--no-time", help="Try every stage out for its time and memory.")
-    ] = True,
+    timed: Annotated[bool, typer.Option("--time/--no-time", help="Time a few steps of every stage.")] = True,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.0, metavar="N", help="For trying out, about.")
+        float, typer.Option("--seconds", min=0.0, metavar="N", help="About how long the timing may take.")
     ] = 10.0,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what a configuration trains, and the time, memory and disk that every stage takes on this machine.
+    """Show what a configuration trains, and the time, memory and disk of every stage on this machine.
 
-    A little of every stage is tried out, on texts of the data files where these are there. Nothing is
-    downloaded but the configuration of an encoder that is not known by name: where weights are not on this
-    machine, random ones of the same shape take as long. With --no-time no weights are loaded, and only
-    parameters, token-passes and disk are told.
+    Times a few steps of every stage, on texts of the data files if these are on this machine. Nothing is
+    downloaded but the configuration of an encoder that is not known by name: if its weights are not on this
+    machine, random weights of the same shape take as long. With --no-time no weights are loaded, and only
+    parameters, token-passes and disk are shown.
     """
     from metaxcr.config.io import load_config
     from metaxcr.encoders.shapes import encoder_shape
@@ -192,7 +178,7 @@ def estimate(
         show_account(found, encoder.name)
         _show_settings(found, start, encoder.depth)
     if timed:
-        note(f"trying every stage out, for about {seconds:g} s after loading the encoder and the data")
+        note(f"timing every stage, for about {seconds:g} s after loading the encoder and the data")
     found["run"] = estimate_run(settings, data, timed=timed, seconds=seconds)
     if as_json:
         print_json(found)
@@ -201,12 +187,7 @@ def estimate(
 
 
 def show_account(account: dict[str, Any], encoder: str) -> None:
-    """Print the table of what is trained.
-
-    Args:
-        account: From :func:`metaxcr.runs.parameter_count.parameter_count`.
-        encoder: Its name.
-    """
+    """Print the table of :func:`metaxcr.runs.parameter_count.parameter_count` for an encoder's name."""
     rows = []
     for stage in account["stages"]:
         parts = [(stage["stage"], part, f"{count:,}", "", "") for part, count in stage["parts"].items()]
@@ -220,11 +201,7 @@ def show_account(account: dict[str, Any], encoder: str) -> None:
 
 
 def show_run(found: dict[str, Any]) -> None:
-    """Print the table of what a run takes.
-
-    Args:
-        found: From :func:`metaxcr.runs.estimate.estimate_run`.
-    """
+    """Print the table of :func:`metaxcr.runs.estimate.estimate_run`."""
     machine, total, rows = found["machine"], found["total"], []
     for row in [*found["rows"], {"stage": "all", "regime": "", "steps": 0, **total}]:
         cells = (row["stage"], row["regime"], f"{row['steps']:,}" if row["steps"] else "")
@@ -267,16 +244,26 @@ def _size(size: float) -> str:
 
 
 def _steps(config: "Config") -> dict[str, str]:
-    """How much each stage does, in questions."""
-    seeds, few = len(config.run.seeds), "few-shot" in config.run.regimes
-    meta = {"ctml": config.ctml, "clml": config.clml}
-    found = {
-        stage: f"{s.steps} episodes of {s.support} + {s.query} questions, {s.learner}, K = {s.inner_steps}; "
-        f"{seeds} seeds"
-        for stage, s in meta.items()
-    }
-    if few:
-        tune = config.finetune
-        languages = f"{len(config.target.languages)} languages, {seeds} seeds"
-        found["finetune"] = f"{tune.steps} steps of {tune.batch} questions; {languages}"
+    """How much each stage does, in questions; CLML by regime."""
+    from metaxcr.config.regimes import REGIMES
+
+    seeds, languages = f"{len(config.run.seeds)} seeds", f"{len(config.target.languages)} languages"
+    aux, tune, found = config.target.auxiliary, config.finetune, {}
+
+    def episodes(steps: int, stage: "Meta", times: str) -> str:
+        return (
+            f"{steps} episodes of {stage.support} + {stage.query} questions, {stage.learner}, "
+            f"K = {stage.inner_steps}; {times}"
+        )
+
+    if config.regimes:
+        found["ctml"] = episodes(config.ctml.steps, config.ctml, seeds)
+    if "zero-shot-aux" in config.regimes and aux:
+        times = f"auxiliary languages {', '.join(aux.languages)}; {seeds}"
+        found["clml zero-shot-aux"] = episodes(config.clml.steps, config.clml, times)
+    for regime in (name for name in config.regimes if REGIMES[name].shots):
+        times = f"in each of {languages}, {seeds}"
+        found[f"clml {regime}"] = episodes(config.clml.few_shot_steps, config.clml, times)
+        again = "; and again without CLML" if regime == "pooled-shots" else ""
+        found[f"finetune {regime}"] = f"{tune.steps} steps of {tune.batch} questions; {times}{again}"
     return found

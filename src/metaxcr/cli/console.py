@@ -1,4 +1,4 @@
-"""What commands print with: tables as wide as the terminal, plain text elsewhere, JSON for programs."""
+"""Console output of commands: tables, messages and JSON."""
 
 import json
 import os
@@ -14,15 +14,15 @@ from metaxcr.printable import printable, printable_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-PLAIN_WIDTH = 160  # columns where there is no terminal that would have a width
-_LONG_NAME = 40  # characters; longer ones are wrapped, or they leave no room for the other columns
+PLAIN_WIDTH = 160  # columns, if the output is not a terminal
+_LONG_NAME = 40  # characters; longer ones are wrapped to leave room for the other columns
 
 
 def console(*, stderr: bool = False) -> "Console":
     """Return a console for results (standard output) or for everything else (standard error).
 
-    Whatever is printed on it is made printable, and markup in it is text: what commands print has texts, ids
-    and names of other people's files in it.
+    Everything printed on it is made printable, and markup in it is plain text, because it may hold texts, ids
+    and names from other people's files.
     """
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
@@ -31,25 +31,22 @@ def console(*, stderr: bool = False) -> "Console":
 
 @cache
 def _console_type() -> "type[Console]":
-    """The class of the consoles; made on first use, because importing rich takes a while."""
+    """The class of the consoles; made on first use, because importing rich is slow."""
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
     from rich.text import Text
 
     class PrintableConsole(Console):
-        """A console that obeys nothing in what it prints."""
+        """A console that prints no control characters but its own."""
 
         def render_str(self, text: str, **options: Any) -> Text:
-            """Take in a string; before rich drops some of the control characters without a sign."""
+            """Convert a string, before rich drops some of its control characters."""
             return super().render_str(printable(text), **options)
 
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
         ) -> Iterable[Segment]:
-            """Give out segments: of strings, and of texts, tables and bars that were made elsewhere.
-
-            Control segments are rich's own: they move the cursor of a bar.
-            """
+            """Convert strings, texts, tables and bars; control segments are rich's own."""
             for segment in super().render(renderable, options):
                 text = segment.text if segment.control else printable(segment.text)
                 yield segment if text is segment.text else Segment(text, segment.style)
@@ -63,30 +60,24 @@ def say(line: str) -> None:
 
 
 def note(line: str) -> None:
-    """Print a line to standard error: for people, out of the way of programs."""
+    """Print a line to standard error."""
     console(stderr=True).print(line, markup=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON, and nothing else, to standard output."""
+    """Print a value as JSON to standard output."""
     sys.stdout.write(printable_json(json.dumps(value, indent=1, ensure_ascii=False)) + "\n")
 
 
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
 ) -> None:
-    """Print a table; cells wrap where the terminal is too narrow.
-
-    Args:
-        columns: The heads; one that begins with ``>`` is aligned to the right.
-        rows: As many cells each.
-        title: A line above.
-    """
+    """Print a table; a head that begins with ``>`` aligns its column to the right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    cells = [[printable(str(cell)) for cell in row] for row in rows]  # the width is that of the escapes
+    cells = [[printable(str(cell)) for cell in row] for row in rows]  # before the widths are measured
     longest = max((len(row[0]) for row in cells if row), default=0)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title_justify="left")
     for position, head in enumerate(columns):
@@ -94,7 +85,7 @@ def print_table(
             head.removeprefix(">"),
             justify="right" if head.startswith(">") else "left",
             overflow="fold",
-            no_wrap=position == 0 and longest <= _LONG_NAME,  # the name by which a row is found
+            no_wrap=position == 0 and longest <= _LONG_NAME,  # the name of the row
         )
     for row in cells:
         table.add_row(*map(Text, row))
@@ -104,15 +95,10 @@ def print_table(
 
 
 def try_report(make: Callable[[], object], folder: object, what: str = "report") -> str:
-    """Make what only shows results that are safe; a failure is one line, and never the end of a finished run.
+    """Make a report; a failure is printed as one line and does not end a finished run.
 
-    Args:
-        make: Writes or prints it; returns its path.
-        folder: Of the results.
-        what: What it is called.
-
-    Returns:
-        The path; empty where it failed.
+    ``make`` writes or prints it and returns its path, which is returned; empty if it failed. ``what`` names
+    it in the message.
     """
     import shlex
 
@@ -122,13 +108,13 @@ def try_report(make: Callable[[], object], folder: object, what: str = "report")
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         reason = " ".join(reason.split())[:300] or "no further information"
         again = f"metaxcr report {shlex.quote(str(folder))}"
-        note(f"no {what}: {reason}; the results are complete, '{again}' repeats it (why: add --debug)")
+        note(f"no {what}: {reason}; the results are complete; '{again}' repeats it (reason: add --debug)")
         return ""
 
 
 @contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Show the package's own warnings as plain lines, not as Python shows them."""
+    """Print the package's own warnings as plain lines."""
     import warnings
 
     from metaxcr.errors import MetaXCRWarning

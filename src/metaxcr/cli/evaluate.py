@@ -1,4 +1,4 @@
-"""``evaluate``: a trained folder, on any labelled task."""
+"""The command ``evaluate``: finish the evaluation of a run, or score a model on any labelled task."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ AdapterOption = Annotated[
     typer.Option(
         "--language-adapter",
         metavar="CODE",
-        help="Language whose language adapter acts: own (the texts'), none, or any that the model has.",
+        help="Language of the active language adapter: own (the texts'), none, or any that the model has.",
     ),
 ]
 
@@ -43,7 +43,7 @@ def evaluate(
 ) -> None:
     """Finish a folder's evaluation, or score any labelled task.
 
-    Without --task: what is missing of the run is done, then its table is printed. With --task: accuracy with
+    Without --task: does what is missing of the run and prints its table. With --task: prints accuracy with
     its 95 % interval, beside the untrained similarity.
     """
     settings = folder_settings(folder)
@@ -79,7 +79,7 @@ def _load(task: str, language: str | None, split: str | None, data: Path | None)
 
 
 def acting_adapter(name: str) -> str | None:
-    """The value of --language-adapter as :meth:`metaxcr.MetaXCR.rank` takes it."""
+    """The value of --language-adapter in the form that :meth:`metaxcr.MetaXCR.rank` accepts."""
     return None if name == "none" else name
 
 
@@ -99,17 +99,19 @@ def _evaluate_task(
     if as_json:
         print_json(found)
         return
+    from metaxcr.reports.wording import interval
+
     title = f"{found['task']}, {found['split']}, {found['language']}: {found['n']} items"
-    rows = [(row["method"], f"{100 * row['acc']:.1f}", _interval(row["ci95"])) for row in found["rows"]]
+    rows = [(row["method"], f"{100 * row['acc']:.1f}", interval(row["ci95"])) for row in found["rows"]]
     difference = found["difference"]
-    rows.append(("difference", f"{100 * difference['mean']:+.1f}", _interval(difference["ci95"], "+")))
+    rows.append(("difference", f"{100 * difference['mean']:+.1f}", interval(difference["ci95"], "+")))
     print_table(("method", ">accuracy, %", "95 % interval over items"), rows, title=title)
     if found["repaired"]:
         say(f"{found['repaired']} question fields were repaired")
 
 
 def _correct(loaded: "LoadedSplit", probabilities: list[list[float]]) -> list[float]:
-    """1 for every right answer; where labels name the implausible choice, the least plausible one."""
+    """1 for every right answer; if labels name the implausible choice, the least plausible one counts."""
     best = min if loaded.spec.polarity == "implausible" else max
     return [
         float(row.index(best(row)) == e.label) for row, e in zip(probabilities, loaded.examples, strict=True)
@@ -153,7 +155,3 @@ def _trained_on(settings: "Config") -> set[tuple[str, str]]:
     if target.shots_split:
         pairs.add((target.task, target.shots_split))
     return pairs | ({(target.auxiliary.task, target.auxiliary.split)} if target.auxiliary else set())
-
-
-def _interval(ends: list[float], sign: str = "") -> str:
-    return " to ".join(f"{100 * end:{sign}.1f}" for end in ends)

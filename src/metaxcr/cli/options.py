@@ -1,34 +1,28 @@
 """Arguments and options that several commands share."""
 
 import inspect
+import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from metaxcr.errors import UserError
+from metaxcr.parse import read_text
 
 if TYPE_CHECKING:
     from metaxcr.data.infer.table import ColumnHints
 
 
 def set_option(what: str) -> Any:
-    """The option of a command that overrides settings.
-
-    Args:
-        what: The help, without the end.
-    """
+    """The ``--set`` option of a command; ``what`` is the beginning of its help."""
     return typer.Option("--set", metavar="KEY=VALUE", help=f"{what}; repeatable.")
 
 
 def out_option(what: str, usual: str) -> Any:
-    """The option that names a folder to write.
-
-    Args:
-        what: The help.
-        usual: The folder without it.
-    """
+    """The ``--out`` option; ``usual`` is the folder without it."""
     return typer.Option("--out", metavar="DIR", help=what, show_default=usual)
 
 
@@ -53,13 +47,11 @@ JsonOption = Annotated[
 ]
 DeviceOption = Annotated[
     str,
-    typer.Option(
-        "--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; auto: the fastest that is there."
-    ),
+    typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; auto: the fastest available."),
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
 
-# What is said about a file of one's own, where its columns are not understood: the same for all commands.
+# Hints on the columns of a user's file.
 MapOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -72,8 +64,7 @@ LabelsOption = Annotated[
     str | None, typer.Option("--labels", metavar="KIND", help="zero, one, letter, key, text, flag or none.")
 ]
 RelationOption = Annotated[
-    str | None,
-    typer.Option("--relation", metavar="KIND", help="question, effect, cause, answer or none."),
+    str | None, typer.Option("--relation", metavar="KIND", help="question, effect, cause, answer or none.")
 ]
 ColumnsOption = Annotated[
     str | None,
@@ -89,7 +80,7 @@ PartOption = Annotated[
     str | None, typer.Option("--split", metavar="NAME", help="Of a file that holds several splits.")
 ]
 SkipBadOption = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used; they are counted.")
+    bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used, and count them.")
 ]
 RELATIONS = ("question", "effect", "cause", "answer", "none")
 
@@ -103,21 +94,8 @@ def column_hints(
     skip_bad: bool = False,
     repairs: Sequence[str] | None = None,
 ) -> "ColumnHints":
-    """Read what the user said about the columns of a file.
-
-    Args:
-        mapping: Of ``--map``.
-        labels: Of ``--labels``.
-        relation: Of ``--relation``.
-        columns: Of ``--columns``.
-        where: Of ``--where``.
-        skip_bad: Whether rows that cannot be used are left out.
-        repairs: Of ``--repair``.
-
-    Raises:
-        UserError: An option cannot be read.
-    """
-    from metaxcr.data.infer.table import KINDS, ROLES, ColumnHints
+    """Read the options on the columns of a file."""
+    from metaxcr.data.infer.table import LABEL_KINDS, ROLES, ColumnHints
 
     roles: dict[str, list[str]] = {}
     for pair in mapping or ():
@@ -130,7 +108,7 @@ def column_hints(
         several = value.split(",") if role not in ("question", "label", "id", "language") else [value]
         roles.setdefault(role, []).extend(word.strip() for word in several)
     for flag, given, known in (
-        ("--labels", labels, KINDS),
+        ("--labels", labels, LABEL_KINDS),
         ("--relation", relation, RELATIONS),
         *(("--repair", step, ("repeated-ids", "choices")) for step in repairs or ()),
     ):
@@ -156,17 +134,50 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def examples(*commands: str) -> Callable[[Command], Command]:
-    """Show commands as examples at the end of a command's help, each on a line of its own.
-
-    Args:
-        commands: What to type; a line break continues the command.
-    """
+    """Append example commands to a command's help, one a line; a line break continues the command."""
     shown = [line for command in commands for line in command.split("\n")]
 
     def add(command: Command) -> Command:
-        # A line with \b alone keeps the lines of its paragraph apart.
+        # A line with \b alone keeps the line breaks of its paragraph.
         paragraph = "\n".join(["\b", "For example:", *(f"  {line}" for line in shown)])
         command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n{paragraph}"
         return command
 
     return add
+
+
+PROJECT_FILE = "metaxcr.toml"
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """Where a project keeps its records; None: nowhere. Only commands read it, never the library."""
+
+    cells: Path | None = None  # folder of finished cells
+    ledger: Path | None = None  # list of the evaluations on test splits
+
+
+def project_settings(start: Path | None = None) -> ProjectSettings:
+    """Read ``metaxcr.toml`` from a folder or the nearest one above it; paths in it are seen from its folder.
+
+    Args:
+        start: The folder; None: the working directory.
+
+    Raises:
+        UserError: The file is no TOML, or has an unknown key or a value that is no path.
+    """
+    start = Path.cwd() if start is None else start.absolute()
+    path = next((p for folder in (start, *start.parents) if (p := folder / PROJECT_FILE).is_file()), None)
+    if path is None:
+        return ProjectSettings()
+    known = tuple(ProjectSettings.__dataclass_fields__)
+    try:
+        settings = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"not valid TOML: {error}", str(path)) from error
+    for key, value in settings.items():
+        if key not in known:
+            raise UserError(f"unknown setting {key!r}", str(path), f"use {' or '.join(known)}")
+        if not isinstance(value, str) or not value:
+            raise UserError(f"setting {key!r} is no path", str(path), f'write {key} = "PATH"')
+    return ProjectSettings(**{key: path.parent / value for key, value in settings.items()})

@@ -1,10 +1,6 @@
-"""``run``, ``train`` and ``report``: the critical path, whole or in parts.
+"""``run``, ``train``, ``report``, ``diagnose`` and ``export``: carry out runs, look at them, publish them."""
 
-``diagnose``: what went wrong in a run, in plain words.
-
-``export``: a trained model as a folder of its own, or on the hub.
-"""
-
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -23,6 +19,7 @@ from metaxcr.cli.options import (
     ShotsOption,
     examples,
     out_option,
+    project_settings,
 )
 from metaxcr.errors import UserError
 from metaxcr.printable import printable_json
@@ -39,7 +36,7 @@ ResumeOption = Annotated[
 ]
 LeaksOption = Annotated[
     bool,
-    typer.Option("--allow-leaks", help="Go on where training data hold test items; the results say so."),
+    typer.Option("--allow-leaks", help="Continue if training data hold test items; the results say so."),
 ]
 
 
@@ -113,9 +110,9 @@ def report(
     from metaxcr.reports.export import export
     from metaxcr.reports.grid_page import write_grid_report
     from metaxcr.reports.run_page import write_report
-    from metaxcr.saved_model import ACCOUNT
+    from metaxcr.saved_model import ADAPTATION
 
-    kinds = {"compare.json": write_grid_report, ACCOUNT: write_adapted_report}
+    kinds = {"compare.json": write_grid_report, ADAPTATION: write_adapted_report}
     write = next((kinds[name] for name in kinds if (folder / name).exists()), write_report)
     say(str(write(folder)))
     for path in export(folder, figures) if figures is not None else ():
@@ -123,11 +120,7 @@ def report(
 
 
 def folder_settings(folder: Path) -> "Config":
-    """Return the settings that a run folder was made with.
-
-    Raises:
-        UserError: It is no run folder.
-    """
+    """Return the settings of a run folder, or raise UserError if it is none."""
     from metaxcr.config.io import load_config
 
     path = folder / "config.yaml"
@@ -163,18 +156,17 @@ def carry_out(
             resume=resume,
             phases=phases or PHASES,
             command=command,
+            ledger=project_settings().ledger,
         )
     finally:
         progress.finish()
 
 
 def show_results(folder: Path, *, as_json: bool) -> None:
-    """Write the report, print the table (or results.json itself) and name both files.
+    """Write the report, print the table (or results.json itself) and the paths of both files.
 
-    The run is finished, whatever becomes of them: a failure is one line.
+    The run is finished even if that fails: the failure is then one line.
     """
-    import json
-
     from metaxcr.evaluation.results import format_table
     from metaxcr.reports.run_page import write_report
 
@@ -195,8 +187,6 @@ def _settings(
     config: str, overrides: list[str] | None, out: Path | None, shots: Path | None, allow_leaks: bool
 ) -> tuple["Config", Path]:
     """Return the settings, options included, and the run folder."""
-    import json
-
     from metaxcr.config.io import find, load_config
 
     words = list(overrides or ())
@@ -210,11 +200,11 @@ def _settings(
 
 @examples("metaxcr diagnose runs/starter", "metaxcr diagnose runs/starter --json")
 def diagnose(folder: FolderArgument, as_json: JsonOption = False) -> None:
-    """Say what went wrong in a run, with the evidence and the setting to change.
+    """Find signs of trouble in a run, with the evidence and the setting to change.
 
-    Reads the events, settings and results that are there; the run need not be finished. Looks for divergence,
-    an unstable inner loop, sources that mismatch the target, a sampler that collapsed or never learned, weak
-    alignment of languages, shots learned by heart, and too few steps.
+    The run need not be finished. Looks for divergence, an unstable inner loop, sources that mismatch the
+    target, a sampler that collapsed or never learned, weak alignment of languages, shots learned by heart,
+    and too few steps.
     """
     from metaxcr.diagnosis.rules import RULES
     from metaxcr.diagnosis.rules import diagnose as apply_rules
@@ -245,10 +235,10 @@ def export(
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="With --push: a new one is private.")] = False,
 ) -> None:
-    """Write a trained model, without the run around it: a few MB that load on top of the encoder.
+    """Write a trained model without the rest of the run: a few MB that load on top of the encoder.
 
     The folder has the settings, the adapters and a model card; 'metaxcr predict' and MetaXCR.from_pretrained
-    take it as they take the run itself.
+    take it like the run itself.
     """
     if (out is None) == (push is None):
         raise UserError("pass exactly one of --out and --push", None)

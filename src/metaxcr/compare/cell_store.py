@@ -1,281 +1,79 @@
-"""The record of a finished cell: a few kilobytes, made to be committed.
+"""Folders of finished cells: one file a cell while jobs run, packed files to commit."""
 
-Where finished cells lie: a folder that is written to, and others (committed ones) that are read.
-"""
-
-import base64
-import hashlib
+import gzip
 import json
 import os
 import zlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import with_config
-from typing_extensions import TypedDict
+from filelock import FileLock
 
+from metaxcr.compare.cell_record import AGAIN, CellRecord, ids_digest
 from metaxcr.data.data_dirs import data_fingerprint, split_files
 from metaxcr.data.registry import task_ids, task_spec
 from metaxcr.errors import UserError
-from metaxcr.evaluation.predictions import Predictions
-from metaxcr.files import remove_leftovers, write_atomically
-from metaxcr.parse import json_value, lines_of_text, read_json, read_text
-from metaxcr.records import OPEN, Count, Finite, Maybe, Name, Part, Seed, checked
+from metaxcr.files import remove_leftovers, replacing, write_atomically
+from metaxcr.parse import file_error, json_value, lines_of_text, parse_json, read_json, read_text
+from metaxcr.records import Name, checked
 
-SCHEMA = 1
-AGAIN = "remove the file: the cell is then run again"
-STEPS = 65535  # probabilities are kept in 16 bits: to five digits
-
-
-@with_config(OPEN)
-class Spent(TypedDict):
-    """What a stage took, as it is kept."""
-
-    seconds: Finite
-    token_passes: Finite
-    peak_rss_mb: NotRequired[Finite]
-    parts: NotRequired[dict[str, Part]]
-    shared: NotRequired[bool]
-
-
-@with_config(OPEN)
-class _Sizes(TypedDict, total=False):
-    trained: Maybe
-    share: Maybe
-    share_without_embeddings: Maybe
-
-
-class _Fields(TypedDict):
-    """The types of a record's fields, as they are read."""
-
-    key: Name
-    config_hash: Name
-    task: Name
-    split: Name
-    language: Name
-    kind: Name
-    regime: Name
-    k: Count
-    seed: Seed
-    total_labels: Count
-    n: Count
-    items: Name
-    correct: str
-    probabilities: str
-    choices: Count
-    labels: str
-    costs: dict[str, Spent]
-    parameters: _Sizes
-    checksums: dict[str, str]
-    command: str
-    environment: dict[str, Any]
-    schema: int
-
-
-@dataclass(frozen=True)
-class CellRecord:
-    """What is kept of a cell.
-
-    Attributes:
-        key: Identity of the cell, and its file's name.
-        config_hash: Identity of the run that gives the cell alone: settings, data and algorithms.
-        task: That was tested.
-        split: Of it.
-        language: Tested.
-        kind: Of the method.
-        regime: Which labels were allowed.
-        k: Shots.
-        seed: None where there is no chance.
-        total_labels: Labelled target examples in all languages together.
-        n: Items.
-        items: Digest of their ids, which lie in a file of their own.
-        correct: One bit an item: packed, base64.
-        probabilities: Of the choices, 16 bits each, zlib, base64.
-        choices: Most choices an item has.
-        labels: Index of the right choice of each item, 8 bits, zlib, base64: an ensemble and another
-            system's answers are judged by them.
-        costs: Stage -> seconds, token-passes, peak memory; ``shared`` where other cells share the stage.
-        parameters: Trained and total parameters and their shares; empty for an untrained method.
-        checksums: File group -> SHA-256 of the data.
-        command: That gives this cell alone.
-        environment: Versions, hardware, threads, dtype, commit, date.
-        schema: Version of this form.
-    """
-
-    key: str
-    config_hash: str
-    task: str
-    split: str
-    language: str
-    kind: str
-    regime: str
-    k: int
-    seed: int | None
-    total_labels: int
-    n: int
-    items: str
-    correct: str
-    probabilities: str
-    choices: int
-    labels: str
-    costs: dict[str, dict[str, Any]]
-    parameters: dict[str, Any]
-    checksums: dict[str, str]
-    command: str
-    environment: dict[str, Any]
-    schema: int = SCHEMA
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON, with the accuracy for readers."""
-        return {"schema": self.schema, "accuracy": round(float(self.marks.mean()), 6), **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, value: Any, where: str) -> "CellRecord":
-        """Read back what :meth:`as_dict` gave.
-
-        Raises:
-            UserError: Something is missing, or does not fit together.
-        """
-        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-            raise UserError(
-                "not a cell of this version", where, "remove the file: the cell is then run again"
-            )
-        if missing := [name for name in cls.__dataclass_fields__ if name not in value]:
-            raise UserError(f"damaged cell: it lacks {missing[0]!r}", where, AGAIN)
-        fields = {name: value[name] for name in cls.__dataclass_fields__}
-        try:
-            record = cls(**checked(_Fields, fields, where, AGAIN))
-            whole = len(record.marks) == len(record.label) == record.n
-            whole = whole and record.probability.shape == (record.n, record.choices)
-        except (TypeError, ValueError, OverflowError, MemoryError, zlib.error) as error:
-            raise UserError(f"damaged cell: {error}", where, AGAIN) from error
-        if not whole or round(float(record.marks.mean()), 6) != value.get("accuracy"):
-            raise UserError("damaged cell: its parts do not fit together", where, AGAIN)
-        return record
-
-    @property
-    def marks(self) -> NDArray[np.bool_]:
-        """Shape (items,): whether the answer was right."""
-        bits = np.frombuffer(base64.b64decode(self.correct), np.uint8)
-        return np.unpackbits(bits)[: self.n].astype(bool)
-
-    @property
-    def probability(self) -> NDArray[np.float64]:
-        """Shape (items, choices): rounded probabilities; 0 where an item has fewer choices."""
-        data = np.frombuffer(_unpack(self.probabilities, 2 * self.n * self.choices), "<u2")
-        return data.reshape(self.n, self.choices) / STEPS
-
-    @property
-    def label(self) -> NDArray[np.int64]:
-        """Shape (items,): index of the right choice."""
-        return np.frombuffer(_unpack(self.labels, self.n), np.uint8).astype(np.int64)
-
-    @property
-    def token_passes(self) -> int:
-        """Of all stages, those that are shared included; the trunk, which is cached, apart."""
-        return sum(stage["token_passes"] for name, stage in self.costs.items() if name != "trunk")
-
-    @property
-    def seconds(self) -> float:
-        """Of all stages, those that are shared included."""
-        return float(sum(stage["seconds"] for stage in self.costs.values()))
-
-
-def digest(ids: list[str]) -> str:
-    """Digest of item ids in their order: the name of the file that keeps them."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-
-
-def _unpack(text: str, size: int) -> bytes:
-    """Unpack what :func:`pack` packed, no more than what belongs there.
-
-    Raises:
-        ValueError: It is of another size.
-    """
-    content = zlib.decompressobj().decompress(base64.b64decode(text), size + 1)
-    if len(content) != size:
-        raise ValueError("packed numbers of another length")
-    return content
-
-
-def pack(found: Predictions) -> dict[str, Any]:
-    """The fields of a record that come from predictions."""
-    width = max(len(row) for row in found.probabilities)
-    table = np.zeros((len(found.ids), width))
-    for place, row in enumerate(found.probabilities):
-        table[place, : len(row)] = row
-    rounded = np.rint(table * STEPS).astype("<u2")
-    return {
-        "task": found.task,
-        "split": found.split,
-        "language": found.lang,
-        "n": len(found.ids),
-        "items": digest(found.ids),
-        "correct": base64.b64encode(np.packbits(found.correct).tobytes()).decode(),
-        "probabilities": base64.b64encode(zlib.compress(rounded.tobytes(), 9)).decode(),
-        "choices": width,
-        "labels": base64.b64encode(zlib.compress(bytes(found.labels), 9)).decode(),
-        "total_labels": found.total_labels,
-    }
-
-
-COMMITTED = Path("docs/results/cells")  # read wherever the working folder has it
+RESTORE = "restore the file, or remove it: its cells are then run again"
+PACKED = ".jsonl.gz"
 
 
 class CellStore:
-    """Finished cells by key: ``<key>.json``, and the ids of their items in ``items/<digest>.txt``.
+    """Finished cells by key.
+
+    A folder of cells holds single cells (``<key>.json``, and the ids of their items in
+    ``items/<digest>.txt``), which jobs write while they run, and packed files (``<grid>.jsonl.gz``), see
+    :meth:`pack`. A single cell takes precedence over a packed one.
 
     Args:
         folder: Where cells are written.
-        others: Folders that are read besides.
+        others: Folders that are only read, in this order, after the first one.
     """
 
     def __init__(self, folder: Path, others: Sequence[Path] = ()) -> None:
         self.folder = folder
         remove_leftovers(folder)
-        self.folders = [
-            folder,
-            *(other for other in others if os.path.realpath(other) != os.path.realpath(folder)),
-        ]
+        self._folders = [folder, *(o for o in others if os.path.realpath(o) != os.path.realpath(folder))]
 
     def get(self, key: str) -> CellRecord | None:
-        """A finished cell; None where there is none.
+        """A finished cell; None if there is none.
 
         Raises:
             UserError: Its file is damaged.
         """
-        path = next((p for f in self.folders if (p := f / f"{key}.json").exists()), None)
-        if path is None:
-            return None
-        value = read_json(path, AGAIN)
-        record = CellRecord.from_dict(value, str(path))
-        if record.key != key:
-            raise UserError("a cell under another's name", str(path), AGAIN)
-        return record
+        for folder in self._folders:
+            if (found := _find_cell(folder, key)) is not None:
+                value, where = found
+                record = CellRecord.from_dict(value, where)
+                if record.key != key:
+                    raise UserError("the file is named after another cell", where, AGAIN)
+                return record
+        return None
 
     def ids(self, record: CellRecord) -> list[str]:
         """The ids of a cell's items, in their order.
 
         Raises:
-            UserError: The file that keeps them is missing or damaged.
+            UserError: They are missing or damaged.
         """
-        name = f"items/{record.items}.txt"
-        for folder in self.folders:
-            if (folder / name).is_file():
-                for ids in _known_ids(folder / name):
-                    if digest(ids) == record.items and len(ids) == record.n:
+        for folder in self._folders:
+            for where, candidates in _find_ids(folder, record.items):
+                for ids in candidates:
+                    if ids_digest(ids) == record.items and len(ids) == record.n:
                         return ids
-                raise UserError("the item ids of a cell are damaged", str(folder / name), "restore the file")
-        raise UserError("the item ids of a cell are missing", str(self.folder / name),
-                        "copy the folder 'items' beside its cells")  # fmt: skip
+                raise UserError("the item ids of a cell are damaged", where, "restore the file")
+        where = self.folder / "items" / f"{record.items}.txt"
+        raise UserError("the item ids of a cell are missing", str(where),
+                        "copy the folder 'items' together with its cells")  # fmt: skip
 
     def put(self, record: CellRecord, ids: Sequence[str]) -> None:
-        """Write a cell; the ids first, so that whoever sees a cell finds them."""
+        """Write a single cell; its ids first, so that whoever sees the cell finds them."""
         items = self.folder / "items" / f"{record.items}.txt"
         if not items.is_file():
             lines = [json.dumps(name) for name in ids] if any("\n" in name for name in ids) else ids
@@ -285,22 +83,129 @@ class CellStore:
         text = json.dumps(record.as_dict(), indent=1, ensure_ascii=False) + "\n"
         write_atomically(self.folder / f"{record.key}.json", text)
 
+    def pack(self, records: Iterable[CellRecord], folder: Path, name: str) -> Path:
+        """Put cells of this store into packed files of a folder, and remove the single files there.
 
-def stale(record: CellRecord, root: Path | None) -> list[str]:
-    """Name the data files that are no longer those that a cell was made from; missing ones do not count.
+        A cell lies in one packed file of a folder, however many grids it belongs to: in the one that has it
+        already, else in ``<name>.jsonl.gz``, whose path is returned.
 
-    Args:
-        record: The cell.
-        root: Data root given by the user.
-    """
-    return [place for place, before in record.checksums.items() if _now(place, root) not in (None, before)]
+        Raises:
+            UserError: A file of the folder is damaged, or cannot be written.
+        """
+        own, files = folder / f"{name}{PACKED}", dict[Path, dict[str, CellRecord]]()
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".pack.lock"):
+            homes = {key: path for path, packed in _packed_files(folder) for key in packed.cells}
+            for record in records:
+                files.setdefault(homes.get(record.key, own), {})[record.key] = record
+            for path, new in files.items():
+                self._write_packed(path, new)
+            for key in (key for new in files.values() for key in new):
+                (folder / f"{key}.json").unlink(missing_ok=True)
+            if not any(folder.glob("*.json")):  # a cell that is just being written finds its ids in the pack
+                for digest in {digest for _, packed in _packed_files(folder) for digest in packed.items}:
+                    (folder / "items" / f"{digest}.txt").unlink(missing_ok=True)
+        return own
+
+    def _write_packed(self, path: Path, new: dict[str, CellRecord]) -> None:
+        """Add cells to a packed file; equal cells give equal bytes."""
+        before = _read_packed(path) if path.exists() else _Packed()
+        cells = {key: value for key, (_, value) in before.cells.items()}
+        cells |= {key: record.as_dict() for key, record in new.items()}
+        items = before.items | {record.items: self.ids(record) for record in new.values()}
+        used = {value["items"] for value in cells.values()}
+        rows = [{"items": digest, "ids": items[digest]} for digest in sorted(used & items.keys())]
+        rows += [cells[key] for key in sorted(cells)]
+        lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows]
+        with (
+            replacing(path) as temporary,
+            temporary.open("wb") as raw,
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file,
+        ):
+            file.write("".join(lines).encode())
 
 
-def _now(place: str, root: Path | None) -> str | None:
-    task, _, rest = place.partition("/")
+def _find_cell(folder: Path, key: str) -> tuple[Any, str] | None:
+    """The content of a cell, and where it is."""
+    single = folder / f"{key}.json"
+    if single.exists():
+        try:
+            return read_json(single, AGAIN), str(single)
+        except UserError:
+            if single.exists():  # else another process has just packed it
+                raise
+    for path, packed in _packed_files(folder):
+        if key in packed.cells:
+            number, value = packed.cells[key]
+            return value, f"{path}:{number}"
+    return None
+
+
+def _find_ids(folder: Path, digest: str) -> Iterable[tuple[str, list[list[str]]]]:
+    """Where the ids of that digest are, and what they may be."""
+    single = folder / "items" / f"{digest}.txt"
+    if single.is_file():
+        yield str(single), _known_ids(single)
+    else:
+        for path, packed in _packed_files(folder):
+            if digest in packed.items:
+                yield str(path), [packed.items[digest]]
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """Content of a packed file: key -> (line, cell), and digest -> item ids."""
+
+    cells: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+    items: dict[str, list[str]] = field(default_factory=dict)
+
+
+def _packed_files(folder: Path) -> list[tuple[Path, _Packed]]:
+    return [(path, _read_packed(path)) for path in sorted(folder.glob(f"*{PACKED}"))]
+
+
+def _read_packed(path: Path) -> _Packed:
+    """Read a packed file, which is JSON lines: item ids first, then cells."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise file_error(error, path, RESTORE) from error
+    return _parse_packed(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=64)
+def _parse_packed(path: Path, changed: int, size: int) -> _Packed:
+    try:
+        lines = lines_of_text(gzip.decompress(path.read_bytes()).decode())
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise UserError(f"damaged file of cells: {error}", str(path), RESTORE) from error
+    found = _Packed()
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}:{number}"
+        row = parse_json(line, where, RESTORE)
+        if not isinstance(row, dict) or not ("key" in row or row.keys() == {"items", "ids"}):
+            raise UserError("neither a cell nor item ids", where, RESTORE)
+        if "key" in row:
+            found.cells[checked(Name, row["key"], where, RESTORE)] = number, row
+        else:
+            found.items[checked(Name, row["items"], where, RESTORE)] = checked(
+                list[str], row["ids"], where, RESTORE
+            )
+    return found
+
+
+def changed_data(record: CellRecord, root: Path | None) -> list[str]:
+    """Groups of data files that differ from those a cell was computed from; missing files do not count."""
+    return [
+        group for group, before in record.checksums.items() if _checksum(group, root) not in (None, before)
+    ]
+
+
+def _checksum(group: str, root: Path | None) -> str | None:
+    task, _, rest = group.partition("/")
     split, _, language = rest.partition("/")
     if not language or task not in _task_ids():
-        return None  # parallel text and shots: no task's files
+        return None  # parallel text and shots are no files of a task
     try:
         files = split_files(task_spec(task), split, language, root).all()
     except UserError:
@@ -319,7 +224,7 @@ def _fingerprint(files: tuple[tuple[Path, int], ...]) -> str:
 
 
 def _read_ids(path: Path) -> list[list[str]]:
-    """The ids of a file, one a line; where one of them holds a line feed, they are JSON: the digest tells."""
+    """What the ids of a file may be: one a line, or JSON, one a line, where an id holds a line feed."""
     lines = lines_of_text(read_text(path, "restore the file"))
     try:
         return [lines, [str(json_value(line)) for line in lines]]

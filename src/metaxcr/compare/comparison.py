@@ -1,48 +1,41 @@
-"""A comparison: which cells are missing, carrying them out, and what became of them.
+"""A comparison: which cells of a grid are missing, what they will cost, and running them.
 
-What a cell will cost, from its settings alone: rough, for planning and for the time left.
-
-The model is that of ``metaxcr estimate`` (:mod:`metaxcr.runs.cost_model`), on typical amounts:
-no file is read.
+Costs are estimated from the settings alone, with the model of ``metaxcr estimate``
+(:mod:`metaxcr.runs.cost_model`) on typical amounts of data; no file is read.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from metaxcr.compare.cell_store import CellRecord, CellStore, stale
+from metaxcr.compare.cell_record import CellRecord
+from metaxcr.compare.cell_store import CellStore, changed_data
 from metaxcr.compare.engines import ENGINES, Ended, Step, default_workers
 from metaxcr.compare.grid import Grid
 from metaxcr.compare.job_runner import Job, JobRunner, group
 from metaxcr.compare.plan import GridCell, expand
 from metaxcr.config.schema import Config
-from metaxcr.data.registry import task_spec
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
 from metaxcr.hardware import available_threads
 from metaxcr.parse import dump_yaml
 from metaxcr.runs.cost_model import StageWork, works
 from metaxcr.runs.data_amounts import typical
-from metaxcr.runs.environment import commit
+from metaxcr.runs.ledger import record_opening
 from metaxcr.runs.progress import Progress
 
-LEDGER = Path("docs/results/test-openings.jsonl")
+READING = 30_000  # token-passes that take as long as reading the data that are new to a run
+ESTIMATED_STEPS = 40  # of meta-training that are simulated: on typical amounts more steps change nothing
 
 
 @dataclass
 class Comparison:
     """The cells of a grid, and those that are finished.
 
-    Attributes:
-        grid: The grid.
-        cells: All of them.
-        records: Key -> finished cell.
-        failed: Label of a failed cell -> the line that says why.
-        outdated: Labels of finished cells whose data have changed since: they are run again.
+    ``failed`` has the messages of failed cells by label, ``outdated`` the labels of finished cells whose data
+    have changed since: they are run again.
     """
 
     grid: Grid
@@ -53,38 +46,33 @@ class Comparison:
 
     @property
     def waiting(self) -> list[GridCell]:
-        """Cells whose method needs something that the user has not given."""
-        return [cell for cell in self.cells if cell.waits and cell.key not in self.records]
+        """Cells whose method needs a setting that is not given."""
+        return [cell for cell in self.cells if cell.waits]
 
     @property
     def missing(self) -> list[GridCell]:
         """Cells that have to be run, each key once."""
-        todo = {c.key: c for c in reversed(self.cells) if not c.waits and c.key not in self.records}
-        return list(reversed(todo.values()))
+        missing = {c.key: c for c in reversed(self.cells) if not c.waits and c.key not in self.records}
+        return list(reversed(missing.values()))
 
 
-def look(grid: Grid, store: CellStore, root: Path | None) -> Comparison:
-    """Find out which cells of a grid are finished.
-
-    Args:
-        grid: The grid.
-        store: Of finished cells.
-        root: Data root given by the user.
+def find_finished(grid: Grid, store: CellStore, root: Path | None) -> Comparison:
+    """Expand a grid and look up which of its cells are finished.
 
     Raises:
-        UserError: The grid asks for something that does not exist, or a finished cell is damaged.
+        UserError: The grid names something that does not exist, or a finished cell is damaged.
     """
     found = Comparison(grid, expand(grid))
-    for key, cell in {cell.key: cell for cell in found.cells}.items():
+    for key, cell in {cell.key: cell for cell in found.cells if not cell.waits}.items():
         record = store.get(key)
-        if record is not None and stale(record, root):
+        if record is not None and changed_data(record, root):
             found.outdated.append(cell.label)
         elif record is not None:
             found.records[key] = record
     return found
 
 
-def compare(
+def run_missing(
     found: Comparison,
     store: CellStore,
     out: Path,
@@ -94,153 +82,101 @@ def compare(
     engine: str = "serial",
     workers: int | None = None,
     keep: bool = False,
+    ledger: Path | None = None,
     command: str = "",
 ) -> None:
-    """Run the missing cells of a grid; what is finished is kept at every moment.
+    """Run the missing cells of a grid; every cell is stored as soon as it is finished.
 
-    Args:
-        found: From :func:`look`; finished and failed cells are added.
-        store: Takes finished cells.
-        out: Folder of the comparison.
-        progress: Where to report.
-        root: Data root given by the user.
-        engine: Name of an engine.
-        workers: Processes, for engines that have several.
-        keep: Leave the run folders there.
-        command: What the user typed, for the record.
+    Finished and failed cells are added to ``found``. Evaluations on test splits are recorded in ``ledger``,
+    if there is one, with the command that the user typed.
 
     Raises:
         UserError: There is no such engine.
     """
     if engine not in ENGINES:
         raise UserError(f"unknown engine {engine!r}", "--engine", f"there are {', '.join(sorted(ENGINES))}")
-    text = dump_yaml(found.grid.model_dump(mode="json"))
-    write_atomically(out / "grid.yaml", text)
+    write_atomically(out / "grid.yaml", dump_yaml(found.grid.model_dump(mode="json")))
     chains = group(found.missing)
     number = (workers or default_workers()) if engine == "processes" else 1
     number = max(1, min(number, len(chains)))
     threads = max(1, available_threads() // number) if number > 1 else None
     if number > 1:  # long ones first, so that no process works on alone at the end
-        chains.sort(key=chain_passes, reverse=True)
-    workshop = JobRunner(out.absolute() / "work", store, root, keep, threads)
-    _record_opening(found, chains, command)
-    watch = _Watch(chains, progress, found, store)
+        chains.sort(key=lambda chain: sum(chain_passes(chain)), reverse=True)
+    runner = JobRunner(out.absolute() / "work", store, root, keep, threads)
+    jobs = [job for chain in chains for job in chain]
+    tested = [job.config.target.task for job in jobs if job.config.evaluate.split == "test"]
+    cells = [cell.key for job in jobs for cell in job.cells]
+    record_opening(ledger, tested, command, grid=found.grid.title, cells=cells)
+    monitor = _Monitor(chains, progress, found, store)
     try:
-        ENGINES[engine](chains, workshop.carry_out, watch.hear, number)
+        ENGINES[engine](chains, runner.run_job, monitor.on_message, number)
     finally:
         progress.finish()
 
 
-class _Watch:
-    """Hears the engine: what is finished, what has failed, how long it will take."""
+class _Monitor:
+    """Reports what the engine has finished and the time left, and collects the results."""
 
     def __init__(
         self, chains: Sequence[Sequence[Job]], progress: Progress, found: Comparison, store: CellStore
     ) -> None:
         self._progress, self._found, self._store = progress, found, store
-        self._weights = {job.name: passes for chain in chains for job, passes in weigh(chain)}
+        weights = [zip(chain, chain_passes(chain), strict=True) for chain in chains]
+        self._weights = {job.name: passes for pairs in weights for job, passes in pairs}
         self._cells = sum(len(job.cells) for chain in chains for job in chain)
-        self._whole = sum(self._weights.values())
-        self._ended, self._weight, self._begun = 0, 0, time.monotonic()
+        self._total = sum(self._weights.values())
+        self._ended, self._done, self._start = 0, 0, time.monotonic()
 
-    def hear(self, message: Step | Ended) -> None:
+    def on_message(self, message: Step | Ended) -> None:
         job = message.job
         if isinstance(message, Step):
             note = f"{job.label}: {message.label} {message.done}/{message.total}"
-            self._progress.update("percent", round(100 * self._weight / self._whole), 100, note)
+            self._progress.update("percent", round(100 * self._done / self._total), 100, note)
             return
-        self._ended, self._weight = self._ended + len(job.cells), self._weight + self._weights[job.name]
+        self._ended, self._done = self._ended + len(job.cells), self._done + self._weights[job.name]
         for cell in job.cells:
-            record = self._store.get(cell.key) if not message.line else None
+            record = self._store.get(cell.key) if not message.error else None
             if record is not None:
                 self._found.records[cell.key] = record
             else:
-                self._found.failed[cell.label] = message.line
-        said = f"FAILED, {message.line}" if message.line else "done"
-        self._progress.say(f"{self._ended}/{self._cells} {job.label}: {said}{self._left()}")
+                self._found.failed[cell.label] = message.error
+        outcome = f"FAILED, {message.error}" if message.error else "done"
+        self._progress.say(f"{self._ended}/{self._cells} {job.label}: {outcome}{self._time_left()}")
 
-    def _left(self) -> str:
-        """The time left, from the token-passes that are left."""
-        if not self._weight or self._weight == self._whole:
+    def _time_left(self) -> str:
+        if not self._done or self._done == self._total:
             return ""
-        seconds = (time.monotonic() - self._begun) / self._weight * (self._whole - self._weight)
+        seconds = (time.monotonic() - self._start) / self._done * (self._total - self._done)
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
-
-
-def _record_opening(found: Comparison, chains: Sequence[Sequence[Job]], command: str) -> None:
-    """Append a line to the list of looks at test splits, where the working folder keeps one."""
-    opened = sorted(
-        {
-            job.config.target.task
-            for chain in chains
-            for job in chain
-            if job.config.evaluate.split == "test" and not task_spec(job.config.target.task).package
-        }
-    )
-    if not opened or not LEDGER.parent.is_dir():
-        return
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "grid": found.grid.title,
-        "cells": [cell.key for chain in chains for job in chain for cell in job.cells],
-        "task": ", ".join(opened),
-        "command": command,
-    }
-    with LEDGER.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-
-
-START = 30_000  # token-passes that fit into the time in which a run reads what is new in it
-STEPS = 40  # of a run of meta-training that are looked at: where no file is read, more tell nothing
 
 
 def ctml_passes(config: Config) -> int:
     """Token-passes of CTML."""
-    return round(sum(work.passes for work in _works(config) if work.stage == "ctml"))
+    return round(sum(work.passes for work in _stage_works(config) if work.stage == "ctml"))
 
 
 def job_passes(job: Job, *, with_ctml: bool) -> int:
-    """Token-passes of a job, its trunk left out.
-
-    Args:
-        job: One run.
-        with_ctml: Whether it trains what it starts from; the jobs after it in a chain do not.
-    """
+    """Token-passes of a job without its trunk; later jobs of a chain start from the CTML of the first one."""
     kind = job.cells[0].kind
     if kind == "majority":
         return 0
-    # a job evaluates the untrained similarity where it is the method, and nowhere else
-    wanted = [work for work in _works(job.config) if (work.regime == "none") == (kind == "similarity")]
-    return round(
-        sum(
-            work.passes
-            for work in wanted
-            if (work.stage == "evaluate" or kind == "trained") and (work.stage != "ctml" or with_ctml)
-        )
-    )
+    # only jobs whose method is the untrained similarity evaluate it
+    stages = [work for work in _stage_works(job.config) if (work.regime == "none") == (kind == "similarity")]
+    stages = [work for work in stages if work.stage == "evaluate" or kind == "trained"]
+    return round(sum(work.passes for work in stages if with_ctml or work.stage != "ctml"))
 
 
-def _works(config: Config) -> list[StageWork]:
-    return works(config, typical(config), STEPS)
+def _stage_works(config: Config) -> list[StageWork]:
+    return works(config, typical(config), ESTIMATED_STEPS)
 
 
-def weigh(chain: Sequence[Job]) -> list[tuple[Job, int]]:
-    """The jobs of a chain with their token-passes, and what reading data takes, in token-passes, added."""
-    return [(job, START + job_passes(job, with_ctml=place == 0)) for place, job in enumerate(chain)]
+def chain_passes(chain: Sequence[Job]) -> list[int]:
+    """Token-passes of each job of a chain, with what reading data takes added."""
+    return [READING + job_passes(job, with_ctml=place == 0) for place, job in enumerate(chain)]
 
 
-def chain_passes(chain: Sequence[Job]) -> int:
-    """Token-passes of a chain."""
-    return sum(passes for _, passes in weigh(chain))
-
-
-def cell_estimates(found: "Comparison") -> list[dict[str, Any]]:
-    """List the cells of a grid with their state and their share of what is left to do.
-
-    Args:
-        found: The grid with its finished cells.
-    """
+def cell_estimates(found: Comparison) -> list[dict[str, Any]]:
+    """List the cells of a grid with their state and their share of the work that is left."""
     left: dict[str, float] = {}
     for chain in group(found.missing):
         for place, job in enumerate(chain):
@@ -248,7 +184,7 @@ def cell_estimates(found: "Comparison") -> list[dict[str, Any]]:
             left |= dict.fromkeys((cell.key for cell in job.cells), passes / len(job.cells))
     rows = []
     for cell in found.cells:
-        state = "finished" if cell.key in found.records else "waits" if cell.waits else "to run"
+        state = "waits" if cell.waits else "finished" if cell.key in found.records else "to run"
         passes = round(left.pop(cell.key, 0.0)) if state == "to run" else 0
         state = "shared" if state == "to run" and not passes and cell.kind != "majority" else state
         row = {"cell": cell.label, "state": state, "token_passes": passes, "key": cell.key}

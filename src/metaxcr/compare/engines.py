@@ -1,4 +1,4 @@
-"""Engines: how jobs are carried out; one after another, or in several processes."""
+"""Engines, which run jobs: one after another, or in several processes."""
 
 import contextlib
 import multiprocessing
@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import Any, Protocol
+from typing import Any
 
-from metaxcr.compare.job_runner import Job, Listen
+from metaxcr.compare.job_runner import Job, OnStep
 from metaxcr.errors import UserError
 from metaxcr.hardware import available_threads
 
-Task = Callable[[Job, Listen], None]  # carries a job out; picklable
-Chain = Sequence[Job]  # jobs that have to be done in order
-WORKER_BYTES = 5 * 2**30  # that a process may take, most of it pages of the trunk cache
-PATIENCE = 5.0  # seconds that an interrupted process may take to end
+RunJob = Callable[[Job, OnStep], None]  # picklable
+Chain = Sequence[Job]  # jobs that are run in order
+WORKER_BYTES = 5 * 2**30  # memory of a process, most of it pages of the trunk cache
+JOIN_SECONDS = 5.0  # that an interrupted process has to end
 
 
 @dataclass(frozen=True)
 class Step:
-    """A job went on."""
+    """Progress of a job."""
 
     job: Job
     label: str
@@ -33,42 +33,29 @@ class Step:
 
 @dataclass(frozen=True)
 class Ended:
-    """A job is done, or has failed: then ``line`` says why."""
+    """A job is done, or has failed with an error message."""
 
     job: Job
-    line: str = ""
+    error: str = ""
 
 
-Hear = Callable[[Step | Ended], None]
+OnMessage = Callable[[Step | Ended], None]  # called in the process that started the engine
+# runs chains in a number of processes; a failed job stops neither the others nor the rest of its chain
+Engine = Callable[[Sequence[Chain], RunJob, OnMessage, int], None]
 
 
-class Engine(Protocol):
-    """Carries chains of jobs out; a failed job stops neither the others nor the rest of its chain."""
-
-    def __call__(self, chains: Sequence[Chain], task: Task, hear: Hear, workers: int) -> None:
-        """Carry all chains out, and report every step and end.
-
-        Args:
-            chains: Their jobs.
-            task: Carries one job out.
-            hear: Called in this process.
-            workers: Processes, for engines that have several.
-        """
-        ...
-
-
-def serial(chains: Sequence[Chain], task: Task, hear: Hear, workers: int = 1) -> None:
+def serial(chains: Sequence[Chain], run_job: RunJob, on_message: OnMessage, workers: int = 1) -> None:
     """One job after another in this process."""
     for chain in chains:
-        _do(chain, task, hear)
+        _run_chain(chain, run_job, on_message)
 
 
-def processes(chains: Sequence[Chain], task: Task, hear: Hear, workers: int = 2) -> None:
-    """Several processes, each with a chain at a time; an interrupt ends them all.
+def processes(chains: Sequence[Chain], run_job: RunJob, on_message: OnMessage, workers: int = 2) -> None:
+    """Several processes, each with one chain at a time; an interrupt ends them all.
 
     A process takes one chain after another and keeps what the next one can use (see
-    :mod:`metaxcr.runs.process_cache`). One that dies (killed for its memory, say) fails the jobs it had, and
-    another takes its place.
+    :mod:`metaxcr.runs.process_cache`). If one dies (for instance, killed for its memory), the jobs
+    it had fail and another takes its place.
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
     waiting = list(chains)
@@ -76,76 +63,68 @@ def processes(chains: Sequence[Chain], task: Task, hear: Hear, workers: int = 2)
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                worker = _Worker(context, task)
-                worker.begin(waiting.pop(0))
+                worker = _Worker(context, run_job)
+                worker.start_chain(waiting.pop(0))
                 running[worker.pipe] = worker
             for pipe in wait(list(running)):
                 worker = running[pipe]
-                if not worker.hear(hear):
-                    running.pop(pipe).end(hear)
-                elif not worker.left and waiting:
-                    worker.begin(waiting.pop(0))
-                elif not worker.left:
-                    running.pop(pipe).end(hear)
+                if worker.receive(on_message) and (worker.unfinished or waiting):
+                    if not worker.unfinished:
+                        worker.start_chain(waiting.pop(0))
+                else:
+                    running.pop(pipe).close(on_message)
     finally:
         for worker in running.values():
             worker.process.terminate()
         for worker in running.values():
-            worker.process.join(PATIENCE)
+            worker.process.join(JOIN_SECONDS)
             worker.process.kill()
 
 
 class _Worker:
-    """A process that works on one chain after another, and what it has left to do of the present one.
+    """A process that runs one chain after another; ``unfinished`` are places in the present chain."""
 
-    Attributes:
-        process: It.
-        pipe: To it, one each: a process that dies cannot block others.
-        left: Places of jobs in its chain that have not ended.
-    """
-
-    def __init__(self, context: Any, task: Task) -> None:
+    def __init__(self, context: Any, run_job: RunJob) -> None:
         self._chain: Chain = []
-        self.left: list[int] = []
+        self.unfinished: list[int] = []
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_body, args=(task, theirs), daemon=True)
+        self.process = context.Process(target=_worker_main, args=(run_job, theirs), daemon=True)
         with _interrupts_ignored():
             self.process.start()
         theirs.close()
 
-    def begin(self, chain: Chain) -> None:
-        """Give it a chain."""
-        self._chain, self.left = chain, list(range(len(chain)))
-        with contextlib.suppress(OSError):  # it has died: that is heard next
+    def start_chain(self, chain: Chain) -> None:
+        self._chain, self.unfinished = chain, list(range(len(chain)))
+        with contextlib.suppress(OSError):  # if it has died, the next receive() says so
             self.pipe.send(chain)
 
-    def hear(self, hear: Hear) -> bool:
-        """Pass a message on; False where the process has closed its end."""
+    def receive(self, on_message: OnMessage) -> bool:
+        """Pass one message on; False if the process has died."""
         try:
-            place, step, line = self.pipe.recv()
+            place, step, error = self.pipe.recv()
         except (EOFError, OSError):
             return False
         if step is None:
-            self.left.remove(place)
-            hear(Ended(self._chain[place], line))
+            self.unfinished.remove(place)
+            on_message(Ended(self._chain[place], error))
         else:
-            hear(Step(self._chain[place], *step))
+            on_message(Step(self._chain[place], *step))
         return True
 
-    def end(self, hear: Hear) -> None:
-        """Let it go, and fail what is left."""
+    def close(self, on_message: OnMessage) -> None:
+        """End the process, and fail the jobs that have not ended."""
         self.pipe.close()
         self.process.join()
-        for place in self.left:
-            line = f"the process died (exit status {self.process.exitcode})"
-            hear(Ended(self._chain[place], line))
+        for place in self.unfinished:
+            error = f"the process died (exit status {self.process.exitcode})"
+            on_message(Ended(self._chain[place], error))
 
 
 ENGINES: dict[str, Engine] = {"serial": serial, "processes": processes}
 
 
 def default_workers() -> int:
-    """Processes where the user names none: one for a core, at most four, as far as the memory goes round.
+    """Default number of processes: one a core, at most four, as far as the memory suffices.
 
     Small matrices keep one core busy, not several: two processes with a thread each finished 1.5 times as
     many cells as one with two threads.
@@ -154,21 +133,21 @@ def default_workers() -> int:
     return max(1, min(available_threads(), 4, memory // WORKER_BYTES))
 
 
-def _do(chain: Chain, task: Task, hear: Hear) -> None:
+def _run_chain(chain: Chain, run_job: RunJob, on_message: OnMessage) -> None:
     for job in chain:
         try:
-            task(job, lambda label, done, total: hear(Step(job, label, done, total)))  # noqa: B023
+            run_job(job, lambda label, done, total: on_message(Step(job, label, done, total)))  # noqa: B023
         except UserError as error:
-            hear(Ended(job, " ".join(str(error).split())))
-        except Exception as error:  # a bug in one method must not cost the others' results
-            hear(Ended(job, f"{type(error).__name__}: {' '.join(str(error).split())}"))
+            on_message(Ended(job, " ".join(str(error).split())))
+        except Exception as error:  # a bug in one method must not cost the results of the others
+            on_message(Ended(job, f"{type(error).__name__}: {' '.join(str(error).split())}"))
         else:
-            hear(Ended(job))
+            on_message(Ended(job))
 
 
-def _body(task: Task, pipe: Any) -> None:
-    """Of a process: takes chains, sends (place in the chain, step or None, line)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent ends this one
+def _worker_main(run_job: RunJob, pipe: Any) -> None:
+    """Receive chains, send (place in the chain, step or None, error)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal interrupts all; the parent ends this one
     while True:
         try:
             chain: Chain = pipe.recv()
@@ -180,14 +159,14 @@ def _body(task: Task, pipe: Any) -> None:
             if isinstance(message, Step):
                 pipe.send((places[id(message.job)], (message.label, message.done, message.total), ""))
             else:
-                pipe.send((places[id(message.job)], None, message.line))
+                pipe.send((places[id(message.job)], None, message.error))
 
-        _do(chain, task, send)
+        _run_chain(chain, run_job, send)
 
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """A process that is started in here ignores Ctrl-C from its first moment, when it still imports."""
+    """A process started in this block ignores Ctrl-C from the beginning, while it still imports."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -16,14 +16,13 @@ GRIDS = SHIPPED / "grids"
 Shots = Annotated[int, Field(ge=0)]
 
 
-def _usable(shots: list[int]) -> list[int]:
-    """Refuse numbers of shots that no run can have."""
+def _check_shots(shots: list[int]) -> list[int]:
     if 1 in shots:
         raise ValueError("one shot cannot be cut into halves; use 0, or 2 and more")
     return sorted(set(shots))
 
 
-ShotsAxis = Annotated[list[Shots], AfterValidator(_usable)]
+ShotsAxis = Annotated[list[Shots], AfterValidator(_check_shots)]
 
 
 class Method(Section):
@@ -41,16 +40,14 @@ class Method(Section):
     languages: list[str] | None = None  # None: those of the target
     # what an ensemble is made of: the seeds of one method, or several methods, seed by seed
     of: Annotated[list[str], BeforeValidator(listed)] = Field([])
-    vary: dict[str, list[str]] = Field(
-        {}
-    )  # a method for each value, which replaces "{name}" everywhere in this one
-    needs: str | None = (
-        None  # a setting that the user has to give, such as adapters.language; until then it waits
-    )
+    # a method for each value, which replaces "{name}" everywhere in this one
+    vary: dict[str, list[str]] = Field({})
+    # a setting that the user has to give, such as adapters.language; without it the method waits
+    needs: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Method":
-        """Refuse what would have no effect."""
+        """Refuse settings without effect."""
         if (self.kind == "ensemble") != bool(self.of):
             raise ValueError("'of' names what an ensemble is made of, and only an ensemble has it")
         if self.kind == "ensemble" and (self.settings or self.only or self.without or self.regime):
@@ -73,7 +70,7 @@ class Grid(Section):
     """A grid file."""
 
     title: str
-    about: str = ""  # what is asked, for readers
+    about: str = ""  # the question, for readers
     base: str  # a configuration: a shipped name, or a path, seen from the grid's folder too
     settings: dict[str, Any] = Field({})  # overrides of it for all methods
     methods: dict[str, Method] = Field(min_length=1)
@@ -88,7 +85,7 @@ class Grid(Section):
     @model_validator(mode="after")
     def _known_names(self) -> "Grid":
         """Expand what varies, and refuse names that do not exist."""
-        methods = {name: one for key, method in self.methods.items() for name, one in vary(key, method)}
+        methods = self.expanded
         for name, method in methods.items():
             kinds = ("trained",) if len(method.of) == 1 else ("trained", "similarity")
             for member in method.of:
@@ -109,12 +106,7 @@ class Grid(Section):
 
 
 def vary(name: str, method: Method) -> list[tuple[str, Method]]:
-    """Make one method of each value of what varies.
-
-    Args:
-        name: Of the method; where it does not say ``{x}``, the value is put behind it.
-        method: With or without ``vary``.
-    """
+    """Make a method for each value of what varies; the value is appended to a name without ``{x}``."""
     if not method.vary:
         return [(name, method)]
     ((variable, values),) = method.vary.items()
@@ -122,13 +114,13 @@ def vary(name: str, method: Method) -> list[tuple[str, Method]]:
     pattern = name if mark in name else f"{name} {mark}"
     found = []
     for value in values:
-        plain = _replaced(method.model_dump(exclude={"vary"}), mark, value)
+        plain = _replace(method.model_dump(exclude={"vary"}), mark, value)
         found.append((pattern.replace(mark, value), Method.model_validate(plain)))
     return found
 
 
 def varied(grid: Grid, variable: str) -> dict[str, str]:
-    """Name of each method that comes from varying ``variable``, with its value."""
+    """Name of each method made by varying ``variable``, with its value."""
     return {
         name: value
         for key, method in grid.methods.items()
@@ -147,25 +139,21 @@ def find_grid(name: str) -> Path:
     Raises:
         UserError: Neither exists; the message names the nearest shipped one.
     """
-    path, ours = Path(name), GRIDS / f"{name}.yaml"
+    path, shipped = Path(name), GRIDS / f"{name}.yaml"
     if os.path.isfile(path):
         return path
-    if "/" not in name and os.path.isfile(ours):
-        return ours
+    if "/" not in name and os.path.isfile(shipped):
+        return shipped
     near = difflib.get_close_matches(path.stem, shipped_grids(), 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UserError(f"no grid {name!r}", None, f"{hint}shipped are {', '.join(shipped_grids())}")
 
 
 def load_grid(name: str, overrides: list[str] | None = None) -> Grid:
-    """Load and validate a grid.
-
-    Args:
-        name: Path of a YAML file, or the name of a shipped one.
-        overrides: ``"key.inner=value"`` each, in the grid; values are YAML.
+    """Load and validate a grid, given by path or by shipped name.
 
     Raises:
-        UserError: A file, key or value is wrong.
+        UserError: A file, key or value (also of ``overrides``, ``"key.inner=value"`` each) is wrong.
     """
     path = find_grid(name)
     settings = read_yaml(path)
@@ -173,16 +161,16 @@ def load_grid(name: str, overrides: list[str] | None = None) -> Grid:
         raise UserError("a grid is a mapping with 'title', 'base' and 'methods'", str(path))
     for override in overrides or ():
         override_setting(settings, override)
-    if isinstance(settings.get("methods"), dict):  # "uniform:" with nothing behind it is a method, too
+    if isinstance(settings.get("methods"), dict):  # "uniform:" without a value is a method, too
         settings["methods"] = {str(k): v or {} for k, v in settings["methods"].items()}
     grid = validate_as(Grid, settings, str(path))
     neighbour = path.parent / grid.base
     return grid.model_copy(update={"base": str(neighbour)}) if os.path.isfile(neighbour) else grid
 
 
-def _replaced(value: Any, mark: str, word: str) -> Any:
+def _replace(value: Any, mark: str, by: str) -> Any:
     if isinstance(value, str):
-        return value.replace(mark, word)
+        return value.replace(mark, by)
     if isinstance(value, dict):
-        return {_replaced(k, mark, word): _replaced(v, mark, word) for k, v in value.items()}
-    return [_replaced(item, mark, word) for item in value] if isinstance(value, list) else value
+        return {_replace(k, mark, by): _replace(v, mark, by) for k, v in value.items()}
+    return [_replace(item, mark, by) for item in value] if isinstance(value, list) else value

@@ -1,22 +1,18 @@
-"""Jobs: what is run at once. Cells that differ in the language only are one run; runs share their CTML.
-
-The workshop: carries a job out in a run folder and makes the records of its cells.
-
-The majority baseline: the most frequent place of the right choice among the labels that are allowed.
-"""
+"""Jobs, the cells that one run computes: grouping them, running them, and making records of cells."""
 
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 
-from metaxcr.compare.cell_store import AGAIN, CellRecord, CellStore, Spent, pack
+from metaxcr.compare.cell_record import AGAIN, CellRecord, StageCosts, encode_predictions
+from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.plan import GridCell, cell_key
 from metaxcr.config.io import config_hash
 from metaxcr.config.schema import Clml, Config, Evaluate, Finetune
@@ -30,19 +26,16 @@ from metaxcr.runs.environment import describe_environment, forget_peak
 from metaxcr.runs.experiment import Shared, run
 from metaxcr.runs.process_cache import ProcessCache
 from metaxcr.runs.progress import Progress
-from metaxcr.runs.run_data import RawData, read_data
+from metaxcr.runs.raw_data import RawData, read_data
 from metaxcr.runs.run_dir import RunDir
+
+OnStep = Callable[[str, int, int], None]  # label, steps done, steps in all
+Costs = dict[str, dict[str, Any]]  # stage -> costs
 
 
 @dataclass(frozen=True)
 class Job:
-    """Cells that one run gives.
-
-    Attributes:
-        cells: They differ in the language only.
-        config: Settings of the run, with all their languages.
-        ctml: Key of the CTML run that they start from; empty where they share none.
-    """
+    """Cells of one run, which differ in the language only; ``ctml``: key of the CTML run they share."""
 
     cells: tuple[GridCell, ...]
     config: Config
@@ -51,92 +44,71 @@ class Job:
     @property
     def label(self) -> str:
         """The job in words."""
-        languages = " ".join(cell.language for cell in self.cells)
         first = self.cells[0]
+        languages = " ".join(cell.language for cell in self.cells)
         return first.label.replace(f" {first.language}", f" {languages}", 1)
 
     @property
     def name(self) -> str:
-        """Of its run folder."""
+        """Name of the run folder."""
         return "job-" + hashlib.sha256(" ".join(cell.key for cell in self.cells).encode()).hexdigest()[:16]
 
 
-class Listen(Protocol):
-    """Told how far a job is: what it does, steps done, steps in all."""
-
-    def __call__(self, label: str, done: int, total: int) -> None:
-        """Hear it."""
-        ...
-
-
 def group(cells: Sequence[GridCell]) -> list[list[Job]]:
-    """Put cells together into jobs, and jobs that share a CTML run into chains, which are run in order.
-
-    Args:
-        cells: With different keys.
-
-    Returns:
-        Chains, in the order of their first cells.
-    """
-    alike: dict[str, list[GridCell]] = {}
+    """Group cells (of different keys) into jobs, and jobs that share a CTML run into chains, run in order."""
+    groups: dict[str, list[GridCell]] = {}
     for cell in cells:
-        alike.setdefault(_group_key(cell), []).append(cell)
+        groups.setdefault(_group_key(cell), []).append(cell)
     chains: dict[str, list[Job]] = {}
-    for key, members in alike.items():
-        languages = [cell.language for cell in members]
-        first = members[0].config
-        config = first.model_copy(update={"target": first.target.model_copy(update={"languages": languages})})
+    for key, members in groups.items():
+        config = _with_target(members[0].config, languages=[cell.language for cell in members])
         job = Job(tuple(members), config, _ctml_key(members[0]))
         chains.setdefault(job.ctml or key, []).append(job)
     return list(chains.values())
 
 
+def _with_target(config: Config, **changes: Any) -> Config:
+    return config.model_copy(update={"target": config.target.model_copy(update=changes)})
+
+
 def _group_key(cell: GridCell) -> str:
-    """Equal for cells that one run can give without changing any of their results."""
+    """Equal for cells that one run can compute without changing any of their results."""
     target = cell.config.target
-    # in a set that is not parallel, shots are drawn in each language for itself
+    # in a set that is not parallel, each language draws its own shots
     with_shots = cell.regime == "few-shot" or cell.config.evaluate.split == target.shots_split
     together = task_spec(target.task).parallel or not with_shots
     if cell.regime == "zero-shot-aux" and target.auxiliary is not None:
-        # a tested language is never its own auxiliary one, so those could differ between languages
+        # a tested language is never its own auxiliary language, so the auxiliary languages could differ
         together = together and cell.language not in target.auxiliary.languages
         together = together and not getattr(target.auxiliary, "nearest", None)
         together = together and not getattr(cell.config.clml, "per_language", False)
     if not together:
         return cell.key
-    config = cell.config.model_copy(update={"target": target.model_copy(update={"languages": ["-"]})})
-    return cell_key(config, cell.kind, cell.regime)
+    return cell_key(_with_target(cell.config, languages=["-"]), cell.kind, cell.regime)
 
 
 def _ctml_key(cell: GridCell) -> str:
-    """Key of what happens before CLML, for methods that train and whose CTML looks at no target language."""
+    """Key of everything before CLML; empty without training, or if the reward uses the tested language."""
     if cell.kind != "trained" or getattr(cell.config.ctml, "reward_data", "english") != "english":
         return ""
-    target = cell.config.target.model_copy(
-        update={
-            "task": "-",  # English data pay the sampler
-            "languages": ["-"],
-            "k": 2,
-            "shots_file": None,
-            "shots_split": "-",
-            "auxiliary": None,
-        }
+    config = _with_target(
+        cell.config,
+        task="-",  # the reward is computed on English data
+        languages=["-"],
+        k=2,
+        shots_file=None,
+        shots_split="-",
+        auxiliary=None,
     )
-    later = {"clml": Clml(), "finetune": Finetune(), "evaluate": Evaluate(), "target": target}
-    return cell_key(cell.config.model_copy(update=later), "ctml", "zero-shot")
+    later = {"clml": Clml(), "finetune": Finetune(), "evaluate": Evaluate()}
+    return cell_key(config.model_copy(update=later), "ctml", "zero-shot")
 
 
 @dataclass(frozen=True)
 class JobRunner:
-    """Carries out jobs.
+    """Runs jobs; run folders and shared CTML results are made in ``folder``.
 
-    Args:
-        folder: Run folders and shared CTML results are made in it.
-        store: Takes finished cells.
-        root: Data root given by the user.
-        keep: Leave the run folders of finished jobs there.
-        threads: Of each run; None: as many as there are cores.
-        kept: What its process keeps between jobs; another process begins with nothing.
+    ``threads`` replaces the setting of each run. ``cache`` is kept between the jobs of one process.
     """
 
     folder: Path
@@ -144,112 +116,103 @@ class JobRunner:
     root: Path | None = None
     keep: bool = False
     threads: int | None = None
-    kept: ProcessCache = field(default_factory=ProcessCache, compare=False)
+    cache: ProcessCache = field(default_factory=ProcessCache, compare=False)
 
-    def carry_out(self, job: Job, listen: Listen) -> None:
-        """Run a job, or continue it, and put its cells into the store.
-
-        Raises:
-            UserError: Something that the user can mend.
-        """
-        cell = job.cells[0]
+    def run_job(self, job: Job, on_step: OnStep) -> None:
+        """Run a job, or resume it, and store its cells."""
+        cell, config = job.cells[0], job.config
         if cell.kind == "majority":
             self._majority(job)
             return
-        config = job.config
         if self.threads is not None:
             config = config.model_copy(
                 update={"run": config.run.model_copy(update={"threads": self.threads})}
             )
         folder = self.folder / f"{job.name}-t{config.run.threads or 0}"
-        progress = Told(listen)
         phases = ("baseline", "evaluate") if cell.kind == "similarity" else ("train", "adapt", "evaluate")
-        shared = Shared(self.kept, partial(self._begin, job), partial(self._done, job))
+        shared = Shared(self.cache, partial(self._reuse_ctml, job), partial(self._keep_ctml, job))
         forget_peak()
         run(
-            config, folder, progress=progress, root=self.root, resume=folder.exists(), phases=phases,
-            command=cell.command, shared=shared,
+            config, folder, progress=_JobProgress(on_step), root=self.root, resume=folder.exists(),
+            phases=phases, command=cell.command, shared=shared,
         )  # fmt: skip
-        self._collect(job, folder)
+        self._store_cells(job, folder)
         if not self.keep:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _ctml(self, job: Job) -> Path:
+    def _ctml_path(self, job: Job) -> Path:
         return self.folder / "ctml" / f"{job.ctml}-t{self.threads or job.config.run.threads or 0}.safetensors"
 
-    def _begin(self, job: Job, folder: RunDir) -> None:
-        """Put the CTML result of an earlier job into a run folder that has none yet."""
-        unit, source = _ctml_unit(job), self._ctml(job)
-        if unit in folder.journal.done:  # by a process that may have been ended before it kept the result
-            self._done(job, folder, unit)
+    def _reuse_ctml(self, job: Job, folder: RunDir) -> None:
+        """Copy the CTML result of an earlier job into a run folder that has none yet."""
+        unit, source = _ctml_unit(job), self._ctml_path(job)
+        if unit in folder.journal.done:  # its process may have been killed before it kept the result
+            self._keep_ctml(job, folder, unit)
         elif job.ctml and source.is_file() and not folder.journal.unit:
-            goal = folder.path / _ctml_name(job)
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, goal)
+            copy = folder.path / _ctml_checkpoint(job)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
             folder.finish(unit)
 
-    def _done(self, job: Job, folder: RunDir, unit: str) -> None:
-        """Keep a CTML result with its costs, for the jobs after this one and whatever becomes of this one."""
-        kept = self._ctml(job)
+    def _keep_ctml(self, job: Job, folder: RunDir, unit: str) -> None:
+        """Keep a CTML result and its costs for later jobs, even if this job fails afterwards."""
+        kept = self._ctml_path(job)
         if not job.ctml or unit != _ctml_unit(job) or kept.is_file():
             return
-        write_json(kept.with_suffix(".json"), _stages(folder.path).get("ctml", {}))
+        write_json(kept.with_suffix(".json"), _stage_costs(folder.path).get("ctml", {}))
         with replacing(kept) as temporary:
-            shutil.copyfile(folder.path / _ctml_name(job), temporary)
+            shutil.copyfile(folder.path / _ctml_checkpoint(job), temporary)
 
-    def _collect(self, job: Job, folder: Path) -> None:
-        """Make a record of each cell."""
-        costs = _stages(folder)
+    def _store_cells(self, job: Job, folder: Path) -> None:
+        costs = _stage_costs(folder)
         if job.ctml:
-            path = self._ctml(job).with_suffix(".json")
-            costs["ctml"] = checked(Spent, read_json_object(path, AGAIN), str(path), AGAIN)
+            path = self._ctml_path(job).with_suffix(".json")
+            costs["ctml"] = checked(StageCosts, read_json_object(path, AGAIN), str(path), AGAIN)
         results = read_results(folder / RESULTS)
         environment = read_environment(folder / ENVIRONMENT)
         environment.pop("command", None)
         path = folder / "checksums.json"
         checksums = checked(dict[str, str], read_json_object(path, AGAIN), str(path))
-        found = {p.lang: p for p in map(Predictions.read, (folder / "predictions").glob("*.jsonl"))
-                 if p.regime == job.cells[0].regime}  # fmt: skip
+        predictions = map(Predictions.read, (folder / "predictions").glob("*.jsonl"))
+        found = {p.lang: p for p in predictions if p.regime == job.cells[0].regime}
         parameters = results["shares"]["parameters"] if job.cells[0].kind == "trained" else {}
         for cell in job.cells:
-            own = own_checksums(cell, checksums)
+            answers, own = found[cell.language], own_checksums(cell, checksums)
             record = CellRecord(
                 key=cell.key, config_hash=config_hash(cell.config, own, environment["dtype"]),
-                kind=cell.kind, regime=cell.regime, k=found[cell.language].k, seed=cell.seed,
-                costs=_own_costs(cell, costs, len(job.cells)),
-                parameters=parameters, checksums=own, command=cell.command, environment=environment,
-                **pack(found[cell.language]),
+                kind=cell.kind, regime=cell.regime, k=answers.k, seed=cell.seed,
+                costs=_cell_costs(cell, costs, len(job.cells)), parameters=parameters, checksums=own,
+                command=cell.command, environment=environment, **encode_predictions(answers),
             )  # fmt: skip
-            self.store.put(record, found[cell.language].ids)
+            self.store.put(record, answers.ids)
 
     def _majority(self, job: Job) -> None:
-        loaded = read_data(job.config, self.root, self.kept)
+        data = read_data(job.config, self.root, self.cache)
         environment = describe_environment(job.config, "")
         environment.pop("command")
         for cell in job.cells:
-            found = majority(cell, loaded)
+            answers = majority(cell, data)
             record = CellRecord(
                 key=cell.key, config_hash=cell.key, kind=cell.kind, regime=cell.regime, k=cell.k,
                 seed=cell.seed, costs={}, parameters={}, checksums={}, command="", environment=environment,
-                **pack(found),
+                **encode_predictions(answers),
             )  # fmt: skip
-            self.store.put(record, found.ids)
+            self.store.put(record, answers.ids)
 
 
-class Told(Progress):
-    """Progress of a run, told to whoever carries the jobs out."""
+class _JobProgress(Progress):
+    """Passes the progress of a run on to the engine."""
 
-    def __init__(self, listen: Listen) -> None:
+    def __init__(self, on_step: OnStep) -> None:
         super().__init__(Console(quiet=True))
-        self._listen = listen
+        self._on_step = on_step
 
     def update(self, label: str, done: int, total: int, note: str = "") -> None:
-        """Tell it."""
-        self._listen(label, done, total)
+        self._on_step(label, done, total)
 
 
 def own_checksums(cell: GridCell, checksums: dict[str, str]) -> dict[str, str]:
-    """Those of the files that a run of the cell alone reads."""
+    """Checksums of the files that a run of the cell alone reads."""
     target, auxiliary = cell.config.target, cell.config.target.auxiliary
     splits = [f"{target.task}/{split}/" for split in cell.config.target_splits]
     needed = {f"{split}{cell.language}" for split in splits}
@@ -266,20 +229,20 @@ def _ctml_unit(job: Job) -> str:
     return f"ctml seed {job.cells[0].seed}"
 
 
-def _ctml_name(job: Job) -> str:
+def _ctml_checkpoint(job: Job) -> str:
     return f"checkpoints/ctml.seed{job.cells[0].seed}.safetensors"
 
 
-def _stages(folder: Path) -> dict[str, dict[str, Any]]:
+def _stage_costs(folder: Path) -> Costs:
     path = folder / COSTS
     if not path.is_file():
         return {}
     return {stage.pop("stage"): stage for stage in read_costs(path).get("stages", [])}
 
 
-def _own_costs(cell: GridCell, costs: dict[str, dict[str, Any]], cells: int) -> dict[str, dict[str, Any]]:
-    """Costs of one cell: what serves all languages counts whole and is marked, the rest is shared out."""
-    own = {}
+def _cell_costs(cell: GridCell, costs: Costs, cells: int) -> dict[str, Any]:
+    """Costs of one cell: what serves all languages counts whole and is marked, the rest is divided."""
+    own: dict[str, Any] = {}
     for name, stage in costs.items():
         whole = name in ("trunk", "ctml") or (name == "clml" and cell.regime == "zero-shot-aux")
         own[name] = {k: v for k, v in stage.items() if k in ("peak_rss_mb", "parts")}
@@ -289,26 +252,22 @@ def _own_costs(cell: GridCell, costs: dict[str, dict[str, Any]], cells: int) -> 
     return own
 
 
-def majority(cell: GridCell, loaded: RawData) -> Predictions:
-    """Answer every item with the label that is most frequent in the shots, or in English without any.
-
-    Args:
-        cell: Its language and shots.
-        loaded: The data of the run.
-    """
+def majority(cell: GridCell, data: RawData) -> Predictions:
+    """Answer every item with the most frequent label of the shots, or of the English data without shots."""
+    k = 0
     if cell.k and cell.seed is not None:
-        shots = set(loaded.shots[cell.seed])
-        known = [e.label for e in loaded.shot_pool[cell.language].examples if e.id in shots]
+        shots = set(data.shots[cell.seed])
+        k = len(data.shots[cell.seed])
+        labels = [e.label for e in data.shot_pool[cell.language].examples if e.id in shots]
     else:
-        known = [e.label for e in loaded.english.examples]
-    counts = Counter(label for label in known if label is not None)
+        labels = [e.label for e in data.english.examples]
+    counts = Counter(label for label in labels if label is not None)
     best = min(counts, key=lambda label: (-counts[label], label))
-    split = loaded.evaluation[cell.language, "repaired"]
+    split = data.evaluation[cell.language, "repaired"]
     examples = [e for e in split.examples if e.label is not None]
     rows = [
         [float(c == (best if best < len(e.choices) else 0)) for c in range(len(e.choices))] for e in examples
     ]
-    k = len(loaded.shots[cell.seed]) if cell.k and cell.seed is not None else 0
     return Predictions(
         task=split.spec.id, lang=cell.language, split=split.split, data="repaired", regime=cell.regime,
         method="majority", seed=cell.seed, k=k, total_labels=k, ids=[e.id for e in examples],

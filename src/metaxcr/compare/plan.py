@@ -1,4 +1,4 @@
-"""From a grid to its cells: one method in one language with k shots and one seed, each with its own key."""
+"""The cells of a grid, each one method in one language with k shots and one seed, and their keys."""
 
 import copy
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.compare.grid import Grid, GridTarget, Method
-from metaxcr.config.io import ALGORITHM_VERSION, put_setting, read_settings, validate
+from metaxcr.config.io import ALGORITHM_VERSION, put_setting, read_settings, settings_of_results, validate
 from metaxcr.config.schema import Clml, Config, Finetune
 from metaxcr.data.data_dirs import data_fingerprint
 from metaxcr.data.registry import task_spec
@@ -24,21 +24,11 @@ UNTRAINED = ("similarity", "majority")
 
 @dataclass(frozen=True)
 class GridCell:
-    """One cell of a grid.
+    """One cell of a grid: a method, on a target (empty if the grid has one only), in a tested language.
 
-    Attributes:
-        method: Its name in the grid.
-        target: Name of the target in the grid; empty where there is only that of the base configuration.
-        kind: Of the method.
-        regime: Which labels it may use.
-        language: The tested one.
-        k: Shots.
-        seed: Training seed; None for a method without chance, whose answers hold for every seed.
-        config: The settings of a run that gives this cell and nothing else.
-        words: Overrides of the base configuration that make them, for ``--set``.
-        base: The base configuration.
-        key: Identity of the result: settings that matter to it, and the version of the algorithms.
-        waits: Why it cannot be run yet; empty where it can.
+    A deterministic method has seed None: its answers hold for every seed. ``config`` is that of a run that
+    computes this cell alone, made by the ``overrides`` of ``base``. A cell that ``waits`` (for that reason)
+    has no key: its settings are incomplete and may equal those of another method.
     """
 
     method: str
@@ -49,7 +39,7 @@ class GridCell:
     k: int
     seed: int | None
     config: Config = field(compare=False)
-    words: tuple[str, ...] = field(compare=False)
+    overrides: tuple[str, ...] = field(compare=False)
     base: str = field(compare=False)
     key: str
     waits: str = ""
@@ -64,8 +54,8 @@ class GridCell:
 
     @property
     def command(self) -> str:
-        """The command that gives this cell alone."""
-        options = [word for override in self.words for word in ("--set", override)]
+        """The command that computes this cell alone."""
+        options = [word for override in self.overrides for word in ("--set", override)]
         return shlex.join(["metaxcr", "run", self.base, *options])
 
 
@@ -76,62 +66,62 @@ def expand(grid: Grid) -> list[GridCell]:
         UserError: A setting, task or language is wrong; the message names method and setting.
     """
     base = read_settings(grid.base)
-    named: Mapping[str, GridTarget | None] = grid.targets or {"": None}
+    targets: Mapping[str, GridTarget | None] = grid.targets or {"": None}
     cells = []
     for name, method in grid.expanded.items():
         if method.kind == "ensemble":
             continue
-        for target, about in named.items():
+        for target, target_changes in targets.items():
             try:
-                cells += list(_cells(grid, base, name, method, target, about))
+                cells += list(_method_cells(grid, base, name, method, target, target_changes))
             except UserError as error:
                 where = f"method {name!r}" + (f", {error.where}" if error.where else "")
                 raise UserError(error.what, where, error.fix) from error
     return cells
 
 
-def _cells(
-    grid: Grid, base: dict[str, Any], name: str, method: Method, target: str, about: GridTarget | None
+def _method_cells(
+    grid: Grid, base: dict[str, Any], name: str, method: Method, target: str, of_target: GridTarget | None
 ) -> Iterator[GridCell]:
-    changes = _flat(grid.settings) | (_flat(about.settings) if about else {}) | _flat(method.settings)
+    changes = _flat(grid.settings) | (_flat(of_target.settings) if of_target else {}) | _flat(method.settings)
     changes |= {"evaluate.raw": False, "evaluate.english": None}
-    settings = _settings(base, changes)
-    changes |= _sources(settings, method)
-    settings = _settings(base, changes)
-    languages = about.languages if about else grid.languages or settings["target"]["languages"]
+    changes |= _kept_sources(_changed(base, changes), method)
+    settings = _changed(base, changes)
+    languages = of_target.languages if of_target else grid.languages or settings["target"]["languages"]
     if method.languages is not None:
         languages = [language for language in method.languages if language in languages]
-    waits = f"needs {method.needs}: {method.about}" if _lacks(settings, method.needs) else ""
+    waits = f"needs {method.needs}: {method.about}" if _is_missing(settings, method.needs) else ""
     for k in _shots_axis(grid, method, settings["target"]["task"]):
-        chance = method.kind == "trained" or (method.kind == "majority" and k)
-        for seed in grid.seeds if chance else [None]:
+        regime = method.regime or (
+            "none" if method.kind == "similarity" else "few-shot" if k else "zero-shot"
+        )
+        random = method.kind == "trained" or (method.kind == "majority" and k)
+        for seed in grid.seeds if random else [None]:
             for language in languages:
-                regime = "none" if method.kind == "similarity" else "few-shot" if k else "zero-shot"
-                regime = method.regime or regime
-                own = changes | _own(grid, language, k, seed, regime)
-                config = validate(_settings(base, own), grid.base)
-                if regime == "zero-shot-aux" and _learns_from_itself(config):
+                own = changes | _cell_changes(grid, language, k, seed, regime)
+                config = validate(_changed(base, own), grid.base)
+                if regime == "zero-shot-aux" and _is_own_auxiliary(config):
                     continue  # the diagonal of a matrix: a tested language gives no labels to itself
-                _known(config)
+                _check_names(config)
                 yield GridCell(
                     name, target, method.kind, regime, language, k, seed, config,
-                    tuple(f"{key}={_word(value)}" for key, value in own.items()),
-                    grid.base, cell_key(config, method.kind, regime), waits,
+                    tuple(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in own.items()),
+                    grid.base, "" if waits else cell_key(config, method.kind, regime), waits,
                 )  # fmt: skip
 
 
-def _learns_from_itself(config: Config) -> bool:
+def _is_own_auxiliary(config: Config) -> bool:
     auxiliary = config.target.auxiliary
     return auxiliary is not None and auxiliary.languages == config.target.languages
 
 
-def _own(grid: Grid, language: str, k: int, seed: int | None, regime: str) -> dict[str, Any]:
+def _cell_changes(grid: Grid, language: str, k: int, seed: int | None, regime: str) -> dict[str, Any]:
     """The settings in which the cells of one method differ."""
     first = grid.seeds[0] if seed is None else seed
     own: dict[str, Any] = {"target.languages": [language], "run.seeds": [first]}
     own["run.regimes"] = [] if regime == "none" else [regime]
     if regime == "none":
-        own["ctml.steps"] = 0  # a run has nothing to train for it
+        own["ctml.steps"] = 0  # nothing is trained
     if k and grid.shots_file is not None:
         return own | {"target.shots_file": str(grid.shots_file.absolute())}
     return own | ({"target.k": k} if k else {})
@@ -147,21 +137,21 @@ def _shots_axis(grid: Grid, method: Method, task: str) -> list[int]:
     return [k for k in axis if not k] + [given]
 
 
-def _sources(settings: dict[str, Any], method: Method) -> dict[str, Any]:
-    """The list of sources, where a method keeps or drops some."""
+def _kept_sources(settings: dict[str, Any], method: Method) -> dict[str, Any]:
+    """The sources that a method keeps; no change if it keeps all."""
     if not method.only and not method.without:
         return {}
     sources = settings.get("sources", [])
     names = [source["task"] for source in sources]
-    for asked in (*method.only, *method.without):
-        if asked not in names:
-            raise UserError(f"{asked!r} is no source of the base configuration", "only, without",
+    for name in (*method.only, *method.without):
+        if name not in names:
+            raise UserError(f"{name!r} is no source of the base configuration", "only, without",
                             f"there are {', '.join(names)}")  # fmt: skip
     kept = [s for s in sources if s["task"] in (method.only or names) and s["task"] not in method.without]
     return {"sources": kept}
 
 
-def _lacks(settings: dict[str, Any], needed: str | None) -> bool:
+def _is_missing(settings: dict[str, Any], needed: str | None) -> bool:
     value: Any = settings
     for part in needed.split(".") if needed else ():
         value = value.get(part) if isinstance(value, dict) else None
@@ -177,19 +167,15 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _settings(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     settings = copy.deepcopy(base)
     for key, value in changes.items():
         put_setting(settings, key, copy.deepcopy(value))
     return settings
 
 
-def _word(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)  # JSON is YAML
-
-
-def _known(config: Config) -> None:
-    """Refuse languages and splits that the tasks do not have, before anything is run, and trackers."""
+def _check_names(config: Config) -> None:
+    """Refuse trackers, and languages and splits that the tasks do not have, before anything is run."""
     if config.run.tracker:
         raise UserError("a comparison has no tracker", "run.tracker", "it is for 'metaxcr run'; remove it")
     spec = task_spec(config.target.task)
@@ -208,30 +194,20 @@ def _known(config: Config) -> None:
 def cell_key(config: Config, kind: str, regime: str) -> str:
     """Identity of a cell's result, whatever grid it is in: 16 hexadecimal digits.
 
-    What cannot change the result is left out, so that a zero-shot cell is the same whatever fine-tuning would
-    do after it, and an untrained one whatever training would. Data are not in it: a finished cell names the
-    checksums of the files that it was made from.
-
-    Args:
-        config: Settings of the cell.
-        kind: Of the method.
-        regime: Of the cell.
+    Settings that cannot change the result are left out: those of fine-tuning for a zero-shot cell, those of
+    training for an untrained one. Data are not part of it: a record has the checksums of its files.
     """
-    settings = config.first_names()
+    settings = settings_of_results(config)
     run, target = settings["run"], settings["target"]
-    for local in ("threads", "checkpoint_every", "allow_leaks", "tracker", "regimes", "device"):
-        run.pop(local)
-    settings["encoder"].pop("cache_gb")
+    run.pop("regimes")
     if config.encoder.dtype == AUTO:  # the machine's choice, recorded in the cell; keys are older than it
         settings["encoder"]["dtype"] = "bfloat16"
     settings["evaluate"] = {"split": config.evaluate.split}
-    on_shots_split = (
-        config.evaluate.split == config.target.shots_split
-    )  # shots are then left out of the items
+    # if both are one split, the shots are left out of the tested items
+    on_shots_split = config.evaluate.split == config.target.shots_split
     if target.pop("shots_file") and regime == "few-shot":
-        target["k"] = shots_digest(
-            read_shots(Path(config.target.shots_file or ""), config.target.task, config.run.seeds)
-        )
+        shots_file = Path(config.target.shots_file or "")
+        target["k"] = shots_digest(read_shots(shots_file, config.target.task, config.run.seeds))
     if regime != "few-shot" and not on_shots_split:
         target.pop("k"), target.pop("shots_split")
     if regime == "zero-shot":
@@ -258,6 +234,6 @@ def cell_key(config: Config, kind: str, regime: str) -> str:
 
 
 def _folder_digest(folder: str) -> str:
-    """Digest of a language adapter's files; its place does not matter."""
+    """Digest of a language adapter's files, wherever they are."""
     files = sorted(path for path in Path(folder).glob("*") if path.is_file())
     return data_fingerprint(files)[:16] if files else folder

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from metaxcr.config.schema import SHIPPED, Config, Section
+from metaxcr.config.schema import LOCAL_SETTINGS, SHIPPED, Config, Section
 from metaxcr.errors import UserError
 from metaxcr.parse import parse_yaml, read_yaml
 
@@ -101,6 +101,15 @@ def _dotted(location: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in location)
 
 
+def settings_of_results(config: Config) -> dict[str, Any]:
+    """The settings by their first names, without :data:`metaxcr.config.schema.LOCAL_SETTINGS`."""
+    settings = config.first_names()
+    for key in LOCAL_SETTINGS:
+        section, name = key.split(".")
+        settings[section].pop(name)
+    return settings
+
+
 def config_hash(config: Config, data_checksums: dict[str, str], dtype: str | None = None) -> str:
     """Identity of a run's results: settings, data and algorithm, but not where or how it is carried out.
 
@@ -109,13 +118,10 @@ def config_hash(config: Config, data_checksums: dict[str, str], dtype: str | Non
         data_checksums: Of the files.
         dtype: Number format that ``encoder.dtype`` came to on the machine; None: the setting as it stands.
     """
-    settings = config.first_names()
+    settings = settings_of_results(config)
     settings["encoder"]["dtype"] = dtype or config.encoder.dtype
-    for local in ("threads", "checkpoint_every", "allow_leaks", "tracker", "device"):
-        settings["run"].pop(local)
     if settings["target"].pop("shots_file"):  # the ids are among the checksums, and their number is k
         settings["target"].pop("k")
-    settings["encoder"].pop("cache_gb")
     settings["adapters"]["language"] = sorted(config.adapters.language)  # checksums: among the data's
     text = json.dumps([ALGORITHM_VERSION, settings, data_checksums], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

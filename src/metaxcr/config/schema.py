@@ -6,6 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from metaxcr.config.regimes import WITH_SHOTS as WITH_SHOTS
+from metaxcr.config.regimes import RegimeName
 from metaxcr.errors import MetaXCRWarning, UserError
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -56,7 +58,15 @@ def resolve_layers(layers: NamedLayers | list[int], depth: int) -> list[int]:
     return list(range(depth - size, depth))
 
 
-WITH_SHOTS = ("few-shot", "pooled-shots")  # regimes
+# settings of a machine or a run that cannot change a result: no hash has them
+LOCAL_SETTINGS = (
+    "run.threads",
+    "run.checkpoint_every",
+    "run.allow_leaks",
+    "run.tracker",
+    "run.device",
+    "encoder.cache_gb",
+)
 
 
 class Section(BaseModel):
@@ -114,7 +124,7 @@ class Run(Section):
     # None: as many as OMP_NUM_THREADS says, else as there are processors within the limits of the container
     threads: Count | None = None
     checkpoint_every: Count = 100  # steps
-    regimes: list[Literal["zero-shot", "zero-shot-aux", "few-shot", "pooled-shots"]] = [
+    regimes: list[RegimeName] = [
         "zero-shot",
         "zero-shot-aux",
         "few-shot",
@@ -368,6 +378,7 @@ SAMPLER_SETTINGS: dict[str, set[str]] = {
     "multidds": _LEARNS | {"lr"},
     "reinforce": _SCALED | {"lr", "hidden", "entropy", "barrier", "window", "balance", "baseline", "horizon"},
 }
+LEARNING_SAMPLERS = tuple(kind for kind, names in SAMPLER_SETTINGS.items() if "reward" in names)
 
 
 class SamplerSettings(Section):
@@ -443,6 +454,11 @@ class Config(Section):
     clml: Clml = Clml()
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
+
+    @property
+    def regimes(self) -> list[RegimeName]:
+        """The regimes that the run covers: without auxiliary data there is no zero-shot-aux."""
+        return [name for name in self.run.regimes if name != "zero-shot-aux" or self.target.auxiliary]
 
     @property
     def target_splits(self) -> list[str]:

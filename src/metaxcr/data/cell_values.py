@@ -1,4 +1,4 @@
-"""How people write choices and labels into one cell: lists, numbers before choices, spellings of labels."""
+"""How people write choices and labels into a cell: lists, numbers before choices, spellings of labels."""
 
 import json
 import math
@@ -10,9 +10,9 @@ from typing import Any
 from metaxcr.data.rows import Defect, shown
 from metaxcr.parse import json_value, literal_value
 
-# What stands in front of a choice: "1.", "(2)", "C)", a number in a circle.
+# In front of a choice: "1.", "(2)", "C)", a number in a circle.
 _NUMBER = re.compile(r"(?:\(?(?:\d{1,2}|[A-Ja-j])[.)]|[①-⑳㉠-㉭])\s+|[①-⑳]\s*")
-# The same where a whole list has them: the word may follow at once, and letters may be of other alphabets.
+# The same in front of every choice: the text may follow at once, and letters may be of other alphabets.
 _MARK = re.compile(r"\s*[(\[]?\s*(\d{1,2}|[^\W\d_]{1,3})\s*(?:[.)\]:．）、]|\s-(?=\s))\s*(?=\S)")
 _ALPHABETS = (
     "abcdefghij", "абвгдежзик", "абцдефгхиј", "αβγδεζηθικ", "ابجدهوزحطي", "ابتثجحخدذر", "אבגדהוזחטי",
@@ -29,14 +29,11 @@ _WORD_AND_LETTER = re.compile(r"(?:[^\W\d_]{2,}[\s_:.#-]+)?[(\[]?([^\W\d_])")
 
 
 def cut_cell(cell: str, how: str) -> Any:
-    """Cut a text that holds all choices.
+    """Cut a text that holds all choices; with ``json`` the result may be anything.
 
     Args:
         cell: The text.
-        how: ``lines`` or ``json``, see :class:`metaxcr.data.spec.Fields`.
-
-    Returns:
-        The choices; for ``json`` whatever is written there.
+        how: ``lines`` or ``json``, see ``choice_cell`` of :class:`metaxcr.data.spec.Fields`.
 
     Raises:
         Defect: It is not written that way.
@@ -57,13 +54,9 @@ def cut_cell(cell: str, how: str) -> Any:
 
 
 def without_numbers(choices: Sequence[Any]) -> list[str] | None:
-    """Take the number or letter off each choice, where they count up from the first choice on.
+    """Remove the number or letter of each choice, as in ``A) yes``, ``B) no``.
 
-    Args:
-        choices: The choices of one row, such as ``A) yes``, ``B) no``.
-
-    Returns:
-        The texts without them; None: the choices are not numbered, or not in order.
+    None: the choices are not all numbered, or do not count up from the first one.
     """
     marks = [_MARK.match(choice) if isinstance(choice, str) else None for choice in choices]
     if len(marks) < 2 or not all(marks):
@@ -85,19 +78,16 @@ def carries_number(choice: object) -> bool:
     return mark is not None and (mark[1].isdecimal() or letter_index(mark[1]) is not None)
 
 
-def letter_index(letter: str, alphabets: Sequence[str] = _ALPHABETS) -> int | None:
-    """Return the place of a letter in the alphabet it belongs to, from 0; None: not among the first ten."""
+def letter_index(letter: str) -> int | None:
+    """Return the place of a letter in its alphabet, from 0; None: it is not among the first ten."""
     folded = letter.casefold()
     if folded in _SERIES:
         return _SERIES[folded]
-    return next((a.index(folded) for a in alphabets if len(folded) == 1 and folded in a), None)
+    return next((a.index(folded) for a in _ALPHABETS if len(folded) == 1 and folded in a), None)
 
 
-def spelt_index(raw: object) -> tuple[str, int] | None:
+def parse_index(raw: object) -> tuple[str, int] | None:
     """Read an index or letter however it is spelt: ``1.0``, ``True``, ``choice2``, ``option A``, ``(b)``.
-
-    Args:
-        raw: A label as a file has it.
 
     Returns:
         ``number``, ``letter`` or ``truth``, and the number as written or the place of the letter from 0;
@@ -123,6 +113,29 @@ def spelt_index(raw: object) -> tuple[str, int] | None:
     return None if index is None else ("letter", index)
 
 
+def choice_index(raw: object, kind: str, n_choices: int) -> int | None:
+    """Read a freely spelt label as the index of a choice.
+
+    Args:
+        raw: The label in the file.
+        kind: ``zero``, ``one`` or ``letter``.
+        n_choices: The label has to name one of these.
+
+    Returns:
+        The index from 0; None: the label is out of range, or not of the kind.
+    """
+    found = parse_index(raw)
+    if found is None or kind not in ("zero", "one", "letter"):
+        return None
+    spelling, index = found
+    if (spelling == "letter") != (kind == "letter"):
+        return None
+    if spelling == "truth" and (kind != "zero" or n_choices != 2):
+        return None
+    index -= kind == "one"
+    return index if 0 <= index < n_choices else None
+
+
 def is_missing(raw: object) -> bool:
     """Tell whether a row hides its label: null, blank, -1 and their kind."""
     if raw is None or raw == -1 or (isinstance(raw, float) and math.isnan(raw)):
@@ -130,11 +143,8 @@ def is_missing(raw: object) -> bool:
     return isinstance(raw, str) and raw.strip().casefold() in _MISSING
 
 
-def flagged(flags: Sequence[object]) -> int | None:
-    """Find the one choice that is marked as right, by truth values, words for them, or the highest score.
-
-    Args:
-        flags: One a choice.
+def marked_index(flags: Sequence[object]) -> int | None:
+    """Find the one choice that is marked as right: by truth values, words for them, or the highest score.
 
     Returns:
         Its place; None: none is marked.
@@ -168,7 +178,7 @@ def _score(flag: object) -> float | None:
 
 
 def plain_text(value: object) -> object:
-    """Fold case and blanks of a text, so that a label is found among choices that are spelt otherwise."""
+    """Fold case and white space of a text, to compare a label with choices; other values stay."""
     if not isinstance(value, str):
         return value
     return " ".join(unicodedata.normalize("NFKC", value).casefold().split())

@@ -6,41 +6,37 @@ from typing import Any
 from metaxcr.data.example import Example, Phrased
 from metaxcr.errors import UserError
 
-
-def in_words(example: Example) -> Phrased:
-    """Put a question of :meth:`MetaXCR.rank` into words, as the causal and the question-answer tasks do.
-
-    Args:
-        example: With question ``"cause"``, ``"effect"``, empty, or in words.
-    """
-    if example.question in ("cause", "effect"):
-        return Phrased(example.context, example.choices, example.question)  # type: ignore[arg-type]
-    return Phrased(f"{example.context} {example.question}".strip(), example.choices, "answer")
+_REQUIRED = {"context", "choices", "language"}
 
 
-def as_example(position: int, asked: Mapping[str, Any]) -> Example:
-    """Check one element of :meth:`MetaXCR.rank_many` and bring it into the shape of all examples.
+def inline_example(position: int, given: Mapping[str, Any]) -> Example:
+    """Check one element of :meth:`MetaXCR.rank_many` and turn it into an example.
 
     Args:
-        position: From 0; the example's id, and how a message names it.
-        asked: ``context``, ``choices``, ``language`` and perhaps ``question``.
+        position: From 0; the example's id, and its name in messages.
+        given: ``context``, ``choices``, ``language`` and perhaps ``question``.
 
     Raises:
-        UserError: An argument is missing, unknown, empty or of the wrong kind.
+        UserError: A key is missing or unknown, or its value is empty or of the wrong kind.
     """
     where = f"example {position}"
-    unknown = asked.keys() - {"context", "choices", "question", "language"}
-    missing = {"context", "choices", "language"} - asked.keys()
+    unknown, missing = given.keys() - _REQUIRED - {"question"}, _REQUIRED - given.keys()
     if unknown or missing:
-        names = ", ".join(sorted(unknown or missing))
-        what = f"{'unknown' if unknown else 'missing'} {names}"
+        what = f"{'unknown' if unknown else 'missing'} {', '.join(sorted(unknown or missing))}"
         raise UserError(what, where, "give context, choices, language and perhaps question")
-    choices = asked["choices"]
+    choices = given["choices"]
     if isinstance(choices, str) or len(choices) < 2:
         raise UserError("two or more choices are needed", where, 'write choices=["one", "another"]')
-    texts = [asked["context"], *choices]
+    texts = [given["context"], *choices]
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise UserError("context and choices must be texts that are not empty", where)
     context, *rest = (text.strip() for text in texts)
-    question = (asked.get("question") or "").strip()
-    return Example(str(position), context, question, tuple(rest), None, asked["language"], "rank")
+    question = (given.get("question") or "").strip()
+    return Example(str(position), context, question, tuple(rest), None, given["language"], "rank")
+
+
+def phrase_inline(example: Example) -> Phrased:
+    """Put an inline question into words, as the causal and the question-answering tasks do."""
+    if example.question in ("cause", "effect"):
+        return Phrased(example.context, example.choices, example.question)  # type: ignore[arg-type]
+    return Phrased(f"{example.context} {example.question}".strip(), example.choices, "answer")

@@ -1,11 +1,10 @@
-"""Labels: where a data set keeps them and how it spells them; inside they are 0-based."""
+"""Labels: where a data set keeps them and how it spells them; the package counts choices from 0."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from metaxcr.data.cell_values import cut_cell, flagged, plain_text, spelt_index, without_numbers
+from metaxcr.data.cell_values import choice_index, cut_cell, marked_index, plain_text, without_numbers
 from metaxcr.data.file_formats import read_csv
 from metaxcr.data.repairs import Repairs
 from metaxcr.data.rows import Defect, Row, lines_of, shown, strict, value_of
@@ -17,7 +16,9 @@ LabelSource = Callable[[Row, int, str, Sequence[Any]], int | None]
 
 
 def label_source(fields: Fields, labels: Path | None, labelled: bool, repairs: Repairs) -> LabelSource:
-    """Choose where labels come from: nowhere, the row, a file in step with the rows, or a file keyed by id.
+    """Return a function that gives the label of a row, from the row or from a file of labels.
+
+    The function raises :class:`Defect` where the row or its label cannot be used.
 
     Args:
         fields: What the task declares about its rows.
@@ -25,35 +26,38 @@ def label_source(fields: Fields, labels: Path | None, labelled: bool, repairs: R
         labelled: Whether the split has labels at all.
         repairs: The steps that are on.
 
-    Returns:
-        A function that gives the label of a row. It raises :class:`Defect` for a fault of the row or of its
-        label.
-
     Raises:
         UserError: The label file cannot be read.
     """
     if not labelled:
-        return lambda row, index, identity, choices: None
+        return lambda row, position, identity, choices: None
     if labels is None:
-        return partial(_in_row, fields, repairs)
-    if labels.suffix == ".csv":
-        return partial(_by_id, fields, labels, _label_pairs(labels, repairs), repairs)
-    return partial(_in_step, fields, labels, _label_lines(labels, repairs), repairs)
+        return lambda row, position, identity, choices: _label_in_row(row, fields, choices, repairs)
+    by_id, entries = _is_keyed(labels), _read_label_file(labels, repairs)
+
+    def from_file(row: Row, position: int, identity: str, choices: Sequence[Any]) -> int:
+        key = identity if by_id else position
+        if key not in entries:
+            what = (
+                f"id {shown(identity)} in {labels}" if by_id else f"row: {labels} has {len(entries)} labels"
+            )
+            raise Defect(f"no label for {'' if by_id else 'this '}{what}", "fetch both files again")
+        line, raw = entries[key]
+        try:
+            return decode_label(raw.strip(), fields, choices, repairs)
+        except Defect as defect:  # the fault is in the label file, not in the row
+            raise Defect(defect.what, defect.fix, f"{labels}:{line}") from None
+
+    return from_file
 
 
 def check_length(data: Path, labels: Path, rows: int) -> None:
-    """Refuse a label file that is not as long as its data file: the two would be out of step.
-
-    Args:
-        data: The data file.
-        labels: Its label file.
-        rows: Number of rows read from the data file.
+    """Refuse a label file with another number of labels than the data file has rows.
 
     Raises:
         UserError: The numbers differ.
     """
-    read = _label_pairs if labels.suffix == ".csv" else _label_lines
-    count = len(read(labels, Repairs()))
+    count = len(_read_label_file(labels, Repairs()))
     if count != rows:
         raise UserError(
             f"{count} labels for {rows} rows", str(labels), f"fetch {labels.name} and {data.name} again"
@@ -63,17 +67,14 @@ def check_length(data: Path, labels: Path, rows: int) -> None:
 def decode_label(
     raw: object, fields: Fields, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object] = ()
 ) -> int:
-    """Turn a label as the file spells it into an index.
+    """Turn a label as the file spells it into the index of a choice.
 
     Args:
         raw: The label in the file.
-        fields: Tells how labels are spelt.
+        fields: Says how labels are spelt.
         choices: The choices.
         repairs: The steps that are on.
         keys: The choices' own keys, for ``label_kind: key``.
-
-    Returns:
-        The index of the choice, 0 to n - 1.
 
     Raises:
         Defect: The label is not of the declared kind or out of range.
@@ -83,42 +84,68 @@ def decode_label(
             raise Defect(f"{len(raw)} marks for {len(choices)} choices", "correct the row")
         return _marked(raw)
     try:
-        return _decode(raw, fields, choices, repairs, keys)
+        return _decode_strictly(raw, fields, choices, repairs, keys)
     except Defect:
-        index = _loosely(raw, fields, choices)
+        index = _decode_loosely(raw, fields.label_kind, choices)
         if index is None or not repairs.take("label-spelling"):
             raise
         return index
 
 
-def _loosely(raw: object, fields: Fields, choices: Sequence[Any]) -> int | None:
-    """Read a label that is spelt as people do; None: it is out of range, or cannot be read."""
-    if fields.label_kind == "text":
-        texts = [plain_text(choice) for choice in choices]
-        bare = [plain_text(text) for text in without_numbers(choices) or choices]
-        wanted = plain_text(raw[0] if isinstance(raw, list) and len(raw) == 1 else raw)
-        return next((listed.index(wanted) for listed in (texts, bare) if listed.count(wanted) == 1), None)
-    found = spelt_index(raw)
-    if found is None or fields.label_kind not in ("zero", "one", "letter"):
-        return None
-    kind, index = found
-    if (kind == "letter") != (fields.label_kind == "letter"):
-        return None
-    if kind == "truth" and (fields.label_kind != "zero" or len(choices) != 2):
-        return None
-    index -= fields.label_kind == "one"
-    return index if 0 <= index < len(choices) else None
+def keys_of_choices(row: Row, fields: Fields, n_choices: int) -> Sequence[object]:
+    """Return the keys of the choices, without those of choices that were left blank.
+
+    Raises:
+        Defect: There is no list of keys, or their number is wrong.
+    """
+    if isinstance(fields.choices, list) and fields.choice_keys is None:
+        return fields.choices[:n_choices]
+    name = fields.choice_keys or fields.choices
+    keys = _list_in(row, fields, name)
+    if not isinstance(keys, list):
+        raise Defect(f"'{name}' is no list of keys", "write a list")
+    if fields.choice_keys is None:
+        keys = [choice.get(fields.choice_key) if isinstance(choice, Mapping) else None for choice in keys]
+    if len(keys) < n_choices or (len(keys) > n_choices and not fields.blank_choices):
+        raise Defect(f"{len(keys)} keys for {n_choices} choices", "correct the row")
+    return keys[:n_choices]
+
+
+def _list_in(row: Row, fields: Fields, name: str | list[str]) -> Any:
+    """Return what should be a list: of choices that are objects, or of keys."""
+    found = value_of(row, name) if isinstance(name, str) else None
+    if fields.choice_cell is not None and isinstance(found, str):
+        return cut_cell(found, fields.choice_cell)
+    return found
+
+
+def _label_in_row(row: Row, fields: Fields, choices: Sequence[Any], repairs: Repairs) -> int:
+    if fields.label_kind == "first":
+        return 0
+    if fields.choice_flag is not None:
+        return _marked(_flags(row, fields, fields.choice_flag)[: len(choices)])
+    if fields.label is None:
+        raise Defect("the task declares no label field", "add fields.label to the task")
+    keys = keys_of_choices(row, fields, len(choices)) if fields.label_kind == "key" else ()
+    return decode_label(value_of(row, fields.label), fields, choices, repairs, keys)
+
+
+def _flags(row: Row, fields: Fields, key: str) -> list[object]:
+    """Return what each of the choices, which are objects, holds under a key."""
+    objects = _list_in(row, fields, fields.choices)
+    if not isinstance(objects, list) or not all(isinstance(choice, Mapping) for choice in objects):
+        raise Defect(f"'{fields.choices}' is no list of objects", f"write objects with '{key}'")
+    return [choice.get(key) for choice in objects]
 
 
 def _marked(flags: Sequence[object]) -> int:
-    """Return the place of the one choice that is marked."""
-    index = flagged(flags)
+    index = marked_index(flags)
     if index is None:
         raise Defect("no choice is marked as right", "mark one of them")
     return index
 
 
-def _decode(
+def _decode_strictly(
     raw: object, fields: Fields, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object]
 ) -> int:
     """Read a label that is spelt exactly as declared."""
@@ -139,19 +166,31 @@ def _decode(
         letter = raw.strip().upper() if isinstance(raw, str) else ""
         index = ord(letter) - ord("A") if len(letter) == 1 else -1
     else:
-        index = _whole(raw, repairs) - (1 if fields.label_kind == "one" else 0)
+        index = _whole_number(raw, repairs) - (fields.label_kind == "one")
     if not 0 <= index < len(choices):
         raise Defect(f"label {shown(raw)} is out of range for {len(choices)} choices", "correct the label")
     return index
 
 
-def _whole(raw: object, repairs: Repairs) -> int:
+def _decode_loosely(raw: object, kind: str, choices: Sequence[Any]) -> int | None:
+    """Read a label that is spelt freely; None: it is out of range, or cannot be read."""
+    if kind != "text":
+        return choice_index(raw, kind, len(choices))
+    wanted = plain_text(raw[0] if isinstance(raw, list) and len(raw) == 1 else raw)
+    for texts in (choices, without_numbers(choices) or ()):
+        plain = [plain_text(text) for text in texts]
+        if plain.count(wanted) == 1:
+            return plain.index(wanted)
+    return None
+
+
+def _whole_number(raw: object, repairs: Repairs) -> int:
     """Read a whole number, written as a number or as text; True and 1.0 are neither."""
     if type(raw) is int:
         return raw
     digits = raw.strip() if isinstance(raw, str) else ""
     try:
-        number = int(digits.replace("_", "x"))  # what int() reads beside digits is a spelling of Python's
+        number = int(digits.replace("_", "x"))  # int() would read 1_000
     except ValueError:
         raise Defect(f"label {shown(raw)} is no whole number", "correct the label") from None
     if not digits.isascii() and not repairs.take("digits"):
@@ -159,119 +198,23 @@ def _whole(raw: object, repairs: Repairs) -> int:
     return number
 
 
-def _in_row(
-    fields: Fields, repairs: Repairs, row: Row, index: int, identity: str, choices: Sequence[Any]
-) -> int:
-    """Decode the label that the row itself holds."""
-    if fields.label_kind == "first":
-        return 0
-    if fields.choice_flag is not None:
-        return _marked(objects_of(row, fields, fields.choice_flag)[: len(choices)])
-    if fields.label is None:
-        raise Defect("the task declares no label field", "add fields.label to the task")
-    keys = _keys(fields, row, len(choices)) if fields.label_kind == "key" else ()
-    return decode_label(value_of(row, fields.label), fields, choices, repairs, keys)
+def _is_keyed(labels: Path) -> bool:
+    return labels.suffix == ".csv"
 
 
-def _keys(fields: Fields, row: Row, number: int) -> Sequence[object]:
-    """Look up the keys of the choices, without those of choices that were left blank."""
-    if isinstance(fields.choices, list) and fields.choice_keys is None:
-        return fields.choices[:number]
-    name = fields.choice_keys or fields.choices
-    found = value_of(row, name) if isinstance(name, str) else []
-    if fields.choice_cell is not None and isinstance(found, str):
-        found = cut_cell(found, fields.choice_cell)
-    if not isinstance(found, list):
-        raise Defect(f"'{name}' is no list of keys", "write a list")
-    if fields.choice_keys is None:
-        key = fields.choice_key
-        found = [choice.get(key) if isinstance(choice, Mapping) else None for choice in found]
-    if len(found) < number or (len(found) > number and not fields.blank_choices):
-        raise Defect(f"{len(found)} keys for {number} choices", "correct the row")
-    return found[:number]
-
-
-def objects_of(row: Row, fields: Fields, key: str) -> list[object]:
-    """List what the objects of the choices hold under a key.
-
-    Args:
-        row: A row.
-        fields: Where it keeps the choices.
-        key: The key.
-
-    Raises:
-        Defect: The choices are no list of objects.
-    """
-    name = fields.choices
-    found = value_of(row, name) if isinstance(name, str) else None
-    if fields.choice_cell is not None and isinstance(found, str):
-        found = cut_cell(found, fields.choice_cell)
-    if not isinstance(found, list) or not all(isinstance(choice, Mapping) for choice in found):
-        raise Defect(f"'{name}' is no list of objects", f"write objects with '{key}'")
-    return [choice.get(key) for choice in found]
-
-
-def _in_step(
-    fields: Fields,
-    file: Path,
-    lines: Sequence[tuple[int, str]],
-    repairs: Repairs,
-    row: Row,
-    index: int,
-    identity: str,
-    choices: Sequence[Any],
-) -> int:
-    """Decode the label on the same line of a label file."""
-    if index >= len(lines):
-        raise Defect(f"no label for this row: {file} has {len(lines)} labels", "fetch both files again")
-    return _decode_line(fields, file, lines[index], choices, repairs)
-
-
-def _by_id(
-    fields: Fields,
-    file: Path,
-    pairs: Mapping[str, tuple[int, str]],
-    repairs: Repairs,
-    row: Row,
-    index: int,
-    identity: str,
-    choices: Sequence[Any],
-) -> int:
-    """Decode the label that a label file gives for the example's id."""
-    if identity not in pairs:
-        raise Defect(f"no label for id {shown(identity)} in {file}", "fetch both files again")
-    return _decode_line(fields, file, pairs[identity], choices, repairs)
-
-
-def _decode_line(
-    fields: Fields, file: Path, entry: tuple[int, str], choices: Sequence[Any], repairs: Repairs
-) -> int:
-    """Decode a label of a label file; a fault is reported there and not at the row."""
-    line, raw = entry
-    try:
-        return decode_label(raw.strip(), fields, choices, repairs)
-    except Defect as defect:
-        raise Defect(defect.what, defect.fix, f"{file}:{line}") from None
-
-
-def _label_pairs(file: Path, repairs: Repairs) -> dict[str, tuple[int, str]]:
-    """Return the records ``id,label`` of a label file: id -> line and label."""
-    pairs: dict[str, tuple[int, str]] = {}
+def _read_label_file(file: Path, repairs: Repairs) -> dict[str | int, tuple[int, str]]:
+    """Read a label file: id, or position of the row where it holds one label a line -> line and label."""
+    entries: dict[str | int, tuple[int, str]] = {}
+    if not _is_keyed(file):
+        for line, text in lines_of(file, repairs):
+            if isinstance(text, Defect):
+                raise UserError(text.what, f"{file}:{line}", text.fix)
+            entries[len(entries)] = (line, text)
+        return entries
     for line, row in strict(file, read_csv(file, ("id", "label"), repairs)):
-        if row["id"] in pairs:
-            before = pairs[row["id"]][0]
-            raise UserError(
-                f"id {shown(row['id'])} is also on line {before}", f"{file}:{line}", "remove one of them"
-            )
-        pairs[row["id"]] = (line, row["label"])
-    return pairs
-
-
-def _label_lines(file: Path, repairs: Repairs) -> list[tuple[int, str]]:
-    """List the lines of a label file."""
-    lines = []
-    for number, line in lines_of(file, repairs):
-        if isinstance(line, Defect):
-            raise UserError(line.what, f"{file}:{number}", line.fix)
-        lines.append((number, line))
-    return lines
+        identity = row["id"]
+        if identity in entries:
+            what = f"id {shown(identity)} is also on line {entries[identity][0]}"
+            raise UserError(what, f"{file}:{line}", "remove one of them")
+        entries[identity] = (line, row["label"])
+    return entries

@@ -1,32 +1,18 @@
-"""Rules about the training itself: divergence, an unstable inner loop, too few steps.
+"""The rules of the diagnosis, each a pure function of the evidence that a run left.
 
-Rules about the sampler: sources that mismatch the target, a policy that collapsed or never learned.
-
-Rules about what reaches the target: alignment of the languages, shots known by heart.
-
-All rules of the diagnosis, each a pure function of what a run left.
-
-Why did a run not work? Rules that read what it left and say so in plain words.
+The thresholds were fixed by reasoning, not fitted to runs. Losses are in units of the loss of guessing (1.0
+is chance); probabilities are those of the policy without the floor of ``sampler.floor``.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 
+from metaxcr.config.schema import LEARNING_SAMPLERS
 from metaxcr.diagnosis.findings import (
-    BY_HEART,
-    COLLAPSED,
-    EARLY,
-    END,
-    ENOUGH,
-    ENOUGH_STEPS,
-    LEVEL,
-    RISING,
     SEVERITIES,
-    STILL_FALLING,
-    UNIFORM,
-    WEAK_ALIGNMENT,
     Evidence,
     Finding,
     Record,
@@ -35,9 +21,21 @@ from metaxcr.diagnosis.findings import (
     mean_interval,
 )
 
+LEVEL: Final = 0.05  # of every test; divided by the number of sources or languages that are looked at
+ENOUGH: Final = 8  # numbers of a kind that a rule wants before it says anything
+ENOUGH_STEPS: Final = 40  # steps of a stage before a rule looks at how it went on
+COLLAPSED: Final = 0.9  # a source with more than this has the policy to itself
+EARLY: Final = 1 / 3  # share of the steps in which a policy cannot know so much yet
+UNIFORM: Final = 0.1  # total variation distance from uniform; below, nothing was learned
+END: Final = 0.25  # last share of the steps, by which the end of a stage is judged
+WEAK_ALIGNMENT: Final = 0.5  # contrastive loss of parallel sentences: half of guessing is still missing
+RISING: Final = 0.25  # share of episodes in which the inner loop may raise the support loss
+OVERFITTED: Final = 0.05  # fine-tuning loss below which the shots are overfitted
+STILL_FALLING: Final = 0.02  # fall of the query loss from the third quarter to the last
+
 
 def diverged(evidence: Evidence) -> list[Finding]:
-    """A run that stopped because a number was not finite."""
+    """A run that stopped because a loss or gradient was not finite, or far too large."""
     found = []
     for event in (e for e in evidence.events if "diverged" in e):
         settings = tuple(event.get("change", ()))
@@ -49,7 +47,7 @@ def diverged(evidence: Evidence) -> list[Finding]:
 
 
 def diverging(evidence: Evidence) -> list[Finding]:
-    """Query losses that end above guessing and above where they began."""
+    """Query losses that end above guessing and above their start."""
     found = []
     for name, events in _groups(evidence).items():
         first, last = _quarter(events, 0), _quarter(events, 3)
@@ -70,7 +68,7 @@ def diverging(evidence: Evidence) -> list[Finding]:
 
 
 def unstable_inner_loop(evidence: Evidence) -> list[Finding]:
-    """Inner loops that raise the loss that they descend on, in many episodes."""
+    """Inner loops that raise the support loss in many episodes."""
     found = []
     for name, events in _groups(evidence, enough=1).items():
         paths = [e["inner_losses"] for e in events if len(e.get("inner_losses") or ()) > 1]
@@ -108,9 +106,9 @@ def too_few_steps(evidence: Evidence) -> list[Finding]:
 
 
 def _groups(evidence: Evidence, enough: int = ENOUGH_STEPS) -> dict[str, list[Record]]:
-    """Events that belong to one training, all seeds together: CTML, and each run of CLML on auxiliary data.
+    """Events of each training, all seeds together: CTML, each run of CLML on auxiliary data, CLML on shots.
 
-    CLML on shots is left to :func:`metaxcr.diagnosis.rules.overfitted_shots`, save for the inner loop.
+    CLML on shots is too short for all rules but that of the inner loop; see :func:`overfitted_shots`.
     """
     groups: dict[str, list[Record]] = defaultdict(list)
     for event in evidence.stage("ctml", "clml"):
@@ -124,20 +122,21 @@ def _groups(evidence: Evidence, enough: int = ENOUGH_STEPS) -> dict[str, list[Re
 
 
 def _quarter(events: list[Record], number: int) -> list[float]:
-    """Query losses of one quarter of the steps, the episodes of all kinds together."""
+    """Query losses of one quarter of the steps, of episodes of all kinds."""
     steps = max(e["step"] for e in events) + 1
     losses = ((e["step"], e.get("query_loss")) for e in events)
     return [float(x) for step, x in losses if x is not None and 4 * step // steps == number]
 
 
-NEVER_LEARN = ("uniform", "proportional", "temperature")  # kinds of samplers that are not supposed to
+def _sampler_learns(evidence: Evidence) -> bool:
+    return evidence.setting("sampler.kind", "reinforce") in LEARNING_SAMPLERS
 
 
 def mismatched_sources(evidence: Evidence) -> list[Finding]:
-    """Sources whose episodes did not help the target: rewards below zero, or surely below the others'.
+    """Sources whose rewards are significantly below zero, or below those of the others.
 
-    Loss drops shrink as training goes on, so sources are compared by what is left of a reward after the mean
-    of its quarter of the training.
+    Loss drops shrink during training, so sources are compared by the difference of a reward from the mean of
+    its quarter of the training.
     """
     found = []
     plain, compared = _rewards(evidence, relative=False), _rewards(evidence, relative=True)
@@ -157,7 +156,7 @@ def mismatched_sources(evidence: Evidence) -> list[Finding]:
         says += f", against the other sources {below}" if lags else ""
         says += ": its episodes harm the target." if harms else ": it helps the target less than they do."
         change = f"Take {source} out of the sources, or lower its cap."
-        if evidence.setting("sampler.kind", "reinforce") in NEVER_LEARN:
+        if not _sampler_learns(evidence):
             change += " Or let a sampler that learns avoid it (sampler.kind: reinforce)."
         settings = ("sources", "sampler.kind")
         found.append(
@@ -167,7 +166,7 @@ def mismatched_sources(evidence: Evidence) -> list[Finding]:
 
 
 def collapsed(evidence: Evidence) -> list[Finding]:
-    """A policy that gave itself to one source before it can have known."""
+    """A policy that chose one source almost always, before there was evidence for it."""
     found = []
     rewards = _rewards(evidence, relative=True)
     for seed, rows in sorted(_policies(evidence).items()):
@@ -190,8 +189,10 @@ def collapsed(evidence: Evidence) -> list[Finding]:
         if earned:
             says += f"; its rewards are higher than the others', by {better}."
         else:
-            why = f"by {better} they are not surely higher" if better else "the others were hardly tried"
-            says += f", which its rewards do not bear out: {why}."
+            why = (
+                f"they are not significantly higher ({better})" if better else "the others were hardly tried"
+            )
+            says += f", which its rewards do not support: {why}."
         found.append(
             Finding(
                 "sampler-collapsed",
@@ -206,13 +207,13 @@ def collapsed(evidence: Evidence) -> list[Finding]:
 
 
 def never_learned(evidence: Evidence) -> list[Finding]:
-    """A policy that ends where it began; whether the rewards had anything to learn from is told apart.
+    """A policy that ends near uniform: a problem if the rewards of the sources differ, else a note.
 
-    Without any reward, as under a learner with an order of its own, nothing was asked of it.
+    Learners with an order of their own give no rewards; they are no finding.
     """
     policies = {s: rows for s, rows in _policies(evidence).items() if len(rows[1]) >= ENOUGH_STEPS}
     rewards = _rewards(evidence, relative=True)
-    if not policies or not rewards or evidence.setting("sampler.kind", "reinforce") in NEVER_LEARN:
+    if not policies or not rewards or not _sampler_learns(evidence):
         return []
     distances = {}
     for seed, (names, steps, table) in policies.items():
@@ -278,8 +279,8 @@ def _entropy(p: Sequence[float] | np.ndarray) -> float:
 def weak_alignment(evidence: Evidence) -> list[Finding]:
     """Languages whose sentences do not find their translations.
 
-    Measured on held-out sentences where ``metaxcr adapters align`` has left its table, else seen from the
-    training's own contrastive loss.
+    Measured on held-out sentences if ``metaxcr adapters align`` was called, else by the contrastive loss of
+    the training.
     """
     seen = _measured(evidence) if evidence.alignment else _trained(evidence)
     if seen is None:
@@ -295,7 +296,7 @@ def weak_alignment(evidence: Evidence) -> list[Finding]:
 
 
 def _measured(evidence: Evidence) -> tuple[str, Record] | None:
-    """Weak languages by retrieval after the last layer, with as many of the adapters as were measured."""
+    """Weak languages by retrieval after the last layer, with the largest stack that was measured."""
     from metaxcr.evaluation.alignment import weak_languages  # here, because it needs torch
 
     stack = evidence.alignment[-1]["stack"]
@@ -333,7 +334,7 @@ def _trained(evidence: Evidence) -> tuple[str, Record] | None:
 
 
 def overfitted_shots(evidence: Evidence) -> list[Finding]:
-    """Shots known by heart, and a few-shot accuracy that is none the better for it."""
+    """Shots that are overfitted, while few-shot accuracy is not above zero-shot."""
     ends: dict[object, float] = {}
     for event in (e for e in evidence.stage("finetune") if e.get("loss") is not None):
         run = (event.get("seed"), event.get("language"), event.get("regime"), event.get("clml"))
@@ -341,8 +342,8 @@ def overfitted_shots(evidence: Evidence) -> list[Finding]:
     if not ends:
         return []
     loss, gain = float(np.mean(list(ends.values()))), _gain(evidence.results)
-    by_heart, worse = loss < BY_HEART, gain is not None and gain["ci95"][1] < 0
-    if not worse and not (by_heart and (gain is None or gain["mean"] <= 0)):
+    overfitted, worse = loss < OVERFITTED, gain is not None and gain["ci95"][1] < 0
+    if not worse and not (overfitted and (gain is None or gain["mean"] <= 0)):
         return []
     says = f"The loss on the shots ended at {loss:.2f} of guessing (mean of {len(ends)} fine-tunings)"
     if gain is not None:
@@ -354,7 +355,7 @@ def overfitted_shots(evidence: Evidence) -> list[Finding]:
     settings = ("finetune.lr", "finetune.steps", "clml.few_shot_steps", "target.k")
     change = "Lower finetune.lr, finetune.steps or clml.few_shot_steps, or label more shots (target.k)."
     numbers: Record = {"loss": loss, "fine_tunings": len(ends), "few_shot_minus_zero_shot": gain}
-    says += ": they are learned by heart." if by_heart else "."
+    says += ": they are overfitted." if overfitted else "."
     return [Finding("shots-overfitted", "problem" if worse else "note", says, change, settings, numbers)]
 
 
@@ -381,6 +382,6 @@ RULES: tuple[Callable[[Evidence], list[Finding]], ...] = (
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:
-    """Everything that the rules find, problems before notes, otherwise in the order of the rules."""
+    """The findings of all rules: problems before notes, otherwise in the order of the rules."""
     found = [finding for rule in RULES for finding in rule(evidence)]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))

@@ -1,13 +1,8 @@
-"""Sentence vectors after every layer, and within a layer before and after each adapter of the stack.
+"""Alignment of languages: whether translations have similar sentence vectors, layer by layer.
 
-Are two languages aligned? Retrieval of translations and their distance, layer by layer.
-
-A task adapter that was trained in English transfers to a language as far as the encoder puts sentences of
-that language where it puts their translations. Weak alignment is one of the method's failure signatures.
-
-The alignment check of an encoder, its language adapters and a trained task adapter.
-
-Which language is it? A linear probe on sentence vectors: what of a language is left in them.
+A task adapter that was trained in English transfers to a language as far as the encoder gives sentences of
+that language the vectors of their translations. Weak alignment is a sign of failing transfer. A linear probe
+measures what the vectors still tell about the language.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +20,12 @@ from metaxcr.data.corpora import load_parallel
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
 from metaxcr.encoders.layer import NO_ADAPTER, Context
 from metaxcr.errors import UserError
+from metaxcr.evaluation.predictions import token_slices
 from metaxcr.evaluation.statistics import crossed_interval, language_average
 from metaxcr.hardware import CPU, choose_dtype
 from metaxcr.model.choice_model import mean_pool
 
 Level = Callable[[int], LayerAdapter | None]  # layer -> the adapter of one stack level in it
-FORWARD_TOKENS = 4096  # bounds the memory of one forward pass
 
 
 @torch.no_grad()
@@ -44,19 +39,11 @@ def layer_vectors(
     max_tokens: int = 128,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Tensor:
-    """Mean vectors of sentences at every level of the stack in every layer.
+    """Mean vectors of sentences of one language at every level of the stack in every layer.
 
-    Within a layer, level 0 is the layer without adapters, level k the layer with the k lowest adapters of the
-    stack, all on the same input; what goes on to the next layer has all of them.
-
-    Args:
-        encoder: The frozen encoder.
-        sentences: Of one language; cut to ``max_tokens``.
-        levels: The stack from below: language adapter, task adapter.
-        invertible: The language adapter's part on the embeddings.
-        dtype: Of the layers' arithmetic; None: what the encoder's device computes fastest.
-        max_tokens: A sentence.
-        progress: Called with (sentences done, sentences in all).
+    Within a layer, level 0 is the layer without adapters and level k the layer with the k lowest ``levels``
+    (language adapter, task adapter), all on the same input; the next layer gets the output with all of them.
+    ``invertible`` is the language adapter's part on the embeddings. ``progress`` gets (sentences done, all).
 
     Returns:
         (levels + 1, layers + 1, sentences, width) float32, not normalised; index 0 of the second axis are the
@@ -66,19 +53,15 @@ def layer_vectors(
     tokenized = encoder.tokenize([Text(s) for s in sentences], min(max_tokens, encoder.max_positions))
     order = sorted(range(len(tokenized)), key=lambda n: len(tokenized[n].ids))
     found = torch.empty(len(levels) + 1, encoder.depth + 1, len(sentences), encoder.width, device=CPU)
-    begin, tokens = 0, 0
-    for end, n in enumerate(order, start=1):
-        tokens += len(tokenized[n].ids)
-        if tokens >= FORWARD_TOKENS or end == len(order):
-            batch = order[begin:end]
-            embedded = encoder.embed([tokenized[i] for i in batch])
-            found[:, :, batch] = _climb(encoder, embedded, levels, invertible, dtype).to(CPU)
-            progress(end, len(order))
-            begin, tokens = end, 0
+    for begin, end in token_slices(len(tokenized[n].ids) for n in order):
+        batch = order[begin:end]
+        embedded = encoder.embed([tokenized[i] for i in batch])
+        found[:, :, batch] = _all_layers(encoder, embedded, levels, invertible, dtype).to(CPU)
+        progress(end, len(order))
     return found
 
 
-def _climb(
+def _all_layers(
     encoder: FrozenEncoder,
     embedded: Ragged,
     levels: Sequence[Level],
@@ -91,13 +74,13 @@ def _climb(
     found = [[mean_pool(embedded.hidden, lengths)] + [mean_pool(lowest, lengths)] * len(levels)]
     hidden, context = encoder.enter(Ragged(lowest, lengths), dtype)
     for index in range(encoder.depth):
-        outputs = _levels(encoder, index, hidden, context, levels, dtype)
+        outputs = _one_layer(encoder, index, hidden, context, levels, dtype)
         found.append([mean_pool(output[:size], lengths) for output in outputs])
         hidden = outputs[-1]
     return torch.stack([torch.stack(row) for row in found], dim=1)
 
 
-def _levels(
+def _one_layer(
     encoder: FrozenEncoder,
     index: int,
     hidden: Tensor,
@@ -120,7 +103,7 @@ def _levels(
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Vectors of length 1: what cosines are computed from."""
+    """Vectors scaled to length 1."""
     return F.normalize(vectors, dim=-1)
 
 
@@ -134,14 +117,13 @@ def alignment(one: Tensor, other: Tensor) -> Row:
 
     Args:
         one: (sentences, width) vectors in one language.
-        other: (sentences, width) vectors of their translations, same order; at least two.
+        other: The same of their translations, in the same order; at least two.
 
     Returns:
         ``forward``: share of sentences of ``one`` whose nearest sentence of ``other`` is their translation;
-        ``backward``: the other direction; ``retrieval``: mean of both, with ``ci95`` over the sentences (t
-        interval; a sentence scores 0, 0.5 or 1); ``translations`` and ``others``: mean cosine of a sentence
-        with its translation and with all other sentences of the other language; ``distance``: the former
-        minus the latter, so 0 where translations are no nearer than any sentence; ``n``.
+        ``backward``: the other direction; ``retrieval``: mean of both, with ``ci95`` over the sentences (a
+        sentence scores 0, 0.5 or 1); ``translations`` and ``others``: mean cosine with the translation and
+        with all other sentences; ``distance``: their difference; ``n``.
     """
     cosines = unit(one.double()) @ unit(other.double()).T
     n = len(cosines)
@@ -165,17 +147,9 @@ def alignment(one: Tensor, other: Tensor) -> Row:
 def alignment_table(
     pivot: Tensor, languages: Mapping[str, Tensor], *, stack: str, pivot_language: str = "en"
 ) -> list[Row]:
-    """Alignment of languages with a pivot after every layer.
+    """A row of :func:`alignment` with a pivot for every language and layer (0: the embeddings).
 
-    Args:
-        pivot: (layers + 1, sentences, width) vectors of the pivot language, the embeddings first.
-        languages: Language -> the same of the translations.
-        stack: The adapters that acted, for the table: ``encoder``, ``language``, ``language + task``.
-        pivot_language: Its code.
-
-    Returns:
-        A row for every language and layer: ``language``, ``pivot``, ``stack``, ``layer`` (0: the embeddings),
-        and what :func:`alignment` says.
+    Vectors have shape (layers + 1, sentences, width). ``stack`` names the adapters in use.
     """
     return [
         {
@@ -191,17 +165,10 @@ def alignment_table(
 
 
 def weak_languages(rows: Sequence[Row], limit: float = WEAK) -> list[Row]:
-    """The languages whose alignment is too weak to transfer.
+    """The rows of languages whose alignment is too weak to transfer, the weakest first.
 
-    That is: retrieval after the last layer, which the scorer reads, is surely below ``limit``: the upper end
-    of its 95 % interval is.
-
-    Args:
-        rows: From :func:`alignment_table`, of one stack or several.
-        limit: Share of sentences; the default was fixed before anything was measured.
-
-    Returns:
-        The rows of those languages, the weakest first.
+    That is: the 95 % interval of retrieval after the last layer, which the scorer reads, lies below
+    ``limit``.
     """
     last = max((row["layer"] for row in rows), default=0)
     weak = [row for row in rows if row["layer"] == last and row["ci95"][1] < limit]
@@ -231,21 +198,13 @@ def check_alignment(
 ) -> list[Row]:
     """Measure how well languages are aligned with English, layer by layer, on FLORES-200 devtest.
 
-    Args:
-        encoder: The frozen encoder.
-        languages: ISO 639-1 codes.
-        adapters: Language -> language adapter; English may have one, too.
-        task: Layer -> trained task adapter.
-        sentences: Only the first so many; default: all 1,012. Retrieval is harder among more.
-        dtype: Of the layers' arithmetic; None: what the encoder's device computes fastest.
-        root: Data root.
-        progress: Called with (label, sentences done, sentences in all).
+    Only the first ``sentences`` are used, by default all 1,012: retrieval is harder among more. ``progress``
+    gets (label, sentences done, all).
 
     Returns:
-        Rows of :func:`metaxcr.evaluation.alignment.alignment_table` for each stack: the ``encoder`` alone;
-        with ``language`` adapters, for languages that have one; with the ``task`` adapter, above the
-        language adapter where there is one. English runs through the same stack, with its own language
-        adapter or none.
+        Rows of :func:`alignment_table` for each stack: the ``encoder`` alone; with ``language`` adapters, for
+        languages that have one; with the ``task`` adapter (layer -> adapter), above the language adapter if
+        there is one. English goes through the same stack, with its own language adapter or none.
 
     Raises:
         UserError: A language is unknown, named twice or English, or the corpus is missing.
@@ -284,17 +243,14 @@ STEPS = 50  # iterations of L-BFGS, enough to converge on a few thousand vectors
 
 
 def language_probe(train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Train multinomial logistic regression to tell languages apart, and test it.
+    """Train multinomial logistic regression to tell languages apart by their sentence vectors, and test it.
 
-    Features are standardised by the training vectors, so that scale tells nothing. All languages weigh alike.
-
-    Args:
-        train: Language -> (sentences, width); the same sentences in every language.
-        test: The same for other sentences.
+    Both parts are language -> (sentences, width), with the same sentences in every language. Features are
+    standardised by the training vectors; all languages have the same weight.
 
     Returns:
-        ``accuracy`` on the test vectors, mean over languages, with ``ci95`` clustered by sentence: the
-        translations of a sentence count as one draw; ``chance``; ``by_language``.
+        ``accuracy`` on the test vectors, mean over languages, with ``ci95`` clustered by sentence (the
+        translations of a sentence are one draw); ``chance``; ``by_language``.
 
     Raises:
         ValueError: Fewer than two languages, or other ones in ``test``.

@@ -1,21 +1,18 @@
-"""One method's answers to one test split in one language, and the two files that keep them.
-
-Probabilities of the choices of whole evaluation sets.
-"""
+"""Predictions: one method's answers to one test split in one language, and the two files that keep them."""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metaxcr.config.regimes import REGIMES
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
@@ -24,34 +21,18 @@ from metaxcr.model.choice_model import SCORER, ChoiceModel
 from metaxcr.parse import lines_of_text, parse_json, read_text
 from metaxcr.records import PredictionRow, PredictionsMeta, checked
 
-REGIMES = ("none", "zero-shot", "zero-shot-aux", "few-shot", "pooled-shots", "transductive")
 DATA = ("repaired", "raw")
+_REWRITE = "write the file anew"
 _META = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "total_labels")
-
-
-def setting_label(regime: str, method: str, k: int) -> str:
-    """Readable name of a setting, such as ``few-shot/finetune/k=16`` or ``similarity``."""
-    name = method if regime == "none" else f"{regime}/{method}"
-    return f"{name}/k={k}" if k else name
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities of every choice of every item, with all that a row of the results has to name.
+    """Probabilities of every choice of every item, with everything that a row of the results names.
 
-    Args:
-        task: Task id.
-        lang: ISO 639-1 code.
-        split: Name of the split, as the task declares it.
-        data: ``"repaired"`` or ``"raw"``.
-        regime: One of :data:`REGIMES`: which labels were allowed (``"none"``: an untrained baseline).
-        method: Who answered, for instance ``"similarity"`` or ``"finetune"``.
-        seed: Training seed; ``None`` for a deterministic method, whose answers hold for every seed.
-        k: Labelled examples used in the tested language.
-        total_labels: Labelled target examples used in all languages together.
-        ids: Item ids, unique.
-        probabilities: One list per item, as long as the item has choices.
-        labels: Index of the right choice, from 0.
+    ``regime`` is ``"none"`` for an untrained baseline. A deterministic method has seed None: its answers hold
+    for every seed. ``k`` counts labelled examples of the tested language, ``total_labels`` those of all
+    languages.
 
     Raises:
         UserError: The parts do not fit together.
@@ -71,7 +52,6 @@ class Predictions:
     labels: list[int]
 
     def __post_init__(self) -> None:
-        """Refuse what would otherwise become a wrong number in a table."""
         if self.regime not in REGIMES:
             raise UserError(f"unknown regime {self.regime!r}", self.name, f"use one of {', '.join(REGIMES)}")
         if self.data not in DATA:
@@ -93,9 +73,9 @@ class Predictions:
     def name(self) -> str:
         """File stem ``<task>.<lang>.<method>.seed<n>``, unique within a run.
 
-        The method part carries regime and k (``few-shot-finetune-k16``); an untrained baseline is its bare
-        name; a deterministic method stands for every seed and is called ``seedall``. A split other than
-        ``test`` and raw data are appended.
+        The method part carries regime and k (``few-shot-finetune-k16``), except for an untrained baseline.
+        The seed of a deterministic method is ``seedall``. A split other than ``test`` and raw data are
+        appended.
         """
         method = self.method if self.regime == "none" else f"{self.regime}-{self.method}"
         parts = [self.task, self.lang, f"{method}-k{self.k}" if self.k else method]
@@ -114,14 +94,16 @@ class Predictions:
         """Shape (items,): whether the choice is the label."""
         return np.equal(self.choices, self.labels)
 
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """Item id -> 1 where the choice is the label, else 0."""
+        return dict(zip(self.ids, self.correct.astype(float).tolist(), strict=True))
+
     def write(self, folder: Path) -> Path:
-        """Write ``<name>.jsonl`` (one item a line) and ``<name>.meta.json`` (all else) into ``folder``.
+        """Write ``<name>.jsonl`` (one item a line) and ``<name>.meta.json`` (the rest); return the former.
 
-        Each file is written under a temporary name and renamed; the items come last, so that whoever
-        sees them also finds their metadata. Equal predictions give equal bytes.
-
-        Returns:
-            The path of the items.
+        The items are written last, so that whoever sees them finds their metadata. Equal predictions give
+        equal bytes.
 
         Raises:
             UserError: They cannot be written, or not be read back.
@@ -141,48 +123,35 @@ class Predictions:
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":
-        """Read what :meth:`write` wrote.
-
-        Args:
-            path: The ``.jsonl`` file; its ``.meta.json`` lies beside it.
+        """Read the ``.jsonl`` file that :meth:`write` wrote, and the ``.meta.json`` beside it.
 
         Raises:
             UserError: A file is missing or a line is malformed; the message names file and line.
         """
         meta_path = path.with_name(path.name.removesuffix(".jsonl") + ".meta.json")
-        meta = checked(PredictionsMeta, _parse(_text(meta_path), str(meta_path), _META), str(meta_path))
-        ids, probabilities, labels = [], [], []
-        for number, line in enumerate(lines_of_text(_text(path)), start=1):
+        meta = parse_json(_read(meta_path), str(meta_path), _REWRITE)
+        meta = checked(PredictionsMeta, meta, str(meta_path), _REWRITE)
+        rows = []
+        for number, line in enumerate(lines_of_text(_read(path)), start=1):
             where = f"{path}:{number}"
-            row = _parse(line, where, ("id", "probabilities", "choice", "label"))
-            row = checked(PredictionRow, row, where, "write the file anew")
-            try:
-                ids.append(str(row["id"]))
-                probabilities.append([float(value) for value in row["probabilities"]])
-                labels.append(int(row["label"]))
-                consistent = row["choice"] == int(np.argmax(probabilities[-1]))
-            except (TypeError, ValueError, OverflowError) as error:
-                raise UserError(f"malformed prediction: {error}", where, "write the file anew") from error
-            if not consistent:
-                raise UserError("choice is not the most probable one", where, "write the file anew")
-        return cls(**{key: meta[key] for key in _META}, ids=ids, probabilities=probabilities, labels=labels)
+            row = checked(PredictionRow, parse_json(line, where, _REWRITE), where, _REWRITE)
+            if not row["probabilities"] or row["choice"] != int(np.argmax(row["probabilities"])):
+                raise UserError("choice is not the most probable one", where, _REWRITE)
+            rows.append(row)
+        return cls(
+            **{key: meta[key] for key in _META},
+            ids=[str(row["id"]) for row in rows],
+            probabilities=[[float(value) for value in row["probabilities"]] for row in rows],
+            labels=[row["label"] for row in rows],
+        )
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> str:
     try:
         return read_text(path)
     except UserError as error:
         what = f"cannot read predictions: {error.what}"
         raise UserError(what, error.where, "run `metaxcr evaluate` again") from error
-
-
-def _parse(text: str, where: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    row = parse_json(text, where, "write the file anew")
-    missing = [key for key in keys if not isinstance(row, dict) or key not in row]
-    if missing:
-        raise UserError(f"missing {', '.join(missing)}", where, "write the file anew")
-    result: dict[str, Any] = row
-    return result
 
 
 FORWARD_TOKENS = 4096  # bounds the memory of one forward pass
@@ -194,20 +163,14 @@ def predict(
 ) -> tuple[list[list[list[float]]], int]:
     """Predict sets of one language that share texts (raw and repaired files), encoding each text once.
 
-    Args:
-        model: Scores questions.
-        phi: Its parameters.
-        sets: Encoded for the model's kind of scoring; all in one language.
-        store: Trunk activations.
-
     Returns:
-        For each set and question the probability of each choice to be the one asked for (the most plausible
-        one; the least plausible one for a task of polarity ``implausible``), rounded to 6 digits; and the
-        number of token-passes.
+        For each set and question the probability of each choice to be the one asked for (the most plausible,
+        or the least plausible for a task of polarity ``implausible``), rounded to 6 digits; and the
+        token-passes.
     """
     positions = store.by_length(torch.unique(torch.cat([s.questions.texts for s in sets])))
     pooled, tokens = [], 0
-    for begin, end in _slices(positions, store):
+    for begin, end in token_slices(store.lengths(positions)):
         trunk = store.gather(positions[begin:end].tolist())
         pooled.append(model.vectors(phi, trunk, sets[0].language))
         tokens += len(trunk.hidden)
@@ -224,12 +187,12 @@ def predict(
     return probabilities, tokens
 
 
-def _slices(positions: Tensor, store: TrunkStore) -> list[tuple[int, int]]:
-    """Cut texts, sorted by length, into stretches of about :data:`FORWARD_TOKENS` tokens."""
-    slices, begin, tokens = [], 0, 0
-    for end, length in enumerate(store.lengths(positions), start=1):
+def token_slices(lengths: Iterable[int]) -> list[tuple[int, int]]:
+    """Cut texts of these lengths into slices of about :data:`FORWARD_TOKENS` tokens: (begin, end) each."""
+    slices, begin, tokens, end = [], 0, 0, 0
+    for end, length in enumerate(lengths, start=1):
         tokens += length
-        if tokens >= FORWARD_TOKENS or end == len(positions):
+        if tokens >= FORWARD_TOKENS:
             slices.append((begin, end))
             begin, tokens = end, 0
-    return slices
+    return slices + ([(begin, end)] if end > begin else [])

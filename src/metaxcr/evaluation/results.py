@@ -1,14 +1,11 @@
-"""From predictions to ``results.json``: rows, averages over languages, paired differences.
-
-The results as a short table for the terminal.
-"""
+"""From predictions to ``results.json`` (rows, averages over languages, paired differences) and its table."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jsonschema import Draft202012Validator
@@ -16,89 +13,62 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from metaxcr.config.regimes import ALONE
 from metaxcr.errors import UserError
-from metaxcr.evaluation.predictions import Predictions, setting_label
-from metaxcr.evaluation.statistics import (
-    Scores,
-    crossed_interval,
-    language_average,
-    minimum_detectable_difference,
-    paired_difference,
+from metaxcr.evaluation.predictions import Predictions
+from metaxcr.evaluation.scores import (
+    Estimate,
+    LanguageScores,
+    Place,
+    Setting,
+    accuracy,
+    accuracy_difference,
+    common_seeds,
+    named_seeds,
+    score_tables,
+    target_languages,
 )
-from metaxcr.parse import (
-    read_json_object,
-)
+from metaxcr.parse import read_json_object
 from metaxcr.records import AGAIN, Record, Shares, checked
 
 SCHEMA = 1
 DIGITS = 6  # of every float: enough for any use, and the same text on machines whose last bits differ
-SOURCE_LANGUAGE = "en"  # what was trained on is not part of an average over target languages
 BASELINE = "similarity"
-ALONE = "finetune-alone"  # fine-tuning without CLML, on the same labels as the other methods of its regime
+DEMONSTRATION = "demonstration, not a benchmark"
+_LANGUAGES_A_TABLE = 12  # more do not fit into 100 columns
 
-
-class Cell(NamedTuple):
-    """What shares one line of a table: every language and seed of one method under one regime."""
-
-    task: str
-    split: str
-    data: str
-    regime: str
-    method: str
-    k: int
-
-    @property
-    def label(self) -> str:
-        """Readable name within a task."""
-        return setting_label(self.regime, self.method, self.k)
-
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """Task, split and data: only cells of one place are compared."""
-        return self.task, self.split, self.data
-
-
+Line = tuple[Place, Setting]  # a line of a table: every language and seed of one setting at one place
 Runs = dict[str, dict[int | None, Predictions]]  # language -> seed -> predictions
 
 
 def build_results(
-    predictions: Sequence[Predictions],
-    *,
-    config_hash: str,
-    data_hash: str,
-    shares: Mapping[str, Any],
+    predictions: Sequence[Predictions], *, config_hash: str, data_hash: str, shares: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the content of ``results.json``, validated; the same input in any order gives the same output.
 
-    An average covers the target languages of one (task, split, data, regime, method, k), each weighing
-    alike, on the items that all its seeds have in common; its interval takes the item ids, not the
+    An average covers the target languages of one (task, split, data, regime, method, k), each with the same
+    weight, on the items that all its seeds have in common; its interval takes the item ids, not the
     (item, language) pairs, as the sample, crossed with the seeds. Its ``mdd`` is the smallest true
     distance from a fixed number (chance, a published figure) that 80 % of such experiments would find at
-    the 5 % level; the ``mdd`` of a difference is the same for the paired comparison.
-
-    Args:
-        predictions: One per task, language, split, data, method, regime, k and seed.
-        config_hash: Hash of the resolved settings.
-        data_hash: Hash of the data's checksums.
-        shares: Trained shares of the parameters, by stage; copied as they are.
-
-    Returns:
-        The dictionary of the project's results contract, floats rounded to 6 digits, lists sorted, no times.
+    the 5 % level; the ``mdd`` of a difference is the same for the paired comparison. ``shares`` are copied.
 
     Raises:
-        UserError: Two predictions claim one place, or the seeds of a method have no item in common.
+        UserError: Two predictions are of the same run, or the seeds of a method have no item in common.
     """
-    ordered = sorted(predictions, key=_order)
-    cells = _cells(ordered)
-    targets = {cell: runs for cell, runs in ((c, _targets(r)) for c, r in cells.items()) if runs}
+    ordered = sorted(predictions, key=lambda p: (_line(p), p.lang, -1 if p.seed is None else p.seed))
+    lines = _target_lines(ordered)
+    scores = {
+        line: {lang: {seed: p.scores for seed, p in runs[lang].items()} for lang in runs}
+        for line, runs in lines.items()
+    }
     results = {
         "schema": SCHEMA,
         "config_hash": config_hash,
         "data_hash": data_hash,
         "rows": [_row(item) for item in ordered],
-        "averages": [_average(cell, runs) for cell, runs in targets.items()],
+        "averages": [_average(line, runs, scores[line]) for line, runs in lines.items()],
         "differences": [
-            found for a, b in _comparisons(targets) if (found := _difference(a, b, targets)) is not None
+            row for a, b in _comparisons(lines) if (row := _difference(a, b, scores)) is not None
         ],
         "shares": dict(shares),
     }
@@ -107,12 +77,99 @@ def build_results(
     return final
 
 
+def _line(item: Predictions) -> Line:
+    return Place(item.task, item.split, item.data), Setting(item.regime, item.method, item.k)
+
+
+def _target_lines(ordered: Iterable[Predictions]) -> dict[Line, Runs]:
+    """The predictions in target languages by line, language and seed."""
+    lines: dict[Line, Runs] = {}
+    for item in ordered:
+        seeds = lines.setdefault(_line(item), {}).setdefault(item.lang, {})
+        if item.seed in seeds or (seeds and None in (item.seed, *seeds)):
+            raise UserError("two predictions claim the same place", item.name, "give each run its own folder")
+        seeds[item.seed] = item
+    targets = {line: {lang: runs[lang] for lang in target_languages(runs)} for line, runs in lines.items()}
+    return {line: runs for line, runs in targets.items() if runs}
+
+
+def _row(item: Predictions) -> dict[str, Any]:
+    keys = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "total_labels")
+    found = accuracy(item.correct.astype(float)[:, None])
+    row: dict[str, Any] = {key: getattr(item, key) for key in keys}
+    return row | {"acc": found.mean, "n": found.n, "ci95": found.ci95, "ci_kind": found.kind}
+
+
+def _average(line: Line, runs: Runs, scores: LanguageScores) -> dict[str, Any]:
+    place, setting = line
+    seeds = _seeds([scores], list(scores), setting.label)
+    found = accuracy(score_tables([scores], list(scores), seeds)[0])
+    labels = max(item.total_labels for by_seed in runs.values() for item in by_seed.values())
+    row: dict[str, Any] = place._asdict() | setting._asdict()
+    row |= {"langs": list(scores), "seeds": named_seeds(seeds), "total_labels": labels, "n": found.n}
+    row |= {"mean": found.mean, "ci95": found.ci95, "ci_kind": found.kind}
+    return row | {"se": found.se, "dof": found.dof, "mdd": found.mdd}
+
+
+def _comparisons(lines: Iterable[Line]) -> list[tuple[Line, Line]]:
+    """Trained settings with the baseline, those with target labels with zero-shot, CLML with none."""
+    listed = list(lines)
+    pairs = [(a, b) for a in listed for b in listed if a[0] == b[0]]
+    baseline = [(a, b) for a, b in pairs if a[1].regime != "none" and b[1][:2] == ("none", BASELINE)]
+    more = [
+        (a, b) for a, b in pairs if a[1].regime not in ("none", "zero-shot") and b[1].regime == "zero-shot"
+    ]
+    same = [(a, b) for a, b in pairs if b[1] == a[1]._replace(method=ALONE) != a[1]]
+    return baseline + more + same
+
+
+def _difference(a: Line, b: Line, scores: Mapping[Line, LanguageScores]) -> dict[str, Any] | None:
+    sides = [scores[a], scores[b]]
+    langs = sorted(sides[0].keys() & sides[1].keys())
+    if not langs:
+        return None
+    seeds = _seeds(sides, langs, f"{a[1].label}, {b[1].label}")
+    first, second = score_tables(sides, langs, seeds)
+    if len(first) < 2:
+        return None
+    found: Estimate = accuracy_difference(first, second)
+    row: dict[str, Any] = a[0]._asdict()
+    row |= {"a": a[1].label, "b": b[1].label, "langs": langs, "seeds": named_seeds(seeds)}
+    row |= {"mean": found.mean, "ci95": found.ci95, "ci_kind": found.kind}
+    return row | {"p": found.p, "se": found.se, "dof": found.dof, "n": found.n, "mdd": found.mdd}
+
+
+def _seeds(sides: Sequence[LanguageScores], langs: Sequence[str], where: str) -> list[int | None]:
+    seeds = common_seeds(sides, langs)
+    if not seeds:
+        raise UserError("no training seed is shared by what is compared", where, "evaluate the same seeds")
+    return seeds
+
+
+def rounded(value: Any) -> Any:
+    """Round every float of nested values to :data:`DIGITS` digits."""
+    if isinstance(value, float):
+        return round(value, DIGITS) + 0.0  # + 0.0 turns -0.0 into 0.0
+    if isinstance(value, Mapping):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    return value
+
+
+def read_results(path: Path) -> Record:
+    """Read ``results.json``.
+
+    Raises:
+        UserError: It cannot be read, or does not follow the schema.
+    """
+    results = read_json_object(path, AGAIN)
+    validate_results(results, str(path))
+    return results | {"shares": checked(Shares, results["shares"], f"{path}.shares")}
+
+
 def validate_results(results: Mapping[str, Any], where: str = "results.json") -> None:
     """Check results against the JSON Schema that ships with the package.
-
-    Args:
-        results: Content of ``results.json``.
-        where: The file, for the message.
 
     Raises:
         UserError: The first violation, with its place in the document.
@@ -130,157 +187,22 @@ def _validator() -> Draft202012Validator:
     return Draft202012Validator(json.loads(text))
 
 
-def _order(item: Predictions) -> tuple[Any, ...]:
-    seed = -1 if item.seed is None else item.seed
-    return item.task, item.split, item.data, item.regime, item.method, item.k, item.lang, seed
-
-
-def _cells(ordered: Iterable[Predictions]) -> dict[Cell, Runs]:
-    cells: dict[Cell, Runs] = {}
-    for item in ordered:
-        cell = Cell(item.task, item.split, item.data, item.regime, item.method, item.k)
-        seeds = cells.setdefault(cell, {}).setdefault(item.lang, {})
-        if item.seed in seeds or (seeds and None in (item.seed, *seeds)):
-            raise UserError("two predictions claim the same place", item.name, "give each run its own folder")
-        seeds[item.seed] = item
-    return cells
-
-
-def _targets(runs: Runs) -> Runs:
-    return {lang: seeds for lang, seeds in runs.items() if lang != SOURCE_LANGUAGE}
-
-
-def _row(item: Predictions) -> dict[str, Any]:
-    keys = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "total_labels")
-    row: dict[str, Any] = {key: getattr(item, key) for key in keys}
-    row |= {"acc": float(item.correct.mean()), "n": len(item.ids), "ci95": None, "ci_kind": None}
-    if len(item.ids) > 1:
-        found = crossed_interval(item.correct.astype(float))
-        row |= {"ci95": _clipped(found.low, found.high, 0), "ci_kind": found.kind}
-    return row
-
-
-def _average(cell: Cell, runs: Runs) -> dict[str, Any]:
-    seeds = _seeds([runs], cell.label)
-    blocks = [_block([runs[lang]], seeds) for lang in sorted(runs)]
-    table = language_average([(ids, tables[0]) for ids, tables in blocks])
-    labels = max(item.total_labels for by_seed in runs.values() for item in by_seed.values())
-    row: dict[str, Any] = cell._asdict() | {"langs": sorted(runs), "seeds": _named(seeds)}
-    row |= {"total_labels": labels, "n": len(table), "mean": float(table.mean())}
-    if len(table) < 2:
-        return row | dict.fromkeys(("ci95", "ci_kind", "se", "dof", "mdd"))
-    found = crossed_interval(table)
-    mdd = minimum_detectable_difference(found.se, found.dof)
-    row |= {"ci95": _clipped(found.low, found.high, 0), "ci_kind": found.kind}
-    return row | {"se": found.se, "dof": found.dof, "mdd": mdd}
-
-
-def _comparisons(cells: Iterable[Cell]) -> list[tuple[Cell, Cell]]:
-    """Every trained cell against the baseline; whoever had labels against zero-shot; CLML against none."""
-    listed = list(cells)
-    pairs = [(a, b) for a in listed for b in listed if a.place == b.place]
-    baseline = [(a, b) for a, b in pairs if a.regime != "none" and (b.regime, b.method) == ("none", BASELINE)]
-    informed = ("zero-shot-aux", "few-shot", "pooled-shots")
-    more = [(a, b) for a, b in pairs if a.regime in informed and b.regime == "zero-shot"]
-    same = [(a, b) for a, b in pairs if (a.regime, a.k) == (b.regime, b.k) and b.method == ALONE != a.method]
-    return baseline + more + same
-
-
-def _difference(a: Cell, b: Cell, cells: Mapping[Cell, Runs]) -> dict[str, Any] | None:
-    langs = sorted(cells[a].keys() & cells[b].keys())
-    if not langs:
-        return None
-    seeds = _seeds([{lang: cells[side][lang] for lang in langs} for side in (a, b)], f"{a.label}, {b.label}")
-    joint = [_block([cells[a][lang], cells[b][lang]], seeds) for lang in langs]
-    first, second = (language_average([(ids, tables[side]) for ids, tables in joint]) for side in (0, 1))
-    if len(first) < 2:
-        return None
-    found = paired_difference(first, second)
-    row: dict[str, Any] = dict(zip(("task", "split", "data"), a.place, strict=True))
-    row |= {"a": a.label, "b": b.label, "langs": langs, "seeds": _named(seeds)}
-    row |= {"mean": found.mean, "ci95": _clipped(found.low, found.high, -1), "ci_kind": found.kind}
-    row |= {"p": found.p, "se": found.se, "dof": found.dof, "n": len(first)}
-    return row | {"mdd": minimum_detectable_difference(found.se, found.dof)}
-
-
-def _seeds(sides: Sequence[Runs], where: str) -> list[int | None]:
-    """Seeds that all languages of all sides have; a deterministic side has every seed."""
-    sets = [set(by_seed) for runs in sides for by_seed in runs.values() if None not in by_seed]
-    if not sets:
-        return [None]
-    common = sorted(seed for seed in set.intersection(*sets) if seed is not None)
-    if not common:
-        raise UserError("no training seed is shared by what is compared", where, "evaluate the same seeds")
-    return list(common)
-
-
-def _named(seeds: Sequence[int | None]) -> list[int]:
-    return [seed for seed in seeds if seed is not None]
-
-
-def _block(
-    sides: Sequence[dict[int | None, Predictions]], seeds: Sequence[int | None]
-) -> tuple[list[str], list[Scores]]:
-    """Return ids and one table of shape (ids, seeds) per side, on the items that all runs have in common."""
-    runs = [[side[None] if None in side else side[seed] for seed in seeds] for side in sides]
-    marks = [[dict(zip(item.ids, item.correct, strict=True)) for item in side] for side in runs]
-    ids = sorted(set.intersection(*(set(mark) for side in marks for mark in side)))
-    if not ids:
-        raise UserError("predictions have no item in common", f"{runs[0][0].name}, {runs[-1][-1].name}")
-    tables: list[Scores] = [
-        np.array([[float(mark[name]) for mark in side] for name in ids]) for side in marks
-    ]
-    return ids, tables
-
-
-def _clipped(low: float, high: float, least: int) -> list[float]:
-    return [max(low, float(least)), min(high, 1.0)]
-
-
-def rounded(value: Any) -> Any:
-    """Round every float of nested values to :data:`DIGITS` digits."""
-    if isinstance(value, float):
-        return round(value, DIGITS) + 0.0  # + 0.0 turns -0.0 into 0.0
-    if isinstance(value, Mapping):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item) for item in value]
-    return value
-
-
-DEMONSTRATION = "demonstration, not a benchmark"
-_REGIMES = ("none", "zero-shot", "zero-shot-aux", "few-shot", "pooled-shots", "transductive")
-_LANGUAGES_A_TABLE = 12  # more do not fit into 100 columns
-_Row = Mapping[str, Any]
-
-
 def format_table(results: Mapping[str, Any]) -> Table:
     """Return one block per (task, split, data): a line per method, a column per language, the average last.
 
     Accuracies are in per cent, averaged over the seeds. The average is over the target languages, English
-    apart, with half of its 95 % interval; a star marks an interval over the items only. The untrained
-    baseline comes first. Tasks of the starter set are headed as a demonstration.
-
-    Args:
-        results: What :func:`metaxcr.evaluation.results.build_results` returns.
-
-    Returns:
-        A grid that is readable in 100 columns, whatever the number of tasks and languages.
+    excluded, with half of its 95 % interval; a star marks an interval over the items only. The untrained
+    baseline comes first. The table fits into 100 columns, whatever the number of languages.
     """
     grid = Table.grid()
-    rows: Sequence[_Row] = results["rows"]
-    places = sorted({(row["task"], row["split"], row["data"]) for row in rows}, key=_place_order)
-    for place in places:
-        here = [row for row in rows if (row["task"], row["split"], row["data"]) == place]
-        averages = {_cell(row): row for row in results["averages"]}
-        languages = sorted({row["lang"] for row in here}, key=lambda lang: (lang != "en", lang))
-        pieces = [
-            languages[start : start + _LANGUAGES_A_TABLE]
-            for start in range(0, len(languages), _LANGUAGES_A_TABLE)
-        ]
-        grid.add_row(_title(here))
-        for piece in pieces:
-            grid.add_row(_table_block(here, averages, piece, last=piece is pieces[-1]))
+    averages = {_row_line(row): row for row in results["averages"]}
+    for place in sorted({_row_line(row)[0] for row in results["rows"]}, key=_place_order):
+        rows = [row for row in results["rows"] if _row_line(row)[0] == place]
+        languages = sorted({row["lang"] for row in rows}, key=lambda lang: (lang != "en", lang))
+        grid.add_row(_title(rows))
+        for start in range(0, len(languages), _LANGUAGES_A_TABLE):
+            end = start + _LANGUAGES_A_TABLE
+            grid.add_row(_table_block(rows, averages, languages[start:end], last=end >= len(languages)))
             grid.add_row("")
     if any(row["ci95"] is not None for row in results["averages"]):
         grid.add_row(Text("± half of the 95 % interval over items x seeds; * over items only", style="dim"))
@@ -288,27 +210,35 @@ def format_table(results: Mapping[str, Any]) -> Table:
 
 
 def _table_block(
-    rows: Sequence[_Row], averages: Mapping[Cell, _Row], languages: Sequence[str], *, last: bool
+    rows: Sequence[Record], averages: Mapping[Line, Record], languages: Sequence[str], *, last: bool
 ) -> Table:
-    # The box already parts the columns by a space: padding would cost a dozen columns more.
+    # The box already separates the columns by a space; padding would take a dozen columns more.
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
     table.add_column("accuracy, %", overflow="fold")
     for language in languages:
         table.add_column(language, justify="right", no_wrap=True)
-    cells = sorted({_cell(row) for row in rows}, key=_method_order)
-    last = last and any(cell in averages for cell in cells)
+    lines = sorted({_row_line(row) for row in rows}, key=lambda line: line[1].order)
+    last = last and any(line in averages for line in lines)
     if last:
         table.add_column("average", no_wrap=True)
-    for cell in cells:
-        line = [cell.label]
+    for line in lines:
+        cells = [line[1].label]
         for language in languages:
-            found = [row["acc"] for row in rows if row["lang"] == language and _cell(row) == cell]
-            line.append(_percent(float(np.mean(found))) if found else "")
-        table.add_row(*line, *([_shown_average(averages.get(cell))] if last else []))
+            found = [row["acc"] for row in rows if row["lang"] == language and _row_line(row) == line]
+            cells.append(_percent(float(np.mean(found))) if found else "")
+        table.add_row(*cells, *([_shown_average(averages.get(line))] if last else []))
     return table
 
 
-def _title(rows: Sequence[_Row]) -> Text:
+def _row_line(row: Record) -> Line:
+    return Place(row["task"], row["split"], row["data"]), Setting(row["regime"], row["method"], row["k"])
+
+
+def _place_order(place: Place) -> tuple[str, str, bool]:
+    return place.task, place.split, place.data != "repaired"
+
+
+def _title(rows: Sequence[Record]) -> Text:
     first = rows[0]
     counts = sorted({row["n"] for row in rows})
     items = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -319,13 +249,13 @@ def _title(rows: Sequence[_Row]) -> Text:
     return Text(title, style="bold")
 
 
-def _shown_average(row: _Row | None) -> str:
+def _shown_average(row: Record | None) -> str:
     if row is None:
         return ""
     mean = _percent(row["mean"])
     if row["ci95"] is None:
         return mean
-    # The half that clipping at 0 or 1 has left whole.
+    # the half that was not clipped at 0 or 1
     half = max(row["mean"] - row["ci95"][0], row["ci95"][1] - row["mean"])
     return f"{mean} ±{100 * half:.1f}{'*' if row['ci_kind'] == 'items' else ''}"
 
@@ -333,27 +263,3 @@ def _shown_average(row: _Row | None) -> str:
 def _percent(fraction: float) -> str:
     text = f"{100 * fraction:.1f}"
     return "100" if text == "100.0" else text  # as wide as the others
-
-
-def _cell(row: _Row) -> Cell:
-    return Cell(row["task"], row["split"], row["data"], row["regime"], row["method"], row["k"])
-
-
-def _method_order(cell: Cell) -> tuple[Any, ...]:
-    return cell.method != "similarity", _REGIMES.index(cell.regime), cell.k, cell.method
-
-
-def _place_order(place: tuple[str, str, str]) -> tuple[Any, ...]:
-    task, split, data = place
-    return task, split, data != "repaired"
-
-
-def read_results(path: Path) -> Record:
-    """Read ``results.json``.
-
-    Raises:
-        UserError: It cannot be read, or does not follow the schema.
-    """
-    results = read_json_object(path, AGAIN)
-    validate_results(results, str(path))
-    return results | {"shares": checked(Shares, results["shares"], f"{path}.shares")}

@@ -6,9 +6,8 @@ two-way crossed random-effects layout with one observation a cell, and the inter
 mean squares (Searle, Casella and McCulloch, *Variance Components*, 1992, ch. 4). A bootstrap over the
 items alone ignores the seeds and covers 76 to 89 % where 95 % is claimed (500 items, 3 seeds).
 
-A permutation test of paired differences: no assumption on how scores are distributed.
-
-Corrections for many comparisons: of twenty tests without any effect, one is below 0.05 by chance.
+A permutation test of paired differences, which assumes no distribution, and corrections for many comparisons
+complete the module.
 """
 
 import itertools
@@ -33,8 +32,8 @@ SEEDS_AGREE = 0.25  # of the residual mean square: MS_seeds counts as no less
 class Interval:
     """A mean and the interval around it, in the unit of the scores.
 
-    ``kind`` says what was treated as random: ``"items x seeds"``, or ``"items"`` when there is one
-    column only. An ``"items"`` interval says nothing about how the mean varies with the training seed.
+    ``kind`` names what was treated as random: ``"items x seeds"``, or ``"items"`` if there is one column
+    only. An ``"items"`` interval does not include how the mean varies with the training seed.
     """
 
     mean: float
@@ -68,14 +67,7 @@ class MeanSquares:
 
 
 def mean_squares(scores: Scores) -> MeanSquares:
-    """Return the analysis-of-variance mean squares of an items x seeds table.
-
-    Args:
-        scores: Shape (items, seeds), at least 2 x 2.
-
-    Returns:
-        Mean squares with items - 1, seeds - 1 and (items - 1)(seeds - 1) degrees of freedom.
-    """
+    """Return the analysis-of-variance mean squares of a table of shape (items, seeds), at least 2 x 2."""
     items, seeds = scores.shape
     grand = scores.mean()
     by_item, by_seed = scores.mean(axis=1), scores.mean(axis=0)
@@ -91,19 +83,14 @@ def crossed_interval(scores: Scores, level: float = 0.95) -> Interval:
     """Return the t interval of the grand mean when items and seeds are both random.
 
     The variance of the grand mean is (MS_items + MS_seeds - MS_residual) / (items * seeds), where the
-    component of the items counts as zero if it is estimated below that, and MS_seeds as a quarter of
-    MS_residual at least: by chance a few seeds agree better than that. With c the part of that variance that
-    is MS_seeds', the degrees of freedom are (seeds - 1) / c, at most items - 1. With them t^2 agrees to first
-    order with a quantile for each mean square, t_(items-1)^2 var_items + t_(seeds-1)^2 var_seeds, which is
-    proved to cover (Banerjee, *Metrika* 3, 1960). Satterthwaite's grow with 1 / c^2, so that three seeds
-    which happen to agree pass for many: ``docs/results/coverage.py`` measures the difference.
+    component of the items is at least zero and MS_seeds at least a quarter of MS_residual, because a few
+    seeds agree better than that by chance. With c the share of MS_seeds in that variance, the degrees of
+    freedom are (seeds - 1) / c, at most items - 1. With them t^2 agrees to first order with a quantile for
+    each mean square, t_(items-1)^2 var_items + t_(seeds-1)^2 var_seeds, which is proved to cover (Banerjee,
+    *Metrika* 3, 1960). Satterthwaite's degrees of freedom grow with 1 / c^2, so that three seeds which happen
+    to agree count as many: ``docs/results/coverage.py`` measures the difference.
 
-    Args:
-        scores: Shape (items, seeds) or (items,), one score a cell (0 or 1, or a difference of them).
-        level: Nominal coverage, between 0 and 1.
-
-    Returns:
-        The interval. With one column its kind is ``"items"``, and the design is the plain t of the items.
+    ``scores`` has shape (items, seeds) or (items,), one score a cell: 0 or 1, or a difference of them.
 
     Raises:
         ValueError: Fewer than two items, no seed, values that are not finite, or a level outside (0, 1).
@@ -120,16 +107,9 @@ def crossed_interval(scores: Scores, level: float = 0.95) -> Interval:
 def paired_difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
     """Return the interval and p value of the mean of ``a - b`` on the same items and seeds.
 
-    Pairing removes what both methods find easy or hard; without it differences of one or two points
-    drown in the spread of the items.
-
-    Args:
-        a: Shape (items, seeds); rows are items, in the same order as in ``b``.
-        b: The same shape. A deterministic method has one column, which stands for every seed.
-        level: Nominal coverage of the interval.
-
-    Returns:
-        The difference; p is 1 when every cell agrees.
+    Pairing removes what both methods find easy or hard; without it differences of one or two points drown in
+    the spread of the items. Both have shape (items, seeds), rows in the same order; a deterministic method
+    has one column, which stands for every seed.
 
     Raises:
         ValueError: The tables do not match, or :func:`crossed_interval` refuses their difference.
@@ -150,32 +130,22 @@ def paired_difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
 def minimum_detectable_difference(se: float, dof: float, alpha: float = 0.05, power: float = 0.8) -> float:
     """Return the smallest true difference that a two-sided test of this precision finds with ``power``.
 
-    Args:
-        se: Standard error of the estimate, in the unit of the answer.
-        dof: Degrees of freedom of that standard error.
-        alpha: Two-sided level of the test.
-        power: Wanted probability of finding the difference.
-
-    Returns:
-        (t_(1 - alpha/2) + t_power) * se (Bloom, *Evaluation Review* 19, 1995); 2.80 se for many degrees
-        of freedom.
+    It is (t_(1 - alpha/2) + t_power) * se (Bloom, *Evaluation Review* 19, 1995): 2.80 se for many degrees of
+    freedom.
     """
     return float((stats.t.ppf(1 - alpha / 2, dof) + stats.t.ppf(power, dof)) * se)
 
 
 def language_average(blocks: Sequence[tuple[Sequence[str], Scores]]) -> Scores:
-    """Return one row per item id whose grand mean is the average over languages, each weighing alike.
+    """Return one row per item id whose grand mean is the average over languages, all with the same weight.
 
     Translations of one item succeed and fail together, so the item id, not the pair (item, language),
     is the unit that was sampled. In a parallel set the row of an id is the plain mean over the languages.
     Elsewhere, a row is the id's linearised contribution to the average of the language means,
     grand + sum over its languages of (N / (L n_l)) (score - mean_l), as for a cluster sample.
 
-    Args:
-        blocks: One (ids, scores) per language, scores of shape (items, seeds); the same seeds in all.
-
-    Returns:
-        Shape (distinct ids, seeds), rows in the order of the sorted ids.
+    Each block is (ids, scores of shape (items, seeds)) of one language, with the same seeds in all. The rows
+    of the answer are in the order of the sorted ids.
     """
     order = {name: row for row, name in enumerate(sorted({name for ids, _ in blocks for name in ids}))}
     grand = float(np.mean([scores.mean() for _, scores in blocks]))
@@ -207,25 +177,21 @@ def _standard_error(table: NDArray[np.float64]) -> tuple[float, float, str]:
     return float(np.sqrt(total / (items * seeds))), float(dof), ITEMS_X_SEEDS
 
 
-EXACT = 14  # up to so many differing items all sign patterns are tried
+EXACT = 14  # up to this many differing items all sign patterns are tried
 BLOCK = 512  # draws at a time: bounds the memory
 
 
 def sign_flip_test(difference: NDArray[np.floating[Any]], draws: int = 9999, seed: int = 0) -> float:
     """Return the two-sided p value of "no difference", by flipping the signs of whole items.
 
-    Where two methods do not differ, an item's difference is as likely to have either sign. All that belongs
-    to an item (its translations, its seeds) flips together: they succeed and fail together, so the item is
-    the unit. The seeds of training count as fixed, so the test speaks about these runs on other items.
+    Where two methods do not differ, an item's difference is as likely to have either sign. The translations
+    and seeds of an item succeed and fail together, so the item is the unit and flips as a whole. The seeds of
+    training count as fixed: the test is about these runs on other items. p is the share of sign patterns
+    whose mean is at least as far from zero, the observed one included (so never 0). Up to :data:`EXACT` items
+    all patterns are tried, else ``draws`` random ones.
 
-    Args:
-        difference: Shape (items,) or (items, seeds): a minus b. Translations of an item are one row, see
-            :func:`metaxcr.evaluation.statistics.language_average`; subtract after averaging.
-        draws: Random sign patterns, where there are too many to try all.
-        seed: Of the patterns.
-
-    Returns:
-        Share of patterns whose mean is at least as far from zero, the observed one included (so never 0).
+    ``scipy.stats.permutation_test`` doubles the smaller tail of its own random patterns. The published p
+    values would change by the Monte-Carlo error, so these patterns stay.
 
     Source:
         Fisher 1935; Dror et al. 2018 (ACL, The Hitchhiker's Guide to Testing Statistical Significance in
@@ -234,7 +200,7 @@ def sign_flip_test(difference: NDArray[np.floating[Any]], draws: int = 9999, see
     rows = np.asarray(difference, dtype=np.float64)
     rows = rows.reshape(len(rows), -1).mean(axis=1)
     rows = rows[rows != 0]  # items without a difference change no mean
-    if not len(rows):
+    if not rows.size:
         return 1.0
     observed = abs(rows.sum()) - 1e-12 * np.abs(rows).sum()  # equal sums must compare as equal
     if len(rows) <= EXACT:
@@ -249,16 +215,9 @@ def sign_flip_test(difference: NDArray[np.floating[Any]], draws: int = 9999, see
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjust p values so that the chance of *any* false finding stays below the level (step-down Bonferroni).
+    """Adjust p values so that the chance of *any* false finding stays below the level (Holm 1979).
 
-    Args:
-        p: p values of one family of tests, in any order and dependence.
-
-    Returns:
-        Adjusted p values in the same order: max over j <= i of min(1, (m - j + 1) p_(j)).
-
-    Source:
-        Holm 1979 (Scandinavian Journal of Statistics 6).
+    The adjusted p_(i) is the maximum over j <= i of min(1, (m - j + 1) p_(j)); the order is kept.
     """
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")
@@ -269,20 +228,9 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
-    """Adjust p values so that the expected *share* of false findings stays below the level (step-up).
-
-    Args:
-        p: p values of one family of tests that are independent or positively dependent.
-
-    Returns:
-        Adjusted p values in the same order: min over j >= i of min(1, m / j p_(j)).
+    """Adjust p values so that the expected *share* of false findings stays below the level.
 
     Source:
-        Benjamini and Hochberg 1995 (Journal of the Royal Statistical Society B 57).
+        Benjamini and Hochberg 1995, for tests that are independent or positively dependent.
     """
-    values = np.asarray(p, dtype=np.float64)
-    order = np.argsort(values, kind="stable")[::-1]
-    factors = len(values) / np.arange(len(values), 0, -1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(factors * values[order]))
-    return [float(value) for value in adjusted]
+    return [float(value) for value in stats.false_discovery_control(p)] if len(p) else []

@@ -1,1 +1,1 @@
-"""Adapting to a few dozen examples of one's own, and an honest account of what that gave."""
+"""Few-shot adaptation to a user's own examples, with cross-validated results."""

@@ -1,62 +1,37 @@
-"""From examples to a model folder: the thin shell around :mod:`metaxcr.fewshot.adaptation`.
-
-The folder of a model that was adapted to own examples: loadable like any other, with its account.
-"""
+"""Adapt to a user's examples and write the result as a model folder with report and model card."""
 
 import json
 import os
 import shutil
 import time
-import warnings
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from metaxcr.adapters.adapter_files import ADAPTERS
 from metaxcr.config.schema import Config
 from metaxcr.errors import UserError
-from metaxcr.fewshot.adapt_report import report
-from metaxcr.fewshot.adaptation import AdaptedModel, Report, Settings, Start, adapt_to
-from metaxcr.fewshot.messages import threshold_words
+from metaxcr.fewshot.adapt_report import adaptation_report
+from metaxcr.fewshot.adaptation import AdaptedModel, ProgressCallback, Settings, Start, adapt_to
+from metaxcr.fewshot.messages import Summary, threshold_message
 from metaxcr.fewshot.summary import adaptation_summary
-from metaxcr.fewshot.user_examples import UserExamples, examples_from_mappings, read_user_examples
-from metaxcr.files import disk_error, remove_leftovers, temporary_path, write_atomically
+from metaxcr.fewshot.user_examples import UserExamples
+from metaxcr.files import write_atomically
 from metaxcr.hardware import choose_dtype, processor
 from metaxcr.model.build import save_phi
 from metaxcr.model_card import adapted_model_card
 from metaxcr.parse import dump_yaml, read_json_object
 from metaxcr.records import damaged
-from metaxcr.saved_model import ACCOUNT, CARD, META, NEAREST, SETTINGS
+from metaxcr.saved_model import ADAPTATION, CARD, META, NEAREST, SETTINGS
+from metaxcr.work_dir import new_folder
 
-
-def as_own(
-    examples: UserExamples | Sequence[Mapping[str, Any]] | str | Path, language: str | None
-) -> UserExamples:
-    """Take examples in any of the shapes that :meth:`metaxcr.MetaXCR.adapt` takes.
-
-    Raises:
-        UserError: They cannot be used, or their language is not said.
-    """
-    if isinstance(examples, UserExamples):
-        return examples
-    if language is None:
-        raise UserError("the language of the examples is not known", None, 'say for example language="sw"')
-    if isinstance(examples, str | Path):
-        from metaxcr.errors import MetaXCRWarning
-
-        own = read_user_examples(Path(examples), language)
-        for line in own.notes:
-            warnings.warn(line, MetaXCRWarning, stacklevel=3)
-        return own
-    return examples_from_mappings(examples, language)
+REPORT = "report.html"
 
 
 def adapt_to_examples(
-    own: UserExamples,
+    examples: UserExamples,
     name: str,
     start: Start,
     origin: Path,
@@ -64,32 +39,20 @@ def adapt_to_examples(
     settings: Settings | None,
     *,
     force: bool,
-    progress: Report,
+    progress: ProgressCallback,
     command: str,
-) -> dict[str, Any]:
-    """Adapt and write the folder.
+) -> Summary:
+    """Adapt, write the folder ``out``, and return the summary that is in its adaptation.json.
 
-    Args:
-        own: The examples.
-        name: What they are called.
-        start: What is adapted.
-        origin: The folder that the start was loaded from.
-        out: The new folder.
-        settings: How much of what; None: the defaults.
-        force: Replace a folder that is there.
-        progress: Called with (what is done, steps done, steps in all).
-        command: For the record.
-
-    Returns:
-        The account, as in the folder's adaptation.json.
+    ``origin`` is the folder that the start was loaded from; ``command`` is recorded.
     """
     settings = settings or Settings()
-    check_goal(out, force=force)
+    check_output_folder(out, force=force)
     torch.use_deterministic_algorithms(True)
     precision = choose_dtype(start.config.encoder.dtype, start.model.device)
     begun = time.perf_counter()
-    adapted = adapt_to(own, start, settings, progress)
-    account = adaptation_summary(adapted, settings) | {
+    adapted = adapt_to(examples, start, settings, progress)
+    summary = adaptation_summary(adapted, settings) | {
         "command": command,
         "environment": {
             "metaxcr": version("metaxcr"),
@@ -102,107 +65,62 @@ def adapt_to_examples(
             "seconds": round(time.perf_counter() - begun, 1),
         },
     }
-    write_folder(out, name, adapted, account, start, origin)
-    return account
+    write_adapted_model(out, name, adapted, summary, start, origin)
+    return summary
 
 
-REPORT = "report.html"
-
-
-def check_goal(out: Path, *, force: bool) -> None:
-    """Refuse a folder that is there, before anything is computed.
-
-    Raises:
-        UserError: It exists, and ``force`` is not set; or it is something else than a folder of this kind.
-    """
+def check_output_folder(out: Path, *, force: bool) -> None:
+    """Refuse an existing folder, unless ``force`` is set and ``metaxcr adapt`` wrote it."""
     if not out.exists() and not out.is_symlink():
         return
     if not force:
         raise UserError("the folder exists", str(out), "choose another --out, or replace it with --force")
-    if not (out / ACCOUNT).is_file():
+    if not (out / ADAPTATION).is_file():
         raise UserError(
-            f"no folder that 'metaxcr adapt' wrote: it has no {ACCOUNT}", str(out), "choose another"
+            f"'metaxcr adapt' did not write this folder: it has no {ADAPTATION}", str(out), "choose another"
         )
 
 
-def write_folder(
-    out: Path, name: str, adapted: AdaptedModel, account: dict[str, Any], start: Start, origin: Path
+def write_adapted_model(
+    out: Path, name: str, adapted: AdaptedModel, summary: Summary, start: Start, origin: Path
 ) -> None:
-    """Write the model with report and card; the folder appears whole or not at all.
+    """Write the model with report and card; the folder appears complete or not at all.
 
-    A report that cannot be made is left out: ``metaxcr report`` makes it again.
-
-    Args:
-        out: Where; replaced if it is there.
-        name: What the examples are called: the name of the target task from now on.
-        adapted: From :func:`metaxcr.fewshot.adaptation.adapt_to`.
-        account: From :func:`metaxcr.fewshot.summary.adaptation_summary`, with what else is worth keeping.
-        start: What was adapted.
-        origin: The folder that it was loaded from.
-
-    Raises:
-        UserError: The disk is full, or the place cannot be written.
+    ``name`` becomes the name of the target task. If the report fails it is left out: ``metaxcr report`` makes
+    it again.
     """
-    remove_leftovers(out.parent, out.name)
-    temporary = temporary_path(out)
     language = adapted.examples.language
-    config = own_config(start.config, name, language)
-    try:
+    config = adapted_config(start.config, name, language)
+    with new_folder(out) as temporary:
         shutil.copytree(origin / ADAPTERS / META, temporary / ADAPTERS / META)
         for file in NEAREST:
             if (origin / file).is_file():
                 shutil.copyfile(origin / file, temporary / file)
-        if adapted.verdict.kept == "adapted":
+        if adapted.selection.kept == "adapted":
             title = f"target.{name}.{language}"
             save_phi(temporary / ADAPTERS / title, title, adapted.phi, config, start.model.adapted.encoder)
-        settings = dump_yaml(config.model_dump(mode="json"))
         texts = {
-            SETTINGS: settings,
-            ACCOUNT: json.dumps(account, ensure_ascii=False, indent=1) + "\n",
-            CARD: adapted_model_card(account, start.config, threshold_words(account)),
+            SETTINGS: dump_yaml(config.model_dump(mode="json")),
+            ADAPTATION: json.dumps(summary, ensure_ascii=False, indent=1) + "\n",
+            CARD: adapted_model_card(summary, start.config, threshold_message(summary)),
         }
-        with suppress(Exception):  # the model is safe without its page, and write_adapted_report says why
-            texts[REPORT] = report(account)
+        with suppress(Exception):  # the model is usable without its report; the command says why it failed
+            texts[REPORT] = adaptation_report(summary)
         for file, text in texts.items():
             (temporary / file).write_text(text, encoding="utf-8")
-        _swap(temporary, out)
-    except OSError as error:
-        raise disk_error(error, out) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_adapted_report(folder: Path) -> Path:
-    """Write the page of an adapted model again.
-
-    Args:
-        folder: That :func:`write_folder` wrote.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        UserError: The folder has no account of an adaptation, or a damaged one.
-    """
-    path = folder / ACCOUNT
-    account = read_json_object(path, "adapt again")
+    """Write the report of an adapted model again, and return its path."""
+    path = folder / ADAPTATION
+    summary = read_json_object(path, "adapt again")
     with damaged("the record of the adaptation", path, "adapt again"):
-        text = report(account)
+        text = adaptation_report(summary)
     write_atomically(folder / REPORT, text)
     return folder / REPORT
 
 
-def own_config(config: Config, name: str, language: str) -> Config:
-    """The start's settings, with the user's examples as the target."""
+def adapted_config(config: Config, name: str, language: str) -> Config:
+    """The configuration of the start, with the user's examples as the target."""
     target = config.target.model_copy(update={"task": name, "languages": [language], "shots_file": None})
     return config.model_copy(update={"target": target})
-
-
-def _swap(temporary: Path, out: Path) -> None:
-    """Put a finished folder in its place."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    old = temporary.with_suffix(".old")
-    with suppress(FileNotFoundError):
-        os.rename(out, old)
-    os.rename(temporary, out)
-    shutil.rmtree(old, ignore_errors=True)

@@ -1,10 +1,7 @@
-"""How much of what is done with a user's own examples.
-
-Adapt a meta-trained model to a few dozen examples of one's own, and find out what that gave.
-"""
+"""Adapt a meta-trained model to a few dozen examples, and measure by cross-validation whether that helps."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,9 +12,16 @@ from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import predict
 from metaxcr.fewshot.calibration import Probabilities
-from metaxcr.fewshot.cross_validation import CrossValidated, Scores, cross_validate, draw_folds, sizes
-from metaxcr.fewshot.data_quality import groups
-from metaxcr.fewshot.model_selection import SYSTEMS, HeldOut, Verdict, judge
+from metaxcr.fewshot.cross_validation import (
+    CrossValidated,
+    Folds,
+    Scores,
+    cross_validate,
+    curve_sizes,
+    draw_folds,
+)
+from metaxcr.fewshot.data_quality import duplicate_groups
+from metaxcr.fewshot.model_selection import SYSTEMS, HeldOut, Selection, select_model
 from metaxcr.fewshot.user_examples import UserExamples
 from metaxcr.model.batch import TaskData, encode_task
 from metaxcr.model.build import memory_store, untrained_model
@@ -25,48 +29,35 @@ from metaxcr.model.choice_model import ChoiceModel
 from metaxcr.training.batch_sampler import BatchSampler
 from metaxcr.training.finetune import finetune
 
+MIN_EXAMPLES = 8  # different ones; with fewer, cross-validation shows nothing
+ProgressCallback = Callable[[str, int, int], None]  # (what is being done, steps done, steps in all)
+
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of an adaptation to own examples.
-
-    Attributes:
-        seed: Of all draws.
-        folds: Of the cross-validation.
-        repeats: Of the cross-validation, each with other folds.
-        steps: Of fine-tuning; None: as the start was trained to be fine-tuned.
-        rate: Peak learning rate of it; None: likewise.
-        wished: Accuracy among the answers that are given, for the abstain threshold.
-        more: Number of further examples whose worth is forecast.
-    """
+    """Settings of an adaptation to a user's examples."""
 
     seed: int = 0
     folds: int = 5
-    repeats: int = 2
-    steps: int | None = None
-    rate: float | None = None
-    wished: float = 0.9
-    more: int = 30
+    repeats: int = 2  # of the cross-validation, each with other folds
+    steps: int | None = None  # of fine-tuning; None: as in the model's own configuration
+    lr: float | None = None  # peak learning rate of fine-tuning; None: likewise
+    target_accuracy: float = 0.9  # of the answers that are not withheld
+    more: int = 30  # further examples whose gain is forecast
+    rate: InitVar[float | None] = None  # former name of lr
+    wished: InitVar[float | None] = None  # former name of target_accuracy
 
-
-FEWEST = 8  # examples; fewer are not adapted to, because nothing could be said about what that gave
-
-Report = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
-
-
-def _silent(label: str, done: int, total: int) -> None:
-    """Report nothing."""
+    def __post_init__(self, rate: float | None, wished: float | None) -> None:
+        """Accept the former names."""
+        if rate is not None:
+            object.__setattr__(self, "lr", rate)
+        if wished is not None:
+            object.__setattr__(self, "target_accuracy", wished)
 
 
 @dataclass(frozen=True)
 class Start:
-    """What is adapted: a meta-trained model.
-
-    Attributes:
-        config: The settings that it was trained with.
-        model: Scores batches.
-        phi: The parameters of its meta-adapter.
-    """
+    """The meta-trained model that is adapted: its configuration, and the parameters of its meta-adapter."""
 
     config: Config
     model: ChoiceModel
@@ -75,141 +66,75 @@ class Start:
 
 @dataclass(frozen=True)
 class AdaptedModel:
-    """What came out.
+    """The result of an adaptation."""
 
-    Attributes:
-        phi: Parameters of the model that is kept.
-        examples: What was adapted to.
-        group: Row of the first example that says the same, see :func:`metaxcr.fewshot.data_quality.groups`.
-        systems: Held-out answers of similarity, unadapted and adapted model, to all examples.
-        verdict: Which of the two models is kept, and why.
-        curve: Number of examples -> (different examples, repeats) share of right answers, held out.
-    """
-
-    phi: Params
+    phi: Params  # of the model that is kept
     examples: UserExamples
-    group: list[int]
-    systems: dict[str, HeldOut]
-    verdict: Verdict
-    curve: dict[int, Scores]
+    group: list[int]  # see metaxcr.fewshot.data_quality.duplicate_groups
+    systems: dict[str, HeldOut]  # answers of similarity, unadapted and adapted model, to all examples
+    selection: Selection
+    curve: dict[int, Scores]  # number of examples -> (different examples, repeats) held-out scores
 
     @property
     def kept(self) -> HeldOut:
         """Held-out answers of the model that is kept, to all examples."""
-        return self.systems[self.verdict.kept]
+        return self.systems[self.selection.kept]
 
     @property
     def distinct(self) -> dict[str, HeldOut]:
-        """Held-out answers to different examples: of duplicates the first counts, the others add nothing."""
-        rows = distinct(self.group)
+        """Held-out answers to the different examples: the first of each group of duplicates counts."""
+        rows = distinct_rows(self.group)
         return {name: system.at(rows) for name, system in self.systems.items()}
 
 
 def adapt_to(
-    examples: UserExamples, start: Start, settings: Settings, report: Report = _silent
+    examples: UserExamples,
+    start: Start,
+    settings: Settings,
+    progress: ProgressCallback = lambda label, done, total: None,
 ) -> AdaptedModel:
-    """Cross-validate the adaptation, decide, and adapt to all examples if that is what was decided.
+    """Cross-validate the adaptation, select a model, and adapt to all examples if that one is selected.
 
-    Every number is about examples that the model in question had not seen. The rule is fixed in advance
-    (:data:`metaxcr.fewshot.model_selection.RULE`): nothing is tuned on the user's examples.
-
-    Args:
-        examples: The user's, of one language, all labelled.
-        start: The meta-trained model.
-        settings: How much of what.
-        report: Told what is being done.
-
-    Raises:
-        UserError: Fewer than :data:`FEWEST` different examples, or some have no label.
+    Every accuracy is on examples that the model in question has not seen. The rule of selection is fixed in
+    advance (:data:`metaxcr.fewshot.model_selection.RULE`): nothing is tuned on the user's examples.
     """
-    group = usable(examples)
+    group = check_examples(examples)
     store = memory_store(start.model, start.config)
-    data = encode(examples, start.model.kind, store, partial(report, "encoding"))
-    labels = [int(label) for label in data.questions.labels]
-    tuning = tuning_of(start.config, settings)
+    data = encode_examples(examples, start.model.kind, store, partial(progress, "encoding"))
+    tuning = finetune_settings(start.config, settings)
 
-    def adapt(train: Sequence[int], held_out: Sequence[int], purpose: str) -> Probabilities:
-        phi = tune(start, data, train, tuning, BatchSampler(store, settings.seed, purpose))
-        return answer(start.model, phi, data, held_out, store)
+    def adapt_and_answer(train: Sequence[int], held_out: Sequence[int], purpose: str) -> Probabilities:
+        phi = finetune_rows(start, data, train, tuning, BatchSampler(store, settings.seed, purpose))
+        return predict_rows(start.model, phi, data, held_out, store)
 
-    folds = [
+    repeats = [
         draw_folds(group, _strata(examples), settings.folds, settings.seed + repeat)
         for repeat in range(settings.repeats)
     ]
-    smaller = sizes(min(int((f != n).sum()) for f in folds for n in range(int(f.max()) + 1)))[:-1]
-    validated = cross_validate(adapt, folds, smaller, progress=partial(report, "cross-validation"))
-    everything = range(len(data))
+    validated = cross_validate(
+        adapt_and_answer, repeats, _partial_sizes(repeats), progress=partial(progress, "cross-validation")
+    )
+
+    everything, labels = range(len(data)), [int(label) for label in data.questions.labels]
+    unadapted = predict_rows(start.model, start.phi, data, everything, store)
     systems = {
-        "similarity": HeldOut("similarity", [similarity(examples, start, data, store)], labels),
-        "unadapted": HeldOut("unadapted", [answer(start.model, start.phi, data, everything, store)], labels),
+        "similarity": HeldOut("similarity", [similarity_baseline(examples, start, data, store)], labels),
+        "unadapted": HeldOut("unadapted", [unadapted], labels),
         "adapted": HeldOut("adapted", list(validated.full), labels),
     }
-    rows = distinct(group)
-    verdict = judge(*(systems[name].at(rows) for name in SYSTEMS))
+    rows = distinct_rows(group)
+    selection = select_model(*(systems[name].at(rows) for name in SYSTEMS))
+
     phi = start.phi
-    if verdict.kept == "adapted":
-        report("adapting to all examples", 0, 1)
-        phi = tune(start, data, everything, tuning, BatchSampler(store, settings.seed, "all"))
-    curve = {n: scores[rows] for n, scores in _curve(systems, validated, labels, folds).items()}
-    return AdaptedModel(phi, examples, group, systems, verdict, curve)
+    if selection.kept == "adapted":
+        progress("adapting to all examples", 0, 1)
+        phi = finetune_rows(start, data, everything, tuning, BatchSampler(store, settings.seed, "all"))
+    curve = {n: scores[rows] for n, scores in _curve(systems, validated, labels, repeats[0]).items()}
+    return AdaptedModel(phi, examples, group, systems, selection, curve)
 
 
-def tune(start: Start, data: TaskData, rows: Sequence[int], tuning: Finetune, draw: BatchSampler) -> Params:
-    """Fine-tune the meta-adapter on the examples at ``rows``; see :func:`metaxcr.training.finetune`."""
-    phi, shots = start.phi, data.subset([data.ids[row] for row in rows])
-    for tuned, _, _ in finetune(start.model, phi, [shots], tuning, draw):
-        phi = tuned
-    return phi
-
-
-def answer(
-    model: ChoiceModel, phi: Params, data: TaskData, rows: Sequence[int], store: TrunkStore
-) -> Probabilities:
-    """Probabilities of the choices of the examples at ``rows``, in that order."""
-    return predict(model, phi, [data.subset([data.ids[row] for row in rows])], store)[0][0]
-
-
-def tuning_of(config: Config, settings: Settings) -> Finetune:
-    """Fine-tuning as the start declares it, but for what the settings say."""
-    given = {"steps": settings.steps, "rate": settings.rate}
-    return config.finetune.model_copy(
-        update={name: value for name, value in given.items() if value is not None}
-    )
-
-
-def encode(
-    examples: UserExamples,
-    kind: str,
-    store: TrunkStore,
-    progress: Callable[[int, int], None],
-    language: str | None = None,
-) -> TaskData:
-    """Encode own examples, as many as there are.
-
-    Their ids become positions, because nothing else tells rows apart for certain. ``language`` is the one
-    whose language adapter acts; None: their own, empty: none.
-    """
-    numbered = [replace(e, id=f"{row}") for row, e in enumerate(examples.examples)]
-    return encode_task(
-        numbered,
-        examples.words,
-        store,
-        kind=kind,
-        implausible=examples.implausible,
-        language=language,
-        progress=progress,
-    )
-
-
-def usable(examples: UserExamples) -> list[int]:
-    """Check that examples can be adapted to: there are enough, and all have labels.
-
-    Returns:
-        For each example the number of its group; duplicates share one.
-
-    Raises:
-        UserError: Fewer than :data:`FEWEST` different examples, or some have no label.
-    """
+def check_examples(examples: UserExamples) -> list[int]:
+    """Check that there are enough examples, all labelled, and return their groups of duplicates."""
     where = str(examples.file) if examples.file else None
     unlabelled = [e.id for e in examples.examples if e.label is None]
     if unlabelled:
@@ -218,40 +143,94 @@ def usable(examples: UserExamples) -> list[int]:
             where,
             "adapting needs labels; 'metaxcr predict' does not",
         )
-    group = groups(examples.examples)
-    if len(set(group)) < FEWEST:
+    group = duplicate_groups(examples.examples)
+    if len(set(group)) < MIN_EXAMPLES:
         raise UserError(
-            f"{len(set(group))} different examples are too few to adapt to and to say what that gave",
+            f"{len(set(group))} different examples are too few to adapt to and to measure the result",
             where,
-            f"bring {FEWEST} or more; without any, 'metaxcr predict' uses the model as it is",
+            f"bring {MIN_EXAMPLES} or more; without any, 'metaxcr predict' uses the model as it is",
         )
     return group
 
 
-def distinct(group: Sequence[int]) -> list[int]:
-    """Rows that repeat no earlier one, see :func:`metaxcr.fewshot.data_quality.groups`."""
+def distinct_rows(group: Sequence[int]) -> list[int]:
+    """Rows that do not repeat an earlier one, see :func:`metaxcr.fewshot.data_quality.duplicate_groups`."""
     return [row for row, head in enumerate(group) if row == head]
+
+
+def encode_examples(
+    examples: UserExamples,
+    kind: str,
+    store: TrunkStore,
+    progress: Callable[[int, int], None],
+    language: str | None = None,
+) -> TaskData:
+    """Encode a user's examples; their positions become their ids, because nothing else is surely unique.
+
+    ``language`` is the one whose language adapter is active; None: that of the examples, empty: none.
+    """
+    numbered = [replace(e, id=f"{row}") for row, e in enumerate(examples.examples)]
+    return encode_task(
+        numbered,
+        examples.phrase,
+        store,
+        kind=kind,
+        implausible=examples.implausible,
+        language=language,
+        progress=progress,
+    )
+
+
+def finetune_settings(config: Config, settings: Settings) -> Finetune:
+    """The model's own fine-tuning settings, except for those that the user gives."""
+    given = {"steps": settings.steps, "lr": settings.lr}
+    return config.finetune.model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
+
+
+def finetune_rows(
+    start: Start, data: TaskData, rows: Sequence[int], tuning: Finetune, sampler: BatchSampler
+) -> Params:
+    """Fine-tune the meta-adapter on the examples at ``rows``."""
+    phi, shots = start.phi, data.subset([data.ids[row] for row in rows])
+    for tuned, _, _ in finetune(start.model, phi, [shots], tuning, sampler):
+        phi = tuned
+    return phi
+
+
+def predict_rows(
+    model: ChoiceModel, phi: Params, data: TaskData, rows: Sequence[int], store: TrunkStore
+) -> Probabilities:
+    """Probabilities of the choices of the examples at ``rows``."""
+    return predict(model, phi, [data.subset([data.ids[row] for row in rows])], store)[0][0]
+
+
+def similarity_baseline(
+    examples: UserExamples, start: Start, data: TaskData, store: TrunkStore
+) -> Probabilities:
+    """Answers of the untrained encoder: the cosine of the sentence vectors."""
+    model = untrained_model(start.config, start.model.adapted.encoder)
+    if start.model.kind != model.kind or start.model.adapted.languages:
+        data = encode_examples(examples, model.kind, store, lambda done, total: None, language="")
+    return predict_rows(model, model.params(), data, range(len(data)), store)
 
 
 def _strata(examples: UserExamples) -> list[str]:
     return [f"{e.question if e.question in ('cause', 'effect') else ''} {e.label}" for e in examples.examples]
 
 
-def similarity(examples: UserExamples, start: Start, data: TaskData, store: TrunkStore) -> Probabilities:
-    """Answers of the untrained encoder: the cosine of the sentence vectors."""
-    encoder = start.model.adapted.encoder
-    model = untrained_model(start.config, encoder)
-    own = data
-    if start.model.kind != model.kind or start.model.adapted.languages:
-        own = encode(examples, model.kind, store, lambda done, total: None, language="")
-    return answer(model, model.params(), own, range(len(own)), store)
+def _partial_sizes(repeats: Sequence[Folds]) -> list[int]:
+    """Sizes of the learning curve below the smallest training set of all folds."""
+    smallest = min(int((folds != n).sum()) for folds in repeats for n in range(int(folds.max()) + 1))
+    return curve_sizes(smallest)[:-1]
 
 
 def _curve(
-    systems: dict[str, HeldOut], validated: CrossValidated, labels: list[int], folds: Sequence[np.ndarray]
+    systems: dict[str, HeldOut], validated: CrossValidated, labels: list[int], folds: np.ndarray
 ) -> dict[int, Scores]:
-    """Held-out accuracy by number of examples, of the first repeat throughout, so that points compare."""
-    left = round(len(labels) * (1 - 1 / (int(folds[0].max()) + 1)))
-    tables = {**validated.partial, left: validated.full[0]}
+    """Held-out scores by number of examples, all of the first repeat, so that the points are comparable."""
+    train_size = round(len(labels) * (1 - 1 / (int(folds.max()) + 1)))
+    tables = {**validated.partial, train_size: validated.full[0]}
     correct = {n: HeldOut("adapted", [table], labels).correct for n, table in tables.items()}
     return {0: systems["unadapted"].correct, **correct}

@@ -1,9 +1,4 @@
-"""Folds for cross-validation: stratified, and with duplicates kept together.
-
-Cross-validation of few-shot adaptation: every example is answered by models that have not seen it.
-
-The learning curve over the number of examples, and what some more would buy.
-"""
+"""Cross-validation of few-shot adaptation: folds, held-out answers, learning curve, and its forecast."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -16,23 +11,16 @@ from metaxcr.fewshot.calibration import Probabilities
 from metaxcr.seeding import rng
 
 Folds = NDArray[np.int64]  # (examples,) the fold that each example is held out in
+Scores = NDArray[np.float64]
+# rows to adapt on, rows to answer, purpose of the random draws -> probabilities of the rows to answer
+AdaptAndAnswer = Callable[[Sequence[int], Sequence[int], str], Probabilities]
 
 
 def draw_folds(groups: Sequence[Hashable], strata: Sequence[Hashable], folds: int, seed: int) -> Folds:
-    """Deal examples into folds.
+    """Deal examples into stratified folds; those of one group (duplicates) share a fold.
 
-    Examples of one group (duplicates) share a fold: an example whose twin was trained on is no test. Groups
-    are dealt out stratum by stratum in random order, each to the fold that has least of that stratum, then
-    least of all, so that folds are alike in size and composition.
-
-    Args:
-        groups: What each example must not be parted from.
-        strata: What every fold should have its share of: cause and effect, the label's position.
-        folds: Their number; there are no more than groups.
-        seed: Of the draw.
-
-    Returns:
-        The fold of each example, counted from 0.
+    Groups are dealt stratum by stratum in random order, each to the fold that has the fewest examples of that
+    stratum, then the fewest at all. There are no more folds than groups.
 
     Raises:
         ValueError: Fewer than two groups or folds.
@@ -46,30 +34,21 @@ def draw_folds(groups: Sequence[Hashable], strata: Sequence[Hashable], folds: in
     shuffled = rng(seed, "folds").permutation(len(members))
     dealt = [list(members.values())[n] for n in shuffled]
     dealt.sort(key=lambda rows: str(strata[rows[0]]))  # stable: still random within a stratum
-    held_in = np.full(len(groups), -1)
+    fold_of = np.full(len(groups), -1)
     sizes = np.zeros(folds, dtype=np.int64)
     by_stratum: dict[Hashable, NDArray[np.int64]] = {}
     for rows in dealt:
-        own = by_stratum.setdefault(strata[rows[0]], np.zeros(folds, dtype=np.int64))
-        fold = min(range(folds), key=lambda f: (own[f], sizes[f]))
-        held_in[rows] = fold
-        own[fold] += len(rows)
+        in_stratum = by_stratum.setdefault(strata[rows[0]], np.zeros(folds, dtype=np.int64))
+        fold = min(range(folds), key=lambda f: (in_stratum[f], sizes[f]))
+        fold_of[rows] = fold
+        in_stratum[fold] += len(rows)
         sizes[fold] += len(rows)
-    return held_in
-
-
-# rows to adapt on, rows to answer, what the draws are for -> probabilities of the rows to answer
-AdaptAndAnswer = Callable[[Sequence[int], Sequence[int], str], Probabilities]
+    return fold_of
 
 
 @dataclass
 class CrossValidated:
-    """Held-out answers.
-
-    Attributes:
-        full: One table a repeat, after adapting on all that a fold leaves.
-        partial: Number of examples adapted on -> the table of the first repeat.
-    """
+    """Held-out answers: a table a repeat, and tables of the first repeat by number of training examples."""
 
     full: list[list[Sequence[float]]] = field(default_factory=list)
     partial: dict[int, list[Sequence[float]]] = field(default_factory=dict)
@@ -82,17 +61,10 @@ def cross_validate(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CrossValidated:
-    """Adapt without each fold in turn and answer it; for the learning curve, on fewer examples as well.
+    """Adapt without each fold in turn and answer it; in the first repeat also on fewer examples.
 
-    Args:
-        adapt: Adapts and answers.
-        repeats: The folds of each repeat; more repeats average out how the folds happened to fall.
-        sizes: Numbers of examples of the learning curve, fewer than a fold leaves. They are drawn nested, a
-            smaller set being part of the larger.
-        progress: Called with (adaptations done, adaptations in all).
-
-    Returns:
-        Answers in the order of the examples.
+    ``repeats`` are the folds of each repeat; more of them average over the draw of the folds. ``sizes`` are
+    the numbers of training examples of the learning curve; smaller sets are part of larger ones.
     """
     total = sum(int(folds.max()) + 1 for folds in repeats) + len(sizes) * (int(repeats[0].max()) + 1)
     found, done = CrossValidated(), 0
@@ -100,9 +72,9 @@ def cross_validate(
         for size in [None, *(sizes if repeat == 0 else ())]:
             table: list[Sequence[float]] = [()] * len(folds)
             for fold in range(int(folds.max()) + 1):
-                purpose = f"repeat {repeat} fold {fold}"
-                train, held_out = parted(folds, fold, size, repeat)
-                for row, answer in zip(held_out, adapt(train, held_out, purpose), strict=True):
+                train, held_out = split_rows(folds, fold, size, repeat)
+                answers = adapt(train, held_out, f"repeat {repeat} fold {fold}")
+                for row, answer in zip(held_out, answers, strict=True):
                     table[row] = answer
                 done += 1
                 progress(done, total)
@@ -113,24 +85,16 @@ def cross_validate(
     return found
 
 
-def parted(folds: Folds, fold: int, size: int | None, repeat: int) -> tuple[list[int], list[int]]:
+def split_rows(folds: Folds, fold: int, size: int | None, repeat: int) -> tuple[list[int], list[int]]:
     """Rows to adapt on, at most ``size`` of them, and rows that are held out."""
     train: NDArray[np.int64] = np.flatnonzero(folds != fold)
     order = rng(repeat, "nested", fold).permutation(train) if size is not None else train
     return [int(row) for row in order[:size]], [int(row) for row in np.flatnonzero(folds == fold)]
 
 
-Scores = NDArray[np.float64]
-
-
 @dataclass(frozen=True)
 class CurvePoint:
-    """Accuracy after adapting to so many examples.
-
-    Attributes:
-        n: Number of examples; 0 is the model as it came.
-        accuracy: On held-out ones, with its interval.
-    """
+    """Held-out accuracy after adapting to ``n`` examples; 0 is the unadapted model."""
 
     n: int
     accuracy: Interval
@@ -138,56 +102,36 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What more examples are likely to buy.
-
-    Attributes:
-        more: Number of further examples.
-        gain: Change of accuracy, with its interval.
-    """
+    """Expected change of accuracy with ``more`` further examples."""
 
     more: int
     gain: Interval
 
 
-def sizes(most: int) -> list[int]:
-    """Numbers of examples on the curve: a quarter, a half and all of those that a fold leaves for training.
-
-    Args:
-        most: So many are left.
-    """
+def curve_sizes(most: int) -> list[int]:
+    """Numbers of examples on the learning curve: a quarter, a half and all of ``most``."""
     return sorted({n for n in (most // 4, most // 2, most) if n >= 2})
 
 
-def points(correct: dict[int, Scores]) -> list[CurvePoint]:
-    """Accuracy with interval for each size.
-
-    Args:
-        correct: Number of examples -> (examples, repeats) share of right answers, held out.
-    """
+def curve_points(correct: dict[int, Scores]) -> list[CurvePoint]:
+    """Accuracy with interval by number of examples, from (examples, repeats) held-out scores."""
     return [CurvePoint(n, crossed_interval(scores)) for n, scores in sorted(correct.items())]
 
 
 def forecast(correct: dict[int, Scores], now: int, more: int) -> Forecast | None:
-    """Extrapolate accuracy along log2(1 + n), item by item.
+    """Extrapolate held-out accuracy along log2(1 + n), from ``now`` to ``now + more`` examples.
 
-    Learning curves of pretrained models flatten about logarithmically in this range. Each item gives a
-    least-squares slope of its own; the slopes' mean and spread give the gain and its interval, which holds
-    as far as the line does.
-
-    Args:
-        correct: Number of examples -> (examples, repeats) share of right answers, held out; 0 included.
-        now: Number of examples at hand.
-        more: Number of further ones.
-
-    Returns:
-        The forecast; None with fewer than three sizes, through which any line would fit too well.
+    ``correct`` has (examples, repeats) scores by number of examples, 0 included. Learning curves of
+    pretrained models flatten about logarithmically in this range. Each item gives a least-squares slope;
+    their mean and spread give the gain and its interval, which assumes that the line goes on. None with fewer
+    than three sizes: any line would fit two.
     """
     if len(correct) < 3:
         return None
-    ns: Sequence[int] = sorted(correct)
-    x = np.log2(1 + np.array(ns, dtype=np.float64))
+    sizes = sorted(correct)
+    x = np.log2(1 + np.array(sizes, dtype=np.float64))
     x -= x.mean()
-    scores = np.stack([correct[n] for n in ns])  # (sizes, examples, repeats)
+    scores = np.stack([correct[n] for n in sizes])  # (sizes, examples, repeats)
     slopes = np.tensordot(x, scores, axes=1) / float(x @ x)
     doublings = float(np.log2((1 + now + more) / (1 + now)))
     return Forecast(more, crossed_interval(doublings * slopes))

@@ -1,4 +1,4 @@
-"""Examples that deserve a second look: duplicates, contradictions, and labels that nothing speaks for."""
+"""Examples to check by hand: duplicates, contradictions, and labels that a held-out model contradicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,71 +11,53 @@ from metaxcr.data.example import Example
 from metaxcr.data.near_duplicates import near_duplicates
 from metaxcr.fewshot.calibration import Probabilities
 
-CERTAIN = 0.9  # probability of another choice from which on a label is doubted
-INVERTED = 0.01  # p value below which an accuracy under chance is no accident
+CERTAIN = 0.9  # a label is doubted if another choice is at least this probable
+INVERTED_P = 0.01  # an accuracy below chance with a smaller p value suggests inverted labels
 
 
 @dataclass(frozen=True)
-class Suspect:
-    """An example that may be wrong.
-
-    Attributes:
-        row: Position of the example, from 0.
-        reason: In words.
-        weight: The larger, the more suspicious.
-    """
+class DataIssue:
+    """An example that may be wrong; issues with more weight come first."""
 
     row: int
     reason: str
     weight: float
 
 
-def groups(examples: Sequence[Example]) -> list[int]:
-    """Group duplicates: the row of the first example that says the same, or nearly so; else the own row.
-
-    Args:
-        examples: Any.
-    """
+def duplicate_groups(examples: Sequence[Example]) -> list[int]:
+    """For each example the row of the first one with the same or nearly the same wording."""
     wordings = [wording(example) for example in examples]
     first: dict[tuple[str, ...], int] = {}
-    own = [first.setdefault(words, row) for row, words in enumerate(wordings)]
-    rows = sorted(set(own))
+    group = [first.setdefault(words, row) for row, words in enumerate(wordings)]
+    rows = sorted(set(group))
     for position, row in enumerate(rows[1:], start=1):
         near = near_duplicates([wordings[row]], [wordings[other] for other in rows[:position]])
         if near:
-            head = own[rows[near[0].other]]
-            own = [head if group == own[row] else group for group in own]
-    return own
+            head = group[rows[near[0].other]]
+            group = [head if member == group[row] else member for member in group]
+    return group
 
 
-def duplicates(examples: Sequence[Example], group: Sequence[int]) -> list[Suspect]:
-    """Name examples that repeat another one; those that contradict it first.
-
-    Args:
-        examples: Labelled.
-        group: From :func:`groups`.
-    """
+def duplicate_issues(examples: Sequence[Example], group: Sequence[int]) -> list[DataIssue]:
+    """List examples that repeat an earlier one, from :func:`duplicate_groups`; contradictions weigh more."""
     found = []
     for row, head in enumerate(group):
         if row == head:
             continue
-        mine, other = _answer(examples[row]), _answer(examples[head])
-        same = wording(examples[row]) == wording(examples[head])
-        asked = examples[row].question == examples[head].question
-        kind = "says the same as" if same else "says nearly the same as"
-        if asked and same and mine != other:
-            found.append(Suspect(row, f"{kind} {examples[head].id}, with another answer", 3.0))
+        mine, other = examples[row], examples[head]
+        same_wording = wording(mine) == wording(other)
+        reason = f"says {'the same' if same_wording else 'nearly the same'} as {other.id}"
+        if same_wording and mine.question == other.question and _answer(mine) != _answer(other):
+            found.append(DataIssue(row, f"{reason}, with another answer", 3.0))
         else:
-            found.append(Suspect(row, f"{kind} {examples[head].id}", 0.5))
+            found.append(DataIssue(row, reason, 0.5))
     return found
 
 
-def doubtful(probabilities: Probabilities, labels: Sequence[int]) -> list[Suspect]:
-    """Name examples whose label a model, that has not seen them, contradicts with certainty.
+def label_issues(probabilities: Probabilities, labels: Sequence[int]) -> list[DataIssue]:
+    """List examples whose label a model contradicts with certainty.
 
-    Args:
-        probabilities: Calibrated, of examples that were not trained on.
-        labels: 0-based.
+    The probabilities are calibrated, and of examples that the model was not trained on.
 
     Source:
         Northcutt et al. 2021 (JAIR), confident learning, simplified to one fixed threshold.
@@ -84,26 +66,20 @@ def doubtful(probabilities: Probabilities, labels: Sequence[int]) -> list[Suspec
     for row, (p, label) in enumerate(zip(probabilities, labels, strict=True)):
         best = int(np.argmax(p))
         if best != label and p[best] >= CERTAIN:
-            found.append(
-                Suspect(row, f"labelled {label}, but choice {best} has {p[best]:.0%}", 1.0 + p[best])
-            )
+            reason = f"labelled {label}, but choice {best} has {p[best]:.0%}"
+            found.append(DataIssue(row, reason, 1.0 + p[best]))
     return found
 
 
-def inverted(right: int, counts: Sequence[int]) -> float | None:
-    """Test whether answers are right more rarely than by chance, as when labels are misread.
+def inverted_labels_p(right: int, counts: Sequence[int]) -> float | None:
+    """One-sided p value that a model that saw no label is right less often than chance.
 
-    Args:
-        right: Number of right answers of a model that has seen no label.
-        counts: Number of choices of each example.
-
-    Returns:
-        The one-sided p value where it is below :data:`INVERTED`, else None.
+    ``right`` is its number of right answers, ``counts`` the number of choices of each example. None unless
+    the p value is below :data:`INVERTED_P`.
     """
-    n = len(counts)
     chance = float(np.mean([1 / count for count in counts]))
-    p = float(stats.binom.cdf(right, n, chance))
-    return p if p < INVERTED else None
+    p = float(stats.binom.cdf(right, len(counts), chance))
+    return p if p < INVERTED_P else None
 
 
 def _answer(example: Example) -> str | None:

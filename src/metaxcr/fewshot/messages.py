@@ -1,54 +1,43 @@
-"""What the numbers of an adaptation mean, in plain words."""
+"""Sentences on the results of an adaptation."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from metaxcr.fewshot.calibration import CAUTIOUS, UNKNOWN
+from metaxcr.reports.wording import interval
 
-Account = dict[str, Any]
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
-    return f"{100 * share:.1f}"
+Summary = dict[str, Any]  # from metaxcr.fewshot.summary.adaptation_summary
 
 
-def interval(ends: Sequence[float], sign: str = "") -> str:
-    """The ends of an interval in percent or points."""
-    return " to ".join(f"{100 * end:{sign}.1f}" for end in ends)
+def p_value(value: float) -> str:
+    """A p value with the digits that matter."""
+    if value < 0.001:
+        return "p < 0.001"
+    return f"p = {value:.2g}" if value < 0.1 else f"p = {value:.2f}"
 
 
-def advice(account: Account) -> list[str]:
-    """Say what to do next, the most urgent first.
-
-    Args:
-        account: From :func:`metaxcr.fewshot.summary.adaptation_summary`.
-    """
-    said = [_inverted_words(account["inverted"], account["different"])] if account["inverted"] else []
-    doubtful = len(account["suspects"])
-    if doubtful:
-        said.append(
-            f"Look again at {doubtful} example{'s' * (doubtful > 1)} that the report lists: duplicates, "
-            "contradictions or labels that nothing speaks for."
+def advice(summary: Summary) -> list[str]:
+    """What to do next, the most urgent first."""
+    lines = []
+    if summary["inverted"]:
+        lines.append(_inverted_message(summary["inverted"], summary["different"]))
+    issues = len(summary["suspects"])
+    if issues:
+        lines.append(
+            f"Check {issues} example{'s' * (issues > 1)} that the report lists: duplicates, contradictions "
+            "or labels that the model contradicts."
         )
-    told = account["forecast"]
-    if told is not None:
-        said.append(_forecast(told))
-    return said
+    if summary["forecast"] is not None:
+        lines.append(_forecast_message(summary["forecast"]))
+    return lines
 
 
-def calibration_words(found: Account, n: int) -> str:
-    """Say what is known of the probabilities.
-
-    Args:
-        found: ``calibration`` of the account.
-        n: Number of different examples.
-    """
+def calibration_message(found: Summary, n: int) -> str:
+    """What the calibration on ``n`` different held-out examples says about the probabilities."""
     if found["state"] == UNKNOWN:
         return (
-            f"Nothing can be told from the probabilities: {n} held-out examples do not show that they fit "
-            f"the labels better than guessing does (likelihood-ratio test, {p_value(found['p'])}). So they "
-            "are not calibrated, and there is no threshold to withhold answers by: 'rank' and 'predict' give "
+            f"The probabilities are not reliable: {n} held-out examples do not show that they fit the "
+            f"labels better than guessing does (likelihood-ratio test, {p_value(found['p'])}). So they are "
+            "not calibrated, and there is no threshold for withholding answers: 'rank' and 'predict' return "
             "them as the model computes them, and --abstain is refused."
         )
     if found["state"] == CAUTIOUS:
@@ -62,46 +51,40 @@ def calibration_words(found: Account, n: int) -> str:
     )
 
 
-def threshold_words(account: Account) -> str:
-    """Say what the probabilities mean, and from which one on answers reach the wished accuracy."""
-    calibration = account["calibration"]
-    found, known = calibration["threshold"], calibration["sentence"]
-    wished = f"{found['wished']:.0%}"
+def threshold_message(summary: Summary) -> str:
+    """What the probabilities mean, and from which one answers reach the target accuracy."""
+    calibration = summary["calibration"]
+    found, sentence = calibration["threshold"], str(calibration["sentence"])
+    # Folders written before the redesign call it "wished".
+    target = f"{found.get('target_accuracy', found.get('wished')):.0%}"
     if calibration["temperature"] is None:
-        return str(known)
+        return sentence
     if found["probability"] is None:
         return (
-            f"{known} There are too few examples for a reliable threshold at which {wished} of answers are "
-            "right: bring more, or lower --accuracy."
+            f"{sentence} There are too few examples for a reliable threshold at which {target} of answers "
+            "are right: bring more, or lower --accuracy."
         )
-    limit = f"{found['probability']:g}"  # all of its digits: rounded, it would let others through
+    limit = f"{found['probability']:g}"  # all of its digits: a rounded one would let other answers through
     return (
-        f"{known} To have {wished} of the answers right, withhold those below {limit} "
+        f"{sentence} For {target} of the answers to be right, withhold those below {limit} "
         f"(metaxcr predict --abstain {limit}): {found['answered']:.0%} are answered then, "
         f"{found['right']:.0%} of them right here, at least {found['low']:.0%} with 90 % confidence."
     )
 
 
-def p_value(value: float) -> str:
-    """A p value with the digits that matter."""
-    if value < 0.001:
-        return "p < 0.001"
-    return f"p = {value:.2g}" if value < 0.1 else f"p = {value:.2f}"
-
-
-def _inverted_words(found: Account, n: int) -> str:
+def _inverted_message(found: Summary, n: int) -> str:
     return (
-        f"The labels may be inverted or counted from the wrong number: {found['system']}, which has seen "
-        f"none of them, is right in only {found['right']} of {n} (by chance with {p_value(found['p'])}). "
+        f"The labels may be inverted or counted from the wrong number: {found['system']}, which has not seen "
+        f"them, is right in only {found['right']} of {n} (by chance with {p_value(found['p'])}). "
         "Check how the label column was read (metaxcr tasks add FILE --name NAME --language CODE --dry-run)."
     )
 
 
-def _forecast(told: Account) -> str:
-    low, high = told["ci95"]
-    gain = f"{100 * told['mean']:+.1f} points ({interval(told['ci95'], '+')})"
+def _forecast_message(forecast: Summary) -> str:
+    more, (low, high) = forecast["more"], forecast["ci95"]
+    gain = f"{100 * forecast['mean']:+.1f} points ({interval((low, high), '+')})"
     if low > 0:
-        return f"If the learning curve goes on as it did, {told['more']} more examples buy {gain}."
+        return f"If the learning curve continues, {more} more examples gain {gain}."
     if high < 0:
-        return f"If the learning curve goes on as it did, {told['more']} more examples harm: {gain}."
-    return f"Whether {told['more']} more examples would buy anything is not shown: {gain}."
+        return f"If the learning curve continues, {more} more examples harm: {gain}."
+    return f"Whether {more} more examples would help is not shown: {gain}."

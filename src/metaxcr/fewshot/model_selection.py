@@ -1,4 +1,4 @@
-"""What cross-validation says about three systems, and which of two models is kept."""
+"""Model selection: paired comparison of three systems, and whether the adapted model is kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,26 +21,23 @@ RULE = (
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One system's answers to examples that it was not adapted to.
+    """One system's answers to examples that it was not adapted to."""
 
-    Attributes:
-        name: One of :data:`SYSTEMS`.
-        probabilities: One table a repeat of the cross-validation; (examples, choices) each.
-        labels: 0-based.
-    """
-
-    name: str
-    probabilities: list[Probabilities]
+    name: str  # one of SYSTEMS
+    probabilities: list[Probabilities]  # one (examples, choices) table a repeat of the cross-validation
     labels: Sequence[int]
 
     @property
     def correct(self) -> NDArray[np.float64]:
-        """(examples, repeats) share of right answers; equally probable best choices share the point."""
-        return np.array([[_right(p, y) for p in table] for table, y in _by_row(self)])
+        """(examples, repeats) scores; equally probable best choices share the point."""
+        rows = zip(*self.probabilities, strict=True)
+        return np.array(
+            [[_score(p, label) for p in row] for row, label in zip(rows, self.labels, strict=True)]
+        )
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
-        """Share of right answers and the ends of its 95 % interval: each example counts once (Wilson)."""
+        """Share of right answers and the ends of its 95 % Wilson interval; each example counts once."""
         mean, n = float(self.correct.mean()), len(self.correct)
         return mean, *wilson(mean * n, n)
 
@@ -52,7 +49,7 @@ class HeldOut:
 
     @property
     def calibration(self) -> Calibration:
-        """What the answers say about the temperature, all repeats together."""
+        """Calibration on all repeats together."""
         return calibrate(self.probabilities, self.labels)
 
     def at(self, rows: Sequence[int]) -> "HeldOut":
@@ -63,14 +60,10 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Gain:
-    """How much more often one system is right than another, on the same examples.
+    """Paired difference of two systems' accuracies, with its 95 % interval.
 
-    Attributes:
-        mean: Difference of the shares of right answers.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-        p: Of the sign-flip test over examples, two-sided.
-        detectable: Smallest true difference that examples like these would probably show.
+    ``p`` is that of the two-sided sign-flip test over examples; ``detectable`` is the smallest true
+    difference that as many examples would probably show.
     """
 
     mean: float
@@ -88,42 +81,29 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Which model is kept, and why.
-
-    Attributes:
-        kept: ``"adapted"`` or ``"unadapted"``.
-        gain: Accuracy of the adapted minus the unadapted model.
-        over_similarity: Accuracy of the kept model minus the untrained similarity's.
-        sentence: In plain words.
-    """
+class Selection:
+    """The model that is kept (``"adapted"`` or ``"unadapted"``), and the reasons."""
 
     kept: str
-    gain: Gain
-    over_similarity: Gain
+    gain: Gain  # adapted minus unadapted
+    over_similarity: Gain  # the kept model minus the untrained similarity
     sentence: str
 
 
-def judge(similarity: HeldOut, unadapted: HeldOut, adapted: HeldOut) -> Verdict:
-    """Decide by :data:`RULE`, and say what the differences mean.
-
-    Args:
-        similarity: The untrained baseline.
-        unadapted: The meta-adapter as it came.
-        adapted: Adapted on the other folds.
-    """
+def select_model(similarity: HeldOut, unadapted: HeldOut, adapted: HeldOut) -> Selection:
+    """Decide by :data:`RULE`, and explain the differences."""
     gain = compare(adapted, unadapted)
     kept = adapted if gain.shown > 0 else unadapted
     over = compare(kept, similarity)
-    return Verdict(kept.name, gain, over, _sentence(kept, gain, over))
+    return Selection(kept.name, gain, over, _sentence(kept, gain, over))
 
 
 def compare(one: HeldOut, other: HeldOut) -> Gain:
-    """Compare two systems on the same examples, each of which counts once, however often it was answered.
+    """Compare two systems on the same examples; each counts once, however often it was answered.
 
-    A plain t interval is too narrow where few examples differ: it has no width where none does, and excludes
-    zero where four favour one side and none the other, which chance brings about in one of eight cases. Two
-    more examples, one for each side, mend that and bring it into agreement with the sign-flip test.
+    A plain t interval is too narrow if few examples differ: it has no width if none does, and excludes zero
+    if four favour one side and none the other, which happens by chance in one of eight cases. Adding two
+    examples, one for each side, corrects that and makes it agree with the sign-flip test.
 
     Source:
         Bonett and Price 2012 (Journal of Educational and Behavioral Statistics 37), adjusted Wald interval
@@ -147,7 +127,7 @@ def _sentence(kept: HeldOut, gain: Gain, over: Gain) -> str:
     second = {
         1: f"It is better than the untrained similarity: {_points(over)}.",
         -1: f"It is worse than the untrained similarity: {_points(over)}.",
-        0: f"That it is better than the untrained similarity is not shown: {_points(over)}.",
+        0: f"It is not shown to be better than the untrained similarity: {_points(over)}.",
     }[over.shown]
     return f"{first} {second}"
 
@@ -157,11 +137,6 @@ def _points(gain: Gain) -> str:
     return f"{100 * gain.mean:+.1f} points ({ends}, {p_value(gain.p)})"
 
 
-def _right(p: Sequence[float], label: int) -> float:
+def _score(p: Sequence[float], label: int) -> float:
     best = [i for i, x in enumerate(p) if x == max(p)]
     return (label in best) / len(best)
-
-
-def _by_row(held_out: HeldOut) -> list[tuple[list[Sequence[float]], int]]:
-    rows = zip(*held_out.probabilities, strict=True)
-    return [(list(table), label) for table, label in zip(rows, held_out.labels, strict=True)]

@@ -1,4 +1,4 @@
-"""The source examples that lie nearest to a decision: what a model has learned from that is like it."""
+"""An index of source examples, to explain a decision by the training examples nearest to it."""
 
 import json
 from collections.abc import Sequence
@@ -28,38 +28,22 @@ _BATCH = 64  # questions encoded at a time
 
 @dataclass(frozen=True)
 class NearExample:
-    """A source example near a decision.
-
-    Attributes:
-        task: Its task.
-        split: Its split.
-        id: Its id.
-        similarity: Cosine of the two (context and answer) vectors.
-        text: Context and right choice; None where the task's files are not at hand.
-    """
+    """A source example near a decision."""
 
     task: str
     split: str
     id: str
-    similarity: float
-    text: str | None
+    similarity: float  # cosine of the two decision vectors
+    text: str | None  # context and right choice; None if the task's files are not available
 
 
 @torch.no_grad()
 def decision_vectors(
     model: ChoiceModel, phi: Params, data: TaskData, chosen: Sequence[int], store: TrunkStore
 ) -> Tensor:
-    """One vector a question and chosen answer: u(context) + u(choice), normalised.
+    """(questions, width) vectors of length one: u(context) + u(chosen choice).
 
-    Args:
-        model: Dual scoring; the vectors of cross scoring hold context and choice in one.
-        phi: Its parameters.
-        data: The questions.
-        chosen: The choice that counts of each.
-        store: Trunk activations.
-
-    Returns:
-        (questions, width), float32, of length one.
+    Cross scoring has no u(context): the choice's vector already holds the context.
     """
     parts = []
     for begin in range(0, len(data), _BATCH):
@@ -76,13 +60,7 @@ def decision_vectors(
 
 
 def write_index(folder: Path, vectors: Tensor, names: Sequence[tuple[str, str, str]]) -> None:
-    """Write an index: 8-bit vectors, and who they are of.
-
-    Args:
-        folder: Of a model.
-        vectors: (examples, width), of length one.
-        names: (task, split, id) of each.
-    """
+    """Write an index of 8-bit vectors, (examples, width) of length one, with (task, split, id) of each."""
     scale = vectors.abs().amax(dim=1, keepdim=True) / 127
     save_file({"vectors": (vectors / scale).round().to(torch.int8), "scale": scale}, folder / VECTORS)
     (folder / NAMES).write_text(json.dumps([list(name) for name in names], ensure_ascii=False) + "\n")
@@ -90,40 +68,31 @@ def write_index(folder: Path, vectors: Tensor, names: Sequence[tuple[str, str, s
 
 @dataclass(frozen=True)
 class Index:
-    """An index in memory.
-
-    Attributes:
-        vectors: (examples, width), of length one.
-        names: (task, split, id) of each.
-    """
+    """An index in memory: vectors of length one, and (task, split, id) of each."""
 
     vectors: Tensor
     names: list[tuple[str, str, str]]
 
     def nearest(self, decisions: Tensor, k: int, root: Path | None = None) -> list[list[NearExample]]:
-        """The ``k`` nearest examples of each decision.
+        """The ``k`` nearest examples of each decision, from :func:`decision_vectors`.
 
-        Args:
-            decisions: (decisions, width), from :func:`decision_vectors` with the same parameters.
-            k: How many.
-            root: Data root, where the texts are looked for.
+        ``root`` is the data root, for their texts.
         """
         cosines, places = (decisions @ self.vectors.T).topk(min(k, len(self.names)))
         wanted = {self.names[place] for place in places.flatten().tolist()}
         texts = _texts(wanted, root)
         found = []
         for row, where in zip(cosines.tolist(), places.tolist(), strict=True):
-            named = [(self.names[place], cosine) for place, cosine in zip(where, row, strict=True)]
-            found.append([_near(name, cosine, texts.get(name)) for name, cosine in named])
+            near = []
+            for cosine, place in zip(row, where, strict=True):
+                task, split, example = name = self.names[place]
+                near.append(NearExample(task, split, example, round(cosine, 4), texts.get(name)))
+            found.append(near)
         return found
 
 
 def read_index(folder: Path) -> Index:
-    """Read the index of a model.
-
-    Raises:
-        UserError: It has none, or a damaged one.
-    """
+    """Read the index of a model; a missing or damaged one is an error."""
     if not (folder / VECTORS).is_file():
         raise UserError(
             "the model has no index of source examples", str(folder), "explain the package's own model"
@@ -139,13 +108,8 @@ def read_index(folder: Path) -> Index:
         raise UserError(f"the index of source examples is damaged: {error}", str(folder)) from error
 
 
-def _near(name: tuple[str, str, str], cosine: float, text: str | None) -> NearExample:
-    task, split, example = name
-    return NearExample(task, split, example, round(cosine, 4), text)
-
-
 def _texts(wanted: set[tuple[str, str, str]], root: Path | None) -> dict[tuple[str, str, str], str]:
-    """Context and right choice of source examples, as far as their files are there."""
+    """Context and right choice of source examples whose files are available."""
     found = {}
     for task, split in sorted({(task, split) for task, split, _ in wanted}):
         spec = task_spec(task)
@@ -158,12 +122,12 @@ def _texts(wanted: set[tuple[str, str, str]], root: Path | None) -> dict[tuple[s
     return found
 
 
-@lru_cache(maxsize=32)  # asked for once a chunk of questions
+@lru_cache(maxsize=32)  # called once a chunk of questions
 def _answers(task: str, split: str, root: Path | None) -> dict[str, str]:
     """Context and right choice of all labelled examples of a split, by id."""
     texts = {}
     for e in load(task, split, root=root).examples:
         if e.label is not None:
-            asked = e.question if e.question not in ("cause", "effect") else f"({e.question})"
-            texts[e.id] = " ".join(f"{e.context} {asked}".split()) + f" → {e.choices[e.label]}"
+            question = e.question if e.question not in ("cause", "effect") else f"({e.question})"
+            texts[e.id] = " ".join(f"{e.context} {question}".split()) + f" → {e.choices[e.label]}"
     return texts

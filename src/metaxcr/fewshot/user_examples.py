@@ -1,5 +1,6 @@
-"""A user's own examples, from a file or from Python, in the one shape that adapting needs."""
+"""A user's own labelled examples, from a file or from Python, in the one shape that adapting needs."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import Any, Literal
 from metaxcr.data.example import Example, Phrased
 from metaxcr.data.infer.table import ColumnHints
 from metaxcr.data.infer.user_task import read_user_file
-from metaxcr.data.inline_questions import as_example, in_words
+from metaxcr.data.inline_questions import inline_example, phrase_inline
 from metaxcr.data.languages import language_tag
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import LoadedSplit
-from metaxcr.errors import UserError
+from metaxcr.errors import MetaXCRWarning, UserError
 
-Asked = Literal["cause-effect", "cause", "effect", "plain"]
+QuestionKind = Literal["cause-effect", "cause", "effect", "plain"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class UserExamples:
 
     Attributes:
         examples: In the order given.
-        words: Puts one into the words that the encoder sees.
+        phrase: Puts one into the words that the encoder reads.
         language: ISO 639-1 code.
         implausible: The labels name the implausible choice.
         file: Where they come from; None: from Python.
@@ -33,7 +34,7 @@ class UserExamples:
     """
 
     examples: list[Example]
-    words: Callable[[Example], Phrased]
+    phrase: Callable[[Example], Phrased]
     language: str
     implausible: bool = False
     file: Path | None = None
@@ -42,92 +43,108 @@ class UserExamples:
     notes: tuple[str, ...] = ()
 
     def place(self, row: int) -> str:
-        """Where an example stands, for messages."""
+        """Name the place of an example, for messages."""
         return f"{self.file}:{self.lines[row]}" if self.file and self.lines else f"example {row}"
+
+
+def as_user_examples(
+    examples: UserExamples | Sequence[Mapping[str, Any]] | str | Path, language: str | None
+) -> UserExamples:
+    """Take examples in any of the shapes that :meth:`metaxcr.MetaXCR.adapt` takes; notes become warnings.
+
+    Raises:
+        UserError: They cannot be used, or their language is missing.
+    """
+    if isinstance(examples, UserExamples):
+        return examples
+    if language is None:
+        raise UserError("the language of the examples is missing", None, 'give it, for example language="sw"')
+    if not isinstance(examples, str | Path):
+        return examples_from_mappings(examples, language)
+    read = read_user_examples(Path(examples), language)
+    for line in read.notes:
+        warnings.warn(line, MetaXCRWarning, stacklevel=3)
+    return read
 
 
 def read_user_examples(
     file: Path,
     language: str,
-    asked: Asked | None = None,
+    kind: QuestionKind | None = None,
     hints: ColumnHints | None = None,
-    split: str | None = None,
+    part: str | None = None,
 ) -> UserExamples:
-    """Read a file as ``tasks add`` does: format, fields and labels are told from the content.
+    """Read a file as ``tasks add`` does: format, columns and labels are guessed from the content.
 
     Args:
         file: CSV, TSV, JSON, JSON lines or Parquet.
         language: Tag of its language.
-        asked: What the questions ask for, where the file does not say or says otherwise; None: as it says.
+        kind: What all questions ask for; None: as the file says.
         hints: What the user said about its columns.
-        split: Of a file that holds several, the one that is wanted.
+        part: The split to read, of a file that holds several.
 
     Raises:
-        UserError: It cannot be understood, or does not ask what ``asked`` says.
+        UserError: The file is not understood, or does not ask what ``kind`` says.
     """
-    loaded, notes = read_user_file(file, language, "shots", hints, split)
-    return _asking(replace(of_split(loaded), notes=tuple(notes)), asked)
+    loaded, notes = read_user_file(file, language, "shots", hints, part)
+    read = examples_of_split(loaded, notes)
+    if kind == "cause-effect":
+        for row, example in enumerate(read.examples):
+            if example.question not in ("cause", "effect"):
+                raise UserError(
+                    f"the question {example.question!r} is neither cause nor effect",
+                    read.place(row),
+                    "leave out --task, or say --task plain, cause or effect for all rows",
+                )
+    if kind in (None, "cause-effect"):
+        return read
+    examples = [replace(e, question=_question(e, kind)) for e in read.examples]
+    return replace(read, examples=examples, phrase=phrase_inline)
 
 
-def examples_from_mappings(examples: Sequence[Mapping[str, Any]], language: str) -> UserExamples:
+def _question(example: Example, kind: str) -> str:
+    """Return what an example asks; a plain question keeps its own words."""
+    if kind != "plain":
+        return kind
+    return "" if example.question in ("cause", "effect") else example.question
+
+
+def examples_from_mappings(given: Sequence[Mapping[str, Any]], language: str) -> UserExamples:
     """Take examples from Python.
 
     Args:
-        examples: Mappings with ``context``, ``choices``, ``label`` (0-based), and perhaps ``question``
+        given: Mappings with ``context``, ``choices``, ``label`` (0-based), and perhaps ``question``
             (``"cause"``, ``"effect"``, or a question in words).
-        language: ISO 639-1 code.
+        language: Tag of their language.
 
     Raises:
-        UserError: One of them lacks something; it is named by its position from 0.
+        UserError: One of them cannot be used; the message names its position from 0.
     """
     code = language_tag(language).code
-    found = []
-    for row, given in enumerate(examples):
-        asked = {key: value for key, value in given.items() if key != "label"} | {"language": code}
-        example, label = as_example(row, asked), given.get("label")
+    examples = []
+    for row, one in enumerate(given):
+        label = one.get("label")
+        unlabelled = {key: value for key, value in one.items() if key != "label"}
+        example = inline_example(row, unlabelled | {"language": code})
         if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < len(example.choices):
             raise UserError(
                 f"label {label!r} names none of {len(example.choices)} choices",
                 f"example {row}",
                 "count choices from 0",
             )
-        found.append(replace(example, label=label))
-    return UserExamples(found, in_words, code)
+        examples.append(replace(example, label=label))
+    return UserExamples(examples, phrase_inline, code)
 
 
-def of_split(loaded: LoadedSplit) -> UserExamples:
-    """Take a split of a task as own examples."""
-    spec = loaded.spec
+def examples_of_split(loaded: LoadedSplit, notes: Sequence[str] = ()) -> UserExamples:
+    """Take a split of a task as a user's examples."""
     return UserExamples(
         loaded.examples,
-        lambda example: phrase(example, spec),
+        lambda example: phrase(example, loaded.spec),
         loaded.language,
-        spec.polarity == "implausible",
+        loaded.spec.polarity == "implausible",
         loaded.files[0],
         tuple(loaded.lines),
         loaded.repaired,
+        tuple(notes),
     )
-
-
-def _asking(own: UserExamples, asked: Asked | None) -> UserExamples:
-    if asked is None:
-        return own
-    if asked == "cause-effect":
-        for row, example in enumerate(own.examples):
-            if example.question not in ("cause", "effect"):
-                raise UserError(
-                    f"the question {example.question!r} is neither cause nor effect",
-                    own.place(row),
-                    "leave out --task, or say --task plain, cause or effect for all rows",
-                )
-        return own
-    return replace(
-        own, examples=[replace(e, question=_question(e, asked)) for e in own.examples], words=in_words
-    )
-
-
-def _question(example: Example, asked: Asked) -> str:
-    """What is asked of every example; a plain question keeps its own words."""
-    if asked != "plain":
-        return asked
-    return "" if example.question in ("cause", "effect") else example.question

@@ -1,11 +1,8 @@
-"""The training loop of a language adapter: stages, early stop, and a control for the head.
+"""The training loop of a language adapter: stages, early stop, and what the adapter gains.
 
-Where the encoder has no head of its own, one is trained along, and "before" needs care: a fresh head knows
-nothing, so almost any training would look like a gain. So the head is trained *alone* first, until it stops
-improving; the adapter starts from there; and as a control the head alone goes on from the same point for as
-many steps on the same batches. What the adapter gains over that control is its own.
-
-What a training found: held-out losses before and after, and the adapter's own gain.
+An encoder without a head of its own gets a new one, and almost any training improves a new head. So the head
+is first trained alone until it stops improving, and the adapter starts from there. As a control, the head
+alone continues from the same point for as many steps on the same batches: the gain is measured over it.
 """
 
 import math
@@ -28,19 +25,12 @@ from metaxcr.optim import Adam, Optimizer, State
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training.
+    """One stage of the training."""
 
-    Attributes:
-        name: ``head``, ``adapter`` or ``control``.
-        trains: How the names of the trained parameters begin.
-        steps: At most.
-        stops: Whether it stops early.
-    """
-
-    name: str
-    trains: tuple[str, ...]
-    steps: int
-    stops: bool = True
+    name: str  # head, adapter or control
+    trains: tuple[str, ...]  # prefixes of the trained parameters
+    steps: int  # at most
+    stops: bool = True  # whether it stops early
 
     @property
     def with_adapter(self) -> bool:
@@ -50,25 +40,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageState:
-    """Everything a stage remembers between two steps.
-
-    Attributes:
-        step: Steps done.
-        params: All parameters, trained or not.
-        adam: Moments of the trained ones.
-        best: The parameters at the best look.
-        looks: (step, loss on the part that stops training) so far.
-    """
+    """The state of a stage between two steps."""
 
     step: int
-    params: Params
-    adam: State
-    best: Params
-    looks: tuple[tuple[int, float], ...] = ()
+    params: Params  # all parameters, trained or not
+    adam: State  # moments of the trained ones
+    best: Params  # those with the lowest loss on the part that stops training
+    looks: tuple[tuple[int, float], ...] = ()  # (step, that loss) so far
 
     @property
     def best_loss(self) -> float:
-        """The lowest loss seen."""
+        """The lowest loss so far."""
         return min(loss for _, loss in self.looks)
 
     @property
@@ -79,12 +61,7 @@ class StageState:
 
 
 def stages(settings: LanguageTraining, *, own_head: bool) -> list[Stage]:
-    """The stages in order; an encoder with a head of its own needs one only.
-
-    Args:
-        settings: Steps.
-        own_head: The encoder's own head is used, frozen.
-    """
+    """The stages in order; with the encoder's own head, which stays frozen, there is only one."""
     if own_head:
         return [Stage("adapter", (ADAPTER,), settings.steps)]
     return [
@@ -107,19 +84,11 @@ def train_stage(
     settings: LanguageTraining,
     state: StageState,
 ) -> Iterator[StageState]:
-    """Run a stage from ``state`` to its end.
-
-    Args:
-        model: Gives the losses as a pure function of the parameters.
-        stage: What is trained.
-        train: What is trained on.
-        stop: The part that decides when to stop.
-        settings: Rates, batch size, looks.
-        state: From :func:`begin` or a checkpoint.
+    """Run a stage to its end, from the state of :func:`begin` or a checkpoint.
 
     Yields:
-        The state after every step; a look at the part that stops training is in it where one was due. The
-        last state's ``best`` is the result.
+        The state after every step, with a look at ``stop`` if one was due. The last state's ``best`` is the
+        result.
     """
     if not state.looks:
         state = look(model, stage, stop, state)
@@ -137,7 +106,7 @@ def finished(stage: Stage, settings: LanguageTraining, state: StageState) -> boo
 
 
 def look(model: MaskedLanguageModel, stage: Stage, stop: Batches, state: StageState) -> StageState:
-    """Measure the loss on the part that stops training, and remember the parameters if it is the lowest."""
+    """Measure the loss on the part that stops training, and keep the parameters if it is the lowest."""
     loss = float(target_losses(model, state.params, stop, with_adapter=stage.with_adapter).mean())
     best = state.params if not state.looks or loss < state.best_loss else state.best
     return replace(state, best=best, looks=(*state.looks, (state.step, loss)))
@@ -212,15 +181,9 @@ GAIN = ("mean", "low", "high", "p")
 
 
 def training_result(request: Request, work: Work, states: dict[str, StageState]) -> dict[str, Any]:
-    """Held-out losses before and after, on the part of the text that decided nothing.
+    """The content of ``result.json``: losses before and after on the test part, in nats a token.
 
-    Args:
-        request: What was trained on what.
-        work: The model and the text.
-        states: Stage -> its last state.
-
-    Returns:
-        The content of ``result.json``; losses in nats a token.
+    ``states`` are the last state of each stage.
     """
     test, model = work.batches["test"], work.model
     precision = choose_dtype(work.settings.dtype, work.encoder.device)

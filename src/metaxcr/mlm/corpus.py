@@ -16,41 +16,24 @@ TRAIN_SPLITS = ("dev", "all")  # of the corpora: never a split that measures
 
 @dataclass(frozen=True)
 class Document:
-    """Lines that belong together: all of them are trained on, or none.
+    """Lines that belong together: all of them are trained on, or none."""
 
-    Attributes:
-        source: The file, or the corpus with its split.
-        lines: Without line ends; none is blank.
-    """
-
-    source: str
-    lines: list[str]
+    source: str  # the file, or the corpus with its split
+    lines: list[str]  # without line ends and blank lines
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Text cut by document.
-
-    Attributes:
-        train: What is trained on; a line that occurs in one of the other parts is not in it.
-        stop: Decides when training stops.
-        test: Decides nothing: the reported loss comes from it.
-        dropped: Lines left out of ``train`` because another part has them.
-    """
+    """Text cut by document."""
 
     train: list[str]
-    stop: list[str]
-    test: list[str]
-    dropped: int
+    stop: list[str]  # decides when training stops
+    test: list[str]  # only for the reported loss
+    dropped: int  # lines left out of ``train`` because another part has them
 
 
 def documents(source: str, lines: Sequence[str]) -> list[Document]:
-    """Group lines into documents: at blank lines, or every ten lines where there is no blank one.
-
-    Args:
-        source: Where the lines are from.
-        lines: Of one file; blank lines are kept in it.
-    """
+    """Group the lines of one file into documents: at blank lines, or every ten lines without any."""
     texts = [line.strip() for line in lines]
     while texts and not texts[-1]:
         texts.pop()
@@ -65,11 +48,7 @@ def documents(source: str, lines: Sequence[str]) -> list[Document]:
 
 
 def read_file(path: Path) -> list[Document]:
-    """Read a text file, a sentence or paragraph a line.
-
-    Raises:
-        UserError: It cannot be read, is not UTF-8, or has no text.
-    """
+    """Read a UTF-8 text file, a sentence or paragraph a line; UserError if that fails or it is empty."""
     lines: list[str] = []
     for number, line in lines_of(path):
         if isinstance(line, Defect):
@@ -82,15 +61,7 @@ def read_file(path: Path) -> list[Document]:
 
 
 def read_corpus(name: str, language: str, root: Path | None = None) -> tuple[Corpus, list[Document]]:
-    """Read the training split of a corpus that has a declaration (``flores200``, ``udhr``).
-
-    Args:
-        name: Of the corpus.
-        language: ISO 639-1 code.
-        root: Data root; default: see :func:`metaxcr.data.data_dirs.candidate_roots`.
-
-    Returns:
-        The declaration, for licence and citation, and the documents.
+    """Read the training split of a declared corpus (``flores200``, ``udhr``): declaration and documents.
 
     Raises:
         UserError: There is no such corpus, no such language in it, or the file is missing.
@@ -98,23 +69,15 @@ def read_corpus(name: str, language: str, root: Path | None = None) -> tuple[Cor
     declared = corpus_spec(name)
     split = next((s for s in TRAIN_SPLITS if s in declared.splits), None)
     if split is None or declared.kind == "lexicon":
-        raise UserError(
-            f"'{name}' is no running text to train on", "--corpus", "use flores200, udhr or --text"
-        )
+        raise UserError(f"'{name}' is not a text to train on", "--corpus", "use flores200, udhr or --text")
     text = load_text(name, language, split, root=root, place="--corpus")
     return declared, documents(f"{name} {split}", text.lines)
 
 
 def cut(docs: Sequence[Document], share: float, seed: int) -> Parts:
-    """Cut documents into training text and two held-out parts.
+    """Cut documents into training text and two held-out parts with about ``share`` of the lines each.
 
-    Args:
-        docs: All documents.
-        share: Of the lines in each held-out part, about.
-        seed: Draws the documents; nothing else decides.
-
-    Returns:
-        The parts, each in the order of ``docs``.
+    The seed alone decides which documents are held out; each part is in the order of ``docs``.
 
     Raises:
         UserError: There is too little text.

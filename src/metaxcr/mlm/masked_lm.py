@@ -1,13 +1,9 @@
-"""The masked-language-modelling head: BERT's transform, then the frozen word embeddings as the decoder.
+"""The masked language model (frozen encoder, language adapter, head), and its batches.
 
-The masked language model: frozen encoder, language adapter, head.
-
-Batches of masked sequences, and the memory that keeps what the frozen layers made of them.
-
-A batch always holds the same sequences, and a text is masked in a few ways in turn (static masking with
-duplicates, as BERT's): so what the frozen layers below the first adapter make of a batch can be kept, and
-later passes cost the layers with adapters alone. The batch is the unit that is computed, because
-activations depend a little on what else is in the batch; so a resumed run computes the same bytes.
+A batch always holds the same sequences, in one of a few maskings in turn (static masking with duplicates, as
+in BERT). So the activations below the first adapter are cached, and later passes compute only the layers with
+adapters. They are computed a batch at a time, because activations depend a little on the other sequences of a
+batch: a resumed run then computes the same bytes.
 """
 
 from collections import OrderedDict
@@ -32,12 +28,8 @@ EPS = 1e-12  # of the LayerNorm, as in BERT's head
 class TiedHead(nn.Module):
     """logits = LN(gelu(W h + b)) E' + c, with E the encoder's frozen word embeddings.
 
-    The decoder is cut to the rows of tokens that occur in the text: with 250,000 rows the softmax would cost
-    more than the encoder. Losses are comparable only among heads with the same rows.
-
-    Args:
-        embeddings: (vocabulary, width) word embeddings.
-        rows: (rows,) token ids that the decoder knows.
+    The decoder (``rows``: token ids) has only the tokens of the text: with 250,000 rows the softmax would
+    cost more than the encoder. Losses are comparable only between heads with the same rows.
 
     Source:
         Devlin et al. 2019 (BERT), the reference code's ``get_masked_lm_output``; Press and Wolf 2017.
@@ -64,12 +56,7 @@ class TiedHead(nn.Module):
 
 
 class OwnHead(nn.Module):
-    """An encoder's own head, frozen, cut to the rows of tokens that occur in the text.
-
-    Args:
-        head: (places, width) to (places, vocabulary).
-        rows: (rows,) token ids.
-    """
+    """An encoder's own head, (places, width) to (places, vocabulary): frozen, only the rows of the text."""
 
     rows: Tensor
 
@@ -85,36 +72,21 @@ class OwnHead(nn.Module):
 
 
 Params = dict[str, Tensor]
-ADAPTER, HEAD = "adapter.", "head."  # how the names of their parameters begin
+ADAPTER, HEAD = "adapter.", "head."  # prefixes of their parameters
 
 
 class MaskedBatch(NamedTuple):
-    """Masked sequences, encoded as far as nothing is trained.
+    """Masked sequences, encoded up to the first adapter."""
 
-    Attributes:
-        trunk: Activations below the first adapter.
-        bare: (targets, width) top activations of the frozen encoder at what is to be guessed.
-        places: (targets,) places of what is to be guessed, in all sequences one after another.
-        targets: (targets,) rows of the decoder.
-        owners: (targets,) number of the sequence.
-    """
-
-    trunk: Ragged
-    bare: Tensor
-    places: Tensor
-    targets: Tensor
-    owners: Tensor
+    trunk: Ragged  # activations below the first adapter
+    bare: Tensor  # (targets, width) top activations of the encoder without adapter at the masked tokens
+    places: Tensor  # (targets,) of the masked tokens, in all sequences one after another
+    targets: Tensor  # (targets,) rows of the decoder
+    owners: Tensor  # (targets,) number of the sequence
 
 
 class MaskedLanguageModel(nn.Module):
-    """Frozen encoder with a language adapter, and a head on top.
-
-    Args:
-        encoder: The frozen encoder.
-        adapter: That is trained.
-        head: Maps (places, width) to (places, rows).
-        dtype: Of the layers' arithmetic.
-    """
+    """Frozen encoder with a language adapter, and a head, (places, width) to (places, rows), on top."""
 
     def __init__(
         self, encoder: FrozenEncoder, adapter: LanguageAdapter, head: nn.Module, dtype: torch.dtype
@@ -124,16 +96,16 @@ class MaskedLanguageModel(nn.Module):
 
     @property
     def start(self) -> int:
-        """First layer that the adapter changes; an invertible part changes what the lowest one gets."""
+        """First layer that the adapter changes; an invertible part changes the input of the lowest one."""
         return 0 if self.adapter.invertible is not None else self.adapter.indices[0]
 
     def params(self) -> Params:
-        """A detached copy of what can be trained."""
+        """A detached copy of the trainable parameters."""
         return {n: p.detach().clone() for n, p in self.named_parameters() if p.requires_grad}
 
     @torch.no_grad()
     def encode(self, masked: Sequence[Masked]) -> MaskedBatch:
-        """Run sequences through what is never trained: the trunk, and the whole encoder without adapter."""
+        """Run sequences through the frozen parts: the trunk, and the whole encoder without adapter."""
         first, places, targets, owners = 0, [], [], []
         for n, sequence in enumerate(masked):
             places += [first + at for at in sequence.places]
@@ -160,7 +132,7 @@ class MaskedLanguageModel(nn.Module):
         return found
 
     def _adapted(self, batch: MaskedBatch) -> Tensor:
-        """Top activations with the adapter at what is to be guessed: (targets, width)."""
+        """Top activations with the adapter at the masked tokens: (targets, width)."""
         lower = batch.trunk.hidden
         if self.adapter.invertible is not None:
             lower = self.adapter.invertible(lower)
@@ -175,14 +147,14 @@ class Batches:
 
     Args:
         model: Encodes batches.
-        sequences: The packed text, in the order in which it is cut into batches.
-        name: Of the part; names its random numbers.
+        sequences: The packed text, which is cut into batches in order.
+        name: Of the part; purpose of its random numbers.
         seed: Of the run.
         size: Sequences a batch.
         rounds: Different maskings of the text.
         mask_id: Id of the mask token.
-        rows: Token ids that the decoder knows.
-        limit_bytes: Of activations that are kept; the oldest are computed again.
+        rows: Token ids of the decoder.
+        limit_bytes: Of cached activations; the least recently used are computed again.
     """
 
     def __init__(
@@ -203,7 +175,7 @@ class Batches:
         self._groups = [sequences[i : i + size] for i in range(0, len(sequences), size)]
         self._row_of = {token: row for row, token in enumerate(rows)}
         self.name, self.seed, self.rounds, self._limit = name, seed, rounds, limit_bytes
-        self._kept: OrderedDict[tuple[int, int], MaskedBatch] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, int], MaskedBatch] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -231,15 +203,15 @@ class Batches:
     def get(self, number: int, group: int) -> MaskedBatch:
         """A batch in one masking."""
         key = number, group
-        if key not in self._kept:
+        if key not in self._cache:
             draw = rng(self.seed, f"language/{self.name}/mask/{number}", group)
             masked = [mask(s, self._mask_id, self._rows, self._row_of, draw) for s in self._groups[group]]
-            self._kept[key] = batch = self._model.encode(masked)
+            self._cache[key] = batch = self._model.encode(masked)
             self._bytes += _bytes(batch)
-            while self._bytes > self._limit and len(self._kept) > 1:
-                self._bytes -= _bytes(self._kept.popitem(last=False)[1])
-        self._kept.move_to_end(key)
-        return self._kept[key]
+            while self._bytes > self._limit and len(self._cache) > 1:
+                self._bytes -= _bytes(self._cache.popitem(last=False)[1])
+        self._cache.move_to_end(key)
+        return self._cache[key]
 
 
 def _bytes(batch: MaskedBatch) -> int:

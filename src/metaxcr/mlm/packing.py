@@ -1,9 +1,4 @@
-"""Lines as token ids with the words that the tokens belong to.
-
-Sentences one after another in sequences of one length.
-
-Which tokens the model has to guess, and what stands in their place.
-"""
+"""From lines of text to masked sequences: tokens with their words, packing, whole-word masking."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,34 +15,24 @@ MOST_PIECES = 10  # of a word that is masked as a whole; a longer one is an addr
 
 
 class Frame(NamedTuple):
-    """What stands around the text in every sequence, and is never masked.
+    """The ids around the text of every sequence, which are never masked, and that of the mask token."""
 
-    Attributes:
-        before: Ids of the special tokens and the encoder's prefix in front.
-        after: Ids of the special tokens behind.
-        mask: Id of the mask token.
-    """
-
-    before: list[int]
+    before: list[int]  # special tokens and the encoder's prefix
     after: list[int]
     mask: int
 
     @property
     def separator(self) -> int:
-        """Stands between two sentences: the token that ends a text."""
+        """The token between two sentences: the one that ends a text."""
         return self.after[-1]
 
 
 def word_tokenizer(encoder: FrozenEncoder) -> WordTokenizer:
-    """The encoder's tokenizer, if masked-language modelling can use it.
-
-    Raises:
-        UserError: It does not tell words apart, or has no mask token.
-    """
+    """The encoder's tokenizer; UserError if it does not know words, or has no mask token."""
     tokenizer = encoder.tokenizer
     if not isinstance(tokenizer, WordTokenizer):
         raise UserError(
-            f"the tokenizer of {encoder.name} does not say where words begin",
+            f"the tokenizer of {encoder.name} does not know where words begin",
             "--encoder",
             "whole words are masked: use an encoder with a fast tokenizer",
         )
@@ -76,25 +61,15 @@ def frame(encoder: FrozenEncoder) -> Frame:
 
 
 def spaced(language: str) -> bool:
-    """Whether a language is written with spaces between words.
-
-    Args:
-        language: ISO 639 code.
-    """
+    """Whether a language (ISO 639 code) is written with spaces between words."""
     return langcodes.Language.get(language).maximize().script not in UNSPACED
 
 
 def pieces(encoder: FrozenEncoder, lines: Sequence[str], *, whole_words: bool) -> list[WordTokens]:
-    """Tokenise lines without special tokens and prefix.
+    """Tokenise lines, without special tokens and prefix: ids and units, which are masked as a whole.
 
-    Args:
-        encoder: Gives the tokenizer.
-        lines: Of text.
-        whole_words: Tokens of a word have its number. Otherwise, and in words of more than
-            :data:`MOST_PIECES` tokens, each token counts as a word of its own.
-
-    Returns:
-        Ids and units of each line, units counted from 0; lines without a token are left out.
+    With ``whole_words`` a unit is a word of at most :data:`MOST_PIECES` tokens; any other token is a unit of
+    its own. Units count from 0 in each line; lines without a token are left out.
     """
     texts = [Text(line) for line in lines]
     stripped = []
@@ -107,7 +82,6 @@ def pieces(encoder: FrozenEncoder, lines: Sequence[str], *, whole_words: bool) -
 
 
 def _units(words: Sequence[int], whole_words: bool) -> list[int]:
-    """Number the units that are masked as a whole."""
     counts = {word: words.count(word) for word in set(words)}
     units: list[int] = []
     for at, word in enumerate(words):
@@ -120,30 +94,16 @@ NO_UNIT = -1  # of tokens that are never masked
 
 
 class Packed(NamedTuple):
-    """One sequence.
+    """One sequence."""
 
-    Attributes:
-        ids: Token ids, special tokens and prefix included.
-        units: Beside them, the number of the word that a token belongs to, :data:`NO_UNIT` for special tokens
-            and the prefix.
-    """
-
-    ids: list[int]
-    units: list[int]
+    ids: list[int]  # with special tokens and prefix
+    units: list[int]  # of each token; NO_UNIT for special tokens and the prefix
 
 
 def pack(lines: Sequence[WordTokens], frame: Frame, length: int) -> list[Packed]:
-    """Pack lines in order, a separator between two, and go on in the next sequence where one is full.
+    """Pack lines in order, with separators, into sequences of ``length`` tokens, the frame included.
 
-    No token is lost: a line that does not fit is continued, and only the last sequence is shorter.
-
-    Args:
-        lines: From :func:`metaxcr.mlm.packing.pieces`.
-        frame: Stands around every sequence.
-        length: Tokens a sequence, the frame included.
-
-    Raises:
-        ValueError: The frame leaves no room for text.
+    No token is lost: a line that does not fit continues in the next sequence. Only the last one is shorter.
 
     Source:
         Liu et al. 2019 (RoBERTa), section 4.2, FULL-SENTENCES.
@@ -173,35 +133,24 @@ def pack(lines: Sequence[WordTokens], frame: Frame, length: int) -> list[Packed]
     return packed
 
 
-RATE = 0.15  # of a sequence's tokens that are to be guessed
-MASKED, RANDOM = 0.8, 0.1  # of those: replaced by the mask token, by a random token; the rest stays
+RATE = 0.15  # share of a sequence's tokens to predict
+MASKED, RANDOM = 0.8, 0.1  # share of those replaced by the mask token, by a random token; the rest stays
 
 
 class Masked(NamedTuple):
-    """A sequence with something to guess.
-
-    Attributes:
-        ids: What the encoder sees.
-        places: Where a token is to be guessed, ascending.
-        targets: Which token it was, by row of the decoder.
-    """
+    """A masked sequence."""
 
     ids: list[int]
-    places: list[int]
-    targets: list[int]
+    places: list[int]  # of the tokens to predict, ascending
+    targets: list[int]  # these tokens, as rows of the decoder
 
 
 def choose(units: Sequence[int], rate: float, draw: np.random.Generator) -> list[int]:
-    """Choose whole words until about ``rate`` of the tokens are chosen.
-
-    Args:
-        units: (tokens,) word of each token, :data:`metaxcr.mlm.packing.NO_UNIT` where none is masked.
-        rate: Share of the tokens that have a word.
-        draw: Orders the words.
+    """Choose whole words until about ``rate`` of the tokens with a unit are chosen.
 
     Returns:
-        Places of the chosen tokens, ascending. At least one word, and never more than the budget otherwise: a
-        word that would exceed it is passed over, as in BERT.
+        Places of the chosen tokens, ascending: at least one word, and otherwise no more than the budget. A
+        word that would exceed it is skipped, as in BERT.
 
     Source:
         Devlin et al. 2019 (BERT), section 3.1, and its whole-word-masking models of May 2019.
@@ -224,12 +173,7 @@ def mask(
 ) -> Masked:
     """Mask a sequence: of the chosen tokens 80 % become the mask token, 10 % a random one, 10 % stay.
 
-    Args:
-        sequence: From :func:`metaxcr.mlm.packing.pack`.
-        mask_id: Id of the mask token.
-        rows: Token ids that the decoder knows; random tokens come from them.
-        row_of: The inverse of ``rows``.
-        draw: Of this sequence at this step.
+    ``rows`` are the token ids of the decoder, also for random tokens, and ``row_of`` their inverse.
     """
     places = choose(sequence.units, RATE, draw)
     ids = list(sequence.ids)

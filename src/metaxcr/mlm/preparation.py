@@ -1,10 +1,7 @@
-"""Settings of training a language adapter, with their units.
-
-What a training works with: the request, the packed and masked text, the model.
-"""
+"""The settings of training a language adapter, and its text and model."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -46,26 +43,18 @@ class LanguageTraining(Section):
     dtype: DtypeName = "auto"  # of the layers' arithmetic; auto: what this machine computes fastest
 
     def chosen_layers(self, depth: int) -> list[int]:
-        """Resolve ``layers`` for an encoder of ``depth`` layers."""
+        """The layers that ``layers`` means in an encoder of ``depth`` layers."""
         return resolve_layers(self.layers, depth)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be trained on what.
+    """A language adapter to train."""
 
-    Attributes:
-        language: ISO 639 code.
-        documents: The text.
-        sources: For the card: {"name", "licence", "citation", "lines"} of each file or corpus.
-        command: That does it, for the card.
-        settings: How.
-    """
-
-    language: str
+    language: str  # ISO 639 code
     documents: Sequence[Document]
-    sources: Sequence[dict[str, Any]]
-    command: str
+    sources: Sequence[dict[str, Any]]  # "name", "licence", "citation" and "lines" of each file, for the card
+    command: str  # for the card
     settings: LanguageTraining = field(default_factory=LanguageTraining)
 
     def identity(self, encoder: FrozenEncoder) -> dict[str, Any]:
@@ -98,13 +87,13 @@ class Work:
     own_head: bool
 
 
-def prepare(encoder: FrozenEncoder, request: Request, own: nn.Module | None = None) -> Work:
+def prepare(encoder: FrozenEncoder, request: Request, own_head: nn.Module | None = None) -> Work:
     """Cut, tokenise and pack the text, and build the model.
 
     Args:
         encoder: The frozen encoder.
         request: Text and settings.
-        own: The encoder's own head, (tokens, width) to (tokens, vocabulary), if it has one.
+        own_head: The encoder's own head, (tokens, width) to (tokens, vocabulary), if it has one.
 
     Raises:
         UserError: There is too little text, or the encoder cannot be used.
@@ -113,10 +102,11 @@ def prepare(encoder: FrozenEncoder, request: Request, own: nn.Module | None = No
     parts = cut(request.documents, settings.held_out, settings.seed)
     _check(encoder, settings, len(around.before) + len(around.after))
     lines = {"train": parts.train, "stop": parts.stop, "test": parts.test}
-    packed: dict[str, list[Packed]] = {}
-    for name, text in lines.items():
-        worded = pieces(encoder, text, whole_words=spaced(request.language))
-        packed[name] = pack(worded, around, settings.length)
+    whole_words = spaced(request.language)
+    packed = {
+        name: pack(pieces(encoder, text, whole_words=whole_words), around, settings.length)
+        for name, text in lines.items()
+    }
     if len(packed["test"]) < 2:  # an interval over held-out sequences needs two
         raise UserError(
             f"too little text: a held-out part of {len(parts.test)} lines fills one sequence of "
@@ -124,28 +114,8 @@ def prepare(encoder: FrozenEncoder, request: Request, own: nn.Module | None = No
             "--text, --corpus",
             "give more text, or a smaller --set length, or a larger --set held_out",
         )
-    rows = sorted(
-        {
-            i
-            for part in packed.values()
-            for s in part
-            for i, u in zip(s.ids, s.units, strict=True)
-            if u != NO_UNIT
-        }
-    )
-    generator = torch.Generator().manual_seed(derive(settings.seed, "language/adapter"))
-    shape = AdapterShape("pfeiffer", int(encoder.width // settings.reduction), settings.nonlinearity)
-    adapter = LanguageAdapter.create(
-        encoder,
-        generator,
-        layers=settings.chosen_layers(encoder.depth),
-        shape=shape,
-        invertible_reduction=settings.reduction if settings.invertible else None,
-    )
-    known = torch.tensor(rows, device=CPU)
-    head = TiedHead(encoder.word_embeddings, known) if own is None else OwnHead(own, known)
-    dtype = choose_dtype(settings.dtype, encoder.device).dtype
-    model = MaskedLanguageModel(encoder, adapter, head, dtype).to(encoder.device)
+    rows = _decoder_rows(sequence for part in packed.values() for sequence in part)
+    model = _build_model(encoder, settings, rows, own_head)
     batches = {
         name: Batches(
             model,
@@ -167,15 +137,35 @@ def prepare(encoder: FrozenEncoder, request: Request, own: nn.Module | None = No
         }
         for name, sequences in packed.items()
     }
-    return Work(encoder, model, settings, batches, sizes, rows, parts.dropped, own is not None)
+    return Work(encoder, model, settings, batches, sizes, rows, parts.dropped, own_head is not None)
+
+
+def _decoder_rows(sequences: Iterable[Packed]) -> list[int]:
+    """The tokens that occur in the text, ascending."""
+    pairs = (pair for s in sequences for pair in zip(s.ids, s.units, strict=True))
+    return sorted({token for token, unit in pairs if unit != NO_UNIT})
+
+
+def _build_model(
+    encoder: FrozenEncoder, settings: LanguageTraining, rows: list[int], own_head: nn.Module | None
+) -> MaskedLanguageModel:
+    generator = torch.Generator().manual_seed(derive(settings.seed, "language/adapter"))
+    shape = AdapterShape("pfeiffer", int(encoder.width // settings.reduction), settings.nonlinearity)
+    adapter = LanguageAdapter.create(
+        encoder,
+        generator,
+        layers=settings.chosen_layers(encoder.depth),
+        shape=shape,
+        invertible_reduction=settings.reduction if settings.invertible else None,
+    )
+    known = torch.tensor(rows, device=CPU)
+    head = TiedHead(encoder.word_embeddings, known) if own_head is None else OwnHead(own_head, known)
+    dtype = choose_dtype(settings.dtype, encoder.device).dtype
+    return MaskedLanguageModel(encoder, adapter, head, dtype).to(encoder.device)
 
 
 def _check(encoder: FrozenEncoder, settings: LanguageTraining, frame_tokens: int) -> None:
-    """Refuse lengths and layers that do not fit the encoder.
-
-    Raises:
-        UserError: They do not.
-    """
+    """Refuse lengths and layers that do not fit the encoder."""
     if not frame_tokens < settings.length <= encoder.max_positions:
         raise UserError(
             f"sequences of {settings.length} tokens do not fit {encoder.name}",

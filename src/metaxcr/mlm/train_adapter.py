@@ -1,7 +1,4 @@
-"""The folder of a language adapter in the making: settings, checkpoint, and what is finished.
-
-Train a language adapter from texts to a folder that ``adapters.language`` takes.
-"""
+"""Train a language adapter from texts, in a resumable folder that ``adapters.language`` takes."""
 
 import json
 from collections.abc import Callable
@@ -9,15 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from metaxcr.adapters.adapter_files import save_language
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
-from metaxcr.files import disk_error, lock_folder, remove_leftovers, replacing, write_atomically
+from metaxcr.files import write_atomically, write_json
 from metaxcr.mlm.adapter_training import (
     Stage,
     StageState,
@@ -31,69 +25,42 @@ from metaxcr.mlm.adapter_training import (
 from metaxcr.mlm.masked_lm import ADAPTER, HEAD, Params
 from metaxcr.mlm.preparation import Request, Work, prepare
 from metaxcr.model_card import language_adapter_card
-from metaxcr.optim import State
-from metaxcr.parse import json_value, read_json_object
+from metaxcr.parse import parse_json, read_json_object
+from metaxcr.records import AGAIN
+from metaxcr.work_dir import Tensors, WorkDir
 
-SETTINGS, RESULT, CHECKPOINT, HEAD_FILE = (
-    "training.json",
-    "result.json",
-    "checkpoint.safetensors",
-    "head.safetensors",
-)
+SETTINGS, RESULT = "training.json", "result.json"
+CHECKPOINT, HEAD_FILE = "checkpoint.safetensors", "head.safetensors"
+Progress = Callable[[str, int, int, str], None]  # label, steps done, steps in all, note
 
 
-class AdapterFolder:
+class AdapterFolder(WorkDir):
     """Files of one training. Use :func:`open_folder` to get one."""
 
-    def __init__(self, path: Path, lock: FileLock) -> None:
-        self.path, self._lock = path, lock
-
-    def close(self) -> None:
-        """Let other processes in."""
-        self._lock.release()
-
     def result(self) -> dict[str, Any] | None:
-        """What the finished training found; None where it is not finished."""
+        """The result of the training; None if it is not finished."""
         path = self.path / RESULT
         return read_json_object(path) if path.exists() else None
 
-    def checkpoint(self) -> tuple[State, dict[str, Any]] | None:
+    def checkpoint(self) -> tuple[Tensors, dict[str, Any]] | None:
         """Tensors and notes of the last checkpoint."""
-        path = self.path / CHECKPOINT
-        if not path.exists():
+        if not (self.path / CHECKPOINT).exists():
             return None
-        try:
-            with safe_open(path, framework="pt") as file:
-                # copied: mapped tensors need not be aligned, and then last bits may differ
-                state = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
-                return state, json_value(file.metadata()["notes"])
-        except Exception as error:  # which ones a damaged file brings about changes with versions
-            raise UserError(
-                f"cannot read the checkpoint: {error}", str(path), "start anew elsewhere"
-            ) from error
+        tensors, metadata = self.load_tensors(CHECKPOINT)
+        return tensors, parse_json(metadata.get("notes", ""), str(self.path / CHECKPOINT), AGAIN)
 
-    def save_checkpoint(self, state: State, notes: dict[str, Any]) -> None:
+    def save_checkpoint(self, tensors: Tensors, notes: dict[str, Any]) -> None:
         """Replace the checkpoint."""
-        self.save(CHECKPOINT, state, {"notes": json.dumps(notes)})
-
-    def save(self, name: str, state: State, metadata: dict[str, str] | None = None) -> None:
-        """Write tensors through a temporary name."""
-        with replacing(self.path / name) as temporary:
-            save_file({k: v.cpu().contiguous() for k, v in state.items()}, temporary, metadata)
+        self.save_tensors(CHECKPOINT, tensors, {"notes": json.dumps(notes)})
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write what was found, last of all, and drop the checkpoint."""
-        write_atomically(self.path / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        """Write the result, last of all, and delete the checkpoint."""
+        self.write_json(RESULT, result)
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
 
 def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> AdapterFolder:
-    """Create a folder, or open one to resume.
-
-    Args:
-        path: Of the folder.
-        settings: Everything that decides the result; what a resumed training must share.
-        resume: Whether an existing folder may be continued.
+    """Create a folder, or open one to resume; ``settings`` are everything that decides the result.
 
     Raises:
         UserError: The folder exists and ``resume`` is off, belongs to other settings or to no training, or
@@ -105,10 +72,10 @@ def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> Adapte
             "the folder exists", str(path), "add --resume to continue it, or choose another --out"
         )
     if not exists:
-        write_atomically(path / SETTINGS, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+        write_json(path / SETTINGS, settings)
     try:
         before = read_json_object(path / SETTINGS)
-    except (OSError, UserError) as error:
+    except UserError as error:
         raise UserError(f"no training of a language adapter: {SETTINGS} cannot be read", str(path)) from error
     changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
     if changed:
@@ -117,15 +84,7 @@ def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> Adapte
             str(path),
             "resume with the same settings, or choose another --out",
         )
-    try:
-        lock = lock_folder(path, "another process works in the folder")
-    except OSError as error:
-        raise disk_error(error, path) from error
-    remove_leftovers(path)
-    return AdapterFolder(path, lock)
-
-
-Progress = Callable[[str, int, int, str], None]
+    return AdapterFolder(path)
 
 
 def train_language_adapter(
@@ -142,11 +101,11 @@ def train_language_adapter(
     Args:
         encoder: The frozen encoder.
         request: Text and settings.
-        out: The folder; holds the adapter in AdapterHub's layout, the head, ``result.json`` and a card.
+        out: The folder; gets the adapter in AdapterHub's layout, the head, ``result.json`` and a card.
         head: The encoder's own head (:func:`metaxcr.encoders.pretrained.load_mlm_head`); None: a new one is
             trained with the adapter.
         resume: Continue an existing folder.
-        progress: Called with (label, steps done, steps in all, note).
+        progress: Called after every step.
 
     Returns:
         The content of ``result.json``.
@@ -178,7 +137,7 @@ def train_language_adapter(
 
 
 def _run_stages(work: Work, folder: AdapterFolder, progress: Progress) -> dict[str, StageState]:
-    """Run every stage from the last checkpoint on; returns the last state of each."""
+    """Run every stage from the last checkpoint on; return the last state of each."""
     states: dict[str, StageState] = {}
     saved = folder.checkpoint()
     if saved is not None:
@@ -209,4 +168,4 @@ def _publish(folder: AdapterFolder, request: Request, work: Work, best: Params) 
     if work.own_head:
         return
     head = {n.removeprefix(HEAD): p for n, p in best.items() if n.startswith(HEAD)}
-    folder.save(HEAD_FILE, {**head, "rows": torch.tensor(work.rows)})
+    folder.save_tensors(HEAD_FILE, {**head, "rows": torch.tensor(work.rows)})

@@ -1,16 +1,14 @@
-"""Where figures are drawn: colours by role, pixel layout, and SVG that follows the page's scheme.
+"""Drawing helpers: colours by role, pixel layout, SVG in the page's colour scheme, and accuracy bands.
 
 Figures are plain ``Figure`` objects inside an ``rc_context``; pyplot is never imported, so the caller's
-backend, open figures and settings stay as they are.
-
-Dots with whiskers in bands, one below the other: how accuracy by language is drawn everywhere.
+backend, open figures and settings are not changed.
 """
 
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -21,69 +19,34 @@ from metaxcr.printable import shorten_all
 WIDE: Final = 960  # px: the text column of the report on a desktop
 NARROW: Final = 358  # px: a phone of 390 px less the page's margins
 
-# Each colour is drawn as its light value and exchanged for `var(--role)` in the SVG; the style sheet has both
+# Colours are drawn as their light values and replaced by `var(--role)` in the SVG; the style sheet has both
 # schemes. Methods: Okabe and Ito (2008). Sources: Paul Tol's "muted" scheme.
 LIGHT: Final = {
-    "ink": "#1b1f24",
-    "soft": "#57606a",
-    "line": "#d0d7de",
-    "band": "#f3f5f7",
-    "paper": "#fefefe",
-    "none": "#6e7781",
-    "m1": "#0072b2",
-    "m2": "#009e73",
-    "m3": "#d55e00",
-    "m4": "#b05a93",
-    "m5": "#b07d00",
-    "s0": "#4477aa",
-    "s1": "#cc6677",
-    "s2": "#228833",
-    "s3": "#ddcc77",
-    "s4": "#882255",
-    "s5": "#88ccee",
-    "s6": "#999933",
-    "s7": "#aa4499",
-    "s8": "#44aa99",
-    "s9": "#ee8866",
-}
+    "ink": "#1b1f24", "soft": "#57606a", "line": "#d0d7de", "band": "#f3f5f7", "paper": "#fefefe",
+    "none": "#6e7781", "m1": "#0072b2", "m2": "#009e73", "m3": "#d55e00", "m4": "#b05a93", "m5": "#b07d00",
+    "s0": "#4477aa", "s1": "#cc6677", "s2": "#228833", "s3": "#ddcc77", "s4": "#882255",
+    "s5": "#88ccee", "s6": "#999933", "s7": "#aa4499", "s8": "#44aa99", "s9": "#ee8866",
+}  # fmt: skip
 INK, SOFT, LINE, BAND, PAPER = (LIGHT[role] for role in ("ink", "soft", "line", "band", "paper"))
 SOURCES: Final = tuple(LIGHT[f"s{index}"] for index in range(10))
 
 _VARIABLES: Final = {colour: f"var(--{role})" for role, colour in LIGHT.items()}
 _RC: Final = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "metaxcr",
+    "svg.fonttype": "none", "svg.hashsalt": "metaxcr",
     "text.parse_math": False,  # a task called `a_$b$` is not a formula
-    "font.size": 12.0,
-    "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans"],
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": LINE,
-    "axes.facecolor": "none",
-    "axes.titlesize": 12.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": False,
-    "figure.facecolor": "none",
-    "grid.color": LINE,
-    "grid.linewidth": 0.8,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.borderaxespad": 0.0,
-    "legend.handletextpad": 0.5,
-}
+    "text.color": INK, "font.size": 12.0, "font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"],
+    "axes.labelcolor": INK, "axes.edgecolor": LINE, "axes.facecolor": "none", "figure.facecolor": "none",
+    "axes.titlesize": 12.0, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.unicode_minus": False,
+    "grid.color": LINE, "grid.linewidth": 0.8,
+    "xtick.color": LINE, "ytick.color": LINE, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "legend.frameon": False, "legend.borderaxespad": 0.0, "legend.handletextpad": 0.5,
+}  # fmt: skip
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw with this package's settings, whatever the user's matplotlibrc says, and restore theirs after."""
+    """Draw with this package's settings instead of the user's matplotlibrc, and restore theirs after."""
     settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **_RC}
     for key in ("backend", "backend_fallback"):  # setting them would switch the caller's backend
         settings.pop(key, None)
@@ -92,49 +55,46 @@ def drawing() -> Iterator[None]:
 
 
 def css(colour: str) -> str:
-    """Return a colour as the page's variable, so that it follows the light or dark scheme."""
+    """A colour as the page's variable, so that it follows the light or dark scheme."""
     return _VARIABLES.get(colour, colour)
 
 
 def figure(width: float, height: float) -> Figure:
-    """Return an empty figure of the given size in CSS pixels (72 to the inch, so that a point is a pixel)."""
+    """An empty figure of the given size in CSS pixels (72 to the inch, so that a point is a pixel)."""
     return Figure(figsize=(width / 72, height / 72), dpi=72)
 
 
 def place(fig: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Add axes by pixels from the upper left corner: text keeps its room at every width."""
+    """Add axes by pixels from the upper left corner, so that text has the same room at every width."""
     full_width, full_height = fig.get_size_inches() * 72
     bottom = full_height - top - height
     return fig.add_axes((left / full_width, bottom / full_height, width / full_width, height / full_height))
 
 
+def label(axes: Axes, x: str, title: str = "", grid: Literal["x", "y", "both"] | None = None) -> None:
+    """Label axes in the size of all panels, and draw grid lines."""
+    axes.set_xlabel(x, fontsize=11)
+    axes.tick_params(labelsize=11)
+    if title:
+        axes.set_title(title)
+    if grid:
+        axes.grid(axis=grid)
+
+
 def fit(names: Sequence[str], room: float, character: float = 7.6) -> tuple[Mapping[str, str], float]:
-    """Shorten names so that they leave room for what is drawn beside them.
+    """Shorten names to ``room`` pixels of ``character`` pixels each; return short names and the width used.
 
-    Names are other people's, of any length: a column as wide as the longest one may be wider than the page.
-
-    Args:
-        names: Beside the axes, or in a legend.
-        room: Pixels that they may take.
-        character: Pixels of a character.
-
-    Returns:
-        What to write for each name, and the pixels that the longest of them takes.
+    Names are the users', of any length: a column as wide as the longest one may be wider than the page.
     """
     short = shorten_all(names, max(6, int(room / character)))
     return short, character * max(map(len, short.values()), default=0)
 
 
 def svg(fig: Figure, key: str, alt: str) -> str:
-    """Return a figure as inline SVG.
+    """Return a figure as one inline ``<svg>`` element without date or metadata, in the page's CSS variables.
 
-    Args:
-        fig: The figure.
-        key: Unique in the page; it prefixes all ids, which would otherwise collide between inlined figures.
-        alt: What the figure shows, for those who cannot see it (already escaped for an attribute).
-
-    Returns:
-        One ``<svg>`` element without width, height, date or metadata; colours are the page's CSS variables.
+    ``key`` prefixes all ids, which would otherwise collide between figures; ``alt`` is for screen readers,
+    already escaped for an attribute.
     """
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -159,7 +119,7 @@ _LEGEND_ROW = 19  # px
 
 
 class Style(NamedTuple):
-    """What one method looks like, everywhere in a figure."""
+    """Name and look of one method in a figure."""
 
     title: str
     colour: str
@@ -167,7 +127,7 @@ class Style(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """An accuracy with its interval, between 0 and 1; ``line``: it is drawn through the whole band, too."""
+    """An accuracy with its interval, as fractions; ``line``: it is also drawn through the whole band."""
 
     mean: float
     low: float | None
@@ -178,17 +138,10 @@ class Dot(NamedTuple):
 def bands(
     rows: Sequence[tuple[str, Mapping[int, Dot]]], styles: Sequence[Style], width: int
 ) -> tuple[Figure, Axes, int]:
-    """Draw accuracies in per cent, a band for each row; on top is room for the :func:`legend`.
+    """Draw accuracies in per cent, a band for each row, with room for the :func:`legend` on top.
 
-    To be called inside ``canvas.drawing()``.
-
-    Args:
-        rows: Name of each band, and its dots by place of their style.
-        styles: Of the dots, from top to bottom of a band.
-        width: Width in pixels.
-
-    Returns:
-        Figure, axes, and the height of a band in the axes' units.
+    To be called inside :func:`drawing`. Rows have a name and dots by index of their style; styles are drawn
+    from top to bottom of a band. Returns figure, axes, and the height of a band in the axes' units.
     """
     band = _STEP * len(styles) + 12
     top = legend_height(len(styles), width) + 12

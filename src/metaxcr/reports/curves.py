@@ -1,12 +1,10 @@
-"""Series over steps, taken from the events: per seed, smoothed, and averaged over seeds.
-
-Figures of training: learning curves per stage, and the sampler's choices over time.
-"""
+"""Figures of training: learning curves of each stage, and the sampler's choices."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter, methodcaller
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -20,32 +18,25 @@ from metaxcr.reports.run_records import Record, RunRecords
 from metaxcr.reports.wording import STAGES
 
 Array = NDArray[np.float64]
-_MOST_POINTS = 240  # per drawn line: more cannot be told apart, and every point is text in the page
+_MAX_POINTS = 240  # of a drawn line: every point is text in the page
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One quantity over the steps, one line a seed.
-
-    Args:
-        name: What the legend says.
-        seeds: Per seed the steps and the values, both of shape (steps,).
-    """
+    """One quantity over the steps: for each seed the steps and the values, both of shape (steps,)."""
 
     name: str
     seeds: dict[int, tuple[Array, Array]]
 
     def mean(self) -> tuple[Array, Array]:
-        """Return the mean over seeds, at the steps that every seed has."""
+        """Mean over seeds, at the steps that every seed has."""
         common = sorted(set.intersection(*(set(steps.tolist()) for steps, _ in self.seeds.values())))
-        rows = [
-            values[np.isin(steps, common)] for steps, values in self.seeds.values()
-        ]  # steps are sorted and unique, so the columns fit
+        rows = [values[np.isin(steps, common)] for steps, values in self.seeds.values()]
         return np.array(common, dtype=np.float64), np.mean(rows, axis=0) if common else np.array([])
 
     def smoothed(self, window: int) -> "Curve":
-        """Return the curve as centred moving averages over ``window`` steps, thinned to what can be seen."""
-        thin = max(1, -(-max(len(steps) for steps, _ in self.seeds.values()) // _MOST_POINTS))
+        """Centred moving averages over ``window`` steps, thinned for drawing."""
+        thin = max(1, -(-max(len(steps) for steps, _ in self.seeds.values()) // _MAX_POINTS))
         lines = {
             seed: (steps[::thin], smooth(values, window)[::thin])
             for seed, (steps, values) in self.seeds.items()
@@ -54,18 +45,10 @@ class Curve:
 
 
 def curve(name: str, events: Iterable[Record], value: Callable[[Record], Any]) -> Curve | None:
-    """Collect one quantity from the events.
+    """Collect one quantity from the events; None if no event has it.
 
     Several events of one seed and step (languages, kinds of episode) are averaged. Values that are absent or
     not finite are left out.
-
-    Args:
-        name: Name for the legend.
-        events: The events.
-        value: Takes the quantity from an event; None where it has none.
-
-    Returns:
-        The curve, or None where no event has the quantity.
     """
     found: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for event in events:
@@ -80,7 +63,7 @@ def curve(name: str, events: Iterable[Record], value: Callable[[Record], Any]) -
 
 
 def smooth(values: Array, window: int) -> Array:
-    """Return centred moving averages; at the ends the window is cut to the steps there are."""
+    """Centred moving averages; at the ends the window is shorter."""
     if window <= 1:
         return values
     sums = np.concatenate([[0.0], np.cumsum(values)])
@@ -92,37 +75,32 @@ def smooth(values: Array, window: int) -> Array:
 
 
 def window_for(curves: Iterable[Curve]) -> int:
-    """Return a smoothing window, odd: a twentieth of the series, at most 51 steps, 1 if it is short."""
+    """Smoothing window, odd: a twentieth of the series, at most 51 steps, 1 for a short series."""
     longest = max((len(steps) for item in curves for steps, _ in item.seeds.values()), default=0)
     return 1 if longest < 40 else min(51, longest // 20 | 1)
 
 
 def probabilities(events: Iterable[Record]) -> tuple[Array, dict[str, Array]]:
-    """Return the sampler's probabilities over time, mean over seeds.
-
-    Returns:
-        Steps of shape (steps,), and per source an array of the same shape; the sources with the largest share
-        over the whole run come first. Both empty where no event has probabilities.
-    """
-    kept = [event for event in events if isinstance(event.get("probabilities"), dict)]
-    names = sorted({name for event in kept for name in event["probabilities"]})
-    curves = {}
-    for name in names:
-        # default 0: a source that an event does not list had no share in it
-        shares = [{**event, "share": event["probabilities"].get(name, 0.0)} for event in kept]
-        found = curve(name, shares, itemgetter("share"))
+    """The steps, and by source its probability at each, as mean over seeds; the largest share comes first."""
+    listed = [event for event in events if isinstance(event.get("probabilities"), dict)]
+    shares = {}
+    for name in sorted({name for event in listed for name in event["probabilities"]}):
+        found = curve(name, listed, partial(_probability, name))
         if found is not None:
-            curves[name] = found.mean()
-    if not curves:
+            steps, shares[name] = found.mean()
+    if not shares:
         return np.array([]), {}
-    steps = next(iter(curves.values()))[0]
-    thin = max(1, -(-len(steps) // _MOST_POINTS))
-    order = sorted(curves, key=lambda name: (-float(np.sum(curves[name][1])), name))
-    return steps[::thin], {name: curves[name][1][::thin] for name in order}
+    thin = max(1, -(-len(steps) // _MAX_POINTS))
+    order = sorted(shares, key=lambda name: (-float(np.sum(shares[name])), name))
+    return steps[::thin], {name: shares[name][::thin] for name in order}
+
+
+def _probability(source: str, event: Record) -> Any:
+    return event["probabilities"].get(source, 0.0)  # a source that is not listed has no share
 
 
 def draws(events: Iterable[Record]) -> dict[str, dict[int, float]]:
-    """Return per source and seed the share of episodes in which the source was drawn."""
+    """By source and seed, the share of episodes in which the source was drawn."""
     counts: dict[int, Counter[str]] = defaultdict(Counter)
     for event in events:
         if isinstance(event.get("source"), str):
@@ -140,7 +118,7 @@ _PANEL = 190  # px, height of one panel's axes
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One set of axes: related curves and a value to compare them with (chance, zero)."""
+    """Related curves on one set of axes, and a value to compare them with (chance, zero)."""
 
     title: str
     curves: list[Curve]
@@ -148,35 +126,49 @@ class Panel:
 
 
 def panels(run: RunRecords) -> list[Panel]:
-    """Return the panels for which the run has events, in the order of the critical path."""
-    ctml = run.stage("ctml")
+    """The panels for which the run has events, in the order of the stages."""
+    ctml, clml = run.stage("ctml"), run.stage("clml")
     found = [
-        _panel("CTML: loss / chance", ctml, {"support": "support_loss", "query": "query_loss"}, 1.0),
-        _panel("CTML: reward", ctml, {"reward": "reward"}, 0.0),
+        _panel("CTML: loss / chance", _losses(ctml), 1.0),
+        _panel("CTML: reward", [curve("reward", ctml, methodcaller("get", "reward"))], 0.0),
     ]
-    for kind, on_shots in sorted({_clml_kind(event) for event in run.stage("clml")}):
-        events = [event for event in run.stage("clml") if _clml_kind(event) == (kind, on_shots)]
+    for kind, on_shots in sorted({_clml_kind(event) for event in clml}):
+        events = [event for event in clml if _clml_kind(event) == (kind, on_shots)]
         title = f"CLML{' on k shots' * on_shots}{', ' * bool(kind)}{kind}: loss / chance"
-        found.append(_panel(title, events, {"support": "support_loss", "query": "query_loss"}, 1.0))
-    found += [_finetune(run), *_development(run)]
+        found.append(_panel(title, _losses(events), 1.0))
+    by_k = _group(run.stage("finetune"), lambda event: event.get("k") or 0)
+    shots = [curve(f"{k} shots", events, methodcaller("get", "loss")) for k, events in sorted(by_k.items())]
+    found.append(_panel("fine-tuning: loss / chance", shots, 1.0))
+    for after, events in _group(run.stage("dev"), lambda event: str(event.get("after", ""))).items():
+        by_task = _group(events, lambda event: str(event.get("task", "")))
+        accuracies = [curve(task, of_task, _percent) for task, of_task in sorted(by_task.items())]
+        found.append(_panel(f"development accuracy in {STAGES.get(after, after)}, %", accuracies, None))
     return [panel for panel in found if panel is not None]
 
 
+def _panel(title: str, curves: Iterable[Curve | None], reference: float | None) -> Panel | None:
+    found = [item for item in curves if item is not None]
+    return Panel(title, found, reference) if found else None
+
+
+def _losses(events: Sequence[Record]) -> list[Curve | None]:
+    return [curve(name, events, methodcaller("get", f"{name}_loss")) for name in ("support", "query")]
+
+
+def _group(events: Iterable[Record], key: Callable[[Record], Any]) -> dict[Any, list[Record]]:
+    groups: dict[Any, list[Record]] = {}
+    for event in events:
+        groups.setdefault(key(event), []).append(event)
+    return groups
+
+
 def _clml_kind(event: Record) -> tuple[str, bool]:
-    """Type of episode, and whether it learns from shots, of one language or of several."""
+    """Type of episode, and whether it learns from shots."""
     return str(event.get("kind", "")), "language" in event or event.get("regime") == "pooled-shots"
 
 
 def learning(found: Sequence[Panel], width: int) -> Figure | None:
-    """Draw the learning curves: seeds as thin lines, their mean as a thick one.
-
-    Args:
-        found: The panels.
-        width: Width in pixels; two panels beside each other where there is room.
-
-    Returns:
-        The figure, or None without panels.
-    """
+    """Draw the learning curves, if there are any: seeds as thin lines, their mean as a thick one."""
     if not found:
         return None
     columns = 2 if width > 600 else 1
@@ -192,14 +184,9 @@ def learning(found: Sequence[Panel], width: int) -> Figure | None:
 
 
 def sampler(events: Sequence[Record], width: int) -> Figure | None:
-    """Draw the sampler's probabilities as a stacked area and beside it how often each source was drawn.
+    """Draw the sampler's probabilities as a stacked area, and beside it how often each source was drawn.
 
-    Args:
-        events: The CTML events.
-        width: Width in pixels.
-
-    Returns:
-        The figure, or None where no event names a source.
+    None if no event names a source.
     """
     steps, shares = probabilities(events)
     drawn = draws(events)
@@ -227,39 +214,8 @@ def sampler(events: Sequence[Record], width: int) -> Figure | None:
 
 
 def smoothing(found: Sequence[Panel]) -> int:
-    """Return the widest smoothing window used, in steps."""
+    """The widest smoothing window used, in steps."""
     return max((window_for(panel.curves) for panel in found), default=1)
-
-
-def _panel(title: str, events: list[Record], keys: dict[str, str], reference: float | None) -> Panel | None:
-    curves = [curve(name, events, methodcaller("get", key)) for name, key in keys.items()]
-    kept = [item for item in curves if item is not None]
-    return Panel(title, kept, reference) if kept else None
-
-
-def _finetune(run: RunRecords) -> Panel | None:
-    events = run.stage("finetune")
-    curves = []
-    for k in sorted({event.get("k") or 0 for event in events}):
-        of_size = [event for event in events if (event.get("k") or 0) == k]
-        curves.append(curve(f"{k} shots", of_size, lambda event: event.get("loss")))
-    kept = [item for item in curves if item is not None]
-    return Panel("fine-tuning: loss / chance", kept, 1.0) if kept else None
-
-
-def _development(run: RunRecords) -> list[Panel]:
-    found = []
-    for after in dict.fromkeys(str(event.get("after", "")) for event in run.stage("dev")):
-        events = [event for event in run.stage("dev") if str(event.get("after", "")) == after]
-        curves = []
-        for task in sorted({str(event.get("task", "")) for event in events}):
-            of_task = [event for event in events if str(event.get("task", "")) == task]
-            item = curve(task, of_task, _percent)
-            curves += [item] if item is not None else []
-        if curves:
-            stage = STAGES.get(after, after)
-            found.append(Panel(f"development accuracy in {stage}, %", curves))
-    return found
 
 
 def _percent(event: Record) -> Any:
@@ -288,12 +244,10 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, fontsize=11, columnspacing=1.5,
             handlelength=1.6,
         )  # fmt: skip
-    axes.set_xlabel("step", fontsize=11)
-    axes.tick_params(labelsize=11)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))  # there is no half a step
+    canvas.label(axes, "step", grid="y")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))  # steps are whole numbers
     axes.locator_params(axis="y", nbins=5)
     axes.ticklabel_format(useOffset=False)
-    axes.grid(axis="y")
     axes.margins(x=0.01)
 
 
@@ -311,16 +265,14 @@ def _draw_area(axes: Axes, steps: Any, shares: dict[str, Any]) -> None:
     axes.set_ylim(0, 100)
     if len(steps) > 1:
         axes.set_xlim(steps[0], steps[-1])
-    axes.set_title("probability of each source, %")
-    axes.set_xlabel("CTML step", fontsize=11)
-    axes.tick_params(labelsize=11)
+    canvas.label(axes, "CTML step", "probability of each source, %")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _draw_bars(
     axes: Axes, names: Sequence[str], labels: Sequence[str], drawn: dict[str, dict[int, float]]
 ) -> None:
-    """Draw bars in the order of the stack, so that the two pictures are read as one, with a dot a seed."""
+    """Draw bars in the order of the stack, with a dot a seed."""
     for index, name in enumerate(names):
         shares = [100 * share for share in drawn.get(name, {}).values()]
         axes.barh(index, np.mean(shares) if shares else 0.0, height=0.62, color=_colour(index))
@@ -332,9 +284,7 @@ def _draw_bars(
     axes.set_yticks(range(len(names)), list(labels))
     axes.set_ylim(-0.5, len(names) - 0.5)
     axes.set_xlim(left=0)
-    axes.set_title("drawn, % of episodes")
-    axes.set_xlabel("dots: seeds", fontsize=11)
+    canvas.label(axes, "dots: seeds", "drawn, % of episodes")
     axes.tick_params(axis="y", length=0)
-    axes.tick_params(labelsize=11)
     axes.locator_params(axis="x", nbins=5)
     axes.spines["left"].set_visible(False)

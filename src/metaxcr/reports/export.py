@@ -1,4 +1,4 @@
-"""Figures and tables of a report as files: SVG and PDF for papers, CSV and LaTeX for whoever counts on."""
+"""Figures and tables of a report as files: SVG, PDF, CSV and LaTeX."""
 
 import csv
 import io
@@ -26,21 +26,13 @@ _LATEX = {
 
 
 def export(folder: Path, out: Path) -> list[Path]:
-    """Write the figures and tables of a run or a comparison as files.
+    """Write figures (``.svg``, ``.pdf``) and tables (``.csv``, ``.tex``) of a run or a comparison.
 
-    Args:
-        folder: That ``metaxcr run`` or ``metaxcr compare`` wrote.
-        out: Where ``<name>.svg``, ``.pdf``, ``.csv`` and ``.tex`` go.
-
-    Returns:
-        What was written; the same input gives the same bytes.
-
-    Raises:
-        UserError: The folder is neither, or has nothing to show yet.
+    The same input gives the same bytes.
     """
-    drawn, named = _grid(folder) if (folder / "compare.json").is_file() else _run(folder)
-    written = [path for key, draw in drawn.items() for path in _draw(draw, out, key)]
-    for table in named:
+    figures, tables = _grid(folder) if (folder / "compare.json").is_file() else _run(folder)
+    written = [path for key, draw in figures.items() for path in _draw(draw, out, key)]
+    for table in tables:
         for suffix, text in ((".csv", as_csv(table)), (".tex", as_latex(table))):
             path = out / f"{table.key}{suffix}"
             write_atomically(path, text)
@@ -51,7 +43,7 @@ def export(folder: Path, out: Path) -> list[Path]:
 
 
 def as_csv(table: Named | ReportTable) -> str:
-    """Return a table as comma-separated values, with the head; minus signs as computers read them."""
+    """A table as comma-separated values with ASCII minus signs."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(table.head)
@@ -60,7 +52,7 @@ def as_csv(table: Named | ReportTable) -> str:
 
 
 def as_latex(table: Named) -> str:
-    """Return a table as a LaTeX ``tabular`` in the style of the package booktabs."""
+    """A table as a LaTeX ``tabular`` in the style of the package booktabs."""
     columns = "".join("r" if place in table.numeric else "l" for place in range(len(table.head)))
     lines = [f"% {table.title}; \\usepackage{{booktabs}}", f"\\begin{{tabular}}{{{columns}}}", r"\toprule"]
     lines += [_latex_row(table.head), r"\midrule", *map(_latex_row, table.rows)]
@@ -73,7 +65,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def _draw(draw: Draw, out: Path, key: str) -> list[Path]:
-    """Write a figure at the width of a desktop page; nothing where there is nothing to draw."""
+    """Write a figure at the width of a desktop page, if there is something to draw."""
     paths = []
     with canvas.drawing():
         fig = draw(canvas.WIDE)

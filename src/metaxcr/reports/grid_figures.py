@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -24,12 +25,7 @@ _MOST_LINES = 6  # more methods than these are shown as a table of colours
 
 
 def forest(summary: Row, width: int) -> Figure | None:
-    """Draw the difference of each method from the baseline with its interval.
-
-    Args:
-        summary: Content of ``compare.json``.
-        width: Width in pixels.
-    """
+    """Draw the difference of each method from the baseline with its interval."""
     rows = [row for row in summary["differences"] if row["mean"] is not None]
     if not rows:
         return None
@@ -49,9 +45,7 @@ def forest(summary: Row, width: int) -> Figure | None:
             axes.text(1.01, y, numbers, transform=axes.get_yaxis_transform(), va="center", fontsize=11)
         else:
             axes.text(0, y - 0.32, f"{name}: {numbers}", transform=axes.get_yaxis_transform(), fontsize=10)
-    axes.set_ylim(len(rows) - 0.5, -0.6)
-    axes.set_yticks(range(len(rows)), names if side else [])
-    axes.tick_params(axis="y", length=0)
+    _row_axes(axes, names, width)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     axes.set_xlabel(f"points above {summary['baseline']}", fontsize=12)
@@ -69,18 +63,13 @@ def _verdict_legend(fig: Figure) -> None:
 
 
 def by_language(summary: Row, width: int) -> Figure | None:
-    """Draw accuracy by language: dots with whiskers for a few methods, a table of colours for many.
-
-    Args:
-        summary: Content of ``compare.json``.
-        width: Width in pixels.
-    """
+    """Draw accuracy by language: dots with whiskers for a few methods, a table of colours for many."""
     rows = summary["languages"]
     if not rows:
         return None
     lines = list(dict.fromkeys(label(row, summary) for row in rows))
     if len(lines) > _MOST_LINES:
-        return _language_colours(summary, lines, width)
+        return _language_table(summary, lines, width)
     short, _ = canvas.fit(lines, legend_room(width), CHARACTER)
     styles = [Style(short[name], _COLOURS[place], _MARKERS[place]) for place, name in enumerate(lines)]
     shown = []
@@ -97,12 +86,7 @@ def by_language(summary: Row, width: int) -> Figure | None:
 
 
 def shots(summary: Row, width: int) -> Figure | None:
-    """Draw accuracy over shots; None where the grid has one number of shots only.
-
-    Args:
-        summary: Content of ``compare.json``.
-        width: Width in pixels.
-    """
+    """Draw accuracy over shots; None if the grid has one number of shots only."""
     curves: dict[str, list[Row]] = {}
     for row in summary["averages"]:
         curves.setdefault(f"{row['target']}: {row['method']}".removeprefix(": "), []).append(row)
@@ -132,12 +116,7 @@ def shots(summary: Row, width: int) -> Figure | None:
 
 
 def costs(summary: Row, width: int) -> Figure | None:
-    """Draw the token-passes of a cell, stage by stage.
-
-    Args:
-        summary: Content of ``compare.json``.
-        width: Width in pixels.
-    """
+    """Draw the token-passes of a cell, stage by stage."""
     rows = [row for row in summary["averages"] if row["token_passes"]]
     if not rows:
         return None
@@ -156,9 +135,7 @@ def costs(summary: Row, width: int) -> Figure | None:
         axes.text(begin, y, f" {amount(row['token_passes'])}", va="center", fontsize=11)
         if not side:
             axes.text(0, y - 0.36, names[y], transform=axes.get_yaxis_transform(), fontsize=10)
-    axes.set_ylim(len(rows) - 0.5, -0.6)
-    axes.set_yticks(range(len(rows)), names if side else [])
-    axes.tick_params(axis="y", length=0)
+    _row_axes(axes, names, width)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     handles = [
@@ -169,57 +146,38 @@ def costs(summary: Row, width: int) -> Figure | None:
 
 
 def matrix(summary: Row, width: int) -> Figure | None:
-    """Draw accuracy by language of the labels and tested language, coloured by the gain on no labels.
-
-    Args:
-        summary: Content of ``compare.json``.
-        width: Width in pixels.
-    """
+    """Draw accuracy by language of the labels and tested language, tinted by the gain on no labels."""
     found = summary["matrix"]
     if not found or not found["cells"]:
         return None
     tested = sorted({cell["language"] for cell in found["cells"]})
     support = sorted({cell["support"] for cell in found["cells"]})
     values = {(cell["support"], cell["language"]): cell["mean"] for cell in found["cells"]}
-    usual = {t: float(np.mean([v for (_, b), v in values.items() if b == t])) for t in tested}
-    base = usual | found["baseline"]
-    gains = {place: value - base[place[1]] for place, value in values.items()}
-    texts = {place: percent(value) for place, value in values.items()}
-    return colours(gains, texts, support, tested, width)
+    return _tinted_table(values, found["baseline"], support, tested, width)
 
 
-def _language_colours(summary: Row, lines: Sequence[str], width: int) -> Figure:
-    """Methods down, languages across, coloured by the gain on the baseline (or on the mean of all)."""
+def _language_table(summary: Row, lines: Sequence[str], width: int) -> Figure:
+    """Methods down, languages across, tinted by the gain on the baseline."""
     rows = summary["languages"]
-    codes = _by_baseline(summary)
     values = {(label(row, summary), row["language"]): row["mean"] for row in rows}
-    usual = {c: float(np.mean([v for (_, code), v in values.items() if code == c])) for c in codes}
-    base = usual | {
-        r["language"]: r["mean"] for r in rows if r["method"] == summary["baseline"] and not r["k"]
-    }
-    gains = {place: value - base[place[1]] for place, value in values.items()}
-    return colours(gains, {place: percent(v) for place, v in values.items()}, lines, codes, width)
+    baseline = {r["language"]: r["mean"] for r in rows if r["method"] == summary["baseline"] and not r["k"]}
+    return _tinted_table(values, baseline, lines, _by_baseline(summary), width)
 
 
-def colours(
-    gains: Mapping[tuple[str, str], float],
-    texts: Mapping[tuple[str, str], str],
+def _tinted_table(
+    values: Mapping[tuple[str, str], float],
+    baseline: Mapping[str, float],
     rows: Sequence[str],
     columns: Sequence[str],
     width: int,
 ) -> Figure:
-    """Draw numbers on tinted cells: blue above the reference, orange below; the numbers say the same.
-
-    Args:
-        gains: (row, column) -> signed value that is shown as the tint.
-        texts: (row, column) -> what the cell says.
-        rows: Names, from top to bottom.
-        columns: Names, from left to right.
-        width: Width in pixels.
-    """
+    """Draw accuracies in cells: blue above the baseline of the column (else its mean), orange below."""
+    means = {c: float(np.mean([v for (_, column), v in values.items() if column == c])) for c in columns}
+    reference = means | dict(baseline)
+    gains = {place: value - reference[place[1]] for place, value in values.items()}
     side = width > 600
     short, room = canvas.fit(rows, 320, CHARACTER) if side else canvas.fit(rows, 87, 6.2)
-    shown, left = [short[name] for name in rows], 8 + room
+    left = 8 + room
     heads = canvas.fit(columns, 12 * CHARACTER, CHARACTER)[0]
     fig = canvas.figure(width, 26 * len(rows) + 40)
     axes = canvas.place(fig, left, 30, width - left - 8, 26 * len(rows))
@@ -230,18 +188,25 @@ def colours(
             gain = gains.get((row, column))
             if gain is None:
                 continue
-            colour = canvas.LIGHT["m1" if gain >= 0 else "m3"]
-            tint = 0.5 * abs(gain) / largest
+            colour, tint = canvas.LIGHT["m1" if gain >= 0 else "m3"], 0.5 * abs(gain) / largest
             axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, alpha=tint, linewidth=0))
-            axes.text(x + 0.5, y + 0.5, texts[row, column], ha="center", va="center", fontsize=size)
+            text = percent(values[row, column])
+            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size)
     axes.set_xlim(0, len(columns))
     axes.set_ylim(len(rows), 0)
     axes.set_xticks([x + 0.5 for x in range(len(columns))], [heads[c] for c in columns], fontsize=size)
-    axes.set_yticks([y + 0.5 for y in range(len(rows))], shown, fontsize=11 if side else 9)
+    axes.set_yticks([y + 0.5 for y in range(len(rows))], [short[r] for r in rows], fontsize=11 if side else 9)
     axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return fig
+
+
+def _row_axes(axes: Axes, names: Sequence[str], width: int) -> None:
+    """A row for each name, from top to bottom, with the names beside the axes of a wide figure."""
+    axes.set_ylim(len(names) - 0.5, -0.6)
+    axes.set_yticks(range(len(names)), names if width > 600 else [])
+    axes.tick_params(axis="y", length=0)
 
 
 def _labels(names: Sequence[str], width: int) -> tuple[list[str], float]:

@@ -1,7 +1,4 @@
-"""The page of a comparison, ``report.html``: self-contained, made from ``compare.json`` alone.
-
-The report of a comparison: tables, figures, and one self-contained page.
-"""
+"""The page of a comparison, ``report.html``: one self-contained file, made from ``compare.json`` alone."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +21,7 @@ Row = dict[str, Any]
 AGAIN = "run 'metaxcr compare' again: finished cells are kept"
 Draw = Callable[[Row, int], Figure | None]
 
-# Figure, what it shows for those who cannot see it, caption, and the table that has its numbers.
+# Figure, alternative text, caption, and the table that has its numbers.
 FIGURES: dict[str, tuple[Draw, str, str, str]] = {
     "forest": (
         grid_figures.forest,
@@ -37,7 +34,7 @@ FIGURES: dict[str, tuple[Draw, str, str, str]] = {
         grid_figures.by_language,
         "Accuracy of each method by language",
         "Whiskers: 95 % intervals. Many methods are tinted by their gain on the baseline instead: blue "
-        "above, orange below. Whether two methods differ is said by the paired differences.",
+        "above, orange below. The paired differences show whether two methods differ.",
         "languages",
     ),
     "shots": (
@@ -75,13 +72,7 @@ def read_summary(folder: Path) -> Row:
 
 
 def write_grid_report(folder: Path) -> Path:
-    """Write ``report.html`` into the folder of a comparison.
-
-    Args:
-        folder: That ``metaxcr compare`` wrote.
-
-    Returns:
-        The path of the page.
+    """Write ``report.html`` into the folder of a comparison, and return its path.
 
     Raises:
         UserError: The folder is not one of a comparison.

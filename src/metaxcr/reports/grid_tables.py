@@ -11,16 +11,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A table with a name.
-
-    Attributes:
-        key: Name of its files.
-        title: Above it.
-        head: Column titles.
-        rows: Cells as text.
-        numeric: Indices of the columns that are aligned right.
-        note: Below it.
-    """
+    """A table with title and note, and a key for file names; ``numeric`` columns are aligned right."""
 
     key: str
     title: str
@@ -61,7 +52,7 @@ def differences(summary: Row) -> Named:
     rows = [(label(row, summary), *_difference(row)) for row in summary["differences"]]
     note = ("Paired on items and seeds, items clustered over languages. p: t test over items x seeds; "
             "permutation: signs of whole items flipped; Holm and BH: corrected for all rows of this table. "
-            "“better” and “worse” are said only where the interval excludes zero.")  # fmt: skip
+            "“better” and “worse” are used only if the interval excludes zero.")  # fmt: skip
     return Named(
         "differences", f"Difference from {summary['baseline']}", ("method", *_DIFFERENCE), rows,
         (1, 2, 4, 5, 6, 7, 8), note,
@@ -96,9 +87,9 @@ def costs(summary: Row) -> Named:
     ]  # fmt: skip
     head = ("method", *(STAGES.get(name, name) for name in names), "token-passes", "time", "memory, MB",
             "trained", "share", "without embeddings")  # fmt: skip
-    note = ("Of a cell (a language, a seed), mean over cells; what cells share, as CTML, counts in each. "
-            "Token-passes without the trunk's, which are paid once for all methods. An ensemble pays for all "
-            "its members. Time depends on the machine and on what ran beside it.")  # fmt: skip
+    note = ("Of a cell (a language, a seed), mean over cells; stages that cells share, such as CTML, count "
+            "in each. Token-passes exclude the trunk, which is computed once for all methods. An ensemble "
+            "pays for all its members. Time depends on the machine and its load.")  # fmt: skip
     return Named("costs", "What a cell costs", head, rows, tuple(range(1, len(head))), note)
 
 
@@ -142,9 +133,7 @@ def groups(summary: Row) -> Named:
         for by, group in sorted(members)
     ]
     head = ("by", "group", "languages", *lines)
-    note = (
-        "Means of the languages' accuracies, without intervals: a group of one language has that of its own."
-    )
+    note = "Means of the languages' accuracies, without intervals."
     return Named("groups", "Accuracy by kind of language, %", head, rows, tuple(range(3, len(head))), note)
 
 

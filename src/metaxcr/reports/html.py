@@ -1,4 +1,4 @@
-"""The report's pages: a template filled in, everything inline, everything escaped and printable."""
+"""Reports as self-contained HTML: templates with inline figures, everything escaped and printable."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,7 @@ from metaxcr.reports import canvas
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure as inline SVG in two layouts; the style sheet shows the one that fits.
-
-    Args:
-        wide: SVG for a desktop.
-        narrow: SVG for a phone.
-        caption: Plain text below it.
-    """
+    """A figure as inline SVG for a desktop and for a phone, with a plain-text caption."""
 
     wide: Markup
     narrow: Markup
@@ -28,18 +22,10 @@ class Picture:
 
 
 def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | None]) -> Picture | None:
-    """Draw a figure at both widths.
+    """Draw a figure at both widths, because a scaled one would be unreadable on a phone.
 
-    Scaling one picture down would make its text unreadable on a phone, so it is drawn twice.
-
-    Args:
-        key: Unique in the page.
-        alt: What the figure shows, for screen readers.
-        caption: Text below the figure.
-        draw: Takes the width in pixels; returns None where there is nothing to draw.
-
-    Returns:
-        The picture, or None where there is nothing to draw.
+    ``key`` is unique in the page, ``alt`` is for screen readers; ``draw`` takes the width in pixels and
+    returns None if there is nothing to draw.
     """
     drawn = []
     with canvas.drawing():
@@ -52,20 +38,12 @@ def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | Non
 
 
 def render(context: dict[str, object], template: str = "report.html.j2") -> str:
-    """Fill in a page.
-
-    Args:
-        context: The names that the template uses; a missing one is an error.
-        template: In ``templates/``; it extends ``base.html.j2``.
-
-    Returns:
-        A complete HTML document that loads nothing from anywhere.
-    """
+    """Fill in a template of ``templates/``; a name missing in the context is an error."""
     environment = Environment(
         loader=PackageLoader("metaxcr.reports", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_shown,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -74,6 +52,6 @@ def render(context: dict[str, object], template: str = "report.html.j2") -> str:
     return environment.get_template(template).render(style=Markup(style), **context)
 
 
-def _shown(value: object) -> object:
-    """Make a value of the page printable: an override of the direction of writing would go on after it."""
+def _printable(value: object) -> object:
+    """Make a text of the page printable: a direction override would affect what follows."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,45 +1,43 @@
-"""Figures of outcomes: accuracy per language beside the baseline, and what each stage cost.
-
-Figure of the alignment check: retrieval of translations by layer, one small panel a language.
-"""
+"""Figures of a run: accuracy per language, costs per stage, and alignment by layer."""
 
 import math
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metaxcr.errors import UserError
-from metaxcr.evaluation.predictions import REGIMES
+from metaxcr.config.regimes import REGIMES
 from metaxcr.printable import shorten
 from metaxcr.reports import canvas
-from metaxcr.reports.accuracies import Average, LanguagePoint, Setting, averages, language_points, main_place
+from metaxcr.reports.accuracies import Average, LanguagePoint, Setting
 from metaxcr.reports.canvas import Dot, Style, bands, legend, legend_room
-from metaxcr.reports.run_records import Record, read_run, records
+from metaxcr.reports.run_records import Record, records
 from metaxcr.reports.wording import STAGES, amount, duration, language
 
 _COLOURS = [canvas.LIGHT[role] for role in ("none", "m1", "m2", "m3", "m4", "m5", "soft")]
 _MARKERS = "Dos^vPX*"
-_AVERAGE = ""  # the place of the average among the languages
+_AVERAGE = ""  # in the place of a language code
 
 
-def looks(settings: Sequence[Setting]) -> dict[Setting, tuple[str, str]]:
-    """Return colour and marker of each setting.
+def setting_styles(settings: Sequence[Setting]) -> dict[Setting, tuple[str, str]]:
+    """Colour and marker of each setting.
 
-    The colour is the regime's, in every report; the marker differs between regimes too, so that colour is
-    never the only difference, and between the settings of one regime.
+    The colour is that of the regime in every report. Markers differ between regimes as well, and between the
+    settings of one regime.
     """
     found: dict[Setting, tuple[str, str]] = {}
     for setting in sorted(settings, key=lambda item: item.order):
         place = sum(other.regime == setting.regime for other in found)
-        regime = REGIMES.index(setting.regime) if setting.regime in REGIMES else len(REGIMES)
+        regime = list(REGIMES).index(setting.regime) if setting.regime in REGIMES else len(REGIMES)
         found[setting] = _COLOURS[regime], _MARKERS[(regime + place) % len(_MARKERS)]
     return found
 
 
 def by_baseline(points: Sequence[LanguagePoint]) -> list[str]:
-    """Return the languages, the one where the untrained baseline does best first, and English last."""
+    """The languages, sorted by the accuracy of the untrained baseline, English last."""
     base = {point.lang: point.value.mean for point in points if point.setting.regime == "none"}
     return sorted(
         {point.lang for point in points}, key=lambda lang: (lang == "en", -base.get(lang, -1.0), lang)
@@ -47,19 +45,13 @@ def by_baseline(points: Sequence[LanguagePoint]) -> list[str]:
 
 
 def accuracy(points: Sequence[LanguagePoint], means: Sequence[Average], width: int) -> Figure:
-    """Draw accuracy per language as dots with 95 % whiskers, the average over languages on top.
+    """Draw accuracy per language as dots with 95 % whiskers, with the average over languages on top.
 
-    The grey line in each band carries the baseline's accuracy through the band, so that every dot is read
-    against it. To be called inside ``canvas.drawing()``.
-
-    Args:
-        points: One per language and setting, of one task and one kind of data.
-        means: The averages of the same task and data.
-        width: Width in pixels.
+    A grey line carries the baseline's accuracy through each band. To be called inside ``canvas.drawing()``.
     """
-    found = looks(list({point.setting: None for point in points}))
+    found = setting_styles(list({point.setting: None for point in points}))
     short, _ = canvas.fit([setting.title for setting in found], legend_room(width))
-    styles = [Style(short[setting.title], *look) for setting, look in found.items()]
+    styles = [Style(short[setting.title], *style) for setting, style in found.items()]
     rows = []
     for row in ([_AVERAGE] if means else []) + by_baseline(points):
         values = {average.setting: average.value for average in means} if row == _AVERAGE else {}
@@ -79,15 +71,7 @@ def accuracy(points: Sequence[LanguagePoint], means: Sequence[Average], width: i
 
 
 def costs(record: Record, width: int) -> Figure | None:
-    """Draw seconds and token-passes per stage as bars, with the trunk's cold and warm time apart.
-
-    Args:
-        record: Contents of ``costs.json``.
-        width: Width in pixels.
-
-    Returns:
-        The figure, or None where no stage is recorded.
-    """
+    """Draw seconds and token-passes per stage as bars; None if no stage is recorded."""
     bars = cost_bars(record)
     if not bars:
         return None
@@ -117,7 +101,7 @@ def costs(record: Record, width: int) -> Figure | None:
 
 
 def cost_bars(record: Record) -> list[tuple[str, float, float]]:
-    """Return ``(name, seconds, token-passes)`` per stage, added up over seeds, in the order of the run."""
+    """(name, seconds, token-passes) per stage, added up over seeds, in the order of the run."""
     sums: dict[str, tuple[float, float]] = {}
     for stage in records(record.get("stages")):
         name = str(stage.get("stage", "?"))
@@ -134,35 +118,6 @@ def cost_bars(record: Record) -> list[tuple[str, float, float]]:
     return bars
 
 
-def accuracy_png(run_dir: Path, path: Path) -> Path:
-    """Write the accuracy figure of a run's target task as a PNG of 1200 px width, for a README.
-
-    Args:
-        run_dir: A finished run folder.
-        path: Where the picture goes.
-
-    Returns:
-        ``path``.
-
-    Raises:
-        UserError: The folder has no accuracies yet.
-    """
-    run = read_run(run_dir)
-    means = averages(run.results)
-    place = main_place(means, run.target)
-    points = language_points(run.results, place) if place else []
-    if not points:
-        raise UserError(
-            "no accuracies to draw", str(run_dir / "results.json"), "finish it with `metaxcr run --resume`"
-        )
-    with canvas.drawing():
-        fig = accuracy(points, [average for average in means if average.place == place], canvas.WIDE)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # No software name in the file: the same results give the same bytes.
-        fig.savefig(path, format="png", dpi=90, facecolor="#ffffff", metadata={"Software": None})
-    return path
-
-
 def _row_name(row: str) -> str:
     if row == _AVERAGE:
         return "average"
@@ -170,78 +125,65 @@ def _row_name(row: str) -> str:
     return name if name == row else f"{name} {row}"
 
 
-_STYLES = {  # stack -> colour, dashes, name
+_STACKS = {  # stack -> colour, dashes, name
     "encoder": (canvas.LIGHT["none"], "-", "encoder alone"),
     "language": (canvas.LIGHT["m1"], "-", "with language adapters"),
     "task": (canvas.LIGHT["m3"], "--", "with the task adapter, too"),
 }
-_COLUMNS, _PANEL, _GAP, _LEFT, _TOP = 4, 150, 46, 44, 44  # px
+_PANEL, _GAP, _LEFT, _TOP = 150, 46, 44, 44  # px
 
 
-def draw(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.WIDE) -> Figure:
-    """Draw an alignment table; to be called inside ``canvas.drawing()``.
+def alignment(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.WIDE) -> Figure:
+    """Draw an alignment table, retrieval by layer, a panel a language; inside ``canvas.drawing()``.
 
-    Args:
-        rows: From :func:`metaxcr.evaluation.alignment.alignment_table`.
-        limit: Retrieval below which a language counts as weak, drawn as a line.
-        width: In pixels.
+    ``limit`` is the retrieval below which a language counts as weakly aligned, drawn as a line.
     """
     languages = list(dict.fromkeys(row["language"] for row in rows))
-    stacks = [stack for stack in _STYLES if any(row["stack"] == stack for row in rows)]
-    columns = _COLUMNS if width > 600 else 2
-    lines = math.ceil(len(languages) / columns)
-    side = (width - _LEFT - 12) / columns
-    above = _TOP if width > 600 else _TOP + 18 * (len(stacks) - 1)  # the legend of a phone has a row a stack
-    fig = canvas.figure(width, above + lines * (_PANEL + _GAP) + 24)
+    stacks = [stack for stack in _STACKS if any(row["stack"] == stack for row in rows)]
+    wide = width > 600
+    columns = 4 if wide else 2
+    panel_width = (width - _LEFT - 12) / columns
+    top = _TOP if wide else _TOP + 18 * (len(stacks) - 1)  # on a phone the legend has a row a stack
+    fig = canvas.figure(width, top + math.ceil(len(languages) / columns) * (_PANEL + _GAP) + 24)
     for n, code in enumerate(languages):
-        left, top = _LEFT + n % columns * side, above + 18 + n // columns * (_PANEL + _GAP)
-        axes = canvas.place(fig, left, top, side - 16, _PANEL)
+        row, column = divmod(n, columns)
+        axes = canvas.place(
+            fig, _LEFT + column * panel_width, top + 18 + row * (_PANEL + _GAP), panel_width - 16, _PANEL
+        )
         axes.axhline(100 * limit, color=canvas.LINE, linewidth=1)
         for stack in stacks:
-            own = [row for row in rows if row["language"] == code and row["stack"] == stack]
-            own.sort(key=lambda row: row["layer"])
-            layers, colour, dashes = [row["layer"] for row in own], *_STYLES[stack][:2]
-            axes.fill_between(
-                layers,
-                [100 * row["ci95"][0] for row in own],
-                [100 * row["ci95"][1] for row in own],
-                color=colour,
-                alpha=0.15,
-                linewidth=0,
-            )
-            axes.plot(layers, [100 * row["retrieval"] for row in own], color=colour, linestyle=dashes)
+            found = [r for r in rows if r["language"] == code and r["stack"] == stack]
+            _draw_retrieval(axes, sorted(found, key=itemgetter("layer")), *_STACKS[stack][:2])
         axes.set_ylim(0, 102)  # room for the line at 100 %
         axes.set_title(shorten(language(code), 20))
-        if n % columns:
+        if column:
             axes.set_yticklabels([])
         if n + columns >= len(languages):
             axes.set_xlabel("layer")
-    handles = [fig.axes[0].plot([], [], color=c, linestyle=d, label=name)[0] for c, d, name in _looks(stacks)]
+    handles = [
+        fig.axes[0].plot([], [], color=colour, linestyle=dashes, label=name)[0]
+        for colour, dashes, name in (_STACKS[stack] for stack in stacks)
+    ]
     fig.legend(
-        handles=handles,
-        loc="upper left",
-        ncols=len(stacks) if width > 600 else 1,
-        bbox_to_anchor=(0.01, 0.995),
+        handles=handles, loc="upper left", ncols=len(stacks) if wide else 1, bbox_to_anchor=(0.01, 0.995)
     )
-    if width > 600:  # a phone has no room for it beside the legend; its caption says it
+    if wide:  # a phone has no room for it beside the legend; the caption says it
         fig.text(0.99, 0.99, "translations found, %", ha="right", va="top", color=canvas.SOFT)
     return fig
 
 
-def _looks(stacks: Sequence[str]) -> list[tuple[str, str, str]]:
-    return [_STYLES[stack] for stack in stacks]
+def _draw_retrieval(axes: Axes, rows: Sequence[dict[str, Any]], colour: str, dashes: str) -> None:
+    layers = [row["layer"] for row in rows]
+    low, high = ([100 * row["ci95"][end] for row in rows] for end in (0, 1))
+    axes.fill_between(layers, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(layers, [100 * row["retrieval"] for row in rows], color=colour, linestyle=dashes)
 
 
 def alignment_png(rows: Sequence[dict[str, Any]], limit: float, path: Path) -> Path:
-    """Write the figure as PNG; the same rows give the same bytes.
-
-    Args:
-        rows: See :func:`draw`.
-        limit: See :func:`draw`.
-        path: Of the file.
-    """
+    """Write the figure of :func:`alignment` as PNG."""
     with canvas.drawing():
-        fig = draw(rows, limit)
+        fig = alignment(rows, limit)
         path.parent.mkdir(parents=True, exist_ok=True)
+        # No software name in the file: the same results give the same bytes.
         fig.savefig(path, format="png", dpi=90, facecolor="#ffffff", metadata={"Software": None})
     return path

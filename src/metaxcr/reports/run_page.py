@@ -1,9 +1,8 @@
-"""The report of a run: what ``metaxcr run`` and ``metaxcr report`` write as ``report.html``."""
+"""The report of a run: ``report.html``."""
 
 from functools import partial
 from pathlib import Path
 
-from metaxcr.diagnosis.findings import Finding
 from metaxcr.diagnosis.rules import diagnose
 from metaxcr.evaluation.alignment import WEAK
 from metaxcr.files import write_atomically
@@ -26,24 +25,14 @@ _TRAINING = ("ctml", "clml", "finetune")
 
 
 def write_report(run_dir: Path) -> Path:
-    """Write ``report.html`` into a run folder.
+    """Write ``report.html`` into a run folder and return its path.
 
-    The page is self-contained (inline styles and SVG, no scripts, nothing fetched) and depends on nothing but
-    the folder's files: the same input gives the same bytes. A folder of a run that was stopped gives a report
-    that says what is missing.
-
-    Args:
-        run_dir: The folder that ``metaxcr run`` wrote.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        UserError: The folder does not exist or is not a run folder.
+    The page is self-contained (inline styles and SVG, no scripts) and depends only on the folder's files: the
+    same input gives the same bytes. If the run was stopped, the page says what is missing.
     """
     run = read_run(run_dir)
     path = run_dir / "report.html"
-    write_atomically(path, render(_context(run)))  # a reader never sees half a page
+    write_atomically(path, render(_context(run)))  # never half a page
     return path
 
 
@@ -63,7 +52,7 @@ def _context(run: RunRecords) -> dict[str, object]:
         "accuracy": _accuracy(run, means),
         "sampler": _sampler(run),
         "learning": _learning(run),
-        "diagnosis": _diagnosis(run),
+        "diagnosis": diagnose(run.evidence) if run.events else None,
         "alignment": _alignment(run),
         "costs_figure": _costs(run),
         "costs": run_tables.costs_table(run.costs),
@@ -91,7 +80,7 @@ def _name(run: RunRecords) -> str:
 
 
 def _missing(run: RunRecords, means: list[Average]) -> list[str]:
-    """Return sentences on what is absent: files first, then stages that left no event."""
+    """Sentences on missing files, then on stages without events."""
     notes = list(run.missing)
     if run.events:
         absent = stages_without(run.events, _TRAINING)
@@ -104,7 +93,7 @@ def _missing(run: RunRecords, means: list[Average]) -> list[str]:
 
 
 def _accuracy(run: RunRecords, means: list[Average]) -> list[tuple[str, Picture, run_tables.ReportTable]]:
-    """Return figure and numbers per task, the target first."""
+    """Figure and numbers per task, the target first."""
     found: list[tuple[str, Picture, run_tables.ReportTable]] = []
     tasks = {average.place.task for average in means}
     for task in sorted(tasks, key=lambda name: (name != run.target, name)):
@@ -137,7 +126,7 @@ def _accuracy_caption(place: Place, apart: set[str]) -> str:
 
 
 def _others(run: RunRecords, means: list[Average]) -> list[tuple[str, run_tables.ReportTable]]:
-    """Return the accuracies on tasks without an average, such as the English test set."""
+    """Accuracies on tasks without an average, such as the English test set."""
     averaged = {average.place.task for average in means}
     places = {place_of(row) for row in records(run.results.get("rows"))}
     return [
@@ -159,11 +148,6 @@ def _sampler(run: RunRecords) -> Picture | None:
     )
 
 
-def _diagnosis(run: RunRecords) -> list[Finding] | None:
-    """What the rules of ``metaxcr diagnose`` find; None without events to look at."""
-    return diagnose(run.evidence) if run.events else None
-
-
 def _learning(run: RunRecords) -> Picture | None:
     panels = curves.panels(run)
     window = curves.smoothing(panels)
@@ -179,7 +163,7 @@ def _learning(run: RunRecords) -> Picture | None:
 
 
 def _alignment(run: RunRecords) -> Picture | None:
-    """Draw the alignment check, where ``metaxcr adapters align`` has left its table in the run folder."""
+    """The alignment check, if ``metaxcr adapters align`` left its table in the run folder."""
     if not run.alignment:
         return None
     return picture(
@@ -187,7 +171,7 @@ def _alignment(run: RunRecords) -> Picture | None:
         "Share of sentences whose translation is the nearest one, by layer, one panel a language",
         "Translations found, %, by layer; bands: 95 % intervals. The line is the limit below which a "
         "language counts as too weakly aligned for English training to reach.",
-        lambda width: run_figures.draw(run.alignment, WEAK, width),
+        lambda width: run_figures.alignment(run.alignment, WEAK, width),
     )
 
 

@@ -1,7 +1,6 @@
-"""A run folder as it lies on disk, complete or not.
+"""The tolerant reader of a run folder, for reports and diagnosis.
 
-A report must also be possible for a run that was stopped half-way, so nothing here raises over a missing or
-damaged file: what could not be read becomes a note in plain words, and the rest is shown.
+A missing or damaged file becomes a note, and the rest is read: runs that were stopped can be reported, too.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from metaxcr.config.regimes import WITH_SHOTS
 from metaxcr.diagnosis.findings import Evidence
 from metaxcr.errors import UserError
 from metaxcr.evaluation.results import read_results
@@ -45,31 +45,20 @@ _CONSEQUENCE = {
 
 @dataclass(frozen=True, slots=True)
 class RunRecords:
-    """The readable part of a run folder.
+    """The readable part of a run folder."""
 
-    Args:
-        path: The folder.
-        config: Resolved settings; empty when missing.
-        config_text: The same settings as the text of the file.
-        environment: Versions, hardware, commit, command.
-        events: One record a step, in the order of the file.
-        costs: Seconds, token-passes and memory per stage.
-        results: Contents of ``results.json``.
-        shots: One record per target task and seed: ``task, k, seed, ids``.
-        alignment: Rows that ``metaxcr adapters align`` left; empty where it was not called.
-        missing: Sentences on what could not be read.
-    """
-
-    path: Path
-    config: Record = field(default_factory=dict)
-    config_text: str = ""
-    environment: Record = field(default_factory=dict)
-    events: list[Record] = field(default_factory=list)
-    costs: Record = field(default_factory=dict)
-    results: Record = field(default_factory=dict)
+    path: Path  # the folder
+    config: Record = field(default_factory=dict)  # resolved settings; empty when missing
+    config_text: str = ""  # the same settings as the text of the file
+    environment: Record = field(default_factory=dict)  # versions, hardware, commit, command
+    events: list[Record] = field(default_factory=list)  # one record a step, in the order of the file
+    costs: Record = field(default_factory=dict)  # seconds, token-passes and memory per stage
+    results: Record = field(default_factory=dict)  # contents of ``results.json``
+    # one record per target task and seed: ``task, k, seed, ids``
     shots: list[Record] = field(default_factory=list)
+    # rows that ``metaxcr adapters align`` left; empty where it was not called
     alignment: list[Record] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # sentences on what could not be read
 
     def stage(self, *names: str) -> list[Record]:
         """Return the events of the given stages."""
@@ -92,7 +81,7 @@ class RunRecords:
 
     @property
     def leaks(self) -> Record:
-        """What was both trained on and held out, in a run that allowed it: ``count, kinds, pairs``."""
+        """Examples that were trained on and held out, in a run that allowed it: ``count, kinds, pairs``."""
         shares = self.results.get("shares")
         leaks = shares.get("leaks") if isinstance(shares, dict) else None
         return leaks if isinstance(leaks, dict) else {}
@@ -105,18 +94,12 @@ class RunRecords:
 
 
 def records(value: object) -> list[Record]:
-    """Return the dictionaries in ``value`` where it is a list, else nothing."""
+    """The dictionaries in ``value`` if it is a list, else nothing."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def read_run(run_dir: Path) -> RunRecords:
     """Read what there is of a run folder.
-
-    Args:
-        run_dir: The folder that ``metaxcr run`` wrote.
-
-    Returns:
-        The folder's contents; ``missing`` names what is absent or damaged.
 
     Raises:
         UserError: The folder does not exist, or holds none of a run's files.
@@ -151,7 +134,7 @@ def read_run(run_dir: Path) -> RunRecords:
 
 
 def _noted(folder: Path, missing: list[str], name: str, read: Callable[[Path], T], instead: T) -> T:
-    """Read a file of the folder; where it cannot be read, note why and what that means."""
+    """Read a file of the folder; if that fails, note why and what that means."""
     try:
         return read(folder / name)
     except UserError as error:
@@ -166,7 +149,7 @@ def _noted(folder: Path, missing: list[str], name: str, read: Callable[[Path], T
 
 
 def _as_it_is(path: Path) -> str:
-    """The text of settings that cannot be parsed: a reader may still see what is wrong."""
+    """The text of settings that cannot be parsed."""
     try:
         return read_text(path)
     except UserError:
@@ -176,7 +159,7 @@ def _as_it_is(path: Path) -> str:
 def _with_shots(config: Record) -> bool:
     """Whether the run used shots, as far as its settings say."""
     regimes = config.get("run", {}).get("regimes")
-    return regimes is None or bool({"few-shot", "pooled-shots"} & set(regimes))
+    return regimes is None or bool(set(WITH_SHOTS) & set(regimes))
 
 
 def _shots(run_dir: Path, missing: list[str]) -> list[Record]:
@@ -194,6 +177,6 @@ def _shots(run_dir: Path, missing: list[str]) -> list[Record]:
 
 
 def stages_without(events: Sequence[Record], expected: Sequence[str]) -> list[str]:
-    """Return those of the expected stages that left no event."""
+    """The expected stages that left no event."""
     seen = {event["stage"] for event in events}
     return [stage for stage in expected if stage not in seen]

@@ -1,7 +1,4 @@
-"""The first thing a reader sees: averages beside the untrained baseline, and what may be said about them.
-
-The report's tables: text for every cell, made from the run folder.
-"""
+"""Tables of a run's report, and the headline: averages beside the untrained baseline, in words."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,16 +15,16 @@ from metaxcr.reports.accuracies import (
     main_place,
     setting_of,
 )
-from metaxcr.reports.run_figures import by_baseline, looks
+from metaxcr.reports.run_figures import by_baseline, setting_styles
 from metaxcr.reports.run_records import Record, records
-from metaxcr.reports.wording import MINUS, STAGES, amount, duration, language, percent, points
+from metaxcr.reports.wording import MINUS, STAGES, amount, duration, interval, language, percent, points
 
-_WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One setting's average with its verdict."""
+    """One setting's average, and how it compares with the baseline."""
 
     title: str
     mean: str
@@ -39,14 +36,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """What may be said about the target task in a few lines.
-
-    Args:
-        place: The target task, split and data.
-        languages: How many languages the averages are over.
-        sentence: The outcome in plain English.
-        cards: One per setting, the baseline first.
-    """
+    """The outcome on the target task, over a number of languages; the baseline's card comes first."""
 
     place: Place
     languages: int
@@ -55,23 +45,15 @@ class Headline:
 
 
 def headline(means: Sequence[Average], diffs: Sequence[AccuracyDifference], target: str) -> Headline | None:
-    """Put the outcome on the target task into words.
+    """Describe the outcome on the target task; None if it has no average.
 
-    "Better" and "worse" are said only where the interval of the paired difference excludes zero.
-
-    Args:
-        means: All averages of the run.
-        diffs: All paired differences of the run.
-        target: The target task.
-
-    Returns:
-        The headline, or None where the target has no average.
+    "Better" and "worse" are used only if the interval of the paired difference excludes zero.
     """
     place = main_place(means, target)
     if place is None:
         return None
     shown = [average for average in means if average.place == place]
-    styles = looks([average.setting for average in shown])
+    styles = setting_styles([average.setting for average in shown])
     cards, verdicts = [], []
     for average in shown:
         found = baseline_difference(average, diffs)
@@ -84,7 +66,7 @@ def headline(means: Sequence[Average], diffs: Sequence[AccuracyDifference], targ
             Card(
                 title=average.setting.title,
                 mean=percent(average.value.mean),
-                interval=interval(average.value.low, average.value.high),
+                interval=interval((average.value.low, average.value.high)),
                 verdict=verdict,
                 sentence=_sentence(verdict, found),
                 colour=canvas.css(styles[average.setting][0]),
@@ -92,11 +74,6 @@ def headline(means: Sequence[Average], diffs: Sequence[AccuracyDifference], targ
         )
     languages = max(len(average.langs) for average in shown)
     return Headline(place, languages, _summary(verdicts), cards)
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Return an accuracy's interval in per cent."""
-    return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
 
 
 def _sentence(verdict: str, found: AccuracyDifference | None) -> str:
@@ -110,7 +87,6 @@ def _sentence(verdict: str, found: AccuracyDifference | None) -> str:
 
 
 def _summary(verdicts: Sequence[tuple[str, str]]) -> str:
-    """Return the sentence over all trained settings."""
     if not verdicts:
         return "Only the untrained baseline was evaluated."
     groups = {kind: [title for title, verdict in verdicts if verdict == kind] for _, kind in verdicts}
@@ -140,18 +116,12 @@ def _count(part: int, whole: int) -> str:
 
 
 def _word(number: int) -> str:
-    return _WORDS[number] if number < len(_WORDS) else str(number)
+    return _NUMBERS[number] if number < len(_NUMBERS) else str(number)
 
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """A table of text.
-
-    Args:
-        head: Column titles.
-        rows: Cells as text; numbers are already formatted.
-        numeric: Indices of the columns that are aligned right.
-    """
+    """A table of text; ``numeric`` are the indices of the columns that are aligned right."""
 
     head: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -159,11 +129,11 @@ class ReportTable:
 
 
 def averages_table(means: Sequence[Average]) -> ReportTable:
-    """Return the averages over languages with everything needed to judge them."""
-    where = _places([item.place for item in means])
+    """The averages over languages."""
+    head = ("regime", "method", "shots k", "total labels", "languages", "seeds", "mean, %", "95 % interval",
+            "interval over", "mdd, points")  # fmt: skip
     rows = [
         (
-            *where.cells[index],
             item.setting.regime,
             item.setting.method,
             str(item.setting.k),
@@ -171,153 +141,139 @@ def averages_table(means: Sequence[Average]) -> ReportTable:
             str(len(item.langs)),
             _or_dash(item.seeds or None),
             percent(item.value.mean),
-            interval(item.value.low, item.value.high) or "–",
+            interval((item.value.low, item.value.high)) or "–",
             item.ci_kind or "–",
             _mdd(item.mdd),
         )
-        for index, item in enumerate(means)
+        for item in means
     ]
-    head = ("regime", "method", "shots k", "total labels", "languages", "seeds", "mean, %", "95 % interval",
-            "interval over", "mdd, points")  # fmt: skip
-    shift = len(where.head)
-    return ReportTable((*where.head, *head), rows, tuple(shift + column for column in (2, 3, 4, 5, 6, 7, 9)))
+    return _with_places([item.place for item in means], head, rows, (2, 3, 4, 5, 6, 7, 9))
 
 
 def differences_table(diffs: Sequence[AccuracyDifference]) -> ReportTable:
-    """Return the paired differences with a verdict each."""
-    where = _places([item.place for item in diffs])
+    """The paired differences, and what they show."""
     rows = []
-    for cells, item in zip(where.cells, diffs, strict=True):
+    for item in diffs:
         low, high = item.value.low, item.value.high
         span = "–" if low is None or high is None else f"{points(low)} to {points(high)}"
         p = "–" if item.p is None else "< 0.001" if item.p < 0.001 else f"{item.p:.3f}"
-        mean = points(item.value.mean)
-        rows.append((*cells, item.a, item.b, mean, span, p, _mdd(item.mdd), item.verdict))
+        rows.append((item.a, item.b, points(item.value.mean), span, p, _mdd(item.mdd), item.verdict))
     head = ("a", "b", f"a {MINUS} b, points", "95 % interval", "p", "mdd, points", "a is")
-    shift = len(where.head)
-    return ReportTable((*where.head, *head), rows, tuple(shift + column for column in (2, 3, 4, 5)))
+    return _with_places([item.place for item in diffs], head, rows, (2, 3, 4, 5))
 
 
 def raw_table(means: Sequence[Average]) -> ReportTable | None:
-    """Return raw beside repaired accuracy, where a setting was evaluated on both."""
+    """Accuracy on raw beside repaired data, of the settings that were evaluated on both."""
     pairs: dict[tuple[Place, Setting], dict[str, float]] = {}
     for item in means:
         pair = pairs.setdefault((item.place._replace(data=""), item.setting), {})
         pair[item.place.data] = item.value.mean
     both = {key: pair for key, pair in pairs.items() if {"raw", "repaired"} <= pair.keys()}
-    where = _places([place for place, _ in both])
     rows = [
         (
-            *cells,
             setting.title,
             percent(pair["raw"]),
             percent(pair["repaired"]),
             points(pair["repaired"] - pair["raw"]),
         )
-        for cells, ((_, setting), pair) in zip(where.cells, both.items(), strict=True)
+        for (_, setting), pair in both.items()
     ]
     head = ("setting", "raw, %", "repaired, %", f"repaired {MINUS} raw, points")
-    shift = len(where.head)
-    return ReportTable((*where.head, *head), rows, (shift + 1, shift + 2, shift + 3)) if rows else None
+    return _with_places([place for place, _ in both], head, rows, (1, 2, 3)) if rows else None
+
+
+def _with_places(
+    places: Sequence[Place], head: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int]
+) -> ReportTable:
+    """Put columns for task, split and data first, except those with the same value in every row."""
+    kept = [index for index in range(len(Place._fields)) if len({place[index] for place in places}) > 1]
+    return ReportTable(
+        (*(Place._fields[index] for index in kept), *head),
+        [(*(place[i] for i in kept), *row) for place, row in zip(places, rows, strict=True)],
+        tuple(len(kept) + column for column in numeric),
+    )
 
 
 def languages_table(found: Sequence[LanguagePoint]) -> ReportTable:
-    """Return the numbers behind the accuracy figure: languages down, settings across."""
+    """The numbers of the accuracy figure: languages down, settings across."""
     settings = sorted({point.setting for point in found}, key=lambda setting: setting.order)
-    cells = {
-        (point.lang, point.setting): (percent(point.value.mean), interval(point.value.low, point.value.high))
-        for point in found
-    }
-    rows = []
-    for lang in by_baseline(found):
-        texts = [cells.get((lang, setting), ("–", "")) for setting in settings]
-        rows.append((language(lang), *(f"{mean} [{span}]" if span else mean for mean, span in texts)))
+    cells = {}
+    for point in found:
+        span = interval((point.value.low, point.value.high))
+        cells[point.lang, point.setting] = percent(point.value.mean) + (f" [{span}]" if span else "")
+    rows = [
+        (language(lang), *(cells.get((lang, setting), "–") for setting in settings))
+        for lang in by_baseline(found)
+    ]
     head = ("language", *(setting.title for setting in settings))
     return ReportTable(head, rows, tuple(range(1, len(head))))
 
 
 def rows_table(results: Record) -> ReportTable:
-    """Return every row of ``results.json``: one per language, setting and seed."""
+    """Every row of ``results.json``: one per language, setting and seed."""
+    head = ("task", "language", "split", "data", "regime", "method", "shots k", "total labels", "seed",
+            "accuracy, %", "items")  # fmt: skip
     rows = []
     for row in records(results.get("rows")):
         setting, acc = setting_of(row), row.get("acc")
-        rows.append(
-            (
-                str(row.get("task", "")),
-                language(str(row.get("lang", ""))),
-                str(row.get("split", "")),
-                str(row.get("data", "")),
-                setting.regime,
-                setting.method,
-                str(setting.k),
-                _or_dash(row.get("total_labels")),
-                _or_dash(row.get("seed")),
-                percent(acc) if isinstance(acc, int | float) else "–",
-                _or_dash(row.get("n")),
-            )
-        )
-    head = ("task", "language", "split", "data", "regime", "method", "shots k", "total labels", "seed",
-            "accuracy, %", "items")  # fmt: skip
+        task, lang, split, data = (str(row.get(key, "")) for key in ("task", "lang", "split", "data"))
+        labels, seed, n = (_or_dash(row.get(key)) for key in ("total_labels", "seed", "n"))
+        accuracy = percent(acc) if isinstance(acc, int | float) else "–"
+        rows.append((task, language(lang), split, data, setting.regime, setting.method, str(setting.k),
+                     labels, seed, accuracy, n))  # fmt: skip
     return ReportTable(head, rows, (6, 7, 8, 9, 10))
 
 
 def costs_table(costs: Record) -> ReportTable | None:
-    """Return seconds, token-passes (both summed over seeds) and the highest memory of each stage."""
+    """Time and token-passes (both summed over seeds) and peak memory of each stage."""
     stages: dict[str, list[Record]] = {}
     for stage in records(costs.get("stages")):
         stages.setdefault(str(stage.get("stage", "?")), []).append(stage)
     if not stages:
         return None
-    rows = []
+    rows, total = [], 0
     for name, parts in stages.items():
         seconds, passes = (sum(part.get(key) or 0 for part in parts) for key in ("seconds", "token_passes"))
         peak = max(part.get("peak_rss_mb") or 0 for part in parts)
+        total += passes
         rows.append(
             (STAGES.get(name, name), duration(seconds), amount(passes), f"{peak:.0f}" if peak else "–")
         )
     if isinstance(costs.get("total_seconds"), int | float):
-        total = sum(part.get("token_passes") or 0 for parts in stages.values() for part in parts)
         rows.append(("whole run", duration(costs["total_seconds"]), amount(total), ""))
     return ReportTable(("stage", "time", "token-passes", "peak memory, MB"), rows, (1, 2, 3))
 
 
 def trunk_sentence(costs: Record) -> str:
-    """Return how much the trunk has to do, how much of it was needed and how long that took, or nothing."""
+    """The size of the trunk, how much of it was needed, and the time it took; empty if not recorded."""
     trunk = costs.get("trunk")
     if not isinstance(trunk, dict):
         return ""
-    known = [
-        f"{amount(trunk[key])}{unit}"
-        for key, unit in (
-            ("texts", " texts"),
-            ("tokens", " tokens"),
-            ("used_tokens", " of them needed"),
-            ("bytes", "B"),
-        )
-        if isinstance(trunk.get(key), int | float)
+    parts = [
+        (amount, "texts", " texts"),
+        (amount, "tokens", " tokens"),
+        (amount, "used_tokens", " of them needed"),
+        (amount, "bytes", "B"),
+        (duration, "cold_seconds", " to compute what was not cached"),
+        (duration, "warm_seconds", " to read the rest"),
     ]
-    times = [
-        f"{duration(trunk[key])} {words}"
-        for key, words in (
-            ("cold_seconds", "to compute what was not cached"),
-            ("warm_seconds", "to read the rest"),
-        )
-        if isinstance(trunk.get(key), int | float)
+    found = [
+        f"{show(trunk[key])}{unit}" for show, key, unit in parts if isinstance(trunk.get(key), int | float)
     ]
-    return f"Trunk cache: {', '.join(known + times)}." if known or times else ""
+    return f"Trunk cache: {', '.join(found)}." if found else ""
 
 
 def pairs_table(record: Record) -> ReportTable | None:
-    """Return a nested record as two columns, inner keys joined by slashes."""
+    """A nested record as two columns, inner keys joined by slashes."""
     rows = [(name, str(value)) for name, value in _flatten(record, "")]
     return ReportTable(("what", "value"), rows) if rows else None
 
 
 def shares_table(shares: Any) -> ReportTable | None:
-    """Return which share of the parameters was trained, and what was repaired, left out or cut."""
+    """The trained share of the parameters, and what was repaired, left out or cut."""
     if not isinstance(shares, dict):
         return None
-    shares = {key: value for key, value in shares.items() if key != "leaks"}  # the page begins with them
+    shares = {key: value for key, value in shares.items() if key != "leaks"}  # shown at the top of the page
     rows = [
         (name, f"{100 * value:.3g} %" if isinstance(value, float) and value <= 1 else str(value))
         for name, value in _flatten(shares, "")
@@ -326,7 +282,7 @@ def shares_table(shares: Any) -> ReportTable | None:
 
 
 def shots_table(shots: Sequence[Record]) -> ReportTable | None:
-    """Return the ids of the labelled examples that were drawn, per task and seed."""
+    """The ids of the drawn shots, per task and seed."""
     rows = [
         (
             str(shot.get("task", "")),
@@ -337,19 +293,6 @@ def shots_table(shots: Sequence[Record]) -> ReportTable | None:
         for shot in shots
     ]
     return ReportTable(("task", "k", "seed", "ids"), rows, (1, 2)) if rows else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Places:
-    head: tuple[str, ...]
-    cells: list[tuple[str, ...]]
-
-
-def _places(places: Sequence[Place]) -> _Places:
-    """Return columns for task, split and data, without those that say the same in every row."""
-    kept = [index for index in range(len(Place._fields)) if len({place[index] for place in places}) > 1]
-    head = tuple(Place._fields[index] for index in kept)
-    return _Places(head, [tuple(place[index] for index in kept) for place in places])
 
 
 def _mdd(value: float | None) -> str:

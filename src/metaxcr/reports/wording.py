@@ -1,11 +1,9 @@
-"""Words that the report explains or spells out.
+"""Names, units, licences and the glossary of the reports."""
 
-Licences and citations of the data that a result was made from.
-"""
-
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from metaxcr.config.regimes import REGIMES
 from metaxcr.data.registry import task_spec
 from metaxcr.errors import UserError
 from metaxcr.reports.run_records import Record, records
@@ -31,12 +29,7 @@ STAGES: Final = {
 }
 
 GLOSSARY: Final = (
-    ("none", "No training: the baseline “similarity” ranks choices by the cosine of the encoder's vectors."),
-    ("zero-shot", "Trained on English labels only; no label in any other language was touched."),
-    ("zero-shot-aux", "Also trained on labels in other languages, but none in the language that is tested."),
-    ("few-shot", "Also trained on k labelled examples (shots) in the language that is tested."),
-    ("pooled-shots", "k labelled examples in each of several languages, the tested one among them."),
-    ("transductive", "Saw unlabelled texts of the tested data; not comparable with the other regimes."),
+    *((name, regime.labels) for name, regime in REGIMES.items()),
     ("k", "Shots in the tested language."),
     ("total labels", "Labelled target examples that a row was allowed to use, in all languages together."),
     ("CTML", "Cross-task meta-learning: adapt on a batch from a sampled English source task, and learn from "
@@ -55,22 +48,27 @@ GLOSSARY: Final = (
 
 
 def language(code: str) -> str:
-    """Return a language's English name, or its code where the name is not known."""
+    """A language's English name, or its code if the name is not known."""
     return LANGUAGES.get(code, code)
 
 
 def points(value: float) -> str:
-    """Return a difference of accuracies in points, with its sign."""
+    """A difference of accuracies in points, with its sign."""
     return f"{100 * value:+.2f}".replace("-", MINUS)
 
 
 def percent(value: float) -> str:
-    """Return an accuracy in per cent."""
+    """An accuracy in per cent."""
     return f"{100 * value:.1f}"
 
 
+def interval(ends: Sequence[float | None], sign: str = "") -> str:
+    """The ends of an interval in per cent or points; empty if there is none."""
+    return "" if None in ends else " to ".join(f"{100 * (end or 0.0):{sign}.1f}" for end in ends)
+
+
 def duration(seconds: float) -> str:
-    """Return a time span in the unit people would use."""
+    """A time span in readable units."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -79,7 +77,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(value: float) -> str:
-    """Return a large count with three figures: 1.23 k, 45.6 M."""
+    """A large count with three figures: 1.23 k, 45.6 M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= 0.9995 * size:
             return f"{value / size:.3g} {unit}"
@@ -87,10 +85,9 @@ def amount(value: float) -> str:
 
 
 def licences(tasks: Iterable[str]) -> list[dict[str, Any]]:
-    """Return one row a data set: what it is called, its licence, what a paper has to cite, its address.
+    """One row a data set: name, licence, citation, address.
 
-    Args:
-        tasks: Ids; one that is not declared here (a user's own task on another machine) is listed as such.
+    A task that is not declared here (a user's own, on another machine) is listed as such.
     """
     rows = []
     for name in dict.fromkeys(tasks):
@@ -105,7 +102,7 @@ def licences(tasks: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def tasks_of(config: Record) -> list[str]:
-    """Ids of the tasks that a run's settings name: target, English target data, sources, auxiliary data."""
+    """Ids of the tasks in a run's settings: target, English target data, sources, auxiliary data."""
     target = config.get("target")
     if not isinstance(target, dict):
         return []

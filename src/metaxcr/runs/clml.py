@@ -157,8 +157,8 @@ class CrossLingualEpisodes:
     """CLML's episodes, of both types.
 
     Query languages are drawn uniformly. The support language of a cross-lingual episode is drawn uniformly
-    from the other languages, or (``clml.languages``) chosen by the sampler, whose choices are then the sources
-    followed by the languages; the query language is drawn from those other than the support's.
+    from the other languages, or (``clml.languages``) chosen by the sampler, whose choices are then the
+    sources followed by the languages; the query language is drawn from those other than the support's.
 
     Args:
         english: Sources.
@@ -197,7 +197,7 @@ class CrossLingualEpisodes:
 
     @cached_property
     def support_languages(self) -> list[str]:
-        """Languages that the sampler may choose between; empty where the support language is drawn uniformly."""
+        """Languages that the sampler chooses between; empty if the support language is drawn uniformly."""
         languages = [name for name in self.others if set(self.target) - {name}]
         return languages if samples_languages(self.settings, languages) else []
 
@@ -219,7 +219,7 @@ class CrossLingualEpisodes:
         return bool(self.support_languages) or self.is_cross_task(step)
 
     def sample(self, step: int, source: int) -> Episode:
-        """The episode of a step; ``source`` is a place in :attr:`sources`, or -1 in a cross-lingual episode."""
+        """The episode of a step; ``source`` is an index of :attr:`sources`, or :data:`NO_SOURCE`."""
         tasks = len(self.english.sources)
         cross_task = 0 <= source < tasks
         if cross_task:
@@ -236,9 +236,7 @@ class CrossLingualEpisodes:
             if support_data is self.target.get(other):  # items for rewards stay unseen in every language
                 support_data = self._half(support_data, step, 0)
         query_data, settings = self._half(self.target[language], step, 0), self.settings
-        support, query = self.batches.across(
-            support_data, query_data, settings.support, settings.query, step
-        )
+        support, query = self.batches.across(support_data, query_data, settings.support, settings.query, step)
         about = {
             "kind": "cross-task" if cross_task else "cross-lingual",
             "source": support_data.task,

@@ -1,4 +1,4 @@
-"""What every stage of a run works with, and the shell around training: events, checkpoints, costs, progress."""
+"""What every stage of a run works with: training with events, checkpoints, costs and progress."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class RunContext:
             about: Further entries of every event.
         """
         about = {"stage": stage, "seed": batches.seed, **about}
-        timer = self.costs.clock(stage)
+        timer = self.costs.timer(stage)
         trainer = MetaTrainer(
             self.model,
             episodes,
@@ -139,7 +139,9 @@ class RunContext:
             self.store.flush()
             self.folder.write_json("costs.json", self.costs.summary())
 
-    def encode_pairs(self, unit: str, stage: str, batches: BatchSampler, texts: Texts, settings: Meta) -> None:
+    def encode_pairs(
+        self, unit: str, stage: str, batches: BatchSampler, texts: Texts, settings: Meta
+    ) -> None:
         """Encode the sentence pairs of all episodes of a stage together, which is faster than one by one.
 
         The trunk's time is booked as the trunk's, the memory as the stage's.
@@ -198,7 +200,7 @@ class RunContext:
                     self.publish(f"target.{target.task}.{language}", phi)
 
     def publish(self, name: str, phi: Params) -> None:
-        """Write an adapter into the run folder, where ``MetaXCR.from_pretrained`` finds it, and read it back."""
+        """Write an adapter where ``MetaXCR.from_pretrained`` finds it, and read it back."""
         folder = self.folder.path / "adapters" / name
         try:
             save_phi(folder, name, phi, self.config, self.model.adapted.encoder)
@@ -208,7 +210,7 @@ class RunContext:
 
 
 def _by_kind(event: dict[str, Any]) -> dict[str, Any]:
-    """Separate the probabilities of sources from those of support languages; keep those of this episode's kind."""
+    """Name probabilities by what the episode chose from: sources or support languages."""
     names = event["probabilities"]
     languages = {n.removeprefix(LANGUAGE): p for n, p in names.items() if n.startswith(LANGUAGE)}
     if not languages:

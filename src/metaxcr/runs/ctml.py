@@ -1,8 +1,8 @@
 """CTML: cross-task meta-learning on the English sources.
 
 An episode takes its support batch from the source task that the sampler chose, and its query batch from the
-same source or from the English target data. The loop is :class:`metaxcr.training.loop.MetaTrainer`; its result
-starts CLML (:mod:`metaxcr.runs.clml`).
+same source or from the English target data. The loop is :class:`metaxcr.training.loop.MetaTrainer`; CLML
+(:mod:`metaxcr.runs.clml`) starts from its result.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,9 @@ def ctml(run: RunContext, unit: str, seed: int, language: str | None = None) -> 
     fresh = build_model(run.config, run.model.adapted.encoder, seed).params()
     sampler_state = run.sampler.init(derive(seed, "sampler"))
     about = {"language": language} if language else {}
-    state = run.meta_train(unit, "ctml", episodes, settings, batches, fresh, run.sampler, sampler_state, about)
+    state = run.meta_train(
+        unit, "ctml", episodes, settings, batches, fresh, run.sampler, sampler_state, about
+    )
     phi = state.result
     run.folder.save_state(name, {**phi, **{SAMPLER + key: tensor for key, tensor in state.sampler.items()}})
     if seed == run.config.run.seeds[0] and not language:

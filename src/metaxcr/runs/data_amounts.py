@@ -1,28 +1,30 @@
-"""How much data a configuration has: from its files where they are there, else from typical figures."""
+"""How much data a configuration has: from its files if they are here, else from typical figures."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from metaxcr.training.auxiliary_languages import SENTENCES, Adaptation, plan_adaptations
-from metaxcr.config.schema import WITH_SHOTS, Config
-from metaxcr.encoders.encoder import Text
-from metaxcr.runs.cost_model import BATCH, Amounts, Pool
-from metaxcr.runs.run_data import RawData
-from metaxcr.model.batch import texts_of
-from metaxcr.model.build import untrained_kind
+from metaxcr.config.regimes import WITH_SHOTS
+from metaxcr.config.schema import Config
 from metaxcr.data.example import Example
 from metaxcr.data.phrasing import phrase
-from metaxcr.seeding import rng
 from metaxcr.data.spec import TaskSpec
+from metaxcr.encoders.encoder import Text
+from metaxcr.model.batch import texts_of
+from metaxcr.model.build import untrained_kind
+from metaxcr.runs.raw_data import RawData
+from metaxcr.runs.run_data import adaptations
+from metaxcr.seeding import rng
+from metaxcr.training.auxiliary_languages import SENTENCES, Adaptation
 
 SAMPLE = 200  # questions of a set that are looked at
-BATCHES = 32  # of so many the share of texts that occur twice is the mean
+BATCH = 16  # questions among which Pool.tokens counts a text once
+BATCHES = 32  # random batches that the share of repeated texts is averaged over
 
-# Where nothing is read: tokens of a question with its choices, by the kind of scoring, and of a sentence,
-# measured with the embedded encoder's tokenizer on the files of xcopa-embedded: the mean of its sources, of
-# COPA in English, of XStoryCloze in its five languages, of XCOPA in its eleven, and of FLORES-200 in twelve.
+# Without files: tokens of a question with its choices, by the kind of scoring, and of a sentence, measured
+# with the embedded encoder's tokenizer on the files of xcopa-embedded: the mean of its sources, of COPA in
+# English, of XStoryCloze in its five languages, of XCOPA in its eleven, and of FLORES-200 in twelve.
 TOKENS: dict[str, dict[str, float]] = {
     "dual": {"source": 58, "english": 39, "auxiliary": 93, "target": 42},
     "joint": {"source": 126, "english": 61, "auxiliary": 204, "target": 69},
@@ -31,128 +33,163 @@ TOKENS: dict[str, dict[str, float]] = {
 SENTENCE = 39
 ITEMS = {"source": 10_000, "english": 400, "auxiliary": 360, "target": 500, "sentences": 997}
 
-Count = Callable[[Sequence[Text]], list[int]]  # texts -> tokens of each
+TokenCounter = Callable[[Sequence[Text]], list[int]]  # texts -> tokens of each
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A set of questions, or of sentences."""
+
+    name: str  # unique
+    task: str  # pools of one task hold the same items in several languages
+    items: int  # questions that one run of a stage chooses from
+    tokens: float  # of a question as a batch carries it: a text that occurs twice counts once
+    held: int | None = None  # questions that all seeds together choose from; None: as many as ``items``
+    # tokens of the texts of some of its questions, the context's first (0: no context)
+    lengths: tuple[tuple[int, ...], ...] = ()
+    # exponent with which tokens of distinct texts grow with the questions; 1: no text is shared
+    growth: float = 1.0
+
+    @property
+    def all_tokens(self) -> float:
+        """Tokens of the distinct texts of all its questions."""
+        return self.distinct(self.items if self.held is None else self.held)
+
+    def distinct(self, questions: float) -> float:
+        """Tokens of the distinct texts of a number of questions.
+
+        Source:
+            Heaps 1978 (Information Retrieval), section 7.5, there for the words of a text.
+        """
+        more: float = max(1.0, questions / BATCH) ** self.growth
+        return self.tokens * min(questions, BATCH) * more
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much data a run has."""
+
+    sources: dict[str, Pool]  # source task -> its questions; the English target data's own part comes last
+    query: Pool | None  # query part of the English target data, if there is one
+    reward: Pool  # reward part of them
+    auxiliary: dict[str, Pool] = field(default_factory=dict)  # language -> labelled data in it
+    adaptations: tuple[Adaptation, ...] = ()  # the runs of CLML on them
+    shots: dict[str, Pool] = field(default_factory=dict)  # language -> the shots of a seed
+    # language -> the evaluated questions, raw and repaired ones together
+    evaluation: dict[str, Pool] = field(default_factory=dict)
+    baseline: dict[str, Pool] = field(default_factory=dict)  # the same for the untrained similarity
+    sentences: dict[str, Pool] = field(default_factory=dict)  # language -> parallel sentences
+    texts: tuple[Text, ...] = ()  # some of the sources' texts
+    # sentences a language by which the nearest auxiliary languages are chosen; 0: none are chosen
+    near: int = 0
+    origin: str = ""  # where the sizes come from, in words
+
+    @property
+    def target(self) -> Pool:
+        """The English target data's own part among the sources."""
+        return list(self.sources.values())[-1]
 
 
 def typical(config: Config) -> Amounts:
-    """Amounts that look at no file: quick, and within a factor of two for other tokenizers and tasks.
-
-    Args:
-        config: The settings.
-    """
+    """Amounts without reading a file: quick, and within a factor of two for other tokenizers and tasks."""
     target, tokens = config.target, TOKENS[config.scoring.kind]
 
     def pool(kind: str, name: str, task: str, items: int, held: int | None = None) -> Pool:
         return Pool(f"{kind} {name}", task, max(1, items), tokens[kind], held)
 
-    english, n = target.english, ITEMS["english"]
-    sources = {s.name: pool("source", s.name, s.task, s.cap or ITEMS["source"]) for s in config.sources}
+    english, languages = target.english, target.languages
     parts = {
-        part: pool("english", part, english.task, round(getattr(english, part) * n))
+        part: pool("english", part, english.task, round(getattr(english, part) * ITEMS["english"]))
         for part in ("source", "query", "reward")
     }
-    languages, seeds = target.languages, len(config.run.seeds)
+    sources = {s.name: pool("source", s.name, s.task, s.cap or ITEMS["source"]) for s in config.sources}
+    runs, auxiliary, shots, sentences = _adaptations(config), {}, {}, {}
+    if target.auxiliary:
+        for language in (x for one in runs for x in one.auxiliary):
+            auxiliary[language] = pool("auxiliary", language, target.auxiliary.task, ITEMS["auxiliary"])
+    if set(WITH_SHOTS) & set(config.run.regimes):
+        held = target.k * len(config.run.seeds)
+        shots = {x: pool("target", f"shots {x}", target.task, target.k, held) for x in languages}
+    if target.parallel and config.run.regimes:
+        for language in ("en", *target.parallel.languages):
+            name = f"sentences {language}"
+            sentences[language] = Pool(name, "sentences", ITEMS["sentences"], SENTENCE)
     evaluated = {x: pool("target", f"evaluated {x}", target.task, ITEMS["target"]) for x in languages}
     if config.evaluate.english:
         evaluated["en"] = replace(evaluated[languages[0]], name="target evaluated en")
-    few = set(WITH_SHOTS) & set(config.run.regimes)
     untrained = TOKENS[untrained_kind(config.scoring.kind)]["target"]
-    same = untrained == tokens["target"]
+    baseline = evaluated
+    if untrained != tokens["target"]:
+        baseline = {x: replace(p, tokens=untrained) for x, p in evaluated.items()}
     return Amounts(
         sources | {english.task: parts["source"]},
         parts["query"] if english.query else None,
         parts["reward"],
-        {x: pool("auxiliary", x, target.auxiliary.task, ITEMS["auxiliary"]) for x in _auxiliary(config)}
-        if target.auxiliary
-        else {},
-        _adaptations(config),
-        {x: pool("target", f"shots {x}", target.task, target.k, target.k * seeds) for x in languages}
-        if few
-        else {},
+        auxiliary,
+        runs,
+        shots,
         evaluated,
-        evaluated if same else {x: replace(p, tokens=untrained) for x, p in evaluated.items()},
-        {
-            x: Pool(f"sentences {x}", "sentences", ITEMS["sentences"], SENTENCE)
-            for x in ("en", *target.parallel.languages)
-        }
-        if target.parallel and config.run.regimes
-        else {},
-        (),
-        _near(config),
-        "typical figures, no file was read",
+        baseline,
+        sentences,
+        near=_near(config),
+        origin="typical figures, no file was read",
     )
 
 
-def from_files(config: Config, loaded: RawData, count: Count) -> Amounts:
-    """Amounts from the files that a run would read.
-
-    The number of questions is theirs; tokens are the mean of :data:`SAMPLE` questions of each set.
-
-    Args:
-        config: The settings.
-        loaded: From :func:`metaxcr.runs.run_data.read_files`.
-        count: Counts the tokens of texts.
-    """
+def from_files(config: Config, raw: RawData, count: TokenCounter) -> Amounts:
+    """Amounts from the files of a run: the number of all questions, the tokens of some of each set."""
     kind, target = config.scoring.kind, config.target
 
-    def pool(name: str, spec: TaskSpec, examples: Sequence[Example], scoring: str = kind) -> Pool:
-        return _pool(name, spec, [examples], scoring, count)
+    def pool(name: str, spec: TaskSpec, examples: Sequence[Example]) -> Pool:
+        return _pool(name, spec, [examples], kind, count)
 
-    named = [source.name for source in config.sources]
+    spec = raw.english.spec
+    parts = {name: pool(f"english {name}", spec, examples) for name, examples in raw.parts.items()}
     sources = {
-        name: pool(f"source {name}", split.spec, examples)
-        for name, (split, examples) in zip(named, loaded.sources, strict=False)
+        source.name: pool(f"source {source.name}", split.spec, examples)
+        for source, (split, examples) in zip(config.sources, raw.sources, strict=False)
     }
-    spec = loaded.english.spec
-    parts = {name: pool(f"english {name}", spec, examples) for name, examples in loaded.parts.items()}
-    used = {name for one in _adaptations(config) for name in one.auxiliary} if loaded.auxiliary else set()
+    runs = _adaptations(config) if raw.auxiliary else ()
+    used = {name for one in runs for name in one.auxiliary}
     shots = {}
-    for language, split in loaded.shot_pool.items():
+    for language, split in raw.shot_pool.items():
         everything = pool(f"shots {language}", split.spec, split.examples)
-        k = len(next(iter(loaded.shots.values())))
+        k = len(next(iter(raw.shots.values())))
         shots[language] = replace(everything, items=k, held=everything.items)
+    evaluated = _evaluation(raw, kind, count)
+    aligned = ("en", *target.parallel.languages) if target.parallel else ()
     return Amounts(
         sources | {spec.id: parts["source"]},
         parts.get("query"),
         parts["reward"],
-        {x: pool(f"auxiliary {x}", s.spec, s.examples) for x, s in loaded.auxiliary.items() if x in used},
-        _adaptations(config) if loaded.auxiliary else (),
+        {x: pool(f"auxiliary {x}", s.spec, s.examples) for x, s in raw.auxiliary.items() if x in used},
+        runs,
         shots,
-        evaluated := _evaluation(loaded, kind, count),
-        evaluated if untrained_kind(kind) == kind else _evaluation(loaded, untrained_kind(kind), count),
-        {
-            x: _sentences(x, lines, count)
-            for x, lines in loaded.corpus.sentences.items()
-            if target.parallel and x in ("en", *target.parallel.languages)
-        },
-        _some_texts(loaded, kind),
+        evaluated,
+        evaluated if untrained_kind(kind) == kind else _evaluation(raw, untrained_kind(kind), count),
+        {x: _sentences(x, lines, count) for x, lines in raw.corpus.sentences.items() if x in aligned},
+        _some_texts(raw, kind),
         _near(config),
         f"the data files, {SAMPLE} questions of each set looked at",
     )
 
 
-def _evaluation(loaded: RawData, kind: str, count: Count) -> dict[str, Pool]:
+def _evaluation(raw: RawData, kind: str, count: TokenCounter) -> dict[str, Pool]:
     """Language -> evaluated questions, those of the raw and of the repaired file together."""
     found = {}
-    for language in dict.fromkeys(language for language, _ in loaded.evaluation):
-        splits = [split for (lang, _), split in loaded.evaluation.items() if lang == language]
+    for language in dict.fromkeys(language for language, _ in raw.evaluation):
+        splits = [split for (lang, _), split in raw.evaluation.items() if lang == language]
         versions = [split.examples for split in splits]
         found[language] = _pool(f"evaluated {language} {kind}", splits[0].spec, versions, kind, count)
     return found
 
 
-def _pool(name: str, spec: TaskSpec, versions: Sequence[Sequence[Example]], kind: str, count: Count) -> Pool:
-    """Look at some questions of a set.
-
-    Args:
-        name: Of the pool.
-        spec: The task.
-        versions: The same questions, raw and repaired.
-        kind: Of scoring.
-        count: Counts tokens.
-    """
+def _pool(
+    name: str, spec: TaskSpec, versions: Sequence[Sequence[Example]], kind: str, count: TokenCounter
+) -> Pool:
+    """Look at some questions of a set; ``versions`` are the same questions, raw and repaired."""
     examples = versions[0]
-    rows: list[int] = rng(0, f"estimate/{name}").permutation(len(examples))[:SAMPLE].tolist()
+    rows = _sample(f"estimate/{name}", len(examples))
     questions = [_texts(examples[row], spec, kind) for row in rows]
     ids = {examples[row].id: n for n, row in enumerate(rows)}
     more: dict[int, list[Text | None]] = {}
@@ -169,6 +206,11 @@ def _pool(name: str, spec: TaskSpec, versions: Sequence[Sequence[Example]], kind
     return Pool(name, spec.id, len(examples), in_batches, None, lengths, growth)
 
 
+def _sample(purpose: str, size: int) -> list[int]:
+    rows: list[int] = rng(0, purpose).permutation(size)[:SAMPLE].tolist()
+    return rows
+
+
 def _texts(example: Example, spec: TaskSpec, kind: str) -> list[Text | None]:
     context, choices = texts_of(phrase(example, spec), kind)
     return [context, *choices]
@@ -180,7 +222,7 @@ def _shared(questions: Sequence[set[Text]], tokens: Mapping[Text, int]) -> tuple
     if len(questions) <= BATCH:
         return distinct / max(1, len(questions)), 1.0
     alone = [sum(tokens[text] for text in texts) for texts in questions]
-    apart = together = 0  # the batches tell what share is carried twice, all questions how long they are
+    apart = together = 0  # the share of repeated texts is measured in batches, the length over all questions
     for n in range(BATCHES):
         rows = rng(0, "estimate/batches", n).permutation(len(questions))[:BATCH].tolist()
         apart += sum(alone[row] for row in rows)
@@ -190,44 +232,32 @@ def _shared(questions: Sequence[set[Text]], tokens: Mapping[Text, int]) -> tuple
     return carried, min(1.0, growth)
 
 
-def _some_texts(loaded: RawData, kind: str) -> tuple[Text, ...]:
-    """Texts of the sources in a random order, none of them twice."""
+def _some_texts(raw: RawData, kind: str) -> tuple[Text, ...]:
+    """Distinct texts of the sources in a random order."""
     found: list[Text] = []
-    for split, examples in loaded.sources:
-        rows = rng(0, f"estimate/texts/{split.spec.id}").permutation(len(examples))[:SAMPLE].tolist()
-        found += [
-            text for row in rows for text in _texts(examples[row], split.spec, kind) if text is not None
-        ]
+    for split, examples in raw.sources:
+        for row in _sample(f"estimate/texts/{split.spec.id}", len(examples)):
+            found += [text for text in _texts(examples[row], split.spec, kind) if text is not None]
     order = rng(0, "estimate/texts").permutation(len(found)).tolist()
     return tuple(dict.fromkeys(found[n] for n in order))
 
 
-def _sentences(language: str, lines: Sequence[str], count: Count) -> Pool:
-    rows = rng(0, f"estimate/sentences/{language}").permutation(len(lines))[:SAMPLE].tolist()
+def _sentences(language: str, lines: Sequence[str], count: TokenCounter) -> Pool:
+    rows = _sample(f"estimate/sentences/{language}", len(lines))
     lengths = count([Text(lines[row]) for row in rows])
     name = f"sentences {language}"
     return Pool(name, "sentences", len(lines), fmean(lengths), None, tuple((n,) for n in lengths))
 
 
-def _auxiliary(config: Config) -> Iterable[str]:
-    return {name: None for one in _adaptations(config) for name in one.auxiliary}
-
-
 def _adaptations(config: Config) -> tuple[Adaptation, ...]:
-    """The runs of CLML on auxiliary languages; where the nearest are wanted, the first so many stand in."""
-    target, auxiliary = config.target, config.target.auxiliary
+    """The runs of CLML on auxiliary languages; the first languages stand in for the nearest ones."""
+    auxiliary = config.target.auxiliary
     if auxiliary is None or "zero-shot-aux" not in config.run.regimes:
         return ()
-    chosen = {
-        tested: [x for x in auxiliary.languages if x != tested][: auxiliary.nearest]
-        if auxiliary.nearest
-        else auxiliary.languages
-        for tested in target.languages
-    }
-    tested = list(target.languages)
-    if config.evaluate.english and "en" not in auxiliary.languages and not config.clml.per_language:
-        tested, chosen = [*tested, "en"], {**chosen, "en": []}
-    return tuple(plan_adaptations(tested, chosen, config.clml.per_language))
+    chosen = {tested: auxiliary.languages for tested in config.target.languages}
+    if auxiliary.nearest:
+        chosen = {x: [y for y in names if y != x][: auxiliary.nearest] for x, names in chosen.items()}
+    return tuple(adaptations(config, chosen))
 
 
 def _near(config: Config) -> int:

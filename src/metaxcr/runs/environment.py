@@ -1,4 +1,4 @@
-"""What a run depended on besides its settings, and what it cost."""
+"""The environment of a run (versions, hardware, commit), and its costs."""
 
 import contextlib
 import copy
@@ -67,11 +67,7 @@ def commit() -> str | None:
 
 
 class Costs:
-    """Seconds, token-passes and memory per stage, added up over interruptions.
-
-    Args:
-        before: The content of an earlier costs.json, or an empty dictionary.
-    """
+    """Seconds, token-passes and memory per stage, added to those of an earlier costs.json (``before``)."""
 
     def __init__(self, before: dict[str, Any]) -> None:
         self._stages: dict[str, dict[str, Any]] = {
@@ -83,10 +79,7 @@ class Costs:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time and the peak memory of what happens inside.
-
-        What the trunk store takes meanwhile is the stage ``trunk``'s.
-        """
+        """Add time and peak memory of the block; the trunk store's time goes to the stage ``trunk``."""
         begun, before = time.perf_counter(), self._trunk_seconds()
         try:
             yield
@@ -100,11 +93,11 @@ class Costs:
             entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begun - trunk, 2)
             entry["peak_rss_mb"] = max(entry["peak_rss_mb"], peak_rss_mb())
 
-    def clock(self, name: str) -> Callable[[str], None]:
-        """A clock for the parts of a stage: told which part begins, it books the time of the one before.
+    def timer(self, name: str) -> Callable[[str], None]:
+        """A timer for the parts of a stage: called with the next part, it books the time of the last one.
 
-        What is not between two calls is booked under no part, nor is what the trunk store takes. The time of
-        ``query`` holds that of the alignment term: they share their backward pass.
+        The time of the trunk store belongs to no part. The time of ``query`` includes the alignment term:
+        they share their backward pass.
         """
         running: list[tuple[str, float]] = []
 
@@ -129,25 +122,24 @@ class Costs:
         return parts.setdefault(part, {"seconds": 0.0, "token_passes": 0})
 
     def follow(self, stats: TrunkStats) -> None:
-        """Keep account of a trunk store, which goes on with its work while other stages run."""
+        """Account for a trunk store, which also works while other stages run."""
         self._stats = stats
 
     def summary(self) -> dict[str, Any]:
-        """The content of costs.json, after a checkpoint or a unit of work: what is done so far counts."""
+        """The content of costs.json after a checkpoint or a unit of work: everything so far counts."""
         self._settled = copy.deepcopy(self._stages)
-        return self._told()
+        return self._content()
 
     def interrupted(self) -> dict[str, Any]:
-        """The content of costs.json where a run stops, at its end or before.
+        """The content of costs.json when a run stops, at its end or before.
 
-        What was done since the last :meth:`summary` has to be done again and counts then; what the trunk
-        store did in that time remains.
+        What was done since the last :meth:`summary` is done again and counts then, but for the trunk store.
         """
         if "trunk" in self._stages:
             self._settled["trunk"] = copy.deepcopy(self._stages["trunk"])
-        return self._told()
+        return self._content()
 
-    def _told(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, Any]:
         stages, trunk = copy.deepcopy(self._settled), self._trunk
         if (stats := self._stats) is not None:
             trunk = {
@@ -165,7 +157,6 @@ class Costs:
         return {"stages": list(stages.values()), "trunk": trunk, "total_seconds": total}
 
     def _trunk_seconds(self) -> float:
-        """What the trunk store has taken so far."""
         return 0.0 if self._stats is None else self._stats.cold_seconds + self._stats.warm_seconds
 
     def _entry(self, name: str) -> dict[str, Any]:
@@ -174,10 +165,7 @@ class Costs:
 
 
 def peak_rss_mb() -> int:
-    """Largest resident memory of this process in MB, resident pages of the mapped cache included.
-
-    Since :func:`forget_peak`, or since the process began.
-    """
+    """Largest resident memory in MB since :func:`forget_peak`, with pages of the mapped cache."""
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text(encoding="utf-8").splitlines():
@@ -188,6 +176,6 @@ def peak_rss_mb() -> int:
 
 
 def forget_peak() -> None:
-    """Begin anew with the largest resident memory, where the system can: each of several runs has its own."""
+    """Reset the largest resident memory, if the system can: each of several runs has its own."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")

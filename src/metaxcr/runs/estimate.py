@@ -1,4 +1,4 @@
-"""What a run will take: token-passes, time, memory and disk of every stage."""
+"""An estimate of a run: token-passes, time, memory and disk of every stage."""
 
 import os
 import time
@@ -11,38 +11,43 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 
 from metaxcr.config.schema import Config
-from metaxcr.encoders.loading import load_encoder
-from metaxcr.encoders.encoder import FrozenEncoder, Text
 from metaxcr.encoders.embedded import EmbeddedTokenizer, locate, parse, read_verified
-from metaxcr.encoders.loading import EMBEDDED, default_prefix, wrap
+from metaxcr.encoders.encoder import FrozenEncoder, Text
+from metaxcr.encoders.loading import (
+    EMBEDDED,
+    HashTokenizer,
+    default_prefix,
+    load_encoder,
+    random_model,
+    wrap,
+)
 from metaxcr.encoders.pretrained import read_config
-from metaxcr.encoders.loading import HashTokenizer, random_model
-from metaxcr.encoders.shapes import KnownEncoder, RandomName, known_encoder, parse_random_name, encoder_shape
+from metaxcr.encoders.shapes import KnownEncoder, RandomName, encoder_shape, known_encoder, parse_random_name
 from metaxcr.errors import UserError
-from metaxcr.runs.data_amounts import Count, from_files, typical
-from metaxcr.runs.timing import StageTimings, as_in_a_run, calibrate
-from metaxcr.runs.cost_model import Amounts, TrunkTokens, StageWork, trunk_tokens, works
-from metaxcr.runs.process_cache import ProcessCache
-from metaxcr.runs.run_data import read_files
+from metaxcr.hardware import (
+    Precision,
+    available_threads,
+    choose_device,
+    choose_dtype,
+    memory_errors,
+    processor,
+)
+from metaxcr.runs.cost_model import StageWork, TrunkTokens, trunk_tokens, works
+from metaxcr.runs.data_amounts import Amounts, TokenCounter, from_files, typical
 from metaxcr.runs.experiment import check_regimes
-from metaxcr.hardware import (Precision, available_threads, choose_device, choose_dtype, memory_errors, processor)
+from metaxcr.runs.process_cache import ProcessCache
+from metaxcr.runs.raw_data import read_files
+from metaxcr.runs.timing import StageTimings, as_in_a_run, calibrate
 
 ASSUMED = (
-    "assumed: sources are drawn as the sampler draws them at first, and an empty trunk cache that takes the "
-    "drawn texts alone; the search for leaks, checkpoints and the report are not in it"
+    "assumed: sources are drawn as the sampler draws them at first; the trunk cache is empty and gets the "
+    "drawn texts alone; the search for leaks, checkpoints and the report are not included"
 )
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run computes on.
-
-    Attributes:
-        processor: In words.
-        device: Where the layers compute.
-        precision: Of the layers' arithmetic and of the trunk cache.
-        threads: Of the processor.
-    """
+    """What a run computes on; the precision is that of the layers' arithmetic and of the trunk cache."""
 
     processor: str
     device: torch.device
@@ -65,19 +70,19 @@ def estimate_run(
     Args:
         config: The settings.
         root: Data root given by the user.
-        timed: Whether the stages are tried out for their time and memory; without, no weights are loaded.
-        seconds: How long that may take, about; loading encoder and data comes on top.
+        timed: Whether to time the stages and measure their memory; otherwise no weights are loaded.
+        seconds: About how long that may take, without loading encoder and data.
 
     Returns:
-        ``rows``: of each stage and regime the steps, token-passes with their ``parts``, seconds, memory
-        (largest so far, MB) and disk (bytes); ``total``; ``trunk``; ``data``, ``encoder`` and ``machine``,
-        what it is based on; ``assumed``. Seconds and memory are None where nothing is timed.
+        ``rows``: steps, token-passes with their ``parts``, seconds, memory (largest so far, MB) and disk
+        (bytes) of each stage and regime; ``total``; ``trunk``; ``data``, ``encoder`` and ``machine``, which
+        the estimate is based on; ``assumed``. Seconds and memory are None if nothing is timed.
     """
     check_regimes(config)
     machine = resolve(config)
     with as_in_a_run(machine.threads):
         begun = time.perf_counter()
-        encoder, source = at_hand(config) if timed else (None, "no weights")
+        encoder, source = _local_encoder(config) if timed else (None, "no weights")
         loading = time.perf_counter() - begun
         count, counted = _counter(config, encoder)
         amounts, reading = _amounts(config, root, count, counted)
@@ -112,12 +117,8 @@ def estimate_run(
     }  # fmt: skip
 
 
-def at_hand(config: Config) -> tuple[FrozenEncoder, str]:
-    """The encoder, or where its weights are not on this machine one of its shape with random weights.
-
-    Returns:
-        The encoder, and what it is in words.
-    """
+def _local_encoder(config: Config) -> tuple[FrozenEncoder, str]:
+    """The encoder, or one of its shape with random weights if its own are not here; and its origin."""
     name, settings = config.encoder.name, config.encoder
     try:
         cached = try_to_load_from_cache(name, "config.json", revision=settings.revision or "main")
@@ -136,11 +137,11 @@ def at_hand(config: Config) -> tuple[FrozenEncoder, str]:
     model, tokenizer, fingerprint = random_model(RandomName(False, known, 0))
     prefix = default_prefix(name) if settings.prefix is None else settings.prefix
     encoder = wrap(name, model, tokenizer, prefix=prefix, fingerprint=fingerprint)
-    return encoder, f"random weights in the shape of {name}, whose own are not at hand"
+    return encoder, f"random weights in the shape of {name}, whose own are not on this machine"
 
 
-def _counter(config: Config, encoder: FrozenEncoder | None) -> tuple[Count, str]:
-    """What counts tokens, and what to say about it."""
+def _counter(config: Config, encoder: FrozenEncoder | None) -> tuple[TokenCounter, str]:
+    """A function that counts tokens, and a note on it."""
     prefix, most = config.encoder.prefix, config.encoder.max_tokens
     if encoder is not None:
         own = not isinstance(encoder.tokenizer, HashTokenizer) or parse_random_name(config.encoder.name)
@@ -151,7 +152,7 @@ def _counter(config: Config, encoder: FrozenEncoder | None) -> tuple[Count, str]
     prefix = default_prefix(config.encoder.name) if prefix is None else prefix
     try:
         if config.encoder.name != EMBEDDED:
-            raise UserError("only the embedded tokenizer is quick to read")
+            raise UserError("only the embedded tokenizer is fast to read")
         tokenizer: Any = EmbeddedTokenizer(parse(read_verified(locate())).vocabulary)
         note = ""
     except UserError:
@@ -165,21 +166,21 @@ def _counter(config: Config, encoder: FrozenEncoder | None) -> tuple[Count, str]
     return count, note
 
 
-def _amounts(config: Config, root: Path | None, count: Count, note: str) -> tuple[Amounts, float]:
-    """The amounts, from the files where they are there, and the seconds that reading them took."""
+def _amounts(config: Config, root: Path | None, count: TokenCounter, note: str) -> tuple[Amounts, float]:
+    """The amounts, from the files if they are on this machine, and the seconds that reading them took."""
     begun = time.perf_counter()
     try:
-        loaded = read_files(config, root, ProcessCache())
+        raw = read_files(config, root, ProcessCache())
     except UserError as error:
         amounts = typical(config)
         return replace(amounts, origin=f"{amounts.origin}: {error.what}"), 0.0
     reading = time.perf_counter() - begun
-    amounts = from_files(config, loaded, count)
+    amounts = from_files(config, raw, count)
     return replace(amounts, origin=amounts.origin + note), reading
 
 
 def _trunk_row(trunk: TrunkTokens, found: StageTimings | None, size: int, loading: float) -> dict[str, Any]:
-    """The trunk's row; with a filled cache it takes the time of loading the encoder alone."""
+    """The row of the trunk; ``warm_seconds``: with a filled cache, only the encoder is loaded."""
     disk = round(trunk.tokens * size)
     row = {"stage": "trunk", "regime": "", "steps": 0, "token_passes": round(trunk.tokens)}
     row |= {"parts": {part: round(n) for part, n in trunk.parts.items()}, "disk_bytes": disk}
@@ -205,11 +206,9 @@ def _row(work: StageWork, found: StageTimings | None) -> dict[str, Any]:
 
 
 def _raise_memory(rows: list[dict[str, Any]], prepared: float) -> None:
-    """Count the mapped cache in, and let no stage have less than the one before: it is the largest so far.
+    """Add the mapped cache to the memory of the rows, and make it the largest so far.
 
-    Args:
-        rows: Of the stages, the trunk's first; changed in place.
-        prepared: Share of the cache that is there before the first stage.
+    ``prepared`` is the share of the cache that is computed before the first stage.
     """
     mapped, most = 0.0 if torch.cuda.is_available() else rows[0]["disk_bytes"] / 1e6, 0
     for row in rows:

@@ -4,20 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from metaxcr.autodiff import Params
-from metaxcr.config.schema import WITH_SHOTS
+from metaxcr.config.regimes import ALONE, REGIMES, WITH_SHOTS
 from metaxcr.evaluation.predictions import Predictions, predict
-from metaxcr.evaluation.results import ALONE
 from metaxcr.model.build import untrained_model
 from metaxcr.runs.context import RunContext
 from metaxcr.runs.ctml import ctml_result
-
-METHODS = {  # regime -> methods that answer in it
-    "none": ("similarity",),
-    "zero-shot": ("ctml",),
-    "zero-shot-aux": ("clml",),
-    "few-shot": ("finetune",),
-    "pooled-shots": ("finetune", ALONE),
-}
 
 
 def evaluate(run: RunContext, unit: str, regime: str, seed: int | None) -> None:
@@ -29,7 +20,7 @@ def evaluate(run: RunContext, unit: str, regime: str, seed: int | None) -> None:
         languages &= run.data.auxiliary_for.keys()
     with run.costs.stage("evaluate"):
         for done, language in enumerate(sorted(languages)):
-            for method in METHODS[regime]:
+            for method in REGIMES[regime].methods:
                 for predictions in _predict(run, language, method, regime, seed):
                     predictions.write(run.folder.path / "predictions")
             run.progress.update(unit, done + 1, len(languages))
@@ -51,7 +42,12 @@ def _predict(
     probabilities, tokens = predict(model, phi, sets, run.store)
     run.costs.add_passes("evaluate", tokens)
     k, total = _labels(run, regime, seed, language)
-    about: dict[str, Any] = {"split": run.config.evaluate.split, "regime": regime, "method": method, "seed": seed}
+    about: dict[str, Any] = {
+        "split": run.config.evaluate.split,
+        "regime": regime,
+        "method": method,
+        "seed": seed,
+    }
     for version, items, p in zip(versions, sets, probabilities, strict=True):
         yield Predictions(
             task=items.task,

@@ -1,15 +1,15 @@
-"""The parameter account: what each stage trains, part by part, and its share of the encoder."""
+"""How many parameters each stage trains, part by part, and their share of the encoder."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from metaxcr.adapters.layers import build_layer
-from metaxcr.adapters.layers import FULL
-from metaxcr.adapters.mixture import Mixture
 from metaxcr.adapters.adapter_files import read_adapter
-from metaxcr.config.schema import WITH_SHOTS, Config
+from metaxcr.adapters.layers import FULL, build_layer
+from metaxcr.adapters.mixture import Mixture
+from metaxcr.config.regimes import REGIMES, WITH_SHOTS
+from metaxcr.config.schema import Config
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.shapes import EncoderShape
 from metaxcr.meta.learners import make_learner
@@ -27,28 +27,24 @@ Sized = FrozenEncoder | EncoderShape  # a loaded encoder, or its shape alone, wh
 def parameter_count(config: Config, encoder: Sized) -> dict[str, Any]:
     """Count what is trained and what is frozen.
 
-    Args:
-        config: The settings.
-        encoder: The encoder, or its shape from :func:`metaxcr.encoders.shapes.shape`.
-
     Returns:
-        ``trained``, ``share`` and ``share_without_embeddings`` of the model that results; the same for every
-        stage under ``stages``, with its ``parts``; ``frozen`` parts; and ``encoder`` and ``embeddings``, the
-        numbers of the encoder's parameters.
+        ``trained``, ``share`` and ``share_without_embeddings`` of the resulting model; the same for every
+        stage under ``stages``, with its ``parts``; ``frozen`` parts; and the encoder's own parameters,
+        ``encoder`` and ``embeddings``.
     """
-    parts = trained_parts(config, encoder)
+    parts = _trained_parts(config, encoder)
     return {
         **_shares(sum(parts.values()), encoder),
         "encoder": encoder.parameters,
         "embeddings": encoder.embedding_parameters,
         "stages": [_stage(stage, parts, config, encoder) for stage in _stages(config)],
-        "frozen": frozen_parts(config),
+        "frozen": _frozen_parts(config),
         "rule": RULE,
     }
 
 
-def trained_parts(config: Config, encoder: Sized) -> dict[str, int]:
-    """Parameters of the task adapters, or of the layers that are fine-tuned, of a mixture, of the scorer."""
+def _trained_parts(config: Config, encoder: Sized) -> dict[str, int]:
+    """Parameters of task adapters or fine-tuned layers, of a mixture, and of the scorer."""
     chosen = adapter_layers(config, encoder.depth)
     if config.adapters.kind == FULL:
         parts = {"weights of layers": sum(encoder.layer_parameters[layer] for layer in chosen)}
@@ -70,8 +66,8 @@ def _adapter_parts(config: Config, encoder: Sized, layers: int) -> dict[str, int
     return parts
 
 
-def frozen_parts(config: Config) -> dict[str, int]:
-    """Parameters of the language adapters that the settings name, which no stage trains."""
+def _frozen_parts(config: Config) -> dict[str, int]:
+    """Parameters of the language adapters in the settings, which no stage trains."""
     parts = {"language adapters": 0, "invertible adapters": 0}
     for folder in config.adapters.language.values():
         file = read_adapter(Path(folder))
@@ -82,16 +78,14 @@ def frozen_parts(config: Config) -> dict[str, int]:
 
 def _stages(config: Config) -> list[str]:
     """Stages that train something."""
-    regimes = set(config.run.regimes)
-    regimes -= set() if config.target.auxiliary else {"zero-shot-aux"}
-    labels = regimes & set(WITH_SHOTS)
+    shots = set(config.regimes) & set(WITH_SHOTS)
     steps = {
         "ctml": config.ctml.steps,
-        "clml": max(config.clml.steps, config.clml.few_shot_steps if labels else 0),
+        "clml": max(config.clml.steps, config.clml.few_shot_steps if shots else 0),
         "finetune": config.finetune.steps,
     }
-    needed = {"ctml": True, "clml": bool(regimes - {"zero-shot"}), "finetune": bool(labels)}
-    return [stage for stage, count in steps.items() if count and needed[stage]]
+    needed = {"ctml", *(stage for name in config.regimes for stage in REGIMES[name].stages)}
+    return [stage for stage, count in steps.items() if count and stage in needed]
 
 
 def _stage(stage: str, parts: dict[str, int], config: Config, encoder: Sized) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with the time left on a terminal, a line now and then in a log."""
+"""Progress of long work: a bar with the time left on a terminal, a line every 15 seconds in a log."""
 
 import time
 
@@ -27,7 +27,7 @@ class Progress:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def update(self, label: str, done: int, total: int, note: str = "") -> None:
-        """Show that ``done`` of ``total`` steps of an activity are done; before the first, no estimate."""
+        """Show that ``done`` of ``total`` steps of an activity are done."""
         if self.quiet:
             return
         if label != self._label:

@@ -1,7 +1,7 @@
 """Experiment trackers (TensorBoard, trackio, MLflow, Weights & Biases), through those of ``accelerate``.
 
-What they get are the events of ``events.jsonl``, as they are written, and the averages of ``results.json``:
-the run folder stays the truth. A tracker that fails is named once and left out; the run goes on without it.
+They get the events of ``events.jsonl`` and the averages of ``results.json``. The run continues without a
+tracker that fails.
 """
 
 import secrets
@@ -16,23 +16,18 @@ from metaxcr.errors import UserError
 from metaxcr.files import write_json
 
 PROJECT = "metaxcr"
-RECORD = "tracking.json"  # in the run folder: how many events a tracker was given, and its names for the run
-LABELS = ("stage", "seed", "step", "language", "regime")  # what an event says about itself; no values
+RECORD = "tracking.json"  # in the run folder: how many events a tracker got, and its names for the run
+LABELS = ("stage", "seed", "step", "language", "regime")  # of an event; no values
 
 Event = Mapping[str, Any]
 
 
 class Kind(NamedTuple):
-    """How to use one of ``accelerate``'s trackers.
+    """How to use one of ``accelerate``'s trackers."""
 
-    Attributes:
-        package: That it needs.
-        forwards: Its steps may only go forwards: it counts events, where the others have steps of a stage.
-        options: Its arguments, from the run folder and what is recorded of it; a run it knows goes on.
-    """
-
-    package: str
-    forwards: bool
+    package: str  # the package that it needs
+    forwards: bool  # its steps may only increase: it counts events instead of the steps of a stage
+    # its arguments, from the run folder and the tracker's record there
     options: Callable[[Path, dict[str, Any]], dict[str, Any]]
 
 
@@ -53,14 +48,7 @@ KINDS = {
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Insist that the trackers are installed, before anything is run.
-
-    Args:
-        names: Of :data:`KINDS`.
-
-    Raises:
-        UserError: One is not; the message says what to install.
-    """
+    """Check that the trackers are installed; raise UserError with what to install otherwise."""
     for name in names:
         package = KINDS[name].package
         if find_spec("accelerate") is None or find_spec(package) is None:
@@ -72,13 +60,10 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Tracking:
-    """Gives the events of a run to its trackers, each event once, however often the run is resumed.
+    """Passes the events of a run to its trackers, each event once, however often the run is resumed.
 
-    Args:
-        names: Of the trackers.
-        folder: The run folder.
-        record: What :data:`RECORD` there says.
-        warn: Told once of each tracker that fails.
+    ``record`` is the content of :data:`RECORD` in the run folder; ``warn`` is called once for each tracker
+    that fails.
     """
 
     def __init__(
@@ -99,13 +84,10 @@ class Tracking:
                 self._running[name] = tracker
         self._save()
 
-    def hear(self, number: int, event: Event) -> None:
-        """Pass an event on.
+    def log_event(self, number: int, event: Event) -> None:
+        """Pass on the event with this number in events.jsonl, from 1.
 
-        Args:
-            number: Of the event in events.jsonl, from 1. A resumed run makes those after its last checkpoint
-                again; trackers have them already.
-            event: The event.
+        A resumed run repeats the events after its last checkpoint; trackers have them already.
         """
         if not self._running:
             return
@@ -115,11 +97,7 @@ class Tracking:
         )
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Pass the averages of the results on, and close the trackers.
-
-        Args:
-            results: Content of results.json; empty where the run has not come so far.
-        """
+        """Pass on the averages of results.json, if the run is finished, and close the trackers."""
         if results:
             values = {
                 f"results/{row['task']}/{row['regime']}/{row['method']}/k={row['k']}": row["mean"]
@@ -135,7 +113,7 @@ class Tracking:
         self, wanted: Callable[[dict[str, Any]], bool], then: dict[str, Any], values: dict[str, float],
         number: int | None, step: int | None,
     ) -> None:  # fmt: skip
-        """Log values where they are new, and record that first: no point comes twice."""
+        """Record that the values are logged, then log them: no point is logged twice."""
         names = [name for name in self._running if wanted(self._record[name])]
         if not names:
             return
@@ -153,10 +131,10 @@ class Tracking:
     def _left_out_if_it_fails(self, name: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # whatever a tracker does, it must not stop the run
+        except Exception as error:  # no failure of a tracker may stop the run
             self._running.pop(name, None)
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            self._warn(f"the tracker {name} fails and is left out ({reason}); events.jsonl has everything")
+            self._warn(f"the tracker {name} fails and is left out ({reason}); events.jsonl is complete")
 
 
 def series(event: Event) -> Iterator[tuple[str, float]]:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 from metaxcr.data.infer.layout import body_of, merged, validated
+
 from metaxcr.errors import UserError
 
 

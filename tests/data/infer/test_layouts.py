@@ -6,9 +6,9 @@ import pytest
 from tests.data.infer.layouts import LAYOUTS, items, lines, pairs, table
 
 from metaxcr.cli.options import column_hints
-from metaxcr.cli.predict import questions
 from metaxcr.data.infer.user_files import local_sources
-from metaxcr.data.infer.user_task import About, user_task
+from metaxcr.data.infer.user_questions import read_questions
+from metaxcr.data.infer.user_task import TaskInfo, user_task
 from metaxcr.data.languages import language_tag
 from metaxcr.data.registry import load
 from metaxcr.errors import UserError
@@ -53,9 +53,9 @@ def written(layout, tmp_path):
 
 
 def added(file, layout, *options):
-    asked = hints([*layout.options, *options])
-    sources = local_sources([file], columns=asked.columns)
-    return user_task("mine", language_tag(layout.language), sources, asked, About())
+    hints_ = hints([*layout.options, *options])
+    sources = local_sources([file], columns=hints_.columns)
+    return user_task("mine", language_tag(layout.language), sources, hints_, TaskInfo())
 
 
 def check(examples, layout):
@@ -73,7 +73,7 @@ def check(examples, layout):
 def test_tasks_add(layout, tmp_path):
     own = added(written(layout, tmp_path), layout)
     check([e for reading in own.readings for e in reading.examples], layout)
-    notes = "\n".join([*own.notes, *(word for one in own.guesses for word in one.why.values())])
+    notes = "\n".join([*own.notes, *(word for one in own.guesses for word in one.reasons.values())])
     assert all(word in notes for word in layout.told), notes
     if "warning" not in layout.told:
         assert not [line for line in own.notes if line.startswith("warning")]
@@ -93,7 +93,9 @@ def test_adapt(layout, tmp_path):
 def test_predict(layout, tmp_path):
     told = []
     asked = hints(layout.options) if layout.options else None
-    found = [q for _, q in questions(written(layout, tmp_path), layout.language, asked, tell=told.append)]
+    found = [
+        q for _, q in read_questions(written(layout, tmp_path), layout.language, asked, warn=told.append)
+    ]
     kept = layout.items
     if "--skip-bad" in layout.options:  # a label that cannot be read does not matter here
         kept = pairs(60)

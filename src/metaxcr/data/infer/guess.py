@@ -1,50 +1,38 @@
-"""What the fields of a file mean, told from their names and confirmed by their values."""
+"""The role of every column of a file, guessed from its name and confirmed by its values."""
 
+import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from metaxcr.data.cell_values import is_missing, spelt_index
-from metaxcr.data.infer import column_names as known_names
 from metaxcr.data.infer.column_names import (
-    CONTEXT,
-    CONTEXT_STEMS,
-    ID,
-    NO_PASSAGE,
-    PASSAGE,
-    QUESTION,
-    direction,
-    groups,
+    comparable,
+    has_role,
+    has_word,
     known,
-    plain,
-    words_of,
+    numbered_columns,
+    question_kind,
+    vocabulary,
 )
-from metaxcr.data.infer.guess_choices import Undecided, fields_of, find_choices, find_label
-from metaxcr.data.infer.table import (
-    ColumnHints,
-    NotUnderstood,
-    Table,
-    is_blank,
-    only_language,
-    value_at,
-    warnings_of,
-)
+from metaxcr.data.infer.guess_choices import AmbiguousLabels, columns_of_choices, find_choices, find_label
+from metaxcr.data.infer.roles_by_value import SAMPLE, candidate_roles, missing_header, share_of_questions
+from metaxcr.data.infer.table import ColumnHints, NotUnderstood, Table, columns_of, is_blank, select_rows
 from metaxcr.data.languages import Tag
 from metaxcr.data.readers import choices_of
 from metaxcr.data.rows import Defect, Row
 from metaxcr.data.spec import Fields
-from metaxcr.data.unfold import find_steps, unfold_rows
+from metaxcr.data.unfold import find_steps, unfold_rows, value_at
 from metaxcr.errors import UserError
 
-_UNIQUE = 0.99  # share of different values that makes a field an id
+_UNIQUE = 0.99  # share of different values that makes a column an id
 _MANY = 50  # rows from which a few repeated ids may be mistakes
-_SAMPLE = 200  # rows that proposals are tried on
-_WEAK = ("query", "prompt")  # may be a question or a context: the question marks tell
-_ONLY_WORDS = ("task", "type", "relation", "questiontype")  # a question only if it is cause or effect
-_MARKS = ("?", "？", "؟", "՞")
-_FEW = 6  # rows from which two different questions are words for cause and effect, not questions
+_QUESTION_OR_CONTEXT = ("query", "prompt")  # question marks decide
+_KIND_ONLY = ("task", "type", "relation", "questiontype")  # a question only where it says cause or effect
+_MANY_QUESTIONS = 6  # rows from which two different questions are words for cause and effect
+_LONG = 25  # characters on average that make texts long
+_SPLITS = {"train", "training", "dev", "val", "valid", "validation", "test", "testing", "eval"}
 
 
 @dataclass(frozen=True)
@@ -53,13 +41,12 @@ class Guess:
 
     Attributes:
         fields: As :class:`metaxcr.data.spec.Fields` declares it.
-        relation, phrasing, labelled: As :class:`metaxcr.data.spec.TaskSpec` and its splits declare it.
-        repairs: Declared repairs that the file needs.
-        codes: Language -> how the file spells it.
-        why: Role -> what was found, in words.
-        unused: Fields that mean nothing here.
+        relation, phrasing, labelled, repairs: As a task and its splits declare it.
+        codes: Language -> how the file spells it, where that is not its code.
+        reasons: Role -> what was found, in words.
+        unused: Columns without a role.
         warnings: What the user should look at.
-        elsewhere: Number of rows that are in other languages.
+        other_languages: Number of rows in other languages, or that the user did not want.
     """
 
     fields: dict[str, Any]
@@ -68,360 +55,255 @@ class Guess:
     labelled: bool
     repairs: list[dict[str, Any]]
     codes: dict[str, str]
-    why: dict[str, str]
+    reasons: dict[str, str]
     unused: list[str]
-    warnings: list[str] = field(default_factory=list)
-    elsewhere: int = 0
+    warnings: list[str]
+    other_languages: int
 
 
 def guess(
     rows: Sequence[tuple[int, Row | Defect]],
     language: Tag,
-    asked: ColumnHints,
+    hints: ColumnHints,
     path: Path,
     part: str | None = None,
 ) -> Guess:
-    """Tell what the fields of a file mean.
+    """Guess the roles of a file's columns.
 
     Args:
-        rows: All rows, from :func:`metaxcr.data.infer.user_files.read_rows`.
+        rows: All rows, as :func:`metaxcr.data.infer.user_files.read_rows` returns them.
         language: Of the texts.
-        asked: What the user said about it.
+        hints: What the user said about the file.
         path: The file, for messages.
-        part: The field of the file's one object that holds the rows.
-
-    Returns:
-        What it holds.
+        part: The key of the file's one object that holds the rows.
 
     Raises:
-        UserError: Something cannot be told; the message names the fields that are there and what to say.
+        UserError: Something is not understood; the message lists the columns and names the option to give.
     """
-    held, steps = _unfolded(rows, part, asked)
-    good = [(line, row) for line, row in held if not isinstance(row, Defect)]
-    if len(good) < len(held) and (headless := _proposed_columns(Table(good, [*names_of(held)], asked, path))):
-        raise UserError("the first line names no columns", f"{path}:1", f"say --columns {headless}")
-    table = Table(_readable(held, asked, path), list(names_of(held)), asked, path)
+    unfolded, steps = _unfold(rows, part, hints)
+    good = [(line, row) for line, row in unfolded if not isinstance(row, Defect)]
+    table = Table(good, hints, path)
+    if len(good) < len(unfolded) and (columns := missing_header(table)):
+        raise UserError("the first line names no columns", f"{path}:1", f"say --columns {columns}")
+    _check_readable(unfolded, hints, path, any_good=bool(good))
     if steps:
         table.fields["unfold"] = steps
-        table.why["rows"] = "inside " + ", ".join("+".join(step) for step in steps)[:100]
+        table.reasons["rows"] = "inside " + ", ".join("+".join(step) for step in steps)[:100]
     try:
-        return _guessed(table, language)
+        return _guess_columns(table, language)
     except NotUnderstood as error:
-        headless = _proposed_columns(table)
-        if headless is not None:
-            fix = f"if the file has no head line, say --columns {headless}"
-            raise UserError(f"{error.what.partition('; the fields are')[0]}", f"{path}:1", fix) from error
-        words = _proposed(table, language)
-        if words is None and any(name.count(" ") > 3 for name in table.names):  # these are texts
-            head = "the first line must name the columns: premise, choice1, choice2, label or the like"
-            raise UserError(error.what.partition("; the fields are")[0], f"{path}:1", head) from error
-        if words is None:
-            raise
-        raise UserError(error.what, error.where, f"say {words}") from error
+        raise _with_proposal(error, table, language) from error
 
 
-def _guessed(table: Table, language: Tag) -> Guess:
-    asked = table.asked
-    for role in ("premise", "question", "choices", "label", "id", "language", "ignore"):
-        for name in asked.roles.get(role, []):
-            if not any(name == there or there.startswith(f"{name}.") for there in table.names):
-                raise UserError(*_missing(table, role, name))
-    before = len(table.rows)
-    codes = only_language(table, language)
-    elsewhere = before - len(table.rows)
-    repairs = _choices(table)
-    question, context = find_texts(table)
-    relation, phrasing = put_into_words(table, question, context)
-    labelled = find_label(table)
-    repairs += table.repairs + _id(table)
-    warnings = warnings_of(table)
-    return Guess(
-        table.fields, relation, phrasing, labelled, repairs, codes, table.why, table.left, warnings, elsewhere
-    )
-
-
-def _missing(table: Table, role: str, name: str) -> tuple[str, str, str]:
-    there = ", ".join(f"'{known}'" for known in table.names)
-    return (
-        f"there is no field '{name}'; the fields are {there}",
-        str(table.path),
-        f"say --map {role}=FIELD with one of them",
-    )
-
-
-def names_of(rows: Sequence[tuple[int, Row | Defect]]) -> dict[str, None]:
-    """List the fields of all rows, in the order of their first occurrence; those of objects are dotted.
-
-    Args:
-        rows: (line, row or what is wrong with it).
-
-    Returns:
-        The names, as keys.
-    """
-    names: dict[str, None] = {}
-
-    def add(row: Row, prefix: str, depth: int) -> None:
-        for name, value in row.items():
-            if isinstance(value, dict) and depth < 3 and value:
-                add(value, f"{prefix}{name}.", depth + 1)
-            else:
-                names[f"{prefix}{name}"] = None
-
-    for _, row in rows:
-        if not isinstance(row, Defect):
-            add(row, "", 1)
-    return names
-
-
-def _unfolded(
-    rows: Sequence[tuple[int, Row | Defect]], part: str | None, asked: ColumnHints
-) -> tuple[list[tuple[int, Row | Defect]], list[list[str]]]:
-    """Take rows that hold rows apart, if they do."""
-    outer = list(unfold_rows(rows, [], part, asked.columns or None))
-    sample = [row for _, row in outer[:_SAMPLE] if not isinstance(row, Defect)]
-    steps = find_steps(sample, _is_question, _are_whole)
-    return (list(unfold_rows(rows, steps, part, asked.columns or None)) if steps else outer), steps
-
-
-def _is_question(row: Row) -> bool:
-    """Tell whether an object has choices."""
-    return find_choices(list(names_of([(1, row)])), [row]) is not None
-
-
-def _are_whole(rows: Sequence[Row]) -> bool:
-    """Tell whether rows have a question and choices already."""
-    names = list(names_of([(1, row) for row in rows]))
-    questions = [
-        name
-        for name in known(QUESTION, names)
-        if sum(isinstance(value_at(row, name), str) for row in rows) >= 0.9 * len(rows)
-    ]
-    return bool(questions) and find_choices(names, rows) is not None
-
-
-def _readable(
-    rows: Sequence[tuple[int, Row | Defect]], asked: ColumnHints, path: Path
-) -> list[tuple[int, Row]]:
-    """Return the rows that could be read; the first that could not is an error, or left out."""
-    good = [(line, row) for line, row in rows if not isinstance(row, Defect)]
+def _check_readable(
+    rows: Sequence[tuple[int, Row | Defect]], hints: ColumnHints, path: Path, *, any_good: bool
+) -> None:
+    """Refuse rows that cannot be read, unless they may be left out and others remain."""
     for line, row in rows:
-        if isinstance(row, Defect) and not (asked.skip_bad and good):
-            more = ", or leave such rows out with --skip-bad" if good else ""
-            raise UserError(row.what, f"{path}:{line}", f"{row.fix}{more}")
-    if not good:
+        if isinstance(row, Defect) and not (hints.skip_bad and any_good):
+            skip = ", or leave such rows out with --skip-bad" if any_good else ""
+            raise UserError(row.what, f"{path}:{line}", f"{row.fix}{skip}")
+    if not any_good:
         raise UserError("the file holds no rows", str(path), "name the data file")
-    return good
 
 
-def _choices(table: Table) -> list[dict[str, Any]]:
-    """Find the choices; return the repair that a few rows with more of them than all others need."""
-    taken = {
-        name for role in ("premise", "question", "label", "id") for name in table.asked.roles.get(role, [])
-    }
-    names = [name for name in table.left if name not in taken]
-    found = find_choices(names, [row for _, row in table.rows], table.asked.roles.get("choices", []))
+def _guess_columns(table: Table, language: Tag) -> Guess:
+    """Guess one role after the other; each takes its columns out of those that are left."""
+    for role in ("premise", "question", "choices", "label", "id", "language", "ignore"):
+        for name in table.hints.roles.get(role, []):
+            if not any(name == column or column.startswith(f"{name}.") for column in table.names):
+                fix = f"--map {role}=COLUMN with one of them"
+                raise NotUnderstood(f"there is no column '{name}'", table, fix)
+    total = len(table.rows)
+    codes = select_rows(table, language)
+    other_languages = total - len(table.rows)
+    _guess_choices(table)
+    question, context = _find_texts(table)
+    relation, phrasing = _guess_relation(table, question, context)
+    labelled = find_label(table)
+    _guess_id(table)
+    return Guess(
+        table.fields,
+        relation,
+        phrasing,
+        labelled,
+        table.repairs,
+        codes,
+        table.reasons,
+        table.unused,
+        _unused_warnings(table),
+        other_languages,
+    )
+
+
+def _with_proposal(error: NotUnderstood, table: Table, language: Tag) -> UserError:
+    """Return the error with options that would make the file understood, if there are any."""
+    first_line = f"{table.path}:1"
+    if columns := missing_header(table):
+        fix = f"if the file has no header line, say --columns {columns}"
+        return UserError(error.problem, first_line, fix)
+    if options := _working_options(table, language):
+        return UserError(error.what, error.where, f"say {options}")
+    if any(name.count(" ") > 3 for name in table.names):  # these are texts, not names
+        fix = "the first line must name the columns: premise, choice1, choice2, label or the like"
+        return UserError(error.problem, first_line, fix)
+    return error
+
+
+def _working_options(table: Table, language: Tag) -> str | None:
+    """Return options with which the file is understood; each proposal is tried on a sample."""
+    given = table.hints.roles
+    for roles, relation in candidate_roles(table):
+        new = {role: names for role, names in roles.items() if role not in given}
+        if not new and relation is None:
+            continue
+        relation_hint = relation or table.hints.relation
+        hints = replace(table.hints, roles={**given, **new}, relation=relation_hint, where={}, skip_bad=True)
+        trial = Table(table.rows[:SAMPLE], hints, table.path)
+        trial.fields |= {key: table.fields[key] for key in ("unfold", "where") if key in table.fields}
+        try:
+            _guess_columns(trial, language)
+        except AmbiguousLabels:
+            pass
+        except UserError:
+            continue
+        options = [table.option(role, *names) for role, names in new.items()]
+        return " ".join([*options, *([f"--relation {relation}"] if relation else [])])
+    return None
+
+
+# ---- rows inside rows, choices, id
+
+
+def _unfold(
+    rows: Sequence[tuple[int, Row | Defect]], part: str | None, hints: ColumnHints
+) -> tuple[list[tuple[int, Row | Defect]], list[list[str]]]:
+    """Return the rows that the file's own rows hold, and the steps that lead to them."""
+    columns = hints.columns or None
+    outer = list(unfold_rows(rows, [], part, columns))
+    sample = [row for _, row in outer[:SAMPLE] if not isinstance(row, Defect)]
+    steps = find_steps(sample, lambda row: find_choices(columns_of([row]), [row]) is not None, _are_questions)
+    return (list(unfold_rows(rows, steps, part, columns)) if steps else outer), steps
+
+
+def _are_questions(rows: Sequence[Row]) -> bool:
+    """Tell whether rows have a question and choices already."""
+    names = columns_of(rows)
+    asked = any(
+        sum(isinstance(value_at(row, name), str) for row in rows) >= 0.9 * len(rows)
+        for name in known("question", names)
+    )
+    return asked and find_choices(names, rows) is not None
+
+
+def _guess_choices(table: Table) -> None:
+    """Find the choices, and whether a few rows have more of them than all others."""
+    roles = table.hints.roles
+    taken = {name for role in ("premise", "question", "label", "id") for name in roles.get(role, [])}
+    names = [name for name in table.unused if name not in taken]
+    found = find_choices(names, [row for _, row in table.rows], roles.get("choices", []))
     if found is None:
-        raise table.error("no fields hold the choices", "--map choices=FIELD,FIELD or --map choices=FIELD")
+        fix = "--map choices=COLUMN,COLUMN or --map choices=COLUMN"
+        raise NotUnderstood("no columns hold the choices", table, fix)
     table.fields.update(found)
-    table.take(*fields_of(found, table.left))
+    table.use(*columns_of_choices(found, table.unused))
     listed = found["choices"]
-    table.why["choices"] = listed if isinstance(listed, str) else ", ".join(listed)
+    table.reasons["choices"] = listed if isinstance(listed, str) else ", ".join(listed)
+    fields = Fields.model_validate(table.fields)
     counts: Counter[int] = Counter()
     for _, row in table.rows:
         try:
-            counts[len(choices_of(row, Fields.model_validate(table.fields)))] += 1
+            counts[len(choices_of(row, fields))] += 1
         except Defect:  # the reader names the row
             continue
     if not counts:
-        return []
+        return
     usual, times = counts.most_common(1)[0]
     odd = counts.total() - times
-    few = max(counts) > usual == min(counts) and times >= 10 and odd <= max(1, 0.01 * counts.total())
-    return [{"step": "choices", "n": usual}] if few or "choices" in table.asked.repairs else []
+    few_have_more = (
+        max(counts) > usual == min(counts) and times >= 10 and odd <= max(1, 0.01 * counts.total())
+    )
+    if few_have_more or "choices" in table.hints.repairs:
+        table.repairs.append({"step": "choices", "n": usual})
 
 
-def _id(table: Table) -> list[dict[str, Any]]:
-    """Find a field that tells the rows apart, otherwise their line does; return the repair that it needs."""
-    asked = table.asked.roles.get("id", [])
-    for name in asked or known(known_names.ID, table.left):
+def _guess_id(table: Table) -> None:
+    """Find a column that identifies the rows; otherwise the number of the line or row does."""
+    given = table.hints.roles.get("id", [])
+    allowed = bool(given) or "repeated-ids" in table.hints.repairs
+    for name in given or known("id", table.unused):
         values = table.values(name)
         different, n = len(set(map(str, values))), len(values)
-        enough = different == n or (n > _MANY and different >= _UNIQUE * n)
-        wanted = bool(asked) or "repeated-ids" in table.asked.repairs
-        if any(is_blank(value) for value in values) or set(name) & set(".[]{}!:") or not (enough or wanted):
-            if asked:
-                raise UserError(
-                    f"'{name}' cannot be an id", str(table.path), "it is nested, or blank in a row"
-                )
+        unique = different == n or (n > _MANY and different >= _UNIQUE * n)
+        unusable = any(map(is_blank, values)) or bool(set(name) & set(".[]{}!:"))
+        if unusable and given:
+            raise UserError(f"'{name}' cannot be an id", str(table.path), "it is nested, or blank in a row")
+        if unusable or not (unique or allowed):
             continue
         digits = all(str(value).strip().isdecimal() for value in values)
         table.fields["id"] = f"{{split}}-{{{name}}}" if digits else f"{{{name}}}"
-        table.take(name)
-        table.why["id"] = name + (f" ({n - different} rows repeat one)" if different < n else "")
-        return [{"step": "repeated-ids"}] if different < n else []
+        table.use(name)
+        table.reasons["id"] = name + (f" ({n - different} rows repeat one)" if different < n else "")
+        if different < n:
+            table.repairs.append({"step": "repeated-ids"})
+        return
     by_line = len({line for line, _ in table.rows}) == len(table.rows)
     table.fields["id"] = "{split}-{line}" if by_line else "{split}-{position}"
-    table.why["id"] = "the number of the line" if by_line else "the number of the row"
-    return []
+    table.reasons["id"] = "the number of the line" if by_line else "the number of the row"
 
 
 # ---- context and question
 
 
-def find_texts(table: Table) -> tuple[str | None, list[str]]:
-    """Find question and context.
-
-    Args:
-        table: The file; the choices are known.
-
-    Returns:
-        The field of the question or None, and the fields of the context, perhaps none.
-
-    Raises:
-        UserError: There is neither, and some field may well be the context.
-    """
-    asked = table.asked.roles
-    context = list(asked.get("premise", []))
-    question = next(iter(asked.get("question", [])), None)
-    table.take(*context, *([question] if question else []))
+def _find_texts(table: Table) -> tuple[str | None, list[str]]:
+    """Return the column of the question or None, and the columns of the context, perhaps none."""
+    roles = table.hints.roles
+    context = list(roles.get("premise", []))
+    question = next(iter(roles.get("question", [])), None)
+    table.use(*context, *([question] if question else []))
     if question is None:
-        question = _question(table, has_context=bool(context))
-        table.take(*([question] if question else []))
-    if not context:
-        context = _context(table)
-    if question is None and len(context) == 1 and "premise" not in asked and _asks(table, context[0], 0.8):
+        question = _find_question(table, has_context=bool(context))
+        table.use(*([question] if question else []))
+    context = context or _find_context(table)
+    guessed = question is None and len(context) == 1 and "premise" not in roles
+    if guessed and _asks(table, context[0], 0.8):
         question, context = context[0], []
-    elif not any(not is_blank(value) for name in context for value in table.values(name)):
+    elif all(is_blank(value) for name in context for value in table.values(name)):
         context = []
-    table.take(*context, *([question] if question else []))
-    nothing = not context and question is None and table.asked.relation != "none"
-    if nothing and any(_is_text(table, name) for name in table.left):
-        raise table.error("no field is known to be the context", "--relation none, or --map premise=FIELD")
+    table.use(*context, *([question] if question else []))
+    nothing = not context and question is None and table.hints.relation != "none"
+    if nothing and any(_is_varied_text(table, name) for name in table.unused):
+        fix = "--relation none, or --map premise=COLUMN"
+        raise NotUnderstood("no column is known to be the context", table, fix)
     return question, context
 
 
-def put_into_words(table: Table, question: str | None, context: list[str]) -> tuple[str, dict[str, str]]:
-    """Tell the direction between context and choices, and how the two are put into words.
-
-    Args:
-        table: The file; question and context are written into its fields.
-        question: The field, or None.
-        context: The fields.
-
-    Returns:
-        Relation and phrasing as a task declares them.
-
-    Raises:
-        UserError: Two words stand for cause and effect, and which is which is not known.
-    """
-    if context:
-        table.fields["context"] = context[0] if len(context) == 1 else context
-        table.why["context"] = ", ".join(context)
-    if question is None:
-        kind, phrasing = _without_question(table, context)
-    else:
-        table.fields["question"] = question
-        kind, phrasing = _with_question(table, question, context)
-    if table.asked.relation == "question" and kind != "question":
-        raise table.error(
-            "relation 'question' needs a question that is cause or effect", "--map question=FIELD"
-        )
-    return table.asked.relation or kind, phrasing
-
-
-def _with_question(table: Table, question: str, context: list[str]) -> tuple[str, dict[str, str]]:
-    words = question_words(table, question)
-    if words is None:
-        table.why["question"] = f"{question}, in words"
-        if any(is_blank(value) for name in context for value in table.values(name)):
-            table.fields["blank_context"] = True
-        return "answer", {"context": "{context} {question}" if context else "{question}"}
-    if not context:
-        raise table.error(f"'{question}' asks for cause or effect, but of what?", "--map premise=FIELD")
-    table.why["question"] = f"{question}, cause or effect"
-    if words:
-        table.fields["question_words"] = words
-        spelt = (f"{'/'.join(found)} = {kind}" for kind, found in words.items())
-        table.why["question"] += f" ({', '.join(spelt)})"
-    return "question", {}
-
-
-def _without_question(table: Table, context: list[str]) -> tuple[str, dict[str, str]]:
-    if not context:
-        return "none", {}
-    if len(context) == 1 and all(str(value).count("_") == 1 for value in table.values(context[0])):
-        table.why["context"] += ", with a blank _"
-        return "effect", {"blank": "_", "context": "{before}", "choice": "{choice}{after}"}
-    # as in PIQA: the solution leads to the goal
-    return ("cause" if plain(context[0]) == "goal" else "effect"), {}
-
-
-def question_words(table: Table, name: str) -> dict[str, list[str]] | None:
-    """Tell how a field spells cause and effect.
-
-    Args:
-        table: The file.
-        name: The field of the question.
-
-    Returns:
-        Kind -> words; empty where they are plain ``cause`` and ``effect``. None: its questions are in words.
-
-    Raises:
-        UserError: They are words for cause and effect that are not known.
-    """
-    counts = Counter(value.strip() for value in table.texts(name))
-    roles = table.asked.roles
-    given = {word.casefold(): kind for kind in ("cause", "effect") for word in roles.get(kind, [])}
-    kinds = {value: given.get(value.casefold()) or direction(value) for value in counts}
-    unknown = sorted(value for value, kind in kinds.items() if kind is None)
-    if unknown and not given and table.asked.relation != "question" and _in_words(counts, unknown):
-        return None
-    rare = sum(counts[value] for value in unknown) <= 0.02 * counts.total()
-    if unknown and not (table.asked.skip_bad and rare):
-        spelt = " and ".join(repr(value[:40]) for value in unknown[:3])
-        what = f"'{name}' is {spelt}, but what asks for the cause and what for the effect is not known"
-        raise UserError(what, str(table.path), "say --map cause=WORD --map effect=WORD")
-    if set(counts) <= {"cause", "effect", *unknown}:
-        return {}
-    found = {kind: sorted(v for v, k in kinds.items() if k == kind) for kind in ("cause", "effect")}
-    return {kind: words for kind, words in found.items() if words}
-
-
-def _in_words(counts: Counter[str], unknown: list[str]) -> bool:
-    """Tell questions in words from words for cause and effect that nobody knows."""
-    strange = sum(counts[value] for value in unknown)
-    if strange < 0.5 * counts.total() and len(counts) < 20:
-        return False  # most are cause or effect: the others are mistakes
-    short = all(len(value.split()) < 3 and not value.endswith(_MARKS) for value in counts)
-    return len(counts) != 2 or not (short or counts.total() >= _FEW)
-
-
-def _question(table: Table, *, has_context: bool) -> str | None:
-    for name in known(QUESTION, table.left):
+def _find_question(table: Table, *, has_context: bool) -> str | None:
+    for name in known("question", table.unused):
         texts = table.texts(name)
         if len(texts) < 0.9 * len(table.rows):
             continue
-        if plain(name) in _ONLY_WORDS and not all(map(direction, texts)):
+        if comparable(name) in _KIND_ONLY and not all(map(question_kind, texts)):
             continue
-        rivals = has_context or [other for other in known(CONTEXT, table.left) if other != name]
-        if plain(name) in _WEAK and not (rivals or _asks(table, name, 0.5)):
-            continue
+        if comparable(name) in _QUESTION_OR_CONTEXT:
+            context = has_context or any(other != name for other in known("context", table.unused))
+            if not context and not _asks(table, name, 0.5):
+                continue
         return name
     return None
 
 
-def _context(table: Table) -> list[str]:
-    for name in known(CONTEXT, table.left):
-        values = table.values(name)
-        if all(value is None or isinstance(value, str) or _is_parts(value) for value in values):
+def _find_context(table: Table) -> list[str]:
+    for name in known("context", table.unused):
+        if all(value is None or isinstance(value, str) or _is_parts(value) for value in table.values(name)):
             return [name]
-    numbered = {stem: members for stem, members in groups(table.left).items() if table.texts(members[0])}
-    for stem in CONTEXT_STEMS:
-        if stem in numbered:
+    numbered = numbered_columns(table.unused)
+    for stem in vocabulary("context_stems"):
+        if stem in numbered and table.texts(numbered[stem][0]):
             return numbered[stem]
-    for name in table.left:  # reading_passage, news article, ...
-        words = set(words_of(name))
-        if words & PASSAGE and not words & NO_PASSAGE and _is_text(table, name, 0.0):
+    for name in table.unused:  # reading_passage, news article, ...
+        named = has_word(name, "passage_words") and not has_word(name, "no_passage_words")
+        if named and _is_varied_text(table, name, 0.0):
             return [name]
     return []
 
@@ -432,162 +314,144 @@ def _is_parts(value: object) -> bool:
 
 
 def _asks(table: Table, name: str, share: float) -> bool:
-    """Tell whether the texts of a field are questions, by their marks."""
     texts = table.texts(name)
-    return bool(texts) and sum(t.rstrip(" \"'»”」)").endswith(_MARKS) for t in texts) >= share * len(texts)
+    return bool(texts) and share_of_questions(texts) >= share
 
 
-def _is_text(table: Table, name: str, varied: float = 0.5) -> bool:
-    """Tell whether a field that nobody knows may be what is asked about."""
+def _is_varied_text(table: Table, name: str, varied: float = 0.5) -> bool:
+    """Tell whether a column with an unknown name may be what the choices are about."""
     texts = table.texts(name)
-    if len(texts) < 0.5 * len(table.rows) or plain(name) in map(plain, ID):
+    if len(texts) < 0.5 * len(table.rows) or has_role(name, "id"):
         return False
-    several = sum(" " in text.strip() or not text.isascii() for text in texts)
-    return len(set(texts)) > varied * len(texts) and several > 0.5 * len(texts)
+    several_words = sum(" " in text.strip() or not text.isascii() for text in texts)
+    return len(set(texts)) > varied * len(texts) and several_words > 0.5 * len(texts)
 
 
-# ---- proposals
+# ---- relation between context and choices
 
 
-def _proposed(table: Table, language: Tag) -> str | None:
-    """Return options with which the file is understood: they are tried before they are proposed."""
-    rows: list[tuple[int, Row | Defect]] = list(table.rows[:_SAMPLE])
-    for roles, relation in _candidates(table):
-        new = {role: names for role, names in roles.items() if role not in table.asked.roles}
-        if not new and relation is None:
-            continue
-        asked = replace(
-            table.asked,
-            roles={**table.asked.roles, **new},
-            relation=relation or table.asked.relation,
-            where={},
-            skip_bad=True,
-        )
-        trial = Table(table.rows[:_SAMPLE], list(names_of(rows)), asked, table.path)
-        trial.fields.update({key: table.fields[key] for key in ("unfold", "where") if key in table.fields})
-        try:
-            _guessed(trial, language)
-        except Undecided:
-            pass
-        except UserError:
-            continue
-        words = [table.option(role, *names) for role, names in new.items()]
-        return " ".join([*words, *([f"--relation {relation}"] if relation else [])])
-    return None
+def _guess_relation(table: Table, question: str | None, context: list[str]) -> tuple[str, dict[str, str]]:
+    """Return relation and phrasing as a task declares them; write question and context into the fields."""
+    if context:
+        table.fields["context"] = context[0] if len(context) == 1 else context
+        table.reasons["context"] = ", ".join(context)
+    if question is None:
+        relation, phrasing = _relation_without_question(table, context)
+    else:
+        table.fields["question"] = question
+        relation, phrasing = _relation_with_question(table, question, context)
+    if table.hints.relation == "question" and relation != "question":
+        problem = "relation 'question' needs a question that is cause or effect"
+        raise NotUnderstood(problem, table, "--map question=COLUMN")
+    return table.hints.relation or relation, phrasing
 
 
-def _candidates(table: Table) -> Iterator[tuple[dict[str, list[str]], str | None]]:
-    """Yield what the fields may mean by their values alone, the most likely first."""
-    taken = {name for names in table.asked.roles.values() for name in names}
-    names = [name for name in table.names if name not in taken and not name.count(",")]
-    rows = [row for _, row in table.rows[:_SAMPLE]]
-    values = {name: [value_at(row, name) for row in rows] for name in names}
-    lists = [n for n in names if all(isinstance(v, list) and len(v) > 1 for v in values[n])]
-    marks = [n for n in lists if not any(isinstance(item, str | dict) for v in values[n] for item in v)]
-    lists = [n for n in lists if n not in marks]
-    texts = [n for n in names if n not in [*lists, *marks] and _are_words(values[n])]
-    spelt = [n for n in names if n not in [*lists, *marks] and _are_indices(values[n])]
-    asks = [n for n in texts if all(map(direction, filter(None, map(str, values[n]))))]
-    texts = [n for n in texts if n not in asks]
-    rest = {n: [values[m] for m in texts if m != n] for n in texts}
-    same = [n for n in texts if all(any(v == o[k] for o in rest[n]) for k, v in enumerate(values[n]))]
-    labels: list[list[str]] = [[n] for n in [*same, *reversed(spelt), *marks]] + [[]]
-    asked_choices = table.asked.roles.get("choices")
-    for label in labels:
-        left = [n for n in texts if n not in label]
-        for choices in [asked_choices] if asked_choices else _choice_sets(left, lists, values, label):
-            others = sorted(
-                (n for n in left if n not in choices),
-                key=lambda n: -sum(len(str(v)) for v in values[n]),
-            )
-            question = asks[:1] or [n for n in others if _share_asking(values[n]) > 0.8][:1]
-            premise = [n for n in others if n not in question][:1]
-            roles = {"premise": premise, "question": question, "choices": choices, "label": label}
-            yield {role: found for role, found in roles.items() if found}, None if others or asks else "none"
+def _relation_with_question(table: Table, question: str, context: list[str]) -> tuple[str, dict[str, str]]:
+    words = _words_for_kinds(table, question)
+    if words is None:
+        table.reasons["question"] = f"{question}, in words"
+        if any(is_blank(value) for name in context for value in table.values(name)):
+            table.fields["blank_context"] = True
+        return "answer", {"context": "{context} {question}" if context else "{question}"}
+    if not context:
+        problem = f"'{question}' asks for cause or effect, but there is no context"
+        raise NotUnderstood(problem, table, "--map premise=COLUMN")
+    table.reasons["question"] = f"{question}, cause or effect"
+    if words:
+        table.fields["question_words"] = words
+        spelt = (f"{'/'.join(found)} = {kind}" for kind, found in words.items())
+        table.reasons["question"] += f" ({', '.join(spelt)})"
+    return "question", {}
 
 
-def _choice_sets(
-    left: Sequence[str], lists: Sequence[str], values: dict[str, list[Any]], label: Sequence[str]
-) -> Iterator[list[str]]:
-    for name in lists:
-        yield [name]
-    spelt = [found[1] for n in label for v in values[n] if (found := spelt_index(v))] or [0, 1]
-    highest = max(spelt)
-    likely = [highest, highest + 1] if min(spelt) else [highest + 1, highest]
-    counts = [*likely, *range(len(left) - 1, 1, -1), len(left)]
-    for count in dict.fromkeys(n for n in counts if 2 <= n <= len(left)):
-        yield list(left[-count:])
-        if count < len(left):
-            yield list(left[:count])
+def _relation_without_question(table: Table, context: list[str]) -> tuple[str, dict[str, str]]:
+    if not context:
+        return "none", {}
+    if len(context) == 1 and all(str(value).count("_") == 1 for value in table.values(context[0])):
+        table.reasons["context"] += ", with a blank _"
+        return "effect", {"blank": "_", "context": "{before}", "choice": "{choice}{after}"}
+    # in PIQA the solution leads to the goal
+    return ("cause" if comparable(context[0]) == "goal" else "effect"), {}
 
 
-def _are_words(values: Sequence[Any]) -> bool:
-    texts = [value for value in values if isinstance(value, str) and value.strip()]
-    if len(texts) < 0.9 * len(values) or all(spelt_index(text) for text in texts):
-        return False
-    return len(set(texts)) > 1
+def _words_for_kinds(table: Table, name: str) -> dict[str, list[str]] | None:
+    """Return how a column spells cause and effect: kind -> words; empty where it uses these two words.
 
-
-def _are_indices(values: Sequence[Any]) -> bool:
-    told = [value for value in values if not is_missing(value)]
-    found = [spelt_index(value) for value in told]
-    return bool(told) and all(found) and 1 < len({f[1] for f in found if f}) <= 12
-
-
-def _share_asking(values: Sequence[Any]) -> float:
-    return sum(str(value).rstrip(" \"'»”」)").endswith(_MARKS) for value in values) / max(1, len(values))
-
-
-def _proposed_columns(table: Table) -> str | None:
-    """Return names for the columns of a table whose first line is none of names; None: it seems to be one."""
-    names = table.names
-    rows = [row for _, row in table.rows[:_SAMPLE]]
-    if not 3 <= len(names) <= 30 or any(set(row) != set(names) for row in rows) or table.asked.columns:
-        return None
-    roles = (CONTEXT, QUESTION, known_names.CHOICES, known_names.LABEL, ID, known_names.LANGUAGE)
-    lettered = sum(len(stem) > 0 for stem in groups(names))
-    if any(known(role, [n]) for role in roles for n in names if len(n) > 1) or lettered:
-        return None
-    columns = [[name, *(row[name] for row in rows)] for name in names]
-    alike = sum(_are_indices(column) or _alike(column) for column in columns)
-    if alike < len(columns) - 1:
-        return None
-    return ",".join(column_names(columns))
-
-
-def _alike(column: Sequence[Any]) -> bool:
-    """Tell whether the first cell of a column may be a text like those below it."""
-    if not all(isinstance(cell, str) for cell in column) or not column[1:]:
-        return False
-    lengths = sorted(len(cell) for cell in column[1:])
-    return lengths[0] / 3 <= len(column[0]) <= lengths[-1] * 3 and (" " in column[0]) == (
-        2 * sum(" " in cell for cell in column[1:]) > len(column) - 1
-    )
-
-
-def column_names(columns: Sequence[Sequence[Any]]) -> list[str]:
-    """Propose names for columns by what they hold.
-
-    Args:
-        columns: The cells of each.
+    None: its questions are in words.
     """
-    found: list[str] = []
-    small = [k for k, column in enumerate(columns) if _are_indices(column)]
-    label = small[-1] if small else None
-    choices = 0
-    for k, column in enumerate(columns):
-        texts = [str(cell) for cell in column]
-        if k == label:
-            found.append("label")
-        elif all(map(direction, texts)):
-            found.append("question")
-        elif k == 0 and len(set(texts)) == len(texts) and not any(" " in text for text in texts):
-            found.append("id")
-        elif "question" not in found and _share_asking(column) > 0.8:
-            found.append("question")
-        elif not {"premise", "question"} & set(found):
-            found.append("premise")
-        else:
-            choices += 1
-            found.append(f"choice{choices}")
-    return found
+    counts = Counter(value.strip() for value in table.texts(name))
+    roles = table.hints.roles
+    given = {word.casefold(): kind for kind in ("cause", "effect") for word in roles.get(kind, [])}
+    kinds = {value: given.get(value.casefold()) or question_kind(value) for value in counts}
+    unknown = sorted(value for value, kind in kinds.items() if kind is None)
+    if unknown and not given and table.hints.relation != "question" and _are_in_words(counts, unknown):
+        return None
+    rare = sum(counts[value] for value in unknown) <= 0.02 * counts.total()
+    if unknown and not (table.hints.skip_bad and rare):
+        spelt = " and ".join(repr(value[:40]) for value in unknown[:3])
+        what = f"'{name}' is {spelt}; it is not known which means cause and which effect"
+        raise UserError(what, str(table.path), "say --map cause=WORD --map effect=WORD")
+    if set(counts) <= {"cause", "effect", *unknown}:
+        return {}
+    words = {kind: sorted(v for v, k in kinds.items() if k == kind) for kind in ("cause", "effect")}
+    return {kind: spelt for kind, spelt in words.items() if spelt}
+
+
+def _are_in_words(counts: Counter[str], unknown: list[str]) -> bool:
+    """Tell questions in words from unknown words for cause and effect."""
+    if sum(counts[value] for value in unknown) < 0.5 * counts.total() and len(counts) < 20:
+        return False  # most are cause or effect: the others are mistakes
+    short = all(len(value.split()) < 3 and not share_of_questions([value]) for value in counts)
+    return len(counts) != 2 or not (short or counts.total() >= _MANY_QUESTIONS)
+
+
+# ---- columns that are not used
+
+
+def _unused_warnings(table: Table) -> list[str]:
+    """Name unused columns that hold long or varied text, or that tell splits apart."""
+    used = [*_listed(table.fields.get("context")), *_listed(table.fields.get("question"))]
+    warnings = []
+    for name in table.unused:
+        ignore = table.option("ignore", name)
+        values = {str(value).strip().casefold() for value in table.values(name)}
+        if len(values) > 1 and values <= _SPLITS:
+            where = shlex.join(["--where", f"{name}={min(values)}"])
+            warnings.append(
+                f"'{name}' has {', '.join(sorted(values))}, and all rows are read as one split: choose "
+                f"rows with {where}, or say {ignore}"
+            )
+        elif _holds_new_text(table, name, used):
+            context = _listed(table.fields.get("context"))
+            warnings.append(
+                f"'{name}' holds text and is not used: if it is part of the context say "
+                f"{table.option('premise', *context, name)}, otherwise {ignore}"
+            )
+    return warnings
+
+
+def _listed(names: str | list[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else names or []
+
+
+def _holds_new_text(table: Table, name: str, used: Sequence[str]) -> bool:
+    """Tell whether a column holds long or varied text that no used column holds, too."""
+    rows = [(text, row) for _, row in table.rows if (text := _joined(value_at(row, name)))]
+    if len(rows) < 0.1 * len(table.rows) or has_role(name, "id"):
+        return False
+    texts = [text for text, _ in rows]
+    worded = [t for t in texts if (" " in t or not t.isascii()) and not t.startswith(("http://", "https://"))]
+    if len(worded) < 0.5 * len(texts):
+        return False
+    repeated = sum(any(text in _joined(value_at(row, other)) for other in used) for text, row in rows)
+    if repeated >= 0.9 * len(rows):
+        return False
+    different = len(set(texts))
+    long = sum(map(len, texts)) / len(texts) >= _LONG
+    return (long and different > 1) or different > max(5, 0.3 * len(texts))
+
+
+def _joined(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(part.strip() for part in value if isinstance(part, str))
+    return value.strip() if isinstance(value, str) else ""

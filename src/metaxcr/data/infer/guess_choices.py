@@ -1,100 +1,76 @@
-"""Which fields hold choices and labels, and how they are spelt."""
+"""Which columns hold the choices and the labels, and how the labels are spelt."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from metaxcr.data.cell_values import cut_cell, flagged, is_missing, plain_text, spelt_index, without_numbers
+from metaxcr.data.cell_values import (
+    choice_index,
+    cut_cell,
+    is_missing,
+    marked_index,
+    parse_index,
+    plain_text,
+    without_numbers,
+)
 from metaxcr.data.infer.column_names import (
-    CHOICE_FLAG,
-    CHOICE_KEY,
-    CHOICE_TEXT,
-    CHOICES,
-    CONTEXT_STEMS,
-    LABEL,
-    RIGHT,
-    STEMS,
-    WRONG,
-    groups,
+    has_role,
+    has_word,
     known,
-    plain,
+    numbered_columns,
+    vocabulary,
     words_of,
 )
-from metaxcr.data.infer.table import Table, is_blank, value_at
-from metaxcr.data.labels import objects_of
+from metaxcr.data.infer.table import NotUnderstood, Table, is_blank
+from metaxcr.data.labels import keys_of_choices
 from metaxcr.data.readers import choices_of
 from metaxcr.data.rows import Defect, Row, shown
 from metaxcr.data.spec import Fields
+from metaxcr.data.unfold import value_at
 from metaxcr.errors import UserError
 
-Declared = dict[str, Any]
-_MOST = 0.9  # share of the rows that a layout must fit; those that it does not fit are named later
-_SEVERAL = 10  # rows from which a few odd labels do not stand in the way
-_NO_LABELS = "no labels"
+Declared = dict[str, Any]  # keys of metaxcr.data.spec.Fields
+_MOST = 0.9  # share of the rows that a layout must fit; the reader names the others
+_SEVERAL = 10  # rows from which a few odd labels are left to the reader
+_MARKS = {"0", "1", "0.0", "1.0", "True", "False", "'0'", "'1'"}
+_COUNTERS = {
+    "number", "count", "id", "idx", "index", "fold", "year", "length", "changed", "num", "no", "annotators",
+    "group", "part", "level", "version", "ind", "split", "hop",
+}  # fmt: skip
 
 
-class Undecided(UserError):
+class AmbiguousLabels(UserError):
     """The labels of a file fit two readings."""
 
 
 # ---- choices
 
 
-def find_choices(names: Sequence[str], rows: Sequence[Row], asked: Sequence[str] = ()) -> Declared | None:
-    """Find the choices: a list, a list of objects, two lists, numbered fields, or one text with all of them.
+def find_choices(names: Sequence[str], rows: Sequence[Row], given: Sequence[str] = ()) -> Declared | None:
+    """Find the choices: a list, a list of objects, two lists, numbered columns, or one text with all of them.
 
     Args:
-        names: Of all fields.
+        names: Of all columns.
         rows: All rows.
-        asked: What the user gave for ``--map choices``: one field, or one a choice.
+        given: What the user gave for ``--map choices``: one column, or one for each choice.
 
     Returns:
         The keys of :class:`metaxcr.data.spec.Fields` that describe the choices; None: nothing fits.
     """
-    found = _asked(names, rows, asked) if asked else _find(names, rows)
-    if found is not None and _are_numbered(found, rows):
+    if len(given) > 1:
+        found = _right_and_wrong(given, rows) or _one_column_each(list(given), rows)
+    elif given:
+        found = _in_one_column(given[0], names, rows)
+    else:
+        found = _in_known_columns(names, rows) or _in_unknown_columns(names, rows)
+    if found is not None and _carry_numbers(found, rows):
         found["choice_numbers"] = True
     return found
 
 
-def _asked(names: Sequence[str], rows: Sequence[Row], asked: Sequence[str]) -> Declared | None:
-    if len(asked) > 1:
-        return _right_and_wrong(asked, rows) or _columns(list(asked), rows)
-    return _listed(asked[0], names, rows)
-
-
-def _find(names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
-    for name in known(CHOICES, names):
-        if (found := _listed(name, names, rows)) is not None and not _may_be_wrong(name, names, rows):
-            return found
-    for name in names:  # choices: {text: [...], label: [...]}
-        parent, _, last = name.rpartition(".")
-        named = plain(last) in CHOICE_TEXT and plain(parent) in map(plain, CHOICES)
-        if named and (found := _listed(parent, names, rows)) is not None:
-            return found
-    if (found := _right_and_wrong(names, rows)) is not None:
-        return found
-    numbered = {stem: members for stem, members in groups(names).items() if _are_texts(members, rows)}
-    numbered = {stem: members for stem, members in numbered.items() if not set(words_of(stem)) & WRONG}
-    for exact in (True, False):  # "answer", then "mc answer"
-        for stem in STEMS:
-            for key, members in numbered.items():
-                last = key.rpartition(".")[2]
-                if last == plain(stem) or (not exact and len(stem) > 3 and last.endswith(plain(stem))):
-                    return _columns(members, rows)
-    others = [
-        name for name in names if "choice_cell" not in (_listed(name, names, rows) or {"choice_cell": ""})
-    ]
-    if len(others) == 1:
-        return _listed(others[0], names, rows)
-    unknown = [members for stem, members in numbered.items() if stem.rpartition(".")[2] not in CONTEXT_STEMS]
-    if not unknown and not others:  # two sentences and nothing else, as in ComVE
-        unknown = [members for stem, members in numbered.items() if stem == "sent" and len(members) == 2]
-    return _columns(unknown[0], rows) if len(unknown) == 1 and not others else None
-
-
-def fields_of(declared: Declared, names: Sequence[str]) -> set[str]:
-    """List the fields that the choices take, so that nothing else is looked for in them."""
+def columns_of_choices(declared: Declared, names: Sequence[str]) -> set[str]:
+    """List the columns that the choices take, so that nothing else is looked for in them."""
     listed = declared["choices"]
     if isinstance(listed, list):
         return set(listed)
@@ -102,121 +78,100 @@ def fields_of(declared: Declared, names: Sequence[str]) -> set[str]:
     return {name for name in names if name in parents or any(name.startswith(f"{p}.") for p in parents)}
 
 
-def _columns(members: list[str], rows: Sequence[Row]) -> Declared:
-    """Describe choices in fields of their own; a row with fewer leaves the last ones blank."""
+def _in_known_columns(names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
+    right_and_wrong = _right_and_wrong(names, rows)
+    for name in known("choices", names):
+        only_wrong = right_and_wrong is not None and has_word(name, "wrong_words")
+        if not only_wrong and (found := _in_one_column(name, names, rows)) is not None:
+            return found
+    for name in names:  # choices: {text: [...], label: [...]}
+        parent, _, last = name.rpartition(".")
+        named = has_role(last, "choice_text") and has_role(parent, "choices")
+        if named and (found := _in_one_column(parent, names, rows)) is not None:
+            return found
+    if right_and_wrong is not None:
+        return right_and_wrong
+    numbered = _numbered_texts(names, rows)
+    for exact in (True, False):  # "answer", then "mc answer"
+        for stem in vocabulary("choice_stems"):
+            for key, members in numbered.items():
+                last = key.rpartition(".")[2]
+                if last == stem or (not exact and len(stem) > 3 and last.endswith(stem)):
+                    return _one_column_each(members, rows)
+    return None
+
+
+def _in_unknown_columns(names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
+    """Take the only column that holds lists, or the only numbered columns."""
+    found = [_in_one_column(name, names, rows) for name in names]
+    lists = [one for one in found if one is not None and "choice_cell" not in one]
+    if len(lists) == 1:
+        return lists[0]
+    numbered = _numbered_texts(names, rows)
+    contexts = vocabulary("context_stems")
+    groups = [members for stem, members in numbered.items() if stem.rpartition(".")[2] not in contexts]
+    if not groups and not lists:  # two sentences and nothing else, as in ComVE
+        groups = [members for stem, members in numbered.items() if stem == "sent" and len(members) == 2]
+    return _one_column_each(groups[0], rows) if len(groups) == 1 and not lists else None
+
+
+def _numbered_texts(names: Sequence[str], rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Return the numbered columns that hold texts, without those of wrong answers."""
+    return {
+        stem: members
+        for stem, members in numbered_columns(names).items()
+        if not has_word(stem, "wrong_words")
+        and _most(_is_text(value_at(row, name)) for name in members[:2] for row in rows)
+    }
+
+
+def _one_column_each(members: list[str], rows: Sequence[Row]) -> Declared:
+    """Describe choices in columns of their own; a row with fewer leaves the last ones blank."""
     blank = any(is_blank(value_at(row, name)) for row in rows for name in members[2:])
     return {"choices": members, **({"blank_choices": True} if blank else {})}
 
 
 def _right_and_wrong(names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
-    """Describe a right answer and wrong ones in fields of their own; their order is drawn."""
-    wrong = [name for name in names if set(words_of(name)) & WRONG and _are_answers([name], rows)]
+    """Describe a right answer and wrong ones in columns of their own; their order is drawn."""
+    wrong = [name for name in names if has_word(name, "wrong_words") and _are_answers(name, rows)]
     if not wrong:
         return None
-    right = [name for name in names if set(words_of(name)) & RIGHT and name not in wrong]
-    right += [name for name in known(LABEL, names) if name not in (*right, *wrong)]
+    right = [name for name in names if has_word(name, "right_words") and name not in wrong]
+    right += [name for name in known("label", names) if name not in (*right, *wrong)]
     for name in right:
         values = [value_at(row, name) for row in rows]
-        if not _most([isinstance(value, str) and bool(value.strip()) for value in values]):
-            continue
-        apart = [value not in _answers(row, wrong) for value, row in zip(values, rows, strict=True)]
-        if not _most(apart) or _most([spelt_index(value) is not None for value in values]):
-            continue
-        blank = any(is_blank(value_at(row, name)) for row in rows for name in wrong[1:])
-        return {
-            "choices": [name, *wrong],
-            "label_kind": "first",
-            "shuffle": 0,
-            **({"blank_choices": True} if blank else {}),
-        }
+        texts = _most(map(_is_text, values)) and not _most(parse_index(value) is not None for value in values)
+        apart = (v not in _answers(row, wrong) for v, row in zip(values, rows, strict=True))
+        if texts and _most(apart):
+            blank = any(is_blank(value_at(row, name)) for row in rows for name in wrong[1:])
+            found = {"choices": [name, *wrong], "label_kind": "first", "shuffle": 0}
+            return {**found, **({"blank_choices": True} if blank else {})}
     return None
 
 
-def _may_be_wrong(name: str, names: Sequence[str], rows: Sequence[Row]) -> bool:
-    """Tell whether a field named like the choices holds only the wrong ones."""
-    return bool(set(words_of(name)) & WRONG) and _right_and_wrong(names, rows) is not None
-
-
 def _answers(row: Row, names: Sequence[str]) -> list[Any]:
-    found: list[Any] = []
-    for name in names:
-        value = value_at(row, name)
-        found += value if isinstance(value, list) else [value]
-    return found
+    values = [value_at(row, name) for name in names]
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]
 
 
-def _are_answers(names: Sequence[str], rows: Sequence[Row]) -> bool:
-    """Tell whether fields hold texts, or lists of them."""
-    held = [_answers(row, names) for row in rows]
-    return _most(
-        [bool(items) and all(isinstance(i, str) or i is None for i in items) for items in held]
-    ) and (any(isinstance(item, str) and item.strip() for items in held for item in items))
+def _are_answers(name: str, rows: Sequence[Row]) -> bool:
+    """Tell whether a column holds texts, or lists of them."""
+    answers = [_answers(row, [name]) for row in rows]
+    only_texts = (bool(items) and all(i is None or isinstance(i, str) for i in items) for items in answers)
+    return _most(only_texts) and any(_is_text(item) for items in answers for item in items)
 
 
-def _listed(name: str, names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
-    """Describe choices in one field, if it holds any."""
+def _in_one_column(name: str, names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
+    """Describe the choices in one column: a list, an object with two lists, or a text; None: no choices."""
     values = [value_at(row, name) for row in rows]
-    if _most([isinstance(value, dict) for value in values]):
+    if _most(isinstance(value, dict) for value in values):
         return _two_lists(name, names, rows)
-    if _most([isinstance(value, str) for value in values]):
-        return _cell(name, [value for value in values if isinstance(value, str)])
-    return _items(name, [value for value in values if isinstance(value, list)], len(values))
-
-
-def _items(name: str, lists: Sequence[list[Any]], rows: int) -> Declared | None:
-    if len(lists) < _MOST * rows or not lists or not _most([len(items) > 1 for items in lists]):
-        return None
-    if _most([all(isinstance(item, str) or item is None for item in items) for items in lists]):
-        blank = any(items and is_blank(items[-1]) for items in lists)
-        return {"choices": name, **({"blank_choices": True} if blank else {})}
-    objects = [item for items in lists for item in items if isinstance(item, dict)]
-    keys = list(objects[0]) if objects else []
-    text = [k for k in known(CHOICE_TEXT, keys) if isinstance(objects[0][k], str)]
-    text = text or [k for k in keys if isinstance(objects[0][k], str)]
-    if not text:
-        return None
-    found: Declared = {"choices": name, "choice_text": text[0]}
-    held = [[item for item in items if isinstance(item, dict)] for items in lists]
-    flags = [k for k in keys if k != text[0] and _is_flag(k, held)]
-    if flags:
-        return {**found, "choice_flag": flags[0]}
-    key = [k for k in known(CHOICE_KEY, keys) if k != text[0]]
-    return {**found, **({"choice_key": key[0]} if key else {})}
-
-
-def _is_flag(key: str, lists: Sequence[Sequence[dict[str, Any]]]) -> bool:
-    """Tell whether the objects of the choices say under a key which of them is right."""
-    told, marked = [], 0
-    for items in lists:
-        values = [item.get(key) for item in items]
-        try:
-            place = flagged(values)
-        except Defect:
-            told.append(False)
-            continue
-        marked += place is not None
-        told.append(True)
-    if not _most(told) or not marked:
-        return False
-    values = [item.get(key) for items in lists for item in items]
-    return plain(key) in CHOICE_FLAG or all(isinstance(v, bool) for v in values)
-
-
-def _two_lists(name: str, names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
-    inside = [n.removeprefix(f"{name}.") for n in names if n.startswith(f"{name}.")]
-    texts = [key for key in known(CHOICE_TEXT, inside) if _are_lists(f"{name}.{key}", rows)]
-    if not texts:
-        return None
-    keys = [key for key in known(CHOICE_KEY, inside) if key != texts[0] and _are_lists(f"{name}.{key}", rows)]
-    found: Declared = {"choices": f"{name}.{texts[0]}"}
-    return {**found, **({"choice_keys": f"{name}.{keys[0]}"} if keys else {})}
-
-
-def _cell(name: str, cells: Sequence[str]) -> Declared | None:
+    if not _most(isinstance(value, str) for value in values):
+        return _list(name, [value for value in values if isinstance(value, list)], len(values))
     for how in ("json", "lines"):
-        cut = [_cut(cell, how) for cell in cells]
-        if _most([isinstance(items, list) and len(items) > 1 for items in cut]):
-            found = _items(name, [items for items in cut if isinstance(items, list)], len(cut))
+        cut = [_cut(cell, how) for cell in values if isinstance(cell, str)]
+        if _most(isinstance(items, list) and len(items) > 1 for items in cut):
+            found = _list(name, [items for items in cut if isinstance(items, list)], len(cut))
             return found and {**found, "choice_cell": how}
     return None
 
@@ -228,7 +183,56 @@ def _cut(cell: str, how: str) -> Any:
         return None
 
 
-def _are_numbered(declared: Declared, rows: Sequence[Row]) -> bool:
+def _list(name: str, lists: Sequence[list[Any]], rows: int) -> Declared | None:
+    """Describe lists of texts or of objects."""
+    if not lists or len(lists) < _MOST * rows or not _most(len(items) > 1 for items in lists):
+        return None
+    if _most(all(isinstance(item, str) or item is None for item in items) for items in lists):
+        blank = any(items and is_blank(items[-1]) for items in lists)
+        return {"choices": name, **({"blank_choices": True} if blank else {})}
+    objects = [[item for item in items if isinstance(item, dict)] for items in lists]
+    first = next((item for items in objects for item in items), {})
+    texts = [k for k in [*known("choice_text", first), *first] if isinstance(first[k], str)]
+    if not texts:
+        return None
+    found = {"choices": name, "choice_text": texts[0]}
+    for key in first:
+        if key != texts[0] and _is_flag(key, objects):
+            return {**found, "choice_flag": key}
+    keys = [key for key in known("choice_key", first) if key != texts[0]]
+    return {**found, **({"choice_key": keys[0]} if keys else {})}
+
+
+def _is_flag(key: str, lists: Sequence[Sequence[dict[str, Any]]]) -> bool:
+    """Tell whether the objects of the choices say under a key which of them is right."""
+    readable, marked = [], 0
+    for items in lists:
+        try:
+            marked += marked_index([item.get(key) for item in items]) is not None
+            readable.append(True)
+        except Defect:
+            readable.append(False)
+    if not _most(readable) or not marked:
+        return False
+    return has_role(key, "choice_flag") or all(isinstance(i.get(key), bool) for items in lists for i in items)
+
+
+def _two_lists(name: str, names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
+    """Describe an object with the list of the texts and the list of their keys."""
+    inside = [
+        column.removeprefix(f"{name}.")
+        for column in names
+        if column.startswith(f"{name}.") and _most(isinstance(value_at(row, column), list) for row in rows)
+    ]
+    texts = known("choice_text", inside)
+    if not texts:
+        return None
+    keys = [key for key in known("choice_key", inside) if key != texts[0]]
+    found = {"choices": f"{name}.{texts[0]}"}
+    return {**found, **({"choice_keys": f"{name}.{keys[0]}"} if keys else {})}
+
+
+def _carry_numbers(declared: Declared, rows: Sequence[Row]) -> bool:
     """Tell whether the choices carry their numbers or letters."""
     if declared.get("label_kind") == "first":
         return False
@@ -241,40 +245,27 @@ def _are_numbered(declared: Declared, rows: Sequence[Row]) -> bool:
     return _most(numbered)
 
 
-def _are_texts(members: Sequence[str], rows: Sequence[Row]) -> bool:
-    """Tell whether the first two of the fields hold texts."""
-    values = [value_at(row, name) for name in members[:2] for row in rows]
-    return _most([isinstance(value, str) and bool(value.strip()) for value in values])
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
-def _are_lists(name: str, rows: Sequence[Row]) -> bool:
-    return _most([isinstance(value_at(row, name), list) for row in rows])
-
-
-def _most(fits: Sequence[bool]) -> bool:
-    return bool(fits) and sum(fits) >= _MOST * len(fits)
+def _most(fits: Iterable[bool]) -> bool:
+    listed = list(fits)
+    return bool(listed) and sum(listed) >= _MOST * len(listed)
 
 
 # ---- labels
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """The label of one row beside what it may refer to.
-
-    Attributes:
-        line: Of the file.
-        raw: As the file has it.
-        texts: The choices.
-        keys: Their keys, where they have any.
-        fields: The names of their fields, where they have fields of their own.
-    """
+class RowLabel:
+    """The label of one row beside what it may refer to: the choices, their keys, and their columns."""
 
     line: int
     raw: object
-    texts: Sequence[Any]
+    choices: Sequence[Any]
     keys: Sequence[object] = ()
-    fields: Sequence[str] = ()
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,101 +274,131 @@ class LabelKind:
 
     Attributes:
         kind: A ``label_kind`` of :class:`metaxcr.data.spec.Fields`.
-        why: In words.
+        reason: In words.
         loose: Some are spelt freely (``1.0``, ``(b)``): the repair ``label-spelling`` is needed.
     """
 
     kind: str
-    why: str
+    reason: str
     loose: bool = False
 
 
 def find_label(table: Table) -> bool:
-    """Find the labels and how they are spelt.
+    """Find the labels and how they are spelt; write column and kind into the table's fields.
 
     Args:
-        table: The file; the choices are known. Field and kind are written into its fields.
+        table: The file; the choices are known.
 
     Returns:
-        False: there are none, or all are hidden.
+        False where there are none, or all are hidden.
 
     Raises:
-        UserError: They cannot be understood, or a field looks like labels that nobody named.
+        UserError: They are not understood, or a column with an unknown name looks like labels.
     """
-    if table.asked.labels == "none":
-        if table.fields.get("label_kind") == "first":
-            table.why["label"] = "the right answer is a field of its own, but labels are not wanted"
-        table.fields.pop("choice_flag", None)
-        table.take(*known(LABEL, table.left))
-        table.why.setdefault("label", f"{_NO_LABELS}, as you say")
+    fields, choices = table.fields, table.fields["choices"]
+    right_is_first = fields.get("label_kind") == "first"
+    if table.hints.labels == "none":
+        fields.pop("choice_flag", None)
+        table.use(*known("label", table.unused))
+        apart = "the right answer is a column of its own, but labels are not wanted"
+        table.reasons["label"] = apart if right_is_first else "no labels, as you say"
         return False
-    if table.fields.get("label_kind") == "first":
-        table.why["label"] = (
-            f"{table.fields['choices'][0]} is the right one; the order of the choices is drawn"
-        )
+    if right_is_first:
+        table.reasons["label"] = f"{choices[0]} is the right one; the order of the choices is drawn"
         return True
-    if "choice_flag" in table.fields:
-        table.fields["label_kind"] = "flag"
-        table.why["label"] = f"{table.fields['choices']}: {table.fields['choice_flag']} marks the right one"
+    if "choice_flag" in fields:
+        fields["label_kind"] = "flag"
+        table.reasons["label"] = f"{choices}: {fields['choice_flag']} marks the right one"
         return True
-    names = table.asked.roles.get("label") or _label_names(table)
-    listed = {name: _labels(table, name) for name in names}
-    for name, rows in listed.items():
-        if rows and (found := _kind(table, name, rows)):
-            table.take(name)
-            table.fields |= {"label": name, "label_kind": found.kind}
-            table.why["label"] = f"{name}, {found.why}"
+    names = table.hints.roles.get("label") or _columns_named_like_labels(table)
+    labels = {name: rows for name in names if (rows := _labels(table, name))}
+    for name, rows in labels.items():
+        if found := _kind_of(table, name, rows):
+            table.use(name)
+            fields.update(label=name, label_kind=found.kind)
+            table.reasons["label"] = f"{name}, {found.reason}"
             if found.loose:
                 table.repairs.append({"step": "label-spelling"})
             return True
-    strange = next((name for name, rows in listed.items() if rows), None)
-    if strange is not None:
-        raise _not_understood(table, strange, listed[strange])
-    suspect = None if names else next((name for name in table.left if _may_be(table, name)), None)
-    if suspect is not None:
-        raise table.error(
-            f"'{suspect}' looks like labels", f"{table.option('label', suspect)}, or --labels none"
-        )
-    table.take(*names)
-    table.why["label"] = f"{_NO_LABELS}: {names[0]} is null or -1 in every row" if names else _NO_LABELS
+    if labels:
+        raise _not_understood(table, *next(iter(labels.items())))
+    suspects = [] if names else [name for name in table.unused if _may_be_labels(table, name)]
+    if suspects:
+        fix = f"{table.option('label', suspects[0])}, or --labels none"
+        raise NotUnderstood(f"'{suspects[0]}' looks like labels", table, fix)
+    table.use(*names)
+    table.reasons["label"] = f"no labels: {names[0]} is null or -1 in every row" if names else "no labels"
     return False
 
 
-def _label_names(table: Table) -> list[str]:
-    """List the fields that are named like labels, the most telling first."""
-    names = known(LABEL, table.left)
-    others = [name for name in table.left if set(words_of(name)) & RIGHT and name not in names]
-    return names + others or [name for name in table.left if _marks_one(table, name)]
-
-
-def _marks_one(table: Table, name: str) -> bool:
-    """Tell whether a field that nobody knows holds a list beside the choices that marks one of them."""
-    values = table.values(name)
-    plain_marks = all(isinstance(value, list) and {*map(repr, value)} <= _MARKS for value in values)
-    return plain_marks and _names_one(table, name)
+def _columns_named_like_labels(table: Table) -> list[str]:
+    """List the columns that are named like labels, the most telling first; else those that mark a choice."""
+    names = known("label", table.unused)
+    names += [name for name in table.unused if has_word(name, "right_words") and name not in names]
+    return names or [
+        name
+        for name in table.unused
+        if all(isinstance(v, list) and {*map(repr, v)} <= _MARKS for v in table.values(name))
+        and _names_one(table, name)
+    ]
 
 
 def _names_one(table: Table, name: str) -> bool:
-    """Tell whether a field holds lists of flags or scores of which one choice has the highest."""
+    """Tell whether a column holds lists of flags or scores, of which one choice has the highest."""
     rows = _labels(table, name)
-    return bool(rows) and _share(rows, lambda row: _place(row, "flag") is not None) >= _MOST
+    return bool(rows) and _most(_index(row, "flag") is not None for row in rows)
 
 
-def _kind(table: Table, name: str, rows: list[Labelled]) -> LabelKind | None:
-    asked = table.asked.labels
-    if asked is not None:
-        found = _fits(rows, asked)
-        return LabelKind(asked, f"{asked}, as you say", found is None or found.loose)
-    return label_kind(rows, f"{table.path}, '{name}'")
+def _labels(table: Table, name: str) -> list[RowLabel]:
+    """Collect the labels in a column that are not hidden."""
+    fields = Fields.model_validate(table.fields)
+    columns = fields.choices if isinstance(fields.choices, list) else ()
+    labels = []
+    for line, row in table.rows:
+        raw = value_at(row, name)
+        try:
+            choices = choices_of(row, fields)
+        except Defect:
+            continue  # the reader names the row
+        keys = _keys(row, fields, len(choices))
+        if not is_missing(raw) or raw in keys:
+            labels.append(RowLabel(line, raw, choices, keys, columns))
+    return labels
 
 
-def _not_understood(table: Table, name: str, rows: list[Labelled]) -> UserError:
-    """Return the message about labels of which too many fit no spelling."""
-    kinds: list[Callable[[Labelled], bool]] = [lambda r, k=k: _place(r, k) is not None for k in _INDEX]  # type: ignore[misc]
-    most = max([*kinds, _is_text], key=lambda fits: _share(rows, fits))
-    odd = next((row for row in rows if not most(row)), rows[0])
-    there = ", ".join(f"'{left}'" for left in table.left if left != name)
-    other = f", or name another field ({there}): --map label=FIELD" if there else ""
+def _keys(row: Row, fields: Fields, n_choices: int) -> Sequence[object]:
+    if fields.choice_keys is None and fields.choice_key is None:
+        return ()
+    try:
+        return keys_of_choices(row, fields, n_choices)
+    except Defect:
+        return ()
+
+
+def _may_be_labels(table: Table, name: str) -> bool:
+    """Tell whether a column with an unknown name may be the labels: a few small numbers, over and over."""
+    values = table.values(name)
+    if values and isinstance(values[0], list) and _names_one(table, name):
+        return True
+    if len(values) <= 5 or words_of(name) & _COUNTERS:
+        return False
+    indices = [parse_index(value) for value in values]
+    if not all(indices):
+        return False
+    different, choices = {index[1] for index in indices if index}, table.fields["choices"]
+    highest = len(choices) if isinstance(choices, list) else 4
+    return len(different) > 1 and min(different) >= 0 and max(different) <= highest
+
+
+def _not_understood(table: Table, name: str, rows: list[RowLabel]) -> UserError:
+    """Return the message about labels of which too many fit no spelling; it names the first odd one."""
+    spellings: list[Callable[[RowLabel], bool]] = [
+        partial(_is_kind, kind=k) for k in ("zero", "one", "letter")
+    ]
+    best = max([*spellings, _is_choice], key=lambda fits: sum(map(fits, rows)))
+    odd = next((row for row in rows if not best(row)), rows[0])
+    others = ", ".join(f"'{left}'" for left in table.unused if left != name)
+    other = f", or name another column ({others}): --map label=COLUMN" if others else ""
     return UserError(
         f"'{name}' is {shown(odd.raw)} here: neither an index nor a letter, a key or the text of a choice",
         f"{table.path}:{odd.line}",
@@ -385,173 +406,122 @@ def _not_understood(table: Table, name: str, rows: list[Labelled]) -> UserError:
     )
 
 
-def _labels(table: Table, name: str) -> list[Labelled]:
-    """Collect the labels that a field holds beside the choices of their rows."""
-    fields = Fields.model_validate(table.fields)
-    listed = []
-    for line, row in table.rows:
-        raw = value_at(row, name)
-        try:
-            texts = choices_of(row, fields)
-            keys = _keys(row, fields)
-        except Defect:
-            continue  # the reader names the row
-        if not is_missing(raw) or raw in keys:
-            own = fields.choices if isinstance(fields.choices, list) else ()
-            listed.append(Labelled(line, raw, texts, keys, own))
-    return listed
-
-
-def _keys(row: Row, fields: Fields) -> list[object]:
-    if fields.choice_keys is not None:
-        return list(value_at(row, fields.choice_keys) or [])
-    return objects_of(row, fields, fields.choice_key) if fields.choice_key is not None else []
-
-
-def _may_be(table: Table, name: str) -> bool:
-    """Tell whether a field that nobody knows may be the labels: a few small numbers, over and over."""
-    values = table.values(name)
-    if values and isinstance(values[0], list) and _names_one(table, name):
-        return True
-    if len(values) <= 5 or set(words_of(name)) & _COUNTERS:
-        return False
-    spelt = [spelt_index(value) for value in values]
-    if not all(spelt):
-        return False
-    different, listed = {found[1] for found in spelt if found}, table.fields["choices"]
-    most = len(listed) if isinstance(listed, list) else 4
-    return len(different) > 1 and min(different) >= 0 and max(different) <= most
-
-
-_MARKS = frozenset({"0", "1", "0.0", "1.0", "True", "False", "'0'", "'1'"})
-_INDEX = ("zero", "one", "letter")
-_COUNTERS = frozenset({
-    "number", "count", "id", "idx", "index", "fold", "year", "length", "changed", "num", "no", "annotators",
-    "group", "part", "level", "version", "ind", "split", "hop",
-})  # fmt: skip
-
-
 # ---- spellings of labels
 
 
-def label_kind(rows: Sequence[Labelled], where: str) -> LabelKind | None:
+def _kind_of(table: Table, name: str, rows: list[RowLabel]) -> LabelKind | None:
+    given = table.hints.labels
+    if given is None:
+        return label_kind(rows, f"{table.path}, '{name}'")
+    found = _fits(rows, given)
+    return LabelKind(given, f"{given}, as you say", found is None or found.loose)
+
+
+def label_kind(rows: Sequence[RowLabel], where: str) -> LabelKind | None:
     """Tell the kind of the labels.
 
     Whole numbers within range are indices, whatever the choices say: "3" may well be the text of the second
-    choice. From 0 or from 1 is told by a 0, or by a label as high as the number of choices. A few labels that
-    fit nothing do not stand in the way: the reader names them.
+    choice. A 0, or a label as high as the number of choices, shows whether they count from 0 or from 1. A few
+    labels that fit nothing are left to the reader, which names them.
 
     Args:
         rows: All rows whose label is not missing.
-        where: File and field, for messages.
+        where: File and column, for messages.
 
     Returns:
         The kind; None: these are no labels.
 
     Raises:
-        Undecided: From 0 or from 1 cannot be told.
+        AmbiguousLabels: They may count from 0 or from 1.
     """
-    for least in (1.0, _MOST):  # what all fit, before what most fit
-        if least < 1 and len(rows) < _SEVERAL:
-            break
-        if _share(rows, _is_key) >= least:
+    for share in (1.0, _MOST) if len(rows) >= _SEVERAL else (1.0,):  # what all fit, before what most fit
+
+        def fit(test: Callable[[RowLabel], bool], least: float = share) -> bool:
+            return sum(map(test, rows)) >= least * len(rows)
+
+        if fit(_is_key):
             return LabelKind("key", "the key of a choice")
-        if _share(rows, lambda row: _is_plain(row.raw)) >= least and (found := _indices(rows, where, least)):
+        if fit(lambda row: _is_whole_number(row.raw)) and (found := _indices(rows, where, share)):
             return found
-        if _share(rows, _is_text) >= least:
-            return LabelKind("text", "the text of a choice", _share(rows, _is_text_exactly) < 1)
-        if _share(rows, lambda row: row.raw in row.fields) >= least:
-            return LabelKind("key", "the name of the choice's field")
-        found = _fits(rows, "letter", least) or _fits(rows, "flag", least) or _indices(rows, where, least)
-        if found is not None:
+        if fit(_is_choice):
+            return LabelKind("text", "the text of a choice", not all(map(_is_choice_exactly, rows)))
+        if fit(lambda row: row.raw in row.columns):
+            return LabelKind("key", "the name of the choice's column")
+        if (
+            found := _fits(rows, "letter", share)
+            or _fits(rows, "flag", share)
+            or _indices(rows, where, share)
+        ):
             return found
     return None
 
 
-def _indices(rows: Sequence[Labelled], where: str, least: float) -> LabelKind | None:
+def _indices(rows: Sequence[RowLabel], where: str, least: float) -> LabelKind | None:
     zero, one = _fits(rows, "zero", least), _fits(rows, "one", least)
     if zero is None or one is None:
         return zero or one
-    numbers = [found[1] for row in rows if (found := spelt_index(row.raw))]
-    seen = ", ".join(map(str, sorted(set(numbers))))
-    raise Undecided(
-        f"the labels ({seen}) may count from 0 or from 1", where, "add --labels zero or --labels one"
-    )
+    seen = sorted({found[1] for row in rows if (found := parse_index(row.raw))})
+    what = f"the labels ({', '.join(map(str, seen))}) may count from 0 or from 1"
+    raise AmbiguousLabels(what, where, "add --labels zero or --labels one")
 
 
-def _fits(rows: Sequence[Labelled], kind: str, least: float = 0.0) -> LabelKind | None:
+def _fits(rows: Sequence[RowLabel], kind: str, least: float = 0.0) -> LabelKind | None:
     """Tell whether labels are of a kind, and whether some are spelt freely."""
-    places = [(row, _place(row, kind)) for row in rows]
-    fitting = [(row, place) for row, place in places if place is not None]
+    fitting = [(row, index) for row in rows if (index := _index(row, kind)) is not None]
     if not fitting or len(fitting) < least * len(rows):
         return None
-    loose = any(not _is_strict(row.raw, kind) for row, _ in fitting)
     odd = len(rows) - len(fitting)
     but = f"; {odd} cannot be read" if odd else ""
-    indices = [place for _, place in fitting]
-    truths = any(isinstance(row.raw, bool) or spelt_index(row.raw) in _TRUTHS for row, _ in fitting)
-    if kind == "zero" and truths:
-        return LabelKind(kind, f"false is the first choice, true the second{but}", loose)
-    if kind == "zero":
-        return LabelKind(kind, f"counted from 0 ({indices.count(0)} are 0{but})", loose)
-    if kind == "one":
-        highest = sum(place == len(row.texts) - 1 for row, place in fitting)
-        return LabelKind(kind, f"counted from 1 (none is 0, {highest} name the last choice{but})", loose)
     if kind == "flag":
         return LabelKind(kind, f"a list that marks the right choice{but}")
-    return LabelKind(kind, f"letters{but}" if kind == "letter" else kind, loose)
-
-
-_TRUTHS = (("truth", 0), ("truth", 1))
-
-
-def _place(row: Labelled, kind: str) -> int | None:
-    """Return the choice that a label names, read as a kind."""
-    if kind == "flag":
-        try:
-            several = isinstance(row.raw, list) and len(row.raw) == len(row.texts)
-            return flagged(row.raw) if several and isinstance(row.raw, list) else None
-        except Defect:
-            return None
-    found = spelt_index(row.raw)
-    if found is None or kind not in ("zero", "one", "letter"):
-        return None
-    how, index = found
-    if (how == "letter") != (kind == "letter") or (how == "truth" and (kind == "one" or len(row.texts) != 2)):
-        return None
-    index -= kind == "one"
-    return index if 0 <= index < len(row.texts) else None
-
-
-def _is_strict(raw: object, kind: str) -> bool:
-    """Tell whether a label is spelt as the reader expects it."""
     if kind == "letter":
-        return isinstance(raw, str) and len(raw.strip()) == 1 and raw.strip().upper() in "ABCDEFGHIJ"
-    return kind == "flag" or _is_plain(raw)
+        return LabelKind(kind, f"letters{but}", not all(_is_latin_letter(row.raw) for row, _ in fitting))
+    loose = not all(_is_whole_number(row.raw) for row, _ in fitting)
+    if kind == "zero" and any((parse_index(row.raw) or ("",))[0] == "truth" for row, _ in fitting):
+        return LabelKind(kind, f"false is the first choice, true the second{but}", loose)
+    if kind == "zero":
+        zeros = sum(index == 0 for _, index in fitting)
+        return LabelKind(kind, f"counted from 0 ({zeros} are 0{but})", loose)
+    highest = sum(index == len(row.choices) - 1 for row, index in fitting)
+    return LabelKind(kind, f"counted from 1 (none is 0, {highest} name the last choice{but})", loose)
 
 
-def _is_plain(raw: object) -> bool:
-    """Tell a whole number in the digits of any script; True and 1.0 are none."""
-    if type(raw) is int:
-        return True
+def _index(row: RowLabel, kind: str) -> int | None:
+    """Return the choice that a label names, read as a kind; None where it names none."""
+    if kind != "flag":
+        return choice_index(row.raw, kind, len(row.choices))
+    if not isinstance(row.raw, list) or len(row.raw) != len(row.choices):
+        return None
+    try:
+        return marked_index(row.raw)
+    except Defect:
+        return None
+
+
+def _is_kind(row: RowLabel, kind: str) -> bool:
+    return _index(row, kind) is not None
+
+
+def _is_whole_number(raw: object) -> bool:
+    """Tell whether a label is a whole number, in digits of any script; True and 1.0 are not."""
     text = raw.strip() if isinstance(raw, str) else ""
-    return text.isdecimal() and len(text) < 10
+    return type(raw) is int or (text.isdecimal() and len(text) < 10)
 
 
-def _share(rows: Sequence[Labelled], fits: Callable[[Labelled], bool]) -> float:
-    return sum(map(fits, rows)) / len(rows)
+def _is_latin_letter(raw: object) -> bool:
+    return isinstance(raw, str) and len(raw.strip()) == 1 and raw.strip().upper() in "ABCDEFGHIJ"
 
 
-def _is_key(row: Labelled) -> bool:
+def _is_key(row: RowLabel) -> bool:
     return any(type(key) is type(row.raw) and key == row.raw for key in row.keys)
 
 
-def _is_text(row: Labelled) -> bool:
+def _is_choice(row: RowLabel) -> bool:
+    """Tell whether a label is the text of a choice, whatever the case, and with or without its number."""
     wanted = plain_text(row.raw[0] if isinstance(row.raw, list) and len(row.raw) == 1 else row.raw)
-    texts = [plain_text(text) for text in row.texts]
-    return wanted in texts or wanted in [plain_text(text) for text in without_numbers(row.texts) or ()]
+    return wanted in map(plain_text, [*row.choices, *(without_numbers(row.choices) or ())])
 
 
-def _is_text_exactly(row: Labelled) -> bool:
+def _is_choice_exactly(row: RowLabel) -> bool:
     raw = row.raw.strip() if isinstance(row.raw, str) else row.raw
-    return raw in [text.strip() if isinstance(text, str) else text for text in row.texts]
+    return raw in [choice.strip() if isinstance(choice, str) else choice for choice in row.choices]

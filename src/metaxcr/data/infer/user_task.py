@@ -1,4 +1,4 @@
-"""A user's own task: from files to a declaration, merged with what is already declared under its name."""
+"""A user's files declared as a task: guess, read, warn, and write the declaration."""
 
 import re
 from collections import Counter
@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from metaxcr.data.data_dirs import split_files
 from metaxcr.data.example import Example
 from metaxcr.data.infer.guess import Guess, guess
-from metaxcr.data.infer.guess_choices import Undecided
-from metaxcr.data.infer.layout import body_of, declared, merged, validated
+from metaxcr.data.infer.guess_choices import AmbiguousLabels
 from metaxcr.data.infer.table import ColumnHints
 from metaxcr.data.infer.user_files import DataSource, local_sources
 from metaxcr.data.languages import Tag, language_tag, script_warning
@@ -23,27 +24,40 @@ from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
 from metaxcr.parse import digits_value, dump_yaml
 
-ORIGIN = "copa"
-_HEAD = "# Written by 'metaxcr tasks add'; the keys are explained by any task of the package.\n"
-_EQUAL = 0.05  # share of rows with two equal choices above which a file is refused
-_SAME = 0.9  # share of equal labels below which two languages are no translations
-_REFERENCES = (("copa", "train"), ("copa", "val"), ("xcopa_en", "val"), ("xcopa_en", "test"))
-_LEAST = 50  # rows: fewer may agree by chance
-_AGREE = 0.95
+COPA = "copa"
+_HEADER = "# Written by 'metaxcr tasks add'; the keys are explained by any task of the package.\n"
+_UNKNOWN = "not given"
+_MAX_EQUAL = 0.05  # share of rows with two equal choices above which a file is refused
+_SAME_LABELS = 0.9  # share of equal labels below which two languages are not translations
+_COPA_SPLITS = (("copa", "train"), ("copa", "val"), ("xcopa_en", "val"), ("xcopa_en", "test"))
+_MIN_ROWS = 50  # fewer may agree with COPA by chance
+_AGREEMENT = 0.95  # share of labels, or of questions, that makes a file a translation of COPA
+_SWITCHES = ("blank_choices", "blank_context")  # fields that are on for all splits if one needs them
+_LABEL_FIELDS = ("label", "label_kind")
+_SAME_IN_ALL = ("relation", "phrasing", "polarity", "origin")  # keys on which all files of a task agree
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What no file says about itself; None: as it was, or the default."""
+
+    group: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+    url: str | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
 class UserTask:
-    """A task about to be declared.
+    """A task that is about to be declared.
 
     Attributes:
         spec: The declaration.
-        path: Where it goes.
-        sources: The files.
-        guesses: What each holds.
-        readings: The same files as examples.
+        path: Where it is written.
+        sources, guesses, readings: For each of the new files: its rows, what they mean, its examples.
         notes: What the user should know.
-        language: ISO 639-1 code.
+        language: ISO 639-1 code of the new files.
     """
 
     spec: TaskSpec
@@ -55,71 +69,53 @@ class UserTask:
     language: str
 
     def write(self) -> None:
-        """Write the declaration.
-
-        Raises:
-            UserError: It cannot be written.
-        """
-        body = dump_yaml(body_of(self.spec), width=110)
-        write_atomically(self.path, _HEAD + body)
-
-
-@dataclass(frozen=True)
-class About:
-    """What no file says about itself; None: as it was, or the usual."""
-
-    group: str | None = None
-    licence: str | None = None
-    citation: str | None = None
-    url: str | None = None
-    origin: str | None = None
+        """Write the declaration."""
+        write_atomically(self.path, _HEADER + dump_yaml(body_of(self.spec), width=110))
 
 
 def user_task(
     name: str,
     language: Tag,
     sources: Sequence[DataSource],
-    asked: ColumnHints,
-    about: About,
+    hints: ColumnHints,
+    info: TaskInfo,
     *,
     force: bool = False,
     root: Path | None = None,
 ) -> UserTask:
-    """Declare files as a task, or as more of a task that was declared from files before.
+    """Declare files as a task, or as more of a task that was declared from files before; write nothing yet.
 
     Args:
         name: Of the task.
         language: Of the texts.
-        sources: One a split.
-        asked: What the user said about the fields.
-        about: What the user said about the whole.
+        sources: One for each split.
+        hints: What the user said about the columns.
+        info: What the user said about the task.
         force: Replace splits of this language that are already declared.
         root: Data root, where COPA is looked for.
 
-    Returns:
-        The declaration and what it makes of the files; nothing is written yet.
-
     Raises:
-        UserError: The name is taken, the files cannot be understood or used, or do not go with those that are
-            declared.
+        UserError: The name is taken, the files are not understood or cannot be used, or they do not fit those
+            that are declared.
     """
     path = own_path(name)
-    guesses = guess_all(sources, language, asked)
-    new = declared(name, language.code, sources, guesses, asked, vars(about))
-    readings = _read_all(new, sources, language.code, asked)
-    notes = [language.note] if language.note else []
-    notes += warned(sources, guesses)
-    new = refuse_equal(new, sources, readings)
-    if about.origin in (None, ORIGIN):
-        new, found = with_origin(new, sources, language.code, root)
+    guesses = _guess_all(sources, language, hints)
+    new = _declare(name, language.code, sources, guesses, hints, vars(info))
+    readings = [_read(new, source) for source in sources]
+    notes = [*([language.note] if language.note else []), *_guess_warnings(sources, guesses)]
+    declared = refuse_equal(new, sources, readings)
+    if info.origin in (None, COPA) and new.relation == "question":
+        declared, found = number_as_copa(declared, sources, copa_examples(root))
         notes += found
-    readings = _read_all(new, sources, language.code, asked)
+    if declared != new:
+        readings = [_read(declared, source) for source in sources]
     notes += remarks(sources, readings, language.code)
-    old = read_spec(path) if path.is_file() else None
-    new = _counted(new, sources, readings, language.code)
-    spec = new if old is None else merged(old, new, language.code, force=force, path=path)
-    read = dict(zip((source.split for source in sources), readings, strict=True))
-    spec = with_parallel(spec, language.code, read, root)
+    new = _with_counts(declared, sources, readings)
+    spec = new
+    if path.is_file():
+        spec = merged(read_spec(path), new, language.code, force=force, path=path)
+    by_split = {source.split: reading for source, reading in zip(sources, readings, strict=True)}
+    spec = _with_parallel(spec, language.code, by_split, root)
     return UserTask(spec, path, list(sources), guesses, readings, notes, language.code)
 
 
@@ -127,12 +123,11 @@ def own_path(name: str) -> Path:
     """Return the file of a task of the user's own.
 
     Raises:
-        UserError: The name is no plain id, or a task of the package has it.
+        UserError: The name cannot be used, or a task of the package has it.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
-        raise UserError(
-            f"'{name}' cannot name a task", "--name", "use letters, digits, - and _, as in my_copa"
-        )
+        what = f"'{name}' cannot name a task"
+        raise UserError(what, "--name", "use letters, digits, - and _, as in my_copa")
     if (SPECS / f"{name}.yaml").is_file():
         raise UserError(f"'{name}' is a task of the package", "--name", f"choose another, such as my_{name}")
     return own_specs() / f"{name}.yaml"
@@ -142,7 +137,7 @@ def read_user_file(
     file: Path,
     language: str,
     split: str | None = None,
-    asked: ColumnHints | None = None,
+    hints: ColumnHints | None = None,
     part: str | None = None,
     *,
     ordered: bool = False,
@@ -152,92 +147,76 @@ def read_user_file(
     Args:
         file: Any file that :func:`user_task` understands.
         language: Tag of its language.
-        split: What it is called; default: by the file's name.
-        asked: What the user said about it.
-        part: Of a file that holds several splits, the one that is wanted.
+        split: Name of the result; default: from the file's name.
+        hints: What the user said about the columns.
+        part: The split to read, of a file that holds several.
         ordered: Keep the choices in the order of the file, where their order would be drawn.
 
     Returns:
         Its examples, and what the user should look at.
 
     Raises:
-        UserError: It cannot be understood, or a row cannot be used.
+        UserError: The file is not understood, or a row cannot be used.
     """
-    tag, asked = language_tag(language), asked or ColumnHints()
-    sources = local_sources([file], [part] if part else [], asked.columns)
+    tag, hints = language_tag(language), hints or ColumnHints()
+    sources = local_sources([file], [part] if part else [], hints.columns)
     if len(sources) > 1:
-        there = ", ".join(source.split for source in sources)
-        raise UserError(f"the file holds the splits {there}", str(file), "say which: --split NAME")
+        present = ", ".join(source.split for source in sources)
+        raise UserError(f"the file holds the splits {present}", str(file), "say which: --split NAME")
     source = replace(sources[0], split=split or sources[0].split)
-    guesses = guess_all([source], tag, asked)
+    found = guess(source.rows, tag, hints, source.path, source.part)
     if ordered:
-        guesses[0].fields.pop("shuffle", None)
-    spec = declared("file", tag.code, [source], guesses, asked, {})
-    read = _read(spec, source, tag.code, asked)
+        found.fields.pop("shuffle", None)
+    spec = _declare("file", tag.code, [source], [found], hints, {})
+    reading = _read(spec, source)
+    notes = list(found.warnings)
+    if found.other_languages and "language" in found.reasons:
+        notes.append(f"{found.reasons['language']}; the others are left out")
+    if reading.skipped:
+        notes.append(f"{len(reading.skipped)} rows left out, first {reading.skipped[0]}")
     loaded = LoadedSplit(
-        spec, source.split, tag.code, read.examples, [source.path], read.lines, read.repairs, read.skipped
+        spec,
+        source.split,
+        tag.code,
+        reading.examples,
+        [source.path],
+        reading.lines,
+        reading.repairs,
+        reading.skipped,
     )
-    chosen = guesses[0].why.get("language")
-    told = [f"{chosen}; the others are left out"] if chosen and guesses[0].elsewhere else []
-    left_out = f"{len(read.skipped)} rows left out, first {read.skipped[0]}" if read.skipped else ""
-    return loaded, [*guesses[0].warnings, *told, *([left_out] if left_out else [])]
+    return loaded, notes
 
 
-def guess_all(sources: Sequence[DataSource], language: Tag, asked: ColumnHints) -> list[Guess]:
-    """Guess the files of a task; where the labels of one may be two things, those of the others tell.
-
-    Args:
-        sources: The files.
-        language: Of the texts.
-        asked: What the user said.
-
-    Raises:
-        UserError: See :func:`metaxcr.data.infer.guess.guess`.
-    """
-    found: list[Guess | Undecided] = []
+def _guess_all(sources: Sequence[DataSource], language: Tag, hints: ColumnHints) -> list[Guess]:
+    """Guess all files; where the labels of one are ambiguous, those of the others decide."""
+    found: list[Guess | AmbiguousLabels] = []
     for source in sources:
         try:
-            found.append(guess(source.rows, language, asked, source.path, source.part))
-        except Undecided as error:
+            found.append(guess(source.rows, language, hints, source.path, source.part))
+        except AmbiguousLabels as error:
             found.append(error)
-    kinds = {g.fields["label_kind"] for g in found if isinstance(g, Guess) and g.labelled}
+    kinds = {one.fields["label_kind"] for one in found if isinstance(one, Guess) and one.labelled}
     guesses = []
     for source, one in zip(sources, found, strict=True):
-        if isinstance(one, Undecided):
+        if isinstance(one, AmbiguousLabels):
             if len(kinds) != 1:
                 raise one
-            hints = replace(asked, labels=next(iter(kinds)))
-            one = guess(source.rows, language, hints, source.path, source.part)
+            kind_known = replace(hints, labels=next(iter(kinds)))
+            one = guess(source.rows, language, kind_known, source.path, source.part)
         guesses.append(one)
     return guesses
 
 
-def _read_all(
-    spec: TaskSpec, sources: Sequence[DataSource], language: str, asked: ColumnHints
-) -> list[Reading]:
-    return [_read(spec, source, language, asked) for source in sources]
-
-
-def _read(spec: TaskSpec, source: DataSource, language: str, asked: ColumnHints) -> Reading:
+def _read(spec: TaskSpec, source: DataSource) -> Reading:
+    """Turn the rows of a file into examples."""
     try:
-        reading = read_examples(spec, source.split, language, source.path, parsed=source.rows)
+        reading = read_examples(spec, source.split, spec.languages[0], source.path, parsed=source.rows)
     except UserError as error:
-        if asked.skip_bad or not error.fix:
+        if spec.skip_bad or not error.fix:
             raise
-        raise UserError(
-            error.what, error.where, f"{error.fix}, or leave such rows out with --skip-bad"
-        ) from error
-    return replace(reading, repairs=dict(Counter(source.repaired) + Counter(reading.repairs)))
-
-
-def _counted(
-    spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[Reading], language: str
-) -> TaskSpec:
-    """Note the number of examples, so that ``tasks check`` tells when a file has changed."""
-    body = body_of(spec)
-    for source, reading in zip(sources, readings, strict=True):
-        body["splits"][source.split]["n"] = {language: len(reading.examples)}
-    return validated(body)
+        fix = f"{error.fix}, or leave such rows out with --skip-bad"
+        raise UserError(error.what, error.where, fix) from error
+    return replace(reading, repairs=dict(Counter(source.repairs) + Counter(reading.repairs)))
 
 
 # ---- what is odd about the files
@@ -246,120 +225,302 @@ def _counted(
 def refuse_equal(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[Reading]) -> TaskSpec:
     """Refuse files that offer the same choice twice in more than one row in twenty.
 
-    Args:
-        spec: The declaration; where bad rows are skipped, these count as such.
-        sources: The files.
-        readings: What they hold.
-
     Returns:
-        The declaration, changed where rows must be left out.
+        The declaration; where bad rows are skipped, it is changed to skip these rows, too.
 
     Raises:
-        UserError: There are too many such rows, and bad rows are not to be skipped.
+        UserError: There are too many such rows, and bad rows are not skipped.
     """
     for source, reading in zip(sources, readings, strict=True):
-        rows = _equal(reading.examples)
-        if len(rows) <= _EQUAL * len(reading.examples):
+        rows = _equal_choices(reading.examples)
+        if len(rows) <= _MAX_EQUAL * len(reading.examples):
             continue
-        if not spec.skip_bad:
-            raise UserError(
-                f"{len(rows)} of {len(reading.examples)} rows offer the same choice twice",
-                f"{source.path}:{reading.lines[rows[0]]}",
-                "correct them, or leave them out with --skip-bad",
-            )
-        return validated({**body_of(spec), "equal_choices": "refuse"})
+        if spec.skip_bad:
+            return validated({**body_of(spec), "equal_choices": "refuse"})
+        raise UserError(
+            f"{len(rows)} of {len(reading.examples)} rows offer the same choice twice",
+            f"{source.path}:{reading.lines[rows[0]]}",
+            "correct them, or leave them out with --skip-bad",
+        )
     return spec
 
 
-def warned(sources: Sequence[DataSource], guesses: Sequence[Guess]) -> list[str]:
-    """List what the user should look at in each file; what is said of one is not repeated for the next."""
-    told: dict[str, str] = {}
-    for source, one in zip(sources, guesses, strict=True):
-        for warning in one.warnings:
-            told.setdefault(warning, source.split)
-    return [f"warning: {split}: {warning}" for warning, split in told.items()]
-
-
-def remarks(sources: Sequence[DataSource], readings: Sequence[Reading], language: str) -> list[str]:
-    """Say what is odd about files and still usable.
-
-    Args:
-        sources: The files.
-        readings: What they hold.
-        language: ISO 639-1 code.
-
-    Returns:
-        One line each; a warning begins with that word.
-    """
-    found = []
-    for source, reading in zip(sources, readings, strict=True):
-        texts = [text for e in reading.examples[:500] for text in (e.context, *e.choices)]
-        warned = script_warning(texts, language)
-        if warned:
-            found.append(f"warning: {source.split}: {warned}")
-        equal = [reading.lines[n] for n in _equal(reading.examples)]
-        if equal:
-            lines = ", ".join(map(str, equal[:5])) + (", ..." if len(equal) > 5 else "")
-            found.append(
-                f"{source.split}: {len(equal)} rows offer the same choice twice (line {lines}); kept"
-            )
-        if reading.skipped:
-            found.append(f"{source.split}: {len(reading.skipped)} rows left out, first {reading.skipped[0]}")
-        steps = sorted((step, n) for step, n in reading.repairs.items() if step not in LAYOUT)
-        found += [f"{source.split}: {n} x repaired: {step}" for step, n in steps]
-    return found
-
-
-def with_parallel(
-    spec: TaskSpec, language: str, new: Mapping[str, Reading], root: Path | None = None
-) -> TaskSpec:
-    """Declare languages as parallel where ids, number of rows and labels agree in every split.
-
-    Numbers of lines always agree, so the labels have to.
-
-    Args:
-        spec: The declaration with all its languages.
-        language: The one whose files were read just now.
-        new: Split -> what they hold.
-        root: Data root.
-
-    Returns:
-        The declaration with ``parallel`` set.
-    """
-    agree, compared = True, False
-    for split in spec.splits:
-        listed: list[list[Example]] = []
-        for code in spec.split_languages(split):
-            if code == language and split in new:
-                listed.append(new[split].examples)
-            else:
-                file = split_files(spec, split, code, root).data
-                listed.append(read_examples(spec, split, code, file).examples)
-        first = {example.id: example.label for example in listed[0]}
-        for other in listed[1:]:
-            compared = True
-            same = sum(e.id in first and first[e.id] == e.label for e in other)
-            agree = agree and {e.id for e in other} == set(first) and same >= _SAME * len(other)
-    return validated({**body_of(spec), "parallel": agree and compared})
-
-
-def _equal(examples: Sequence[Example]) -> list[int]:
+def _equal_choices(examples: Sequence[Example]) -> list[int]:
     """List the positions of examples with two equal choices."""
     return [n for n, example in enumerate(examples) if len(set(example.choices)) < len(example.choices)]
 
 
-# ---- translations of COPA: the leak guard must know their items under COPA's numbers
+def _guess_warnings(sources: Sequence[DataSource], guesses: Sequence[Guess]) -> list[str]:
+    """List the warnings about the columns of all files, each once."""
+    first_split: dict[str, str] = {}
+    for source, one in zip(sources, guesses, strict=True):
+        for warning in one.warnings:
+            first_split.setdefault(warning, source.split)
+    return [f"warning: {split}: {warning}" for warning, split in first_split.items()]
+
+
+def remarks(sources: Sequence[DataSource], readings: Sequence[Reading], language: str) -> list[str]:
+    """Say what is odd about files that can be used, one line each; a warning begins with that word."""
+    lines = []
+    for source, reading in zip(sources, readings, strict=True):
+        texts = [text for e in reading.examples[:500] for text in (e.context, *e.choices)]
+        if wrong_script := script_warning(texts, language):
+            lines.append(f"warning: {source.split}: {wrong_script}")
+        if equal := [str(reading.lines[n]) for n in _equal_choices(reading.examples)]:
+            first = ", ".join(equal[:5]) + (", ..." if len(equal) > 5 else "")
+            lines.append(
+                f"{source.split}: {len(equal)} rows offer the same choice twice (line {first}); kept"
+            )
+        if reading.skipped:
+            lines.append(f"{source.split}: {len(reading.skipped)} rows left out, first {reading.skipped[0]}")
+        steps = sorted((step, n) for step, n in reading.repairs.items() if step not in LAYOUT)
+        lines += [f"{source.split}: {n} x repaired: {step}" for step, n in steps]
+    return lines
+
+
+# ---- the declaration
+
+
+@dataclass
+class _Layout:
+    """How one split is laid out, with its files and their numbers of rows by language."""
+
+    format: str
+    part: str | None
+    columns: list[str]
+    fields: dict[str, Any]
+    labelled: bool
+    files: dict[str, str]
+    n: dict[str, int]
+
+
+def _declare(
+    name: str,
+    language: str,
+    sources: Sequence[DataSource],
+    guesses: Sequence[Guess],
+    hints: ColumnHints,
+    info: Mapping[str, str | None],
+) -> TaskSpec:
+    """Declare files in one language."""
+    first, layouts = guesses[0], {}
+    for source, one in zip(sources, guesses, strict=True):
+        if (one.relation, one.phrasing) != (first.relation, first.phrasing):
+            raise UserError(
+                f"{sources[0].path.name} and {source.path.name} ask in different ways",
+                f"relations '{first.relation}' and '{one.relation}'",
+                "add them under two names",
+            )
+        layouts[source.split] = _Layout(
+            source.format,
+            source.part,
+            list(source.columns),
+            one.fields,
+            one.labelled,
+            {language: source.name},
+            {},
+        )
+    repairs = {step["step"]: step for one in guesses for step in one.repairs}
+    if "repeated-ids" in hints.repairs:
+        repairs["repeated-ids"] = {"step": "repeated-ids"}
+    downloads = [source.download for source in sources if source.download]
+    hub = downloads[0].hub if downloads else None
+    body: dict[str, Any] = {
+        "id": name,
+        "version": 1,
+        "title": f"{name}, added from {hub or 'own files'}",
+        "group": "target",
+        "languages": [language],
+        "codes": {code: spelt for one in guesses for code, spelt in one.codes.items()},
+        **_written(layouts),
+        "phrasing": first.phrasing,
+        "relation": first.relation,
+        "repairs": list(repairs.values()),
+        "skip_bad": hints.skip_bad,
+        "fetch": [download.model_dump() for download in downloads],
+        "licence": _UNKNOWN,
+        "citation": _UNKNOWN,
+        "url": f"https://huggingface.co/datasets/{hub}" if hub else _UNKNOWN,
+    }
+    return validated(body | {key: value for key, value in info.items() if value is not None})
+
+
+def merged(old: TaskSpec, new: TaskSpec, language: str, *, force: bool, path: Path) -> TaskSpec:
+    """Make one declaration of two.
+
+    Args:
+        old: What is declared.
+        new: More of it, in one language.
+        language: ISO 639-1 code of the new files.
+        force: Replace the splits of this language that are already declared.
+        path: Of the old declaration, for messages.
+
+    Raises:
+        UserError: A split is already declared, or the two are laid out differently.
+    """
+    before, after = _layouts(old), _layouts(new)
+    again = [split for split in after if split in before and language in before[split].files]
+    if again and not force:
+        what = f"'{old.id}' already has {' and '.join(again)} in '{language}'"
+        raise UserError(what, str(path), "replace it with --force")
+    if force and all(split in after and set(one.files) == {language} for split, one in before.items()):
+        return validated({**body_of(new), "version": old.version + 1})
+    for key in _SAME_IN_ALL:
+        if getattr(old, key) != getattr(new, key):
+            was, now = (getattr(spec, key) or "none" for spec in (old, new))
+            raise UserError(
+                f"'{old.id}' has {key} {was}, these files {now}", str(path), "give another --name"
+            )
+    for split, layout in after.items():
+        known = before.setdefault(split, replace(layout, files={}, n={}))
+        if known.labelled != layout.labelled:
+            what = f"'{old.id}' {split} has labels in one language and none in another"
+            raise UserError(what, str(path), "give another --name, or another --split")
+        fields, new_fields = _unified([known.fields, layout.fields])
+        same = (known.format, known.part, known.columns) == (layout.format, layout.part, layout.columns)
+        if not same or fields != new_fields:
+            what = f"'{old.id}' {split} has another layout"
+            raise UserError(what, str(path), "give another --name, or another --split")
+        known.fields = fields
+        known.files |= layout.files
+        known.n |= layout.n
+    return validated(_joined(old, new, before, changed=bool(again)))
+
+
+def _joined(old: TaskSpec, new: TaskSpec, layouts: dict[str, _Layout], *, changed: bool) -> dict[str, Any]:
+    was, now = body_of(old), body_of(new)
+    fetch = {load["to"]: load for load in [*was.get("fetch", []), *now.get("fetch", [])]}
+    repairs = {step["step"]: step for step in [*was.get("repairs", []), *now.get("repairs", [])]}
+    refuse = "refuse" in (old.equal_choices, new.equal_choices)
+    return {
+        **{key: value for key, value in was.items() if key not in ("fields", "format", "splits")},
+        **{key: now[key] for key in ("licence", "citation", "url") if now[key] != _UNKNOWN},
+        "version": old.version + changed,
+        "languages": list(dict.fromkeys([*old.languages, *new.languages])),
+        "codes": {**was.get("codes", {}), **now.get("codes", {})},
+        **_written(layouts),
+        "fetch": list(fetch.values()),
+        "repairs": list(repairs.values()),
+        "skip_bad": old.skip_bad or new.skip_bad,
+        "equal_choices": "refuse" if refuse else "keep",
+    }
+
+
+def _layouts(spec: TaskSpec) -> dict[str, _Layout]:
+    """Return the splits of a declaration that this module wrote."""
+    body, layouts = body_of(spec), {}
+    for name, split in spec.splits.items():
+        if not isinstance(split.files.data, dict) or split.files.labels or split.ids or spec.columns:
+            fix = "add the files to it by hand, or give another --name"
+            raise UserError(f"'{spec.id}' was written by hand", f"split {name}", fix)
+        layouts[name] = _Layout(
+            split.format or spec.format,
+            split.part,
+            split.columns or [],
+            body["splits"][name].get("fields") or body["fields"],
+            split.labelled,
+            dict(split.files.data),
+            dict(split.n) if isinstance(split.n, dict) else {},
+        )
+    return layouts
+
+
+def _written(layouts: dict[str, _Layout]) -> dict[str, Any]:
+    """Write splits; what they share with the first stands once, for the whole task."""
+    unified = _unified([layout.fields for layout in layouts.values()])
+    first = next(iter(layouts.values()))
+    splits: dict[str, Any] = {}
+    for (name, layout), fields in zip(layouts.items(), unified, strict=True):
+        optional = {"n": layout.n, "columns": layout.columns}
+        splits[name] = {"files": {"data": layout.files}, "labelled": layout.labelled}
+        splits[name] |= {key: value for key, value in optional.items() if value}
+        if layout.part is not None:
+            splits[name]["part"] = layout.part
+        if layout.format != first.format:
+            splits[name]["format"] = layout.format
+        if fields != unified[0]:
+            splits[name]["fields"] = fields
+    return {"format": first.format, "fields": unified[0], "splits": splits}
+
+
+def _unified(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Make fields equal where they differ only in keys that do no harm in the other files."""
+    label = next(({k: one[k] for k in _LABEL_FIELDS if k in one} for one in listed if "label" in one), {})
+    switches = {key: True for key in _SWITCHES if any(one.get(key) for one in listed)}
+    words: dict[str, list[str]] = {}
+    if any("question_words" in one for one in listed):  # the plain words too, for the files that use them
+        for kind in ("cause", "effect"):
+            spelt = (one.get("question_words", {}).get(kind, []) for one in listed)
+            words[kind] = sorted({kind}.union(*spelt))
+    unified = []
+    for one in listed:
+        same = {key: value for key, value in one.items() if key not in ("question_words", *_SWITCHES)}
+        question_words = {"question_words": words} if words and "question" in one else {}
+        unified.append(same | (label if "label" not in one else {}) | switches | question_words)
+    return unified
+
+
+def _with_counts(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[Reading]) -> TaskSpec:
+    """Declare the number of examples, so that ``tasks check`` notices when a file has changed."""
+    body = body_of(spec)
+    for source, reading in zip(sources, readings, strict=True):
+        body["splits"][source.split]["n"] = {spec.languages[0]: len(reading.examples)}
+    return validated(body)
+
+
+def _with_parallel(spec: TaskSpec, language: str, new: Mapping[str, Reading], root: Path | None) -> TaskSpec:
+    """Declare languages as parallel where ids, number of rows and labels agree in every split.
+
+    Line numbers as ids always agree, so the labels have to. ``new`` has the splits that were just read.
+    """
+    agree, compared = True, False
+    for split in spec.splits:
+        languages: list[list[Example]] = []
+        for code in spec.split_languages(split):
+            if code == language and split in new:
+                languages.append(new[split].examples)
+            else:
+                file = split_files(spec, split, code, root).data
+                languages.append(read_examples(spec, split, code, file).examples)
+        labels = {example.id: example.label for example in languages[0]}
+        for other in languages[1:]:
+            compared = True
+            same = sum(e.id in labels and labels[e.id] == e.label for e in other)
+            agree = agree and {e.id for e in other} == set(labels) and same >= _SAME_LABELS * len(other)
+    return validated({**body_of(spec), "parallel": agree and compared})
+
+
+def body_of(spec: TaskSpec) -> dict[str, Any]:
+    """Return a declaration as its YAML file has it."""
+    return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def validated(body: dict[str, Any]) -> TaskSpec:
+    """Check a declaration.
+
+    Raises:
+        UserError: A value that the user gave is not allowed.
+    """
+    try:
+        return TaskSpec.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{key}: {first['msg']}", None, "choose another value") from error
+
+
+# ---- translations of COPA: the leak guard must know their items by COPA's numbers
 
 
 @dataclass(frozen=True, slots=True)
-class Translation:
-    """What a split was found to be.
+class CopaMatch:
+    """The split of COPA that a file translates.
 
     Attributes:
         split: COPA's split.
-        compared: Rows that COPA's items were held against.
-        labels: Rows with COPA's label; None where the split has none.
-        questions: Rows with COPA's question; None where it asks neither for cause nor effect.
+        compared: Rows that were compared with COPA's items.
+        labels: Rows with COPA's label; None where the file has no labels.
+        questions: Rows with COPA's question; None where the file does not ask for cause or effect.
     """
 
     split: str
@@ -369,121 +530,87 @@ class Translation:
 
     def __str__(self) -> str:
         """Say it in one line."""
-        parts = [
-            f"{count} of {self.compared} {what}"
-            for count, what in ((self.labels, "labels"), (self.questions, "questions"))
-            if count is not None
-        ]
+        counts = {"labels": self.labels, "questions": self.questions}
+        parts = [f"{n} of {self.compared} {what}" for what, n in counts.items() if n is not None]
         return f"a translation of COPA's {self.split} ({' and '.join(parts)} are COPA's)"
 
 
-def references(root: Path | None = None) -> dict[str, list[Example]]:
-    """Load COPA as far as it is there: split -> examples in COPA's order, with labels.
-
-    Args:
-        root: Data root, see :func:`metaxcr.data.data_dirs.candidate_roots`.
-    """
+def copa_examples(root: Path | None = None) -> dict[str, list[Example]]:
+    """Load COPA as far as it is on this machine: split -> examples in COPA's order, with labels."""
     found: dict[str, list[Example]] = {}
-    for task, split in _REFERENCES:
+    for task, split in _COPA_SPLITS:
         try:
             found.setdefault(split, load(task, split, root=root).examples)
-        except UserError:  # not there
+        except UserError:  # the files are missing
             continue
     return found
 
 
-def translation_of(numbered: Mapping[int, Example], copa: Mapping[str, list[Example]]) -> Translation | None:
-    """Find the split of COPA that examples are a translation of.
+def copa_match(numbered: Mapping[int, Example], copa: Mapping[str, list[Example]]) -> CopaMatch | None:
+    """Find the split of COPA that examples translate: 95 % of at least 50 rows have to agree.
 
-    Labels decide where there are any: translators leave them alone, while whole files are known to have lost
-    their questions (XCOPA's Thai one).
+    Labels decide where there are any, because translators leave them alone, while whole files have lost their
+    questions (XCOPA's Thai one).
 
     Args:
         numbered: Number of the item, from 0 -> example.
-        copa: From :func:`references`.
-
-    Returns:
-        The split with which at least 95 % of at least 50 rows agree, or None.
+        copa: From :func:`copa_examples`.
     """
     for split, items in copa.items():
         pairs = [(items[number], example) for number, example in numbered.items() if 0 <= number < len(items)]
-        if len(pairs) < max(_LEAST, _AGREE * len(numbered)):
+        if len(pairs) < max(_MIN_ROWS, _AGREEMENT * len(numbered)):
             continue
         labelled = all(example.label is not None for _, example in pairs)
         causal = all(example.question in ("cause", "effect") for _, example in pairs)
         labels = sum(item.label == example.label for item, example in pairs) if labelled else None
         questions = sum(item.question == example.question for item, example in pairs) if causal else None
         deciding = labels if labels is not None else questions
-        if deciding is not None and deciding >= _AGREE * len(pairs):
-            return Translation(split, len(pairs), labels, questions)
+        if deciding is not None and deciding >= _AGREEMENT * len(pairs):
+            return CopaMatch(split, len(pairs), labels, questions)
     return None
 
 
-def with_origin(
-    spec: TaskSpec,
-    sources: Sequence[DataSource],
-    language: str,
-    root: Path | None = None,
+def number_as_copa(
+    spec: TaskSpec, sources: Sequence[DataSource], copa: Mapping[str, list[Example]]
 ) -> tuple[TaskSpec, list[str]]:
     """Give translations of COPA its numbers as ids.
 
     Args:
         spec: A declaration in one language.
         sources: Its files.
-        language: ISO 639-1 code.
-        root: Data root, where COPA is looked for.
+        copa: From :func:`copa_examples`.
 
     Returns:
         The declaration, and what was found in words.
     """
-    copa = references(root) if spec.relation == "question" else {}
     ids, notes = {}, []
     for source in sources:
-        found = _numbering(spec, source, language, copa)
-        if found is None:
-            continue
-        translation, template = found
-        ids[source.split] = f"{translation.split}-{template}"
-        notes.append(f"{source.split} is {translation}: its items count as COPA's in the leak guard")
+        for template in _number_templates(spec.split_fields(source.split).id) if copa else ():
+            examples = _read(_with_ids(spec, {source.split: template}), source).examples
+            numbered = {n: e for e in examples if e.id.isascii() and (n := digits_value(e.id)) is not None}
+            match = copa_match(numbered, copa) if len(numbered) == len(examples) else None
+            if match is not None:
+                same = match.split == source.split
+                ids[source.split] = f"{'{split}' if same else match.split}-{template}"
+                notes.append(f"{source.split} is {match}: its items count as COPA's in the leak guard")
+                break
     if not ids:
         return spec, notes
-    body = body_of(spec)
-    body["origin"] = ORIGIN
-    for split, layout in body["splits"].items():
-        own = layout.get("fields") or body["fields"]
-        # what is none of COPA's items must not bear one's number
-        layout["fields"] = {**own, "id": ids.get(split, f"own-{spec.split_fields(split).id}")}
-    return validated(_hoisted(body)), notes
+    for split in spec.splits:  # what is not COPA's must not have the number of one of its items
+        ids.setdefault(split, f"own-{spec.split_fields(split).id}")
+    return _with_ids(spec, ids, origin=COPA), notes
 
 
-def _numbering(
-    spec: TaskSpec, source: DataSource, language: str, copa: dict[str, list[Example]]
-) -> tuple[Translation, str] | None:
-    """Find the field, or else the order, that numbers the rows as COPA does."""
-    own = re.fullmatch(r"(?:\{split\}-)?(\{[^{}]+\})", spec.split_fields(source.split).id)
-    named = [own[1]] if own and own[1] not in ("{line}", "{position}") else []
-    for template in [*named, "{position}"]:
-        body = body_of(spec)
-        layout = body["splits"][source.split]
-        layout["fields"] = {**(layout.get("fields") or body["fields"]), "id": template}
-        read = read_examples(validated(body), source.split, language, source.path, parsed=source.rows)
-        examples = read.examples
-        numbered = {n: e for e in examples if e.id.isascii() and (n := digits_value(e.id)) is not None}
-        translation = translation_of(numbered, copa) if len(numbered) == len(examples) else None
-        if translation is not None:
-            return translation, template
-    return None
+def _number_templates(declared: str) -> list[str]:
+    """List the id templates that may number the rows as COPA does: the column in the id, then the order."""
+    column = re.fullmatch(r"(?:\{split\}-)?(\{[^{}]+\})", declared)
+    named = column is not None and column[1] not in ("{line}", "{position}")
+    return [column[1], "{position}"] if column and named else ["{position}"]
 
 
-def _hoisted(body: dict[str, Any]) -> dict[str, Any]:
-    """Write fields that all splits share once."""
-    splits = body["splits"]
-    named = [{**layout["fields"]} for layout in splits.values()]
-    for split, fields in zip(splits, named, strict=True):
-        if fields["id"].startswith(f"{split}-{{"):
-            fields["id"] = "{split}" + fields["id"].removeprefix(split)
-    if all(fields == named[0] for fields in named):
-        body["fields"] = named[0]
-        for layout in splits.values():
-            del layout["fields"]
-    return body
+def _with_ids(spec: TaskSpec, ids: Mapping[str, str], **changes: str) -> TaskSpec:
+    """Change the ids of splits."""
+    layouts = _layouts(spec)
+    for split, template in ids.items():
+        layouts[split].fields = {**layouts[split].fields, "id": template}
+    return validated({**body_of(spec), **changes, **_written(layouts)})

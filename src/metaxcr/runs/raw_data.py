@@ -1,0 +1,237 @@
+"""The examples that a run reads: sources, English target data, shots, evaluated items; and their leaks."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from metaxcr.config.regimes import WITH_SHOTS
+from metaxcr.config.schema import Config
+from metaxcr.data.contamination import Leak, leak_error, other_versions
+from metaxcr.data.corpora import ParallelCorpus, load_parallel
+from metaxcr.data.example import Example
+from metaxcr.data.registry import LoadedSplit
+from metaxcr.data.shots import check_shots, draw_shots, read_shots, split_target
+from metaxcr.errors import UserError
+from metaxcr.runs.process_cache import ProcessCache
+from metaxcr.seeding import rng
+
+Read = Callable[..., LoadedSplit]  # metaxcr.data.registry.load with the run's data root and repairs
+
+
+@dataclass
+class RawData:
+    """The examples of a run before anything is encoded: cheap to read, so that mistakes show at once."""
+
+    sources: list[tuple[LoadedSplit, list[Example]]]  # each source with its examples after the cap
+    english: LoadedSplit  # the English target data
+    parts: dict[str, list[Example]]  # the same, cut into parts
+    auxiliary: dict[str, LoadedSplit]  # language -> labelled data in it
+    # language -> the whole split that shots come from; empty if the run needs none
+    development: dict[str, LoadedSplit]
+    shot_pool: dict[str, LoadedSplit]  # language -> the examples that some seed takes as shots
+    shots: dict[int, list[str]]  # seed -> ids of the shots
+    # (language, "repaired" | "raw") -> the evaluated questions
+    evaluation: dict[tuple[str, str], LoadedSplit]
+    corpus: ParallelCorpus  # parallel text
+    files: dict[str, list[Path]] = field(default_factory=dict)  # file group -> what was read
+    leaks: list[Leak] = field(default_factory=list)  # examples that are both trained on and held out
+
+    @property
+    def splits(self) -> list[LoadedSplit]:
+        """Everything that was read from a task."""
+        pools = (self.auxiliary, self.shot_pool, self.evaluation)
+        sources = [split for split, _ in self.sources]
+        return [*sources, self.english, *(split for pool in pools for split in pool.values())]
+
+
+def place(split: LoadedSplit) -> str:
+    """The name of a split's file group."""
+    return f"{split.spec.id}/{split.split}/{split.language}"
+
+
+def read_data(config: Config, root: Path | None, cache: ProcessCache | None = None) -> RawData:
+    """Read all files of a run, from the data root given by the user or the default ones.
+
+    Raises:
+        UserError: A file is missing or malformed, or training data hold development or test items and
+            ``run.allow_leaks`` is off.
+    """
+    cache = cache or ProcessCache()
+    raw = read_files(config, root, cache)
+    raw.leaks = _leaks(raw, root, cache)
+    if raw.leaks and not config.run.allow_leaks:
+        raise leak_error(raw.leaks, "sources, shots and parallel text against development and test items")
+    return raw
+
+
+def read_files(config: Config, root: Path | None, cache: ProcessCache) -> RawData:
+    """Read all files of a run without a search for leaks; arguments as for :func:`read_data`."""
+    target, read = config.target, partial(cache.split, root=root, off=config.run.no_repair)
+    sources = []
+    for source in config.sources if config.run.regimes else []:  # no regime: the untrained baseline alone
+        split = read(source.task, source.split)
+        sources.append((split, mislabel(_cap(split.examples, source.cap), source.labels)))
+    english = read(target.english.task, target.english.split)
+    parts = _english_parts(config, english.examples)
+    auxiliary = {}
+    if "zero-shot-aux" in config.run.regimes and (aux := target.auxiliary):
+        auxiliary = {lang: read(aux.task, aux.split, language=lang) for lang in aux.languages}
+    development = _development(config, read)
+    shots = _shots(config, development)
+    used = {i for ids in shots.values() for i in ids}
+    raw = RawData(
+        sources,
+        english,
+        parts,
+        auxiliary,
+        development,
+        {language: _keep(split, used) for language, split in development.items()},
+        shots,
+        _evaluation(config, read, used),
+        ParallelCorpus({}, [], []),
+    )
+    if target.parallel and config.run.regimes:
+        text = target.parallel
+        raw.corpus = load_parallel(text.corpus, text.split, _parallel_languages(config), root=root)
+    raw.files = {place(split): split.files for split in raw.splits}
+    if raw.corpus.files:
+        raw.files["parallel"] = raw.corpus.files
+    return raw
+
+
+def mislabel(examples: Sequence[Example], labels: Literal["true", "shuffled", "flipped"]) -> list[Example]:
+    """Replace the labels of a source, for experiments on samplers, never on accuracy.
+
+    The result is the same for every seed of a run, as a fault in a data set would be.
+
+    Args:
+        examples: In any order; examples without a label keep having none.
+        labels: ``true``: as they are. ``shuffled``: permuted among the questions with the same number of
+            choices, so that each position is right as often as before; by chance one in n stays right.
+            ``flipped``: every label names the next choice, the last one the first.
+    """
+
+    def relabel(example: Example, label: int | None) -> Example:
+        return replace(example, label=label)
+
+    if labels == "flipped":
+        return [relabel(e, None if e.label is None else (e.label + 1) % len(e.choices)) for e in examples]
+    if labels == "true":
+        return list(examples)
+    groups: dict[int, list[int]] = defaultdict(list)
+    for row, example in enumerate(examples):
+        if example.label is not None:
+            groups[len(example.choices)].append(row)
+    shuffled = list(examples)
+    for choices, rows in sorted(groups.items()):
+        order = rng(0, f"shuffled labels/{choices}").permutation(len(rows))
+        for row, other in zip(rows, order.tolist(), strict=True):
+            shuffled[row] = relabel(examples[row], examples[rows[other]].label)
+    return shuffled
+
+
+def _cap(examples: list[Example], cap: int | None) -> list[Example]:
+    """A random subset in file order, the same for every seed, so that seeds share the trunk cache."""
+    if cap is None or len(examples) <= cap:
+        return examples
+    rows = rng(0, "cap").permutation(len(examples))[:cap]
+    return [examples[i] for i in sorted(rows)]
+
+
+def _parallel_languages(config: Config) -> list[str]:
+    """Languages whose parallel text is read: to align them, and to choose auxiliary languages by."""
+    target, auxiliary = config.target, config.target.auxiliary
+    assert target.parallel is not None
+    near = [*target.languages, *auxiliary.languages] if auxiliary and auxiliary.nearest else []
+    return list(dict.fromkeys([*target.parallel.languages, *near]))
+
+
+def _english_parts(config: Config, examples: list[Example]) -> dict[str, list[Example]]:
+    """Cut the English target data into the parts of the settings."""
+    english = config.target.english
+    names = [s.name for s in config.sources] + [english.task]  # the part "source" is a source, too
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"the source task {name!r} is named twice", "sources", "keep one of them")
+    shares = {part: getattr(english, part) for part in ("source", "query", "reward")}
+    parts = split_target(examples, {k: v for k, v in shares.items() if v}, seed=0)
+    for needed in ("source", "reward"):
+        if needed not in parts:
+            raise UserError(f"the part {needed!r} of the English target data is empty", "target.english")
+    return parts
+
+
+def _development(config: Config, read: Read) -> dict[str, LoadedSplit]:
+    """Load the split that shots come from, in every language, if a regime or the evaluation needs it."""
+    target = config.target
+    with_shots = set(WITH_SHOTS) & set(config.run.regimes)
+    if not with_shots and config.evaluate.split != target.shots_split:
+        return {}
+    return {
+        language: read(target.task, target.shots_split, language=language) for language in target.languages
+    }
+
+
+def _shots(config: Config, development: dict[str, LoadedSplit]) -> dict[int, list[str]]:
+    """Draw the shots of every seed by id, or take those that the user names."""
+    target, seeds = config.target, config.run.seeds
+    if not development:
+        return {}
+    if target.shots_file is None:
+        everything = development[target.languages[0]].examples
+        shots = {seed: draw_shots(everything, target.k, seed) for seed in seeds}
+        source = f"drawn in {target.languages[0]}; languages that are not parallel need runs of their own"
+    else:
+        shots, source = read_shots(target.shots_file, target.task, seeds), str(target.shots_file)
+    for language, split in development.items():
+        where = f"{source}, for {target.task} {target.shots_split} {language}"
+        check_shots(shots, {e.id: None for e in split.examples}, where)
+    return shots
+
+
+def _evaluation(config: Config, read: Read, shots: set[str]) -> dict[tuple[str, str], LoadedSplit]:
+    """Load what is evaluated; on the shots' own split without the items that serve as shots."""
+    target, split = config.target, config.evaluate.split
+    kinds = ["repaired", "raw"] if config.evaluate.raw else ["repaired"]
+    evaluation = {
+        (lang, kind): read(target.task, split, language=lang, raw=kind == "raw")
+        for lang in target.languages
+        for kind in kinds
+    }
+    if config.evaluate.english:
+        evaluation["en", "repaired"] = read(config.evaluate.english, split)
+    if split != target.shots_split:
+        return evaluation
+    return {key: _keep(one, {e.id for e in one.examples} - shots) for key, one in evaluation.items()}
+
+
+def _keep(split: LoadedSplit, ids: set[str]) -> LoadedSplit:
+    return replace(split, examples=[e for e in split.examples if e.id in ids])
+
+
+def _leaks(raw: RawData, root: Path | None, cache: ProcessCache) -> list[Leak]:
+    """Find what is held out and trained on, in any language, with its label or without.
+
+    Held out are the evaluated items and the whole split that shots come from, with their originals and
+    translations in the languages of the training data. Only the capped part of a source counts. Shots, and
+    parallel text, which may be that of the shots' split, are compared with the evaluated items only. For the
+    shots, their whole split is searched: the answer for an example is then the same for every seed.
+    """
+    trained = [e for _, examples in raw.sources for e in examples]
+    trained += [*raw.english.examples, *_examples(raw.auxiliary)]
+    evaluated, development = _examples(raw.evaluation), _examples(raw.development)
+    held_out = list(dict.fromkeys([*development, *evaluated]))
+    held_out += other_versions(held_out, {e.language for e in trained}, root, cache.split)
+    shots = set(_examples(raw.shot_pool))
+    return [
+        *cache.leaks(trained, held_out),
+        *cache.leaks(raw.corpus.examples, evaluated),
+        *(leak for leak in cache.leaks(development, evaluated) if leak.source in shots),
+    ]
+
+
+def _examples(splits: Mapping[Any, LoadedSplit]) -> list[Example]:
+    return [example for split in splits.values() for example in split.examples]
