@@ -13,7 +13,7 @@ import yaml
 
 from metaxcr.data.registry import load
 from metaxcr.errors import UserError
-from metaxcr.fewshot.adapt_run import adapt_to_examples, as_own, check_goal, own_config, write_folder
+from metaxcr.fewshot.adapt_run import adapt_to_examples, check_goal, own_config, write_folder
 from metaxcr.fewshot.adaptation import AdaptedModel, Settings, Start
 from metaxcr.fewshot.summary import Account
 from metaxcr.fewshot.user_examples import UserExamples
@@ -29,14 +29,6 @@ status = main(sys.argv[1:])
 print("peak kB", re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 sys.exit(status)
 """
-
-
-def test_every_shape_of_examples(own: UserExamples, tmp_path: Path) -> None:
-    assert as_own(own, None) is own
-    given = [{"context": "a", "choices": ["b", "c"], "label": 0}]
-    assert as_own(given, "sw").examples[0].label == 0
-    with pytest.raises(UserError, match="language"):
-        as_own(given, None)
 
 
 def test_the_account_says_how_it_was_made(own: UserExamples, start: Start, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def label_source(fields: Fields, labels: Path | None, labelled: bool, repairs: R
             raise Defect(f"no label for {'' if by_id else 'this '}{what}", "fetch both files again")
         line, raw = entries[key]
         try:
-            return decode_label(raw.strip(), fields, choices, repairs)
+            return decode_label(raw.strip(), fields.label_kind, choices, repairs)
         except Defect as defect:  # the fault is in the label file, not in the row
             raise Defect(defect.what, defect.fix, f"{labels}:{line}") from None
 
@@ -65,28 +65,28 @@ def check_length(data: Path, labels: Path, rows: int) -> None:
 
 
 def decode_label(
-    raw: object, fields: Fields, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object] = ()
+    raw: object, kind: str, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object] = ()
 ) -> int:
     """Turn a label as the file spells it into the index of a choice.
 
     Args:
         raw: The label in the file.
-        fields: Says how labels are spelt.
+        kind: A ``label_kind`` of :class:`metaxcr.data.spec.Fields`.
         choices: The choices.
         repairs: The steps that are on.
-        keys: The choices' own keys, for ``label_kind: key``.
+        keys: The choices' own keys, for the kind ``key``.
 
     Raises:
-        Defect: The label is not of the declared kind or out of range.
+        Defect: The label is not of this kind or out of range.
     """
-    if isinstance(raw, list) and fields.label_kind == "flag":
+    if kind == "flag" and isinstance(raw, list):
         if len(raw) != len(choices):
             raise Defect(f"{len(raw)} marks for {len(choices)} choices", "correct the row")
         return _marked(raw)
     try:
-        return _decode_strictly(raw, fields, choices, repairs, keys)
+        return _decode_strictly(raw, kind, choices, repairs, keys)
     except Defect:
-        index = _decode_loosely(raw, fields.label_kind, choices)
+        index = _decode_loosely(raw, kind, choices)
         if index is None or not repairs.take("label-spelling"):
             raise
         return index
@@ -127,7 +127,7 @@ def _label_in_row(row: Row, fields: Fields, choices: Sequence[Any], repairs: Rep
     if fields.label is None:
         raise Defect("the task declares no label field", "add fields.label to the task")
     keys = keys_of_choices(row, fields, len(choices)) if fields.label_kind == "key" else ()
-    return decode_label(value_of(row, fields.label), fields, choices, repairs, keys)
+    return decode_label(value_of(row, fields.label), fields.label_kind, choices, repairs, keys)
 
 
 def _flags(row: Row, fields: Fields, key: str) -> list[object]:
@@ -146,27 +146,27 @@ def _marked(flags: Sequence[object]) -> int:
 
 
 def _decode_strictly(
-    raw: object, fields: Fields, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object]
+    raw: object, kind: str, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object]
 ) -> int:
     """Read a label that is spelt exactly as declared."""
-    if fields.label_kind == "key":
+    if kind == "key":
         places = [place for place, key in enumerate(keys) if type(key) is type(raw) and key == raw]
         if not places:
             raise Defect(f"label {shown(raw)} is none of the choices' keys", "correct the label")
         if len(places) > 1:
             raise Defect(f"label {shown(raw)} is the key of two choices", "correct the keys")
         return places[0]
-    if fields.label_kind == "text":
+    if kind == "text":
         texts = [choice.strip() if isinstance(choice, str) else choice for choice in choices]
         wanted = raw.strip() if isinstance(raw, str) else raw
         if wanted not in texts:
             raise Defect(f"label {shown(raw)} is the text of no choice", "correct the label")
         return texts.index(wanted)
-    if fields.label_kind == "letter":
+    if kind == "letter":
         letter = raw.strip().upper() if isinstance(raw, str) else ""
         index = ord(letter) - ord("A") if len(letter) == 1 else -1
     else:
-        index = _whole_number(raw, repairs) - (fields.label_kind == "one")
+        index = _whole_number(raw, repairs) - (kind == "one")
     if not 0 <= index < len(choices):
         raise Defect(f"label {shown(raw)} is out of range for {len(choices)} choices", "correct the label")
     return index
