@@ -18,16 +18,8 @@ LabelSource = Callable[[Row, int, str, Sequence[Any]], int | None]
 def label_source(fields: Fields, labels: Path | None, labelled: bool, repairs: Repairs) -> LabelSource:
     """Return a function that gives the label of a row, from the row or from a file of labels.
 
-    The function raises :class:`Defect` where the row or its label cannot be used.
-
-    Args:
-        fields: What the task declares about its rows.
-        labels: File with the labels, where the task keeps them apart (see :class:`metaxcr.data.spec.Files`).
-        labelled: Whether the split has labels at all.
-        repairs: The steps that are on.
-
-    Raises:
-        UserError: The label file cannot be read.
+    The function raises :class:`Defect` where the row or its label cannot be used. ``labels`` is the file,
+    where the task keeps labels apart (see :class:`metaxcr.data.spec.Files`).
     """
     if not labelled:
         return lambda row, position, identity, choices: None
@@ -52,11 +44,7 @@ def label_source(fields: Fields, labels: Path | None, labelled: bool, repairs: R
 
 
 def check_length(data: Path, labels: Path, rows: int) -> None:
-    """Refuse a label file with another number of labels than the data file has rows.
-
-    Raises:
-        UserError: The numbers differ.
-    """
+    """Refuse a label file with another number of labels than the data file has rows."""
     count = len(_read_label_file(labels, Repairs()))
     if count != rows:
         raise UserError(
@@ -67,17 +55,10 @@ def check_length(data: Path, labels: Path, rows: int) -> None:
 def decode_label(
     raw: object, kind: str, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object] = ()
 ) -> int:
-    """Turn a label as the file spells it into the index of a choice.
+    """Turn a label as the file spells it into the index of a choice; a label that names none is a Defect.
 
-    Args:
-        raw: The label in the file.
-        kind: A ``label_kind`` of :class:`metaxcr.data.spec.Fields`.
-        choices: The choices.
-        repairs: The steps that are on.
-        keys: The choices' own keys, for the kind ``key``.
-
-    Raises:
-        Defect: The label is not of this kind or out of range.
+    ``kind`` is a ``label_kind`` of :class:`metaxcr.data.spec.Fields`; ``keys`` are the choices' own keys, for
+    the kind ``key``.
     """
     if kind == "flag" and isinstance(raw, list):
         if len(raw) != len(choices):
@@ -93,11 +74,7 @@ def decode_label(
 
 
 def keys_of_choices(row: Row, fields: Fields, n_choices: int) -> Sequence[object]:
-    """Return the keys of the choices, without those of choices that were left blank.
-
-    Raises:
-        Defect: There is no list of keys, or their number is wrong.
-    """
+    """Return the keys of the choices, without those of choices that were left blank."""
     if isinstance(fields.choices, list) and fields.choice_keys is None:
         return fields.choices[:n_choices]
     name = fields.choice_keys or fields.choices

@@ -23,5 +23,5 @@ def test_only_the_rows_that_are_wanted_are_read():
     assert select_rows(table, language_tag("hr")) == {}
     assert [line for line, _ in table.rows] == [2]
     assert table.fields == {"where": {"part": "b", "lang": "{language}"}}
-    with pytest.raises(UserError, match="no row has part=c .*'part' has a, b"):
+    with pytest.raises(UserError, match=r"no row has part=c .*'part' has a, b"):
         select_rows(Table(rows, ColumnHints(where={"part": "c"}), Path("file.x")), language_tag("hr"))

@@ -380,10 +380,10 @@ def test_labels_in_the_same_order_are_a_translation(make_example):
     copa = {"val": items(make_example)}
     numbered = dict(enumerate(copa["val"]))
     found = copa_match(numbered, copa)
-    assert found is not None and (found.split, found.labels, found.questions) == ("val", 100, 100)
+    told = "a translation of COPA's val (100 of 100 labels and 100 of 100 questions are COPA's)"
+    assert found == ("val", told)
     wrong = {n: replace(e, question="effect") for n, e in numbered.items()}  # as in XCOPA's Thai file
     assert copa_match(wrong, copa) is not None
-    assert "100 labels" in str(found)
 
 
 @pytest.mark.parametrize("change", ["labels", "few", "order", "more"])

@@ -37,16 +37,10 @@ _SPLITS = {"train", "training", "dev", "val", "valid", "validation", "test", "te
 
 @dataclass(frozen=True)
 class Guess:
-    """What a file holds.
+    """What a file holds, in the terms of a task's declaration.
 
-    Attributes:
-        fields: As :class:`metaxcr.data.spec.Fields` declares it.
-        relation, phrasing, labelled, repairs: As a task and its splits declare it.
-        codes: Language -> how the file spells it, where that is not its code.
-        reasons: Role -> what was found, in words.
-        unused: Columns without a role.
-        warnings: What the user should look at.
-        other_languages: Number of rows in other languages, or that the user did not want.
+    ``codes`` says how the file spells the language, where that is not its code; ``reasons`` gives, role by
+    role, what was found in words; ``other_languages`` counts the rows that are not read.
     """
 
     fields: dict[str, Any]
@@ -76,9 +70,6 @@ def guess(
         hints: What the user said about the file.
         path: The file, for messages.
         part: The key of the file's one object that holds the rows.
-
-    Raises:
-        UserError: Something is not understood; the message lists the columns and names the option to give.
     """
     unfolded, steps = _unfold(rows, part, hints)
     good = [(line, row) for line, row in unfolded if not isinstance(row, Defect)]
@@ -375,10 +366,7 @@ def _relation_without_question(table: Table, context: list[str]) -> tuple[str, d
 
 
 def _words_for_kinds(table: Table, name: str) -> dict[str, list[str]] | None:
-    """Return how a column spells cause and effect: kind -> words; empty where it uses these two words.
-
-    None: its questions are in words.
-    """
+    """Return how a column spells cause and effect, nothing if in these words; None: it asks in words."""
     counts = Counter(value.strip() for value in table.texts(name))
     roles = table.hints.roles
     given = {word.casefold(): kind for kind in ("cause", "effect") for word in roles.get(kind, [])}

@@ -35,13 +35,8 @@ class AmbiguousLabels(UserError):
 def find_choices(names: Sequence[str], rows: Sequence[Row], given: Sequence[str] = ()) -> Declared | None:
     """Find the choices: a list, a list of objects, two lists, numbered columns, or one text with all of them.
 
-    Args:
-        names: Of all columns.
-        rows: All rows.
-        given: What the user gave for ``--map choices``: one column, or one for each choice.
-
-    Returns:
-        The keys of :class:`metaxcr.data.spec.Fields` that describe the choices; None: nothing fits.
+    Returns the keys of :class:`metaxcr.data.spec.Fields` that describe them; None: nothing fits. ``given`` is
+    what the user said with ``--map choices``: one column, or one for each choice.
     """
     found: Declared | None
     if len(given) > 1:
@@ -263,17 +258,7 @@ class LabelKind(NamedTuple):
 
 
 def find_label(table: Table) -> bool:
-    """Find the labels and how they are spelt; write column and kind into the table's fields.
-
-    Args:
-        table: The file; the choices are known.
-
-    Returns:
-        False where there are none, or all are hidden.
-
-    Raises:
-        UserError: They are not understood, or a column with an unknown name looks like labels.
-    """
+    """Find the labels and how they are spelt; False: there are none, or all are hidden."""
     fields, choices = table.fields, table.fields["choices"]
     right_is_first = fields.get("label_kind") == "first"
     if table.hints.labels == "none":
@@ -394,18 +379,11 @@ def _kind_of(table: Table, name: str, rows: list[RowLabel]) -> LabelKind | None:
 
 
 def label_kind(rows: Sequence[RowLabel], where: str) -> LabelKind | None:
-    """Tell the kind of the labels; None: these are no labels.
+    """Tell the kind of the labels that are not missing; None: these are no labels.
 
     Whole numbers within range are indices, whatever the choices say: "3" may well be the text of the second
     choice. A 0, or a label as high as the number of choices, shows whether they count from 0 or from 1. A few
     labels that fit nothing are left to the reader, which names them.
-
-    Args:
-        rows: All rows whose label is not missing.
-        where: File and column, for messages.
-
-    Raises:
-        AmbiguousLabels: They may count from 0 or from 1.
     """
     columns = [replace(row, keys=row.columns) for row in rows]
     for least in (1.0, _MOST) if len(rows) >= _SEVERAL else (1.0,):  # what all fit, before what most fit
