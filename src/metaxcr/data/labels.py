@@ -60,6 +60,8 @@ def decode_label(
     ``kind`` is a ``label_kind`` of :class:`metaxcr.data.spec.Fields`; ``keys`` are the choices' own keys, for
     the kind ``key``.
     """
+    if kind == "flag" and isinstance(raw, Mapping):  # from choice to mark
+        raw = list(raw.values())
     if kind == "flag" and isinstance(raw, list):
         if len(raw) != len(choices):
             raise Defect(f"{len(raw)} marks for {len(choices)} choices", "correct the row")

@@ -251,3 +251,13 @@ def test_hidden_labels(hidden):
     found = guessed([{**row, "label": hidden} for row in causal()])
     assert not found.labelled
     assert "label" not in found.fields
+
+
+def test_a_file_of_labels_beside_the_rows_is_named(tmp_path):
+    file = tmp_path / "train.jsonl"
+    rows = [(n, {"goal": f"g {n}", "sol1": "a", "sol2": "b"}) for n in range(1, 5)]
+    assert guess(rows, language_tag("en"), ColumnHints(), file).warnings == []
+    (tmp_path / "train-labels.lst").touch()
+    (warning,) = guess(rows, language_tag("en"), ColumnHints(), file).warnings
+    assert "train-labels.lst may hold the labels: join the two files" in warning
+    assert guess(rows, language_tag("en"), ColumnHints(labels="none"), file).warnings == []

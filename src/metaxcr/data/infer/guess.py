@@ -4,6 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,9 @@ def _guess_columns(table: Table, language: Tag) -> Guess:
     relation, phrasing = _guess_relation(table, question, context)
     labelled = find_label(table)
     _guess_id(table)
+    warnings = _unused_warnings(table)
+    if not labelled and table.hints.labels is None:
+        warnings += _label_file_warning(table.path)
     return Guess(
         table.fields,
         relation,
@@ -122,7 +126,7 @@ def _guess_columns(table: Table, language: Tag) -> Guess:
         codes,
         table.reasons,
         table.unused,
-        _unused_warnings(table),
+        warnings,
         other_languages,
     )
 
@@ -393,7 +397,15 @@ def _are_in_words(counts: Counter[str], unknown: list[str]) -> bool:
     return len(counts) != 2 or not (short or counts.total() >= _MANY_QUESTIONS)
 
 
-# ---- columns that are not used
+# ---- warnings: labels beside the file, columns that are not used
+
+
+def _label_file_warning(path: Path) -> list[str]:
+    """Name a file beside a file without labels that may hold them, such as PIQA's ``train-labels.lst``."""
+    stem = escape(path.name.partition(".")[0])
+    names = sorted(file.name for file in path.parent.glob(f"{stem}*label*") if file.name != path.name)
+    join = f"join the two files, with the labels as a column 'label' of {path.name}"
+    return [f"{names[0]} may hold the labels: {join}; otherwise say --labels none"] if names else []
 
 
 def _unused_warnings(table: Table) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from metaxcr.data.cell_values import cut_cell, is_missing, marked_index, parse_index, without_numbers
 from metaxcr.data.infer.column_names import has_role, has_word, known, numbered_columns, vocabulary, words_of
-from metaxcr.data.infer.table import NotUnderstood, Table, is_blank
+from metaxcr.data.infer.table import NotUnderstood, Table, is_blank, maps_choices
 from metaxcr.data.labels import decode_label, keys_of_choices
 from metaxcr.data.readers import choices_of
 from metaxcr.data.repairs import GENERAL, STEPS, Repairs
@@ -85,7 +85,7 @@ def _in_known_columns(names: Sequence[str], rows: Sequence[Row]) -> Declared | N
 def _in_unknown_columns(names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
     """Take the only column that holds lists, or the only numbered columns."""
     found = [_in_one_column(name, names, rows) for name in names]
-    lists = [one for one in found if one is not None and "choice_cell" not in one]
+    lists = [one for one in found if one is not None and one.get("choice_cell") in (None, "mapping")]
     if len(lists) == 1:
         return lists[0]
     numbered = _numbered_texts(names, rows)
@@ -145,6 +145,8 @@ def _are_answers(name: str, rows: Sequence[Row]) -> bool:
 def _in_one_column(name: str, names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
     """Describe the choices in one column: a list, an object with two lists, or a text; None: no choices."""
     values = [value_at(row, name) for row in rows]
+    if _most(maps_choices(value) and sum(value.values()) == 1 for value in values):
+        return {"choices": name, "choice_cell": "mapping", "shuffle": 0}  # the right one is often the first
     if _most(isinstance(value, dict) for value in values):
         return _two_lists(name, names, rows)
     if not _most(isinstance(value, str) for value in values):
@@ -270,6 +272,10 @@ def find_label(table: Table) -> bool:
     if right_is_first:
         table.reasons["label"] = f"{choices[0]} is the right one; the order of the choices is drawn"
         return True
+    if fields.get("choice_cell") == "mapping":
+        fields.update(label=choices, label_kind="flag")
+        table.reasons["label"] = f"{choices} marks the right one; the order of the choices is drawn"
+        return True
     if "choice_flag" in fields:
         fields["label_kind"] = "flag"
         table.reasons["label"] = f"{choices}: {fields['choice_flag']} marks the right one"
@@ -392,7 +398,7 @@ def label_kind(rows: Sequence[RowLabel], where: str) -> LabelKind | None:
         if max(_share(rows, kind, loosely=False) for kind in ("zero", "one")) >= least:
             return _indices(rows, where, least)
         if _share(rows, "text") >= least:
-            return LabelKind("text", "the text of a choice", _is_loose(rows, "text"))
+            return LabelKind("text", "the text of a choice", _share(rows, "text", loosely=False) < 1)
         if _share(columns, "key") >= least:
             return LabelKind("key", "the name of the choice's column")
         for kind, reason in (("letter", "letters"), ("flag", "a list that marks the right choice")):

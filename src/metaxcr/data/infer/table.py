@@ -94,7 +94,7 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
 
     def add(row: Row, prefix: str, depth: int) -> None:
         for name, value in row.items():
-            if isinstance(value, dict) and depth < 3 and value:
+            if isinstance(value, dict) and depth < 3 and value and not maps_choices(value):
                 add(value, f"{prefix}{name}.", depth + 1)
             else:
                 names[f"{prefix}{name}"] = None
@@ -102,6 +102,13 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
     for row in rows:
         add(row, "", 1)
     return list(names)
+
+
+def maps_choices(value: object) -> bool:
+    """Tell whether a value is an object from choices to marks, such as ``{"A dog.": 1, "A cat.": 0}``."""
+    if not isinstance(value, dict) or len(value) < 2 or not all(v in (0, 1) for v in value.values()):
+        return False
+    return any(" " in key.strip() for key in value)
 
 
 def is_blank(value: object) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from metaxcr.data.data_dirs import cache_root
 from metaxcr.data.fetching.downloads import Download
-from metaxcr.data.file_formats import FORMATS, SEPARATOR_LINE
+from metaxcr.data.file_formats import FORMATS, MARKDOWN_RULE, SEPARATOR_LINE
 from metaxcr.data.infer.roles_by_value import propose_names
 from metaxcr.data.languages import Tag
 from metaxcr.data.repairs import Repairs
@@ -123,6 +123,8 @@ def _sniff_table(text: str, path: Path) -> str:
     """Find the separator that cuts most records into as many fields as the header has."""
     best, columns = "", 1
     first, _, rest = text.partition("\n")
+    if MARKDOWN_RULE.fullmatch(rest.partition("\n")[0].strip()):
+        return "markdown"
     stated = SEPARATOR_LINE.fullmatch(first.strip().strip('"'))
     if stated:
         text = rest
@@ -236,7 +238,7 @@ def _parse(
     path: Path, split: str, name: str, columns: Sequence[str] = (), download: Download | None = None
 ) -> DataSource:
     file_format, repairs = sniff(path), Repairs()
-    if columns and file_format in ("copa-xml", "parquet", "dream"):
+    if columns and file_format in ("copa-xml", "parquet", "dream", "markdown"):
         raise UserError("the file names its columns itself", str(path), "leave out --columns")
     try:
         rows = read_rows(path, file_format, columns, repairs)
