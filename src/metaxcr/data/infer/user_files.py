@@ -99,8 +99,9 @@ def _sniff_json(text: str) -> str:
     if len(lines) > 1 and all(isinstance(value, list) for value in first_lines):
         return "jsonl"
     first = _first_item(text)
-    dream = isinstance(first, list) and [type(part) for part in first] == [list, list, str] and first[1]
-    return "dream" if dream and isinstance(first[1][0], dict) else "json"
+    if isinstance(first, list) and [type(part) for part in first] == [list, list, str]:
+        return "dream" if first[1] and isinstance(first[1][0], dict) else "json"
+    return "json"
 
 
 def _json_or_none(line: str) -> object:
