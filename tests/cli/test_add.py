@@ -115,7 +115,7 @@ def test_no_run_without_labels(call, tmp_path):
         (["--language", "jp"], "write 'ja'"),
         (["--map", "premise"], "write ROLE=FIELD"),
         (["--map", "tail=x"], "write ROLE=FIELD"),
-        (["--map", "premise=x"], "there is no field 'x'; the fields are 'premise', 'choice1'"),
+        (["--map", "premise=x"], "there is no column 'x'; the columns are 'premise', 'choice1'"),
         (["--labels", "two"], "give one of zero, one"),
         (["--relation", "why"], "give one of question"),
         (["--repair", "all"], "give one of repeated-ids, choices"),

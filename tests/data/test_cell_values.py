@@ -2,7 +2,7 @@
 
 import pytest
 
-from metaxcr.data.cell_values import cut_cell, flagged, is_missing
+from metaxcr.data.cell_values import cut_cell, is_missing, marked_index
 from metaxcr.data.rows import Defect
 
 
@@ -43,7 +43,7 @@ def test_hidden_labels():
 
 
 def test_marks_of_any_size():
-    assert flagged([10**400, 0, -(10**400)]) == 0
-    assert flagged([0, True]) == 1
+    assert marked_index([10**400, 0, -(10**400)]) == 0
+    assert marked_index([0, True]) == 1
     with pytest.raises(Defect, match="2 choices are marked"):
-        flagged([10**400, 10**400, 1])
+        marked_index([10**400, 10**400, 1])

@@ -1,18 +1,21 @@
 """Questions as users ask them in Python; what is wrong with them is tested through ``MetaXCR.rank_many``."""
 
-from metaxcr.data.inline_questions import as_example, in_words
+from metaxcr.data.inline_questions import inline_example, phrase_inline
 
-ASKED = {"context": " a ", "choices": [" b", "c"], "language": "es"}
+GIVEN = {"context": " a ", "choices": [" b", "c"], "language": "es"}
 
 
 def test_texts_are_trimmed_and_named_by_position():
-    example = as_example(3, ASKED)
+    example = inline_example(3, GIVEN)
     assert (example.id, example.context, example.choices, example.question) == ("3", "a", ("b", "c"), "")
     assert (example.language, example.label) == ("es", None)
 
 
 def test_cause_and_effect_are_directions_and_the_rest_is_words():
-    seen = {q: in_words(as_example(0, {**ASKED, "question": q})) for q in ("cause", "effect", None, "Why?")}
+    seen = {
+        q: phrase_inline(inline_example(0, {**GIVEN, "question": q}))
+        for q in ("cause", "effect", None, "Why?")
+    }
     assert {q: (p.context, p.relation) for q, p in seen.items()} == {
         "cause": ("a", "cause"),
         "effect": ("a", "effect"),

@@ -24,6 +24,16 @@ def test_a_file_is_read_as_tasks_add_reads_it(file: Path) -> None:
     assert own.place(1) == f"{file}:3"
 
 
+def test_every_shape_of_examples(file: Path) -> None:
+    read = read_user_examples(file, "sw")
+    assert as_user_examples(read, None) is read
+    assert as_user_examples(str(file), "sw").examples == read.examples
+    given = [{"context": "a", "choices": ["b", "c"], "label": 0}]
+    assert as_user_examples(given, "sw").examples[0].label == 0
+    with pytest.raises(UserError, match="language"):
+        as_user_examples(given, None)
+
+
 def test_what_is_asked_can_be_said(file: Path) -> None:
     assert read_user_examples(file, "sw", "cause-effect").examples == read_user_examples(file, "sw").examples
     for asked, relation in (("cause", "cause"), ("effect", "effect"), ("plain", "answer")):

@@ -29,15 +29,7 @@ _WORD_AND_LETTER = re.compile(r"(?:[^\W\d_]{2,}[\s_:.#-]+)?[(\[]?([^\W\d_])")
 
 
 def cut_cell(cell: str, how: str) -> Any:
-    """Cut a text that holds all choices; with ``json`` the result may be anything.
-
-    Args:
-        cell: The text.
-        how: ``lines`` or ``json``, see ``choice_cell`` of :class:`metaxcr.data.spec.Fields`.
-
-    Raises:
-        Defect: It is not written that way.
-    """
+    """Cut a text that holds all choices, in ``lines`` or as ``json`` (or Python) writes a list."""
     if how == "lines":
         lines = [_NUMBER.sub("", line.strip()) for line in cell.split("\n")]
         return [line for line in lines if line]
@@ -114,16 +106,7 @@ def parse_index(raw: object) -> tuple[str, int] | None:
 
 
 def choice_index(raw: object, kind: str, n_choices: int) -> int | None:
-    """Read a freely spelt label as the index of a choice.
-
-    Args:
-        raw: The label in the file.
-        kind: ``zero``, ``one`` or ``letter``.
-        n_choices: The label has to name one of these.
-
-    Returns:
-        The index from 0; None: the label is out of range, or not of the kind.
-    """
+    """Read a freely spelt label as the index of a choice; None: it is out of range or of another kind."""
     found = parse_index(raw)
     if found is None or kind not in ("zero", "one", "letter"):
         return None
@@ -146,11 +129,7 @@ def is_missing(raw: object) -> bool:
 def marked_index(flags: Sequence[object]) -> int | None:
     """Find the one choice that is marked as right: by truth values, words for them, or the highest score.
 
-    Returns:
-        Its place; None: none is marked.
-
-    Raises:
-        Defect: The marks cannot be read, or several choices are marked.
+    None: no choice is marked. Marks that cannot be read, or several marked choices, are a Defect.
     """
     scores = [_score(flag) for flag in flags]
     known = [score for score in scores if score is not None]

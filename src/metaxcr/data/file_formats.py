@@ -252,6 +252,33 @@ def read_tsv(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Row
     yield from _named(path, records, columns)
 
 
+MARKDOWN_RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)+\|?")  # the line below the header
+
+
+def read_markdown(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
+    """Yield the rows of a Markdown table, ``| a | b |`` below a header and a line of hyphens.
+
+    Args:
+        path: The file.
+        columns: Not used: the table names its columns.
+        repairs: The steps that are on.
+
+    Yields:
+        (line number, row).
+    """
+
+    def cells(line: str) -> list[str]:
+        inside = line.strip().removeprefix("|").removesuffix("|")
+        return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", inside)]
+
+    records = (
+        (number, line if isinstance(line, Defect) else cells(line))
+        for number, line in lines_of(path, repairs)
+        if isinstance(line, Defect) or not MARKDOWN_RULE.fullmatch(line.strip())
+    )
+    yield from _named(path, records, None)
+
+
 def read_parquet(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
     """Yield the rows of a Parquet file.
 
@@ -359,6 +386,7 @@ FORMATS: dict[str, RowReader] = {
     "csv-pipe": partial(read_csv, delimiter="|"),
     "tsv": read_tsv,
     "tsv-quoted": partial(read_csv, delimiter="\t"),
+    "markdown": read_markdown,
     "parquet": read_parquet,
     "copa-xml": read_copa_xml,
     "xwinograd": read_xwinograd,

@@ -12,12 +12,7 @@ _REQUIRED = {"context", "choices", "language"}
 def inline_example(position: int, given: Mapping[str, Any]) -> Example:
     """Check one element of :meth:`MetaXCR.rank_many` and turn it into an example.
 
-    Args:
-        position: From 0; the example's id, and its name in messages.
-        given: ``context``, ``choices``, ``language`` and perhaps ``question``.
-
-    Raises:
-        UserError: A key is missing or unknown, or its value is empty or of the wrong kind.
+    Its position, from 0, is the example's id and its name in messages.
     """
     where = f"example {position}"
     unknown, missing = given.keys() - _REQUIRED - {"question"}, _REQUIRED - given.keys()

@@ -18,16 +18,8 @@ LabelSource = Callable[[Row, int, str, Sequence[Any]], int | None]
 def label_source(fields: Fields, labels: Path | None, labelled: bool, repairs: Repairs) -> LabelSource:
     """Return a function that gives the label of a row, from the row or from a file of labels.
 
-    The function raises :class:`Defect` where the row or its label cannot be used.
-
-    Args:
-        fields: What the task declares about its rows.
-        labels: File with the labels, where the task keeps them apart (see :class:`metaxcr.data.spec.Files`).
-        labelled: Whether the split has labels at all.
-        repairs: The steps that are on.
-
-    Raises:
-        UserError: The label file cannot be read.
+    The function raises :class:`Defect` where the row or its label cannot be used. ``labels`` is the file,
+    where the task keeps labels apart (see :class:`metaxcr.data.spec.Files`).
     """
     if not labelled:
         return lambda row, position, identity, choices: None
@@ -44,7 +36,7 @@ def label_source(fields: Fields, labels: Path | None, labelled: bool, repairs: R
             raise Defect(f"no label for {'' if by_id else 'this '}{what}", "fetch both files again")
         line, raw = entries[key]
         try:
-            return decode_label(raw.strip(), fields, choices, repairs)
+            return decode_label(raw.strip(), fields.label_kind, choices, repairs)
         except Defect as defect:  # the fault is in the label file, not in the row
             raise Defect(defect.what, defect.fix, f"{labels}:{line}") from None
 
@@ -52,11 +44,7 @@ def label_source(fields: Fields, labels: Path | None, labelled: bool, repairs: R
 
 
 def check_length(data: Path, labels: Path, rows: int) -> None:
-    """Refuse a label file with another number of labels than the data file has rows.
-
-    Raises:
-        UserError: The numbers differ.
-    """
+    """Refuse a label file with another number of labels than the data file has rows."""
     count = len(_read_label_file(labels, Repairs()))
     if count != rows:
         raise UserError(
@@ -65,39 +53,30 @@ def check_length(data: Path, labels: Path, rows: int) -> None:
 
 
 def decode_label(
-    raw: object, fields: Fields, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object] = ()
+    raw: object, kind: str, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object] = ()
 ) -> int:
-    """Turn a label as the file spells it into the index of a choice.
+    """Turn a label as the file spells it into the index of a choice; a label that names none is a Defect.
 
-    Args:
-        raw: The label in the file.
-        fields: Says how labels are spelt.
-        choices: The choices.
-        repairs: The steps that are on.
-        keys: The choices' own keys, for ``label_kind: key``.
-
-    Raises:
-        Defect: The label is not of the declared kind or out of range.
+    ``kind`` is a ``label_kind`` of :class:`metaxcr.data.spec.Fields`; ``keys`` are the choices' own keys, for
+    the kind ``key``.
     """
-    if isinstance(raw, list) and fields.label_kind == "flag":
+    if kind == "flag" and isinstance(raw, Mapping):  # from choice to mark
+        raw = list(raw.values())
+    if kind == "flag" and isinstance(raw, list):
         if len(raw) != len(choices):
             raise Defect(f"{len(raw)} marks for {len(choices)} choices", "correct the row")
         return _marked(raw)
     try:
-        return _decode_strictly(raw, fields, choices, repairs, keys)
+        return _decode_strictly(raw, kind, choices, repairs, keys)
     except Defect:
-        index = _decode_loosely(raw, fields.label_kind, choices)
+        index = _decode_loosely(raw, kind, choices)
         if index is None or not repairs.take("label-spelling"):
             raise
         return index
 
 
 def keys_of_choices(row: Row, fields: Fields, n_choices: int) -> Sequence[object]:
-    """Return the keys of the choices, without those of choices that were left blank.
-
-    Raises:
-        Defect: There is no list of keys, or their number is wrong.
-    """
+    """Return the keys of the choices, without those of choices that were left blank."""
     if isinstance(fields.choices, list) and fields.choice_keys is None:
         return fields.choices[:n_choices]
     name = fields.choice_keys or fields.choices
@@ -127,7 +106,7 @@ def _label_in_row(row: Row, fields: Fields, choices: Sequence[Any], repairs: Rep
     if fields.label is None:
         raise Defect("the task declares no label field", "add fields.label to the task")
     keys = keys_of_choices(row, fields, len(choices)) if fields.label_kind == "key" else ()
-    return decode_label(value_of(row, fields.label), fields, choices, repairs, keys)
+    return decode_label(value_of(row, fields.label), fields.label_kind, choices, repairs, keys)
 
 
 def _flags(row: Row, fields: Fields, key: str) -> list[object]:
@@ -146,27 +125,27 @@ def _marked(flags: Sequence[object]) -> int:
 
 
 def _decode_strictly(
-    raw: object, fields: Fields, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object]
+    raw: object, kind: str, choices: Sequence[Any], repairs: Repairs, keys: Sequence[object]
 ) -> int:
     """Read a label that is spelt exactly as declared."""
-    if fields.label_kind == "key":
+    if kind == "key":
         places = [place for place, key in enumerate(keys) if type(key) is type(raw) and key == raw]
         if not places:
             raise Defect(f"label {shown(raw)} is none of the choices' keys", "correct the label")
         if len(places) > 1:
             raise Defect(f"label {shown(raw)} is the key of two choices", "correct the keys")
         return places[0]
-    if fields.label_kind == "text":
+    if kind == "text":
         texts = [choice.strip() if isinstance(choice, str) else choice for choice in choices]
         wanted = raw.strip() if isinstance(raw, str) else raw
         if wanted not in texts:
             raise Defect(f"label {shown(raw)} is the text of no choice", "correct the label")
         return texts.index(wanted)
-    if fields.label_kind == "letter":
+    if kind == "letter":
         letter = raw.strip().upper() if isinstance(raw, str) else ""
         index = ord(letter) - ord("A") if len(letter) == 1 else -1
     else:
-        index = _whole_number(raw, repairs) - (fields.label_kind == "one")
+        index = _whole_number(raw, repairs) - (kind == "one")
     if not 0 <= index < len(choices):
         raise Defect(f"label {shown(raw)} is out of range for {len(choices)} choices", "correct the label")
     return index

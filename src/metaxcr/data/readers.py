@@ -285,7 +285,9 @@ def choices_of(row: Row, fields: Fields) -> list[Any]:
             found += value if isinstance(value, list) and fields.label_kind == "first" else [value]
     else:
         found = value_of(row, fields.choices)
-        if fields.choice_cell is not None and isinstance(found, str):
+        if fields.choice_cell == "mapping":
+            found = [*found] if isinstance(found, Mapping) else []
+        elif fields.choice_cell is not None and isinstance(found, str):
             _checked(found, fields.choices)
             found = cut_cell(found, fields.choice_cell)
         if not isinstance(found, list) or len(found) < 2:

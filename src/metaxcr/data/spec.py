@@ -97,8 +97,8 @@ class Fields(Strict):
         choice_keys: The same where texts and keys are two lists: the field that holds the keys.
         choice_flag: In a list of objects, the key that says whether a choice is the right one.
         choice_numbers: Each choice carries its number or letter, which is no part of its text.
-        choice_cell: How one text holds all choices: ``lines``, perhaps numbered, or a list as ``json`` (or
-            Python) writes it.
+        choice_cell: How one cell holds all choices: a text with ``lines``, perhaps numbered; a text with a
+            list as ``json`` (or Python) writes it; or a ``mapping`` from choice to mark, which is the label.
         blank_choices: A row with fewer choices leaves the last of its fields, or of its list, blank.
         label: Field of the label, unless a file of its own holds it.
         label_kind: ``zero`` and ``one``: an index that starts there; ``letter``: A, B, ...; ``key``: see
@@ -123,7 +123,7 @@ class Fields(Strict):
     choice_keys: str | None = None
     choice_flag: str | None = None
     choice_numbers: bool = False
-    choice_cell: Literal["lines", "json"] | None = None
+    choice_cell: Literal["lines", "json", "mapping"] | None = None
     blank_choices: bool = False
     label: str | None = None
     label_kind: Literal["zero", "one", "letter", "key", "text", "flag", "first"] = "zero"

@@ -17,20 +17,12 @@ def unfold_rows(
     part: str | None = None,
     columns: Sequence[str] | None = None,
 ) -> Rows:
-    """Yield the rows that a file's own rows hold.
+    """Yield the rows that a file's own rows hold, each with its line, or what is wrong with it.
 
     A step names fields whose lists are as long as each other: the row is repeated with the first item of
     each, the second, and so on. ``*`` alone takes every field as a row; ``head=body`` takes the lists of
-    ``body`` as rows whose columns ``head`` names.
-
-    Args:
-        rows: From a reader of :data:`metaxcr.data.file_formats.FORMATS`.
-        steps: One after the other, see :class:`metaxcr.data.spec.Fields`.
-        part: The field that holds the rows of this split.
-        columns: Names of the columns, where the part holds lists.
-
-    Yields:
-        (line, row or what is wrong with it).
+    ``body`` as rows whose columns ``head`` names. ``part`` is the field that holds the rows of this split,
+    and ``columns`` names the columns where these are lists.
     """
     if part is None and not steps:
         yield from rows
@@ -129,7 +121,7 @@ def find_steps(
     """Find the steps of :func:`unfold_rows` that lead to the questions of a file, perhaps none.
 
     Args:
-        rows: Some rows of a file.
+        rows: Some rows of the file.
         is_question: Tells whether an object is a question with its choices.
         are_questions: Tells whether rows are questions already.
         depth: Steps at most.

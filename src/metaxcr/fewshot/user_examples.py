@@ -23,9 +23,7 @@ class UserExamples:
     """Labelled examples of one language.
 
     Attributes:
-        examples: In the order given.
         phrase: Puts one into the words that the encoder reads.
-        language: ISO 639-1 code.
         implausible: The labels name the implausible choice.
         file: Where they come from; None: from Python.
         lines: The line of each example in the file.
@@ -50,11 +48,7 @@ class UserExamples:
 def as_user_examples(
     examples: UserExamples | Sequence[Mapping[str, Any]] | str | Path, language: str | None
 ) -> UserExamples:
-    """Take examples in any of the shapes that :meth:`metaxcr.MetaXCR.adapt` takes; notes become warnings.
-
-    Raises:
-        UserError: They cannot be used, or their language is missing.
-    """
+    """Take examples in any of the shapes that :meth:`metaxcr.MetaXCR.adapt` takes; notes become warnings."""
     if isinstance(examples, UserExamples):
         return examples
     if language is None:
@@ -74,7 +68,7 @@ def read_user_examples(
     hints: ColumnHints | None = None,
     part: str | None = None,
 ) -> UserExamples:
-    """Read a file as ``tasks add`` does: format, columns and labels are guessed from the content.
+    """Read a file as ``tasks add`` does.
 
     Args:
         file: CSV, TSV, JSON, JSON lines or Parquet.
@@ -82,9 +76,6 @@ def read_user_examples(
         kind: What all questions ask for; None: as the file says.
         hints: What the user said about its columns.
         part: The split to read, of a file that holds several.
-
-    Raises:
-        UserError: The file is not understood, or does not ask what ``kind`` says.
     """
     loaded, notes = read_user_file(file, language, "shots", hints, part)
     read = examples_of_split(loaded, notes)
@@ -110,15 +101,9 @@ def _question(example: Example, kind: str) -> str:
 
 
 def examples_from_mappings(given: Sequence[Mapping[str, Any]], language: str) -> UserExamples:
-    """Take examples from Python.
+    """Take examples from Python: mappings with ``context``, ``choices``, ``label`` and perhaps ``question``.
 
-    Args:
-        given: Mappings with ``context``, ``choices``, ``label`` (0-based), and perhaps ``question``
-            (``"cause"``, ``"effect"``, or a question in words).
-        language: Tag of their language.
-
-    Raises:
-        UserError: One of them cannot be used; the message names its position from 0.
+    Labels count from 0; a question is ``"cause"``, ``"effect"``, or in words.
     """
     code = language_tag(language).code
     examples = []

@@ -630,6 +630,24 @@ _add(
     question=none,
 )
 
+_add(
+    "TruthfulQA, as published",
+    "mc_task.json",
+    json.dumps(
+        [
+            {
+                "question": i.question,
+                "mc1_targets": {choice: int(choice == i.right) for choice in [i.right, *i.wrong]},
+                "mc2_targets": {choice: int(choice != i.wrong[0]) for choice in [i.right, *i.wrong]},
+            }
+            for i in _Q
+        ]
+    ),
+    _Q,
+    context=none,
+    shuffled=True,
+)
+
 # ---- passages
 for _name in (
     "reading_passage",
@@ -916,6 +934,14 @@ _rows = [
     {"premise": i.passage, "choice1": i.choices[0], "choice2": i.choices[1], "label": i.label} for i in _P
 ]
 _add("pipes", "q.txt", table(_rows, "|"), _P, question=none)
+_markdown = [f"| {' | '.join(map(str, row.values()))} |" for row in _rows]
+_add(
+    "a Markdown table",
+    "q.md",
+    "\n".join([f"| {' | '.join(_rows[0])} |", "|---|:---|---|--:|", *_markdown, ""]),
+    _P,
+    question=none,
+)
 _add(
     "semicolons, CRLF, a mark (Excel)",
     "q.csv",

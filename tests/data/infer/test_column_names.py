@@ -1,8 +1,15 @@
-"""Names of fields, and words for cause and effect."""
+"""Names of columns, and words for cause and effect."""
 
 import pytest
 
-from metaxcr.data.infer.column_names import CONTEXT, ID, LABEL, direction, groups, known, plain
+from metaxcr.data.infer.column_names import (
+    comparable,
+    has_word,
+    known,
+    numbered_columns,
+    question_kind,
+    words_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,20 +27,20 @@ from metaxcr.data.infer.column_names import CONTEXT, ID, LABEL, direction, group
         [f"choice{n}" for n in range(1, 11)],
     ],
 )
-def test_numbered_fields_are_found_in_their_order(names):
-    assert list(groups(["premise", *reversed(names), "label"]).values()) == [names]
+def test_numbered_columns_are_found_in_their_order(names):
+    assert list(numbered_columns(["premise", *reversed(names), "label"]).values()) == [names]
 
 
 @pytest.mark.parametrize("names", [["choice1"], ["choice2", "choice3"], ["choice1", "choice3"], ["id", "ie"]])
-def test_fields_that_do_not_count_up_are_no_group(names):
-    assert groups(names) == {}
+def test_columns_that_do_not_count_up_are_no_group(names):
+    assert numbered_columns(names) == {}
 
 
-def test_known_names_come_by_how_much_they_tell():
-    assert known(CONTEXT, ["paragraph", "Premise", "x"]) == ["Premise", "paragraph"]
-    assert known(ID, ["question_id", "idx", "meta.id"]) == ["meta.id", "idx", "question_id"]
-    assert known(LABEL, ["answer-key", "gold label", "پاسخ"]) == ["gold label", "answer-key", "پاسخ"]
-    assert plain("question.Asks-For") == "asksfor"
+def test_known_names_are_sorted_by_how_much_they_tell():
+    assert known("context", ["paragraph", "Premise", "x"]) == ["Premise", "paragraph"]
+    assert known("id", ["question_id", "idx", "meta.id"]) == ["meta.id", "idx", "question_id"]
+    assert known("label", ["answer-key", "gold label", "پاسخ"]) == ["gold label", "answer-key", "پاسخ"]
+    assert comparable("question.Asks-For") == "asksfor"
 
 
 @pytest.mark.parametrize(
@@ -52,4 +59,9 @@ def test_known_names_come_by_how_much_they_tell():
     ],
 )
 def test_words_for_cause_and_effect(word, kind):
-    assert direction(word) == kind
+    assert question_kind(word) == kind
+
+
+def test_words_in_a_name():
+    assert words_of("meta.correctAnswer_2") == {"correct", "answer"}
+    assert has_word("falsche Antwort 1", "wrong_words") and not has_word("answer", "wrong_words")

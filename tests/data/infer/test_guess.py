@@ -13,9 +13,9 @@ from metaxcr.errors import UserError
 FILE = Path("file.x")
 
 
-def guessed(rows, *, language="en", **asked):
+def guessed(rows, *, language="en", **hints):
     numbered = [(n, row) for n, row in enumerate(rows, start=1)]
-    return guess(numbered, language_tag(language), ColumnHints(**asked), FILE)
+    return guess(numbered, language_tag(language), ColumnHints(**hints), FILE)
 
 
 def causal(n=4, **more):
@@ -207,7 +207,7 @@ def test_one_row_with_a_choice_too_many_is_a_repair():
     [
         (renamed(causal(), choice1="left", choice2="right"), "--map choices="),
         (renamed(causal(), premise="said", question="x"), "--map premise="),
-        (renamed(causal(), premise="said"), "cause or effect, but of what?"),
+        (renamed(causal(), premise="said"), "cause or effect, but there is no context"),
         ([{**row, "question": ("wuk", "wak")[row["idx"] % 2]} for row in causal()], "--map cause=WORD"),
         ([{**row, "question": "effect" if row["idx"] else "affect"} for row in causal(10)], "'affect'"),
         ([{**row, "label": "good"} for row in causal()], "file.x:1"),
@@ -225,7 +225,7 @@ def test_what_cannot_be_told_is_one_line_with_what_to_say(rows, told):
 
 
 def test_a_wrong_name_is_told_with_those_that_are_there():
-    with pytest.raises(UserError, match=r"no field 'x'.*'premise', 'choice1'"):
+    with pytest.raises(UserError, match=r"no column 'x'.*'premise', 'choice1'"):
         guessed(causal(), roles={"premise": ["x"]})
 
 
@@ -251,3 +251,13 @@ def test_hidden_labels(hidden):
     found = guessed([{**row, "label": hidden} for row in causal()])
     assert not found.labelled
     assert "label" not in found.fields
+
+
+def test_a_file_of_labels_beside_the_rows_is_named(tmp_path):
+    file = tmp_path / "train.jsonl"
+    rows = [(n, {"goal": f"g {n}", "sol1": "a", "sol2": "b"}) for n in range(1, 5)]
+    assert guess(rows, language_tag("en"), ColumnHints(), file).warnings == []
+    (tmp_path / "train-labels.lst").touch()
+    (warning,) = guess(rows, language_tag("en"), ColumnHints(), file).warnings
+    assert "train-labels.lst may hold the labels: join the two files" in warning
+    assert guess(rows, language_tag("en"), ColumnHints(labels="none"), file).warnings == []

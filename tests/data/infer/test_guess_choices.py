@@ -2,13 +2,19 @@
 
 import pytest
 
-from metaxcr.data.infer.guess import names_of
-from metaxcr.data.infer.guess_choices import Labelled, Undecided, fields_of, find_choices, label_kind
+from metaxcr.data.infer.guess_choices import (
+    AmbiguousLabels,
+    RowLabel,
+    columns_of_choices,
+    find_choices,
+    label_kind,
+)
+from metaxcr.data.infer.table import columns_of
 
 
-def found(row, asked=()):
+def found(row, given=()):
     rows = [row, row]
-    return find_choices(list(names_of([(1, row)])), rows, asked)
+    return find_choices(columns_of([row]), rows, given)
 
 
 @pytest.mark.parametrize(
@@ -45,14 +51,16 @@ def test_what_the_user_names():
     assert found(row, ["left"]) is None
 
 
-def test_the_fields_that_choices_take():
+def test_the_columns_that_choices_take():
     names = ["id", "choices.text", "choices.label", "label"]
-    assert fields_of({"choices": "choices.text", "choice_keys": "choices.label"}, names) == set(names[1:3])
-    assert fields_of({"choices": ["a", "b"]}, ["a", "b", "c"]) == {"a", "b"}
+    assert columns_of_choices({"choices": "choices.text", "choice_keys": "choices.label"}, names) == set(
+        names[1:3]
+    )
+    assert columns_of_choices({"choices": ["a", "b"]}, ["a", "b", "c"]) == {"a", "b"}
 
 
 def rows(*raw, texts=("x", "y"), keys=()):
-    return [Labelled(n, value, texts, keys) for n, value in enumerate(raw, start=1)]
+    return [RowLabel(n, value, texts, keys) for n, value in enumerate(raw, start=1)]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +99,7 @@ def test_a_last_label_decides_by_the_rows_own_choices():
 
 @pytest.mark.parametrize("labels", [rows(1, 1), rows("1", "2", texts=("x", "y", "z"))])
 def test_from_0_or_from_1_must_be_told_where_neither_end_occurs(labels):
-    with pytest.raises(Undecided, match="--labels zero or --labels one"):
+    with pytest.raises(AmbiguousLabels, match="--labels zero or --labels one"):
         label_kind(labels, "file")
 
 

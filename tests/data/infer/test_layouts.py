@@ -53,9 +53,9 @@ def written(layout, tmp_path):
 
 
 def added(file, layout, *options):
-    hints_ = hints([*layout.options, *options])
-    sources = local_sources([file], columns=hints_.columns)
-    return user_task("mine", language_tag(layout.language), sources, hints_, TaskInfo())
+    asked = hints([*layout.options, *options])
+    sources = local_sources([file], columns=asked.columns)
+    return user_task("mine", language_tag(layout.language), sources, asked, TaskInfo())
 
 
 def check(examples, layout):

@@ -5,7 +5,6 @@ import json
 import pytest
 from tests.server import Repository
 
-from metaxcr.data.infer.guess import names_of
 from metaxcr.data.infer.user_files import (
     choose_paths,
     hub_name,
@@ -16,7 +15,6 @@ from metaxcr.data.infer.user_files import (
     split_name,
 )
 from metaxcr.data.languages import language_tag
-from metaxcr.data.rows import Defect
 from metaxcr.errors import UserError
 
 ONE, TWO = {"premise": "p", "choice1": "a"}, {"premise": "q", "choice1": "b"}
@@ -82,23 +80,8 @@ def test_what_is_no_table_is_refused(tmp_path, content, told):
     assert told in str(caught.value)
 
 
-def test_fields_of_all_rows_with_nested_ones_dotted():
-    rows = [
-        (1, {"id": 1, "question": {"stem": "s", "choices": [1]}}),
-        (2, Defect("broken", "mend it")),
-        (3, {"choices": {"text": ["a"], "label": ["A"]}, "id": 2}),
-    ]
-    assert list(names_of(rows)) == [
-        "id",
-        "question.stem",
-        "question.choices",
-        "choices.text",
-        "choices.label",
-    ]
-
-
 ROW = {"premise": "p", "choice1": "a", "choice2": "b", "label": 0}
-LINES = "".join(json.dumps({**ROW, "label": n % 2}) + "\n" for n in range(4)).encode()
+JSON_LINES = "".join(json.dumps({**ROW, "label": n % 2}) + "\n" for n in range(4)).encode()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +106,7 @@ def test_the_split_is_in_the_name(name, split):
 def test_splits_of_files(tmp_path):
     files = []
     for name in ("train.jsonl", "mine.jsonl"):
-        (tmp_path / name).write_bytes(LINES)
+        (tmp_path / name).write_bytes(JSON_LINES)
         files.append(tmp_path / name)
     assert [source.split for source in local_sources(files)] == ["train", "test"]
     assert [source.split for source in local_sources(files, ["a", "b"])] == ["a", "b"]
@@ -192,14 +175,15 @@ def test_a_data_set_of_the_hub_is_fetched_and_pinned(server, tmp_path, monkeypat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     commit = "c" * 40
     server.hub["o/n"] = Repository(
-        {"main": commit}, {commit: {"sw/test.jsonl": LINES, "sw/train.jsonl": LINES, "et/test.jsonl": LINES}}
+        {"main": commit},
+        {commit: {"sw/test.jsonl": JSON_LINES, "sw/train.jsonl": JSON_LINES, "et/test.jsonl": JSON_LINES}},
     )
     sources = hub_sources("o/n", None, language_tag("sw"))
     assert [source.split for source in sources] == ["train", "test"]
     download = sources[1].download
     assert (download.hub, download.revision, download.path) == ("o/n", commit, "sw/test.jsonl")
     assert download.to == sources[1].name
-    assert sources[1].path.read_bytes() == LINES
+    assert sources[1].path.read_bytes() == JSON_LINES
     assert [source.split for source in hub_sources("o/n", "sw", language_tag("sw"), ["test"])] == ["test"]
     with pytest.raises(UserError, match="has no split 'dev'"):
         hub_sources("o/n", "sw", language_tag("sw"), ["dev"])

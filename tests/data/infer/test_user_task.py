@@ -12,14 +12,17 @@ from metaxcr.data.data_dirs import split_files
 from metaxcr.data.infer.table import ColumnHints
 from metaxcr.data.infer.user_files import DataSource, local_sources, read_rows
 from metaxcr.data.infer.user_task import (
-    About,
+    TaskInfo,
+    body_of,
+    copa_match,
+    merged,
+    number_as_copa,
     own_path,
     read_user_file,
     refuse_equal,
     remarks,
-    translation_of,
     user_task,
-    with_origin,
+    validated,
 )
 from metaxcr.data.languages import language_tag
 from metaxcr.data.readers import Reading
@@ -48,13 +51,13 @@ def written(path: Path, listed) -> Path:
     return path
 
 
-def added(*files, name="mine", language="sw", splits=(), force=False, about=None, **asked):
+def added(*files, name="mine", language="sw", splits=(), force=False, info=None, **hints):
     own = user_task(
         name,
         language_tag(language),
         local_sources(files, splits),
-        ColumnHints(**asked),
-        about or About(),
+        ColumnHints(**hints),
+        info or TaskInfo(),
         force=force,
     )
     own.write()
@@ -63,7 +66,7 @@ def added(*files, name="mine", language="sw", splits=(), force=False, about=None
 
 def test_a_file_becomes_a_task(tmp_path, own_folder):
     own = added(
-        written(tmp_path / "a {b} test.jsonl", rows()), about=About(licence="CC0", url="https://x.org")
+        written(tmp_path / "a {b} test.jsonl", rows()), info=TaskInfo(licence="CC0", url="https://x.org")
     )
     assert own.path == own_folder / "mine.yaml"
     assert "\n" in own.path.read_text()
@@ -237,14 +240,56 @@ def test_blank_contexts_choices_in_a_cell_and_rows_on_one_line(tmp_path):
     assert [e.id for e in load("flat", "test", language="sw").examples] == [f"test-{n}" for n in range(4)]
 
 
-def real(root: Path, name: str, language: str, official: tuple[str, str], *files: str, **asked):
+# ---- declarations made of two
+
+
+def test_a_value_that_is_not_allowed_is_one_line(make_spec):
+    with pytest.raises(UserError, match="group: Input should be 'source' or 'target'"):
+        validated({**body_of(make_spec()), "group": "other"})
+
+
+def test_a_declaration_written_by_hand_is_left_alone(make_spec):
+    spec = make_spec()
+    with pytest.raises(UserError, match="written by hand"):
+        merged(spec, make_spec(languages=["sw"]), "sw", force=False, path=Path("toy.yaml"))
+
+
+def test_the_body_reads_back(make_spec):
+    assert validated(body_of(make_spec(skip_bad=True))) == make_spec(skip_bad=True)
+
+
+def test_words_for_the_question_are_joined(make_spec):
+    def one(language, **more):
+        fields = {
+            "id": "{id}",
+            "context": "p",
+            "question": "q",
+            "choices": ["a", "b"],
+            "label": "label",
+            **more,
+        }
+        splits = {"test": {"files": {"data": {language: f"/{language}"}}}}
+        return make_spec(languages=[language], fields=fields, splits=splits, relation="question")
+
+    spec = merged(
+        one("en"),
+        one("ko", question_words={"cause": ["원인"], "effect": ["결과"]}),
+        "ko",
+        force=False,
+        path=Path("toy.yaml"),
+    )
+    assert spec.fields_.question_words == {"cause": ["cause", "원인"], "effect": ["effect", "결과"]}
+    assert spec.splits["test"].files.data == {"en": "/en", "ko": "/ko"}
+
+
+def real(root: Path, name: str, language: str, official: tuple[str, str], *files: str, **hints):
     """Add official files as if they were foreign, and compare them with the official declaration."""
     own = user_task(
         name,
         language_tag(language),
         local_sources([root / f for f in files]),
-        ColumnHints(**asked),
-        About(),
+        ColumnHints(**hints),
+        TaskInfo(),
         root=root,
     )
     expected = load(*official, language=language, root=root).examples
@@ -334,11 +379,11 @@ def items(make_example, n=100):
 def test_labels_in_the_same_order_are_a_translation(make_example):
     copa = {"val": items(make_example)}
     numbered = dict(enumerate(copa["val"]))
-    found = translation_of(numbered, copa)
-    assert found is not None and (found.split, found.labels, found.questions) == ("val", 100, 100)
+    found = copa_match(numbered, copa)
+    told = "a translation of COPA's val (100 of 100 labels and 100 of 100 questions are COPA's)"
+    assert found == ("val", told)
     wrong = {n: replace(e, question="effect") for n, e in numbered.items()}  # as in XCOPA's Thai file
-    assert translation_of(wrong, copa) is not None
-    assert "100 labels" in str(found)
+    assert copa_match(wrong, copa) is not None
 
 
 @pytest.mark.parametrize("change", ["labels", "few", "order", "more"])
@@ -353,23 +398,22 @@ def test_others_are_none(make_example, change):
         numbered = {99 - n: e for n, e in numbered.items()}
     if change == "more":
         numbered |= {n + 100: e for n, e in list(numbered.items())[:10]}
-    assert translation_of(numbered, copa) is None
+    assert copa_match(numbered, copa) is None
 
 
 def test_questions_tell_where_labels_are_hidden(make_example):
     copa = {"test": items(make_example)}
     hidden = {n: replace(e, label=None) for n, e in enumerate(copa["test"])}
-    assert translation_of(hidden, copa) is not None
-    assert translation_of({n: replace(e, question="") for n, e in hidden.items()}, copa) is None
+    assert copa_match(hidden, copa) is not None
+    assert copa_match({n: replace(e, question="") for n, e in hidden.items()}, copa) is None
 
 
 @pytest.mark.parametrize(("shown", "split", "template"), [
     (range(100), "val", "{split}-{idx}"), (range(1, 101), "val", "{split}-{position}"),
     (reversed(range(100)), "test", "val-{idx}"),
 ])  # fmt: skip
-def test_ids_become_copas(make_spec, make_example, monkeypatch, tmp_path, shown, split, template):
+def test_ids_become_copas(make_spec, make_example, tmp_path, shown, split, template):
     copa = {"val": items(make_example)}
-    monkeypatch.setattr("metaxcr.data.infer.user_task.references", lambda root: copa)
     file = tmp_path / "file.jsonl"
     numbers = list(shown)
     order = numbers if template.endswith("{idx}") else range(100)
@@ -386,7 +430,7 @@ def test_ids_become_copas(make_spec, make_example, monkeypatch, tmp_path, shown,
         relation="question",
     )
     source = DataSource(file, split, "jsonl", read_rows(file, "jsonl"), str(file))
-    changed, notes = with_origin(spec, [source], "en")
+    changed, notes = number_as_copa(spec, [source], copa)
     assert changed.origin == "copa"
     assert changed.split_fields(split).id == template
     assert "translation of COPA's val" in notes[0]
@@ -394,16 +438,10 @@ def test_ids_become_copas(make_spec, make_example, monkeypatch, tmp_path, shown,
 
 @pytest.mark.real
 def test_the_leak_guard_knows_a_translation(data_root, tmp_path, monkeypatch):
-    from metaxcr.data.infer.table import ColumnHints
-    from metaxcr.data.infer.user_files import local_sources
-    from metaxcr.data.infer.user_task import About, user_task
-    from metaxcr.data.languages import language_tag
-    from metaxcr.data.registry import load
-
     monkeypatch.setenv("METAXCR_TASKS", str(tmp_path))
     file = data_root / "xcopa/data/sw/test.sw.jsonl"
     user_task(
-        "leaky", language_tag("sw"), local_sources([file]), ColumnHints(), About(), root=data_root
+        "leaky", language_tag("sw"), local_sources([file]), ColumnHints(), TaskInfo(), root=data_root
     ).write()
     mine = load("leaky", "test", language="sw").examples
     assert identity(mine[3]) == ("copa", "test-3")

@@ -55,11 +55,9 @@ def known(role: str, names: Iterable[str]) -> list[str]:
 
 
 def numbered_columns(names: Iterable[str]) -> dict[str, list[str]]:
-    """Find columns that are numbered or lettered, as the choices often are.
+    """Find columns that are numbered or lettered, as choices often are: stem -> two or more columns in order.
 
-    Returns:
-        Stem (with the dotted path before it) -> two or more columns, which count up from 0, 1 or A without a
-        gap, in that order.
+    They count up from 0, 1 or A without a gap; the stem has the dotted path before it.
     """
     found: dict[tuple[str, str], dict[int, str]] = {}
     for name in names:

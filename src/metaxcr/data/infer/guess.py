@@ -4,6 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,10 @@ _SPLITS = {"train", "training", "dev", "val", "valid", "validation", "test", "te
 
 @dataclass(frozen=True)
 class Guess:
-    """What a file holds.
+    """What a file holds, in the terms of a task's declaration.
 
-    Attributes:
-        fields: As :class:`metaxcr.data.spec.Fields` declares it.
-        relation, phrasing, labelled, repairs: As a task and its splits declare it.
-        codes: Language -> how the file spells it, where that is not its code.
-        reasons: Role -> what was found, in words.
-        unused: Columns without a role.
-        warnings: What the user should look at.
-        other_languages: Number of rows in other languages, or that the user did not want.
+    ``codes`` says how the file spells the language, where that is not its code; ``reasons`` gives, role by
+    role, what was found in words; ``other_languages`` counts the rows that are not read.
     """
 
     fields: dict[str, Any]
@@ -76,9 +71,6 @@ def guess(
         hints: What the user said about the file.
         path: The file, for messages.
         part: The key of the file's one object that holds the rows.
-
-    Raises:
-        UserError: Something is not understood; the message lists the columns and names the option to give.
     """
     unfolded, steps = _unfold(rows, part, hints)
     good = [(line, row) for line, row in unfolded if not isinstance(row, Defect)]
@@ -122,6 +114,9 @@ def _guess_columns(table: Table, language: Tag) -> Guess:
     relation, phrasing = _guess_relation(table, question, context)
     labelled = find_label(table)
     _guess_id(table)
+    warnings = _unused_warnings(table)
+    if not labelled and table.hints.labels is None:
+        warnings += _label_file_warning(table.path)
     return Guess(
         table.fields,
         relation,
@@ -131,7 +126,7 @@ def _guess_columns(table: Table, language: Tag) -> Guess:
         codes,
         table.reasons,
         table.unused,
-        _unused_warnings(table),
+        warnings,
         other_languages,
     )
 
@@ -375,10 +370,7 @@ def _relation_without_question(table: Table, context: list[str]) -> tuple[str, d
 
 
 def _words_for_kinds(table: Table, name: str) -> dict[str, list[str]] | None:
-    """Return how a column spells cause and effect: kind -> words; empty where it uses these two words.
-
-    None: its questions are in words.
-    """
+    """Return how a column spells cause and effect, nothing if in these words; None: it asks in words."""
     counts = Counter(value.strip() for value in table.texts(name))
     roles = table.hints.roles
     given = {word.casefold(): kind for kind in ("cause", "effect") for word in roles.get(kind, [])}
@@ -405,7 +397,15 @@ def _are_in_words(counts: Counter[str], unknown: list[str]) -> bool:
     return len(counts) != 2 or not (short or counts.total() >= _MANY_QUESTIONS)
 
 
-# ---- columns that are not used
+# ---- warnings: labels beside the file, columns that are not used
+
+
+def _label_file_warning(path: Path) -> list[str]:
+    """Name a file beside a file without labels that may hold them, such as PIQA's ``train-labels.lst``."""
+    stem = escape(path.name.partition(".")[0])
+    names = sorted(file.name for file in path.parent.glob(f"{stem}*label*") if file.name != path.name)
+    join = f"join the two files, with the labels as a column 'label' of {path.name}"
+    return [f"{names[0]} may hold the labels: {join}; otherwise say --labels none"] if names else []
 
 
 def _unused_warnings(table: Table) -> list[str]:

@@ -1,30 +1,15 @@
 """Which columns hold the choices and the labels, and how the labels are spelt."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from metaxcr.data.cell_values import (
-    choice_index,
-    cut_cell,
-    is_missing,
-    marked_index,
-    parse_index,
-    plain_text,
-    without_numbers,
-)
-from metaxcr.data.infer.column_names import (
-    has_role,
-    has_word,
-    known,
-    numbered_columns,
-    vocabulary,
-    words_of,
-)
-from metaxcr.data.infer.table import NotUnderstood, Table, is_blank
-from metaxcr.data.labels import keys_of_choices
+from metaxcr.data.cell_values import cut_cell, is_missing, marked_index, parse_index, without_numbers
+from metaxcr.data.infer.column_names import has_role, has_word, known, numbered_columns, vocabulary, words_of
+from metaxcr.data.infer.table import NotUnderstood, Table, is_blank, maps_choices
+from metaxcr.data.labels import decode_label, keys_of_choices
 from metaxcr.data.readers import choices_of
+from metaxcr.data.repairs import GENERAL, STEPS, Repairs
 from metaxcr.data.rows import Defect, Row, shown
 from metaxcr.data.spec import Fields
 from metaxcr.data.unfold import value_at
@@ -50,14 +35,10 @@ class AmbiguousLabels(UserError):
 def find_choices(names: Sequence[str], rows: Sequence[Row], given: Sequence[str] = ()) -> Declared | None:
     """Find the choices: a list, a list of objects, two lists, numbered columns, or one text with all of them.
 
-    Args:
-        names: Of all columns.
-        rows: All rows.
-        given: What the user gave for ``--map choices``: one column, or one for each choice.
-
-    Returns:
-        The keys of :class:`metaxcr.data.spec.Fields` that describe the choices; None: nothing fits.
+    Returns the keys of :class:`metaxcr.data.spec.Fields` that describe them; None: nothing fits. ``given`` is
+    what the user said with ``--map choices``: one column, or one for each choice.
     """
+    found: Declared | None
     if len(given) > 1:
         found = _right_and_wrong(given, rows) or _one_column_each(list(given), rows)
     elif given:
@@ -104,7 +85,7 @@ def _in_known_columns(names: Sequence[str], rows: Sequence[Row]) -> Declared | N
 def _in_unknown_columns(names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
     """Take the only column that holds lists, or the only numbered columns."""
     found = [_in_one_column(name, names, rows) for name in names]
-    lists = [one for one in found if one is not None and "choice_cell" not in one]
+    lists = [one for one in found if one is not None and one.get("choice_cell") in (None, "mapping")]
     if len(lists) == 1:
         return lists[0]
     numbered = _numbered_texts(names, rows)
@@ -164,6 +145,8 @@ def _are_answers(name: str, rows: Sequence[Row]) -> bool:
 def _in_one_column(name: str, names: Sequence[str], rows: Sequence[Row]) -> Declared | None:
     """Describe the choices in one column: a list, an object with two lists, or a text; None: no choices."""
     values = [value_at(row, name) for row in rows]
+    if _most(maps_choices(value) and sum(value.values()) == 1 for value in values):
+        return {"choices": name, "choice_cell": "mapping", "shuffle": 0}  # the right one is often the first
     if _most(isinstance(value, dict) for value in values):
         return _two_lists(name, names, rows)
     if not _most(isinstance(value, str) for value in values):
@@ -268,15 +251,8 @@ class RowLabel:
     columns: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LabelKind:
-    """How labels are spelt.
-
-    Attributes:
-        kind: A ``label_kind`` of :class:`metaxcr.data.spec.Fields`.
-        reason: In words.
-        loose: Some are spelt freely (``1.0``, ``(b)``): the repair ``label-spelling`` is needed.
-    """
+class LabelKind(NamedTuple):
+    """A ``label_kind`` of a task, the reason, and whether the repair ``label-spelling`` is needed."""
 
     kind: str
     reason: str
@@ -284,17 +260,7 @@ class LabelKind:
 
 
 def find_label(table: Table) -> bool:
-    """Find the labels and how they are spelt; write column and kind into the table's fields.
-
-    Args:
-        table: The file; the choices are known.
-
-    Returns:
-        False where there are none, or all are hidden.
-
-    Raises:
-        UserError: They are not understood, or a column with an unknown name looks like labels.
-    """
+    """Find the labels and how they are spelt; False: there are none, or all are hidden."""
     fields, choices = table.fields, table.fields["choices"]
     right_is_first = fields.get("label_kind") == "first"
     if table.hints.labels == "none":
@@ -305,6 +271,10 @@ def find_label(table: Table) -> bool:
         return False
     if right_is_first:
         table.reasons["label"] = f"{choices[0]} is the right one; the order of the choices is drawn"
+        return True
+    if fields.get("choice_cell") == "mapping":
+        fields.update(label=choices, label_kind="flag")
+        table.reasons["label"] = f"{choices} marks the right one; the order of the choices is drawn"
         return True
     if "choice_flag" in fields:
         fields["label_kind"] = "flag"
@@ -346,7 +316,7 @@ def _columns_named_like_labels(table: Table) -> list[str]:
 def _names_one(table: Table, name: str) -> bool:
     """Tell whether a column holds lists of flags or scores, of which one choice has the highest."""
     rows = _labels(table, name)
-    return bool(rows) and _most(_index(row, "flag") is not None for row in rows)
+    return bool(rows) and _share(rows, "flag") >= _MOST
 
 
 def _labels(table: Table, name: str) -> list[RowLabel]:
@@ -392,11 +362,8 @@ def _may_be_labels(table: Table, name: str) -> bool:
 
 def _not_understood(table: Table, name: str, rows: list[RowLabel]) -> UserError:
     """Return the message about labels of which too many fit no spelling; it names the first odd one."""
-    spellings: list[Callable[[RowLabel], bool]] = [
-        partial(_is_kind, kind=k) for k in ("zero", "one", "letter")
-    ]
-    best = max([*spellings, _is_choice], key=lambda fits: sum(map(fits, rows)))
-    odd = next((row for row in rows if not best(row)), rows[0])
+    best = max(("zero", "one", "letter", "text"), key=lambda kind: _share(rows, kind))
+    odd = next((row for row in rows if _decoded(row, best) is None), rows[0])
     others = ", ".join(f"'{left}'" for left in table.unused if left != name)
     other = f", or name another column ({others}): --map label=COLUMN" if others else ""
     return UserError(
@@ -413,115 +380,71 @@ def _kind_of(table: Table, name: str, rows: list[RowLabel]) -> LabelKind | None:
     given = table.hints.labels
     if given is None:
         return label_kind(rows, f"{table.path}, '{name}'")
-    found = _fits(rows, given)
-    return LabelKind(given, f"{given}, as you say", found is None or found.loose)
+    loose = _is_loose(rows, given) if _share(rows, given) else given in ("zero", "one", "letter", "text")
+    return LabelKind(given, f"{given}, as you say", loose)
 
 
 def label_kind(rows: Sequence[RowLabel], where: str) -> LabelKind | None:
-    """Tell the kind of the labels.
+    """Tell the kind of the labels that are not missing; None: these are no labels.
 
     Whole numbers within range are indices, whatever the choices say: "3" may well be the text of the second
     choice. A 0, or a label as high as the number of choices, shows whether they count from 0 or from 1. A few
     labels that fit nothing are left to the reader, which names them.
-
-    Args:
-        rows: All rows whose label is not missing.
-        where: File and column, for messages.
-
-    Returns:
-        The kind; None: these are no labels.
-
-    Raises:
-        AmbiguousLabels: They may count from 0 or from 1.
     """
-    for share in (1.0, _MOST) if len(rows) >= _SEVERAL else (1.0,):  # what all fit, before what most fit
-
-        def fit(test: Callable[[RowLabel], bool], least: float = share) -> bool:
-            return sum(map(test, rows)) >= least * len(rows)
-
-        if fit(_is_key):
+    columns = [replace(row, keys=row.columns) for row in rows]
+    for least in (1.0, _MOST) if len(rows) >= _SEVERAL else (1.0,):  # what all fit, before what most fit
+        if _share(rows, "key") >= least:
             return LabelKind("key", "the key of a choice")
-        if fit(lambda row: _is_whole_number(row.raw)) and (found := _indices(rows, where, share)):
-            return found
-        if fit(_is_choice):
-            return LabelKind("text", "the text of a choice", not all(map(_is_choice_exactly, rows)))
-        if fit(lambda row: row.raw in row.columns):
+        if max(_share(rows, kind, loosely=False) for kind in ("zero", "one")) >= least:
+            return _indices(rows, where, least)
+        if _share(rows, "text") >= least:
+            return LabelKind("text", "the text of a choice", _share(rows, "text", loosely=False) < 1)
+        if _share(columns, "key") >= least:
             return LabelKind("key", "the name of the choice's column")
-        if (
-            found := _fits(rows, "letter", share)
-            or _fits(rows, "flag", share)
-            or _indices(rows, where, share)
-        ):
+        for kind, reason in (("letter", "letters"), ("flag", "a list that marks the right choice")):
+            if _share(rows, kind) >= least:
+                return LabelKind(kind, reason + _but(rows, kind), _is_loose(rows, kind))
+        if found := _indices(rows, where, least):
             return found
     return None
 
 
 def _indices(rows: Sequence[RowLabel], where: str, least: float) -> LabelKind | None:
-    zero, one = _fits(rows, "zero", least), _fits(rows, "one", least)
-    if zero is None or one is None:
-        return zero or one
-    seen = sorted({found[1] for row in rows if (found := parse_index(row.raw))})
-    what = f"the labels ({', '.join(map(str, seen))}) may count from 0 or from 1"
-    raise AmbiguousLabels(what, where, "add --labels zero or --labels one")
-
-
-def _fits(rows: Sequence[RowLabel], kind: str, least: float = 0.0) -> LabelKind | None:
-    """Tell whether labels are of a kind, and whether some are spelt freely."""
-    fitting = [(row, index) for row in rows if (index := _index(row, kind)) is not None]
-    if not fitting or len(fitting) < least * len(rows):
+    kinds = [kind for kind in ("zero", "one") if _share(rows, kind) >= least]
+    spelt = [found for row in rows if (found := parse_index(row.raw))]
+    if len(kinds) > 1:
+        what = f"the labels ({', '.join(map(str, sorted({n for _, n in spelt})))}) may count from 0 or from 1"
+        raise AmbiguousLabels(what, where, "add --labels zero or --labels one")
+    if not kinds:
         return None
-    odd = len(rows) - len(fitting)
-    but = f"; {odd} cannot be read" if odd else ""
-    if kind == "flag":
-        return LabelKind(kind, f"a list that marks the right choice{but}")
-    if kind == "letter":
-        return LabelKind(kind, f"letters{but}", not all(_is_latin_letter(row.raw) for row, _ in fitting))
-    loose = not all(_is_whole_number(row.raw) for row, _ in fitting)
-    if kind == "zero" and any((parse_index(row.raw) or ("",))[0] == "truth" for row, _ in fitting):
-        return LabelKind(kind, f"false is the first choice, true the second{but}", loose)
-    if kind == "zero":
-        zeros = sum(index == 0 for _, index in fitting)
-        return LabelKind(kind, f"counted from 0 ({zeros} are 0{but})", loose)
-    highest = sum(index == len(row.choices) - 1 for row, index in fitting)
-    return LabelKind(kind, f"counted from 1 (none is 0, {highest} name the last choice{but})", loose)
+    kind, but = kinds[0], _but(rows, kinds[0])
+    if kind == "one":
+        last = sum(_decoded(row, kind) == len(row.choices) - 1 for row in rows)
+        reason = f"counted from 1 (none is 0, {last} name the last choice{but})"
+    elif any(spelling == "truth" for spelling, _ in spelt):
+        reason = f"false is the first choice, true the second{but}"
+    else:
+        reason = f"counted from 0 ({sum(_decoded(row, kind) == 0 for row in rows)} are 0{but})"
+    return LabelKind(kind, reason, _is_loose(rows, kind))
 
 
-def _index(row: RowLabel, kind: str) -> int | None:
+def _decoded(row: RowLabel, kind: str, *, loosely: bool = True) -> int | None:
     """Return the choice that a label names, read as a kind; None where it names none."""
-    if kind != "flag":
-        return choice_index(row.raw, kind, len(row.choices))
-    if not isinstance(row.raw, list) or len(row.raw) != len(row.choices):
-        return None
     try:
-        return marked_index(row.raw)
+        return decode_label(row.raw, kind, row.choices, Repairs(STEPS if loosely else GENERAL), row.keys)
     except Defect:
         return None
 
 
-def _is_kind(row: RowLabel, kind: str) -> bool:
-    return _index(row, kind) is not None
+def _share(rows: Sequence[RowLabel], kind: str, *, loosely: bool = True) -> float:
+    return sum(_decoded(row, kind, loosely=loosely) is not None for row in rows) / len(rows)
 
 
-def _is_whole_number(raw: object) -> bool:
-    """Tell whether a label is a whole number, in digits of any script; True and 1.0 are not."""
-    text = raw.strip() if isinstance(raw, str) else ""
-    return type(raw) is int or (text.isdecimal() and len(text) < 10)
+def _is_loose(rows: Sequence[RowLabel], kind: str) -> bool:
+    """Tell whether some labels of a kind are spelt freely (``1.0``, ``(b)``)."""
+    return any(_decoded(row, kind) != _decoded(row, kind, loosely=False) for row in rows)
 
 
-def _is_latin_letter(raw: object) -> bool:
-    return isinstance(raw, str) and len(raw.strip()) == 1 and raw.strip().upper() in "ABCDEFGHIJ"
-
-
-def _is_key(row: RowLabel) -> bool:
-    return any(type(key) is type(row.raw) and key == row.raw for key in row.keys)
-
-
-def _is_choice(row: RowLabel) -> bool:
-    """Tell whether a label is the text of a choice, whatever the case, and with or without its number."""
-    wanted = plain_text(row.raw[0] if isinstance(row.raw, list) and len(row.raw) == 1 else row.raw)
-    return wanted in map(plain_text, [*row.choices, *(without_numbers(row.choices) or ())])
-
-
-def _is_choice_exactly(row: RowLabel) -> bool:
-    raw = row.raw.strip() if isinstance(row.raw, str) else row.raw
-    return raw in [choice.strip() if isinstance(choice, str) else choice for choice in row.choices]
+def _but(rows: Sequence[RowLabel], kind: str) -> str:
+    odd = sum(_decoded(row, kind) is None for row in rows)
+    return f"; {odd} cannot be read" if odd else ""

@@ -44,13 +44,7 @@ class ColumnHints:
 
 
 class NotUnderstood(UserError):
-    """The role of some column is not known; options that name the columns may help.
-
-    Args:
-        problem: What is missing.
-        table: The file.
-        fix: The option to give.
-    """
+    """The role of some column is not known; options that name the columns may help."""
 
     def __init__(self, problem: str, table: "Table", fix: str) -> None:
         columns = ", ".join(f"'{name}'" for name in table.names)
@@ -60,11 +54,6 @@ class NotUnderstood(UserError):
 
 class Table:
     """Rows, and what is known of their columns so far.
-
-    Args:
-        rows: Pairs (line, row).
-        hints: What the user said.
-        path: The file, for messages.
 
     Attributes:
         names: All columns; those of nested objects are dotted.
@@ -105,7 +94,7 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
 
     def add(row: Row, prefix: str, depth: int) -> None:
         for name, value in row.items():
-            if isinstance(value, dict) and depth < 3 and value:
+            if isinstance(value, dict) and depth < 3 and value and not maps_choices(value):
                 add(value, f"{prefix}{name}.", depth + 1)
             else:
                 names[f"{prefix}{name}"] = None
@@ -113,6 +102,13 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
     for row in rows:
         add(row, "", 1)
     return list(names)
+
+
+def maps_choices(value: object) -> bool:
+    """Tell whether a value is an object from choices to marks, such as ``{"A dog.": 1, "A cat.": 0}``."""
+    if not isinstance(value, dict) or len(value) < 2 or not all(v in (0, 1) for v in value.values()):
+        return False
+    return any(" " in key.strip() for key in value)
 
 
 def is_blank(value: object) -> bool:
@@ -126,11 +122,7 @@ def is_blank(value: object) -> bool:
 def select_rows(table: Table, language: Tag) -> dict[str, str]:
     """Keep the rows that the user wants, and of these the rows in the language, where a column names it.
 
-    Returns:
-        Language -> how the file spells it, where that is not its code.
-
-    Raises:
-        UserError: No row is left, or it is not known which rows are in the language.
+    Returns language -> how the file spells it, where that is not its code.
     """
     for name, value in table.hints.where.items():
         if name not in table.names:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from metaxcr.data.data_dirs import cache_root
 from metaxcr.data.download import Download
-from metaxcr.data.file_formats import FORMATS, SEPARATOR_LINE
+from metaxcr.data.file_formats import FORMATS, MARKDOWN_RULE, SEPARATOR_LINE
 from metaxcr.data.infer.roles_by_value import propose_names
 from metaxcr.data.languages import Tag
 from metaxcr.data.repairs import Repairs
@@ -34,12 +34,8 @@ class DataSource:
     """One split in one file, which is parsed once.
 
     Attributes:
-        path: Where the file is.
-        split: Name of the split.
-        format: A name in :data:`metaxcr.data.file_formats.FORMATS`.
-        rows: What the file holds.
+        rows: Pairs of a line and its row, or what is wrong with it.
         name: How the task's declaration names the file: absolute, or relative to a data root.
-        download: Where it came from.
         part: The key of the file's one object that holds the split.
         columns: Names of the columns, where the file has no header line.
         repairs: Step of :mod:`metaxcr.data.repairs` -> how often parsing needed it.
@@ -60,20 +56,10 @@ class DataSource:
 
 
 def sniff(path: Path, limit: int | None = None) -> str:
-    """Tell the format of a file from its content; the suffix says too little.
+    """Tell the format of a file (of :data:`metaxcr.data.file_formats.FORMATS`) from its content.
 
-    ``.json`` may be JSON lines, a list, a list of lists with a header, or objects strung together; ``.csv``
-    may be separated by semicolons; a tab-separated file may use quotation marks or not.
-
-    Args:
-        path: The file.
-        limit: Bytes to look at, cut at the end of a line; None: all.
-
-    Returns:
-        A name in :data:`metaxcr.data.file_formats.FORMATS`.
-
-    Raises:
-        UserError: The file is empty, packed, not text, or in an unknown format.
+    The suffix says too little: ``.json`` may be JSON lines, a list, a list of lists with a header, or objects
+    strung together; ``.csv`` may be separated by semicolons. ``limit`` is the number of bytes to look at.
     """
     check_file(path)
     with path.open("rb") as stream:
@@ -113,8 +99,9 @@ def _sniff_json(text: str) -> str:
     if len(lines) > 1 and all(isinstance(value, list) for value in first_lines):
         return "jsonl"
     first = _first_item(text)
-    dream = isinstance(first, list) and [type(part) for part in first] == [list, list, str] and first[1]
-    return "dream" if dream and isinstance(first[1][0], dict) else "json"
+    if isinstance(first, list) and [type(part) for part in first] == [list, list, str]:
+        return "dream" if first[1] and isinstance(first[1][0], dict) else "json"
+    return "json"
 
 
 def _json_or_none(line: str) -> object:
@@ -137,6 +124,8 @@ def _sniff_table(text: str, path: Path) -> str:
     """Find the separator that cuts most records into as many fields as the header has."""
     best, columns = "", 1
     first, _, rest = text.partition("\n")
+    if MARKDOWN_RULE.fullmatch(rest.partition("\n")[0].strip()):
+        return "markdown"
     stated = SEPARATOR_LINE.fullmatch(first.strip().strip('"'))
     if stated:
         text = rest
@@ -202,17 +191,7 @@ def _undoubled(cell: str) -> str:
 def read_rows(
     path: Path, file_format: str, columns: Sequence[str] = (), repairs: Repairs | None = None
 ) -> list[tuple[int, Row | Defect]]:
-    """Parse a file: pairs of a line and its row, or what is wrong with it.
-
-    Args:
-        path: The file.
-        file_format: From :func:`sniff`.
-        columns: Names of the columns, where the file has no header line.
-        repairs: Counts what had to be repaired.
-
-    Raises:
-        UserError: The file cannot be read at all.
-    """
+    """Parse a file in a format that :func:`sniff` found; ``repairs`` counts what had to be repaired."""
     return list(FORMATS[file_format](path, columns or None, repairs or Repairs()))
 
 
@@ -222,16 +201,10 @@ def read_rows(
 def local_sources(
     files: Sequence[Path], splits: Sequence[str] = (), columns: Sequence[str] = ()
 ) -> list[DataSource]:
-    """Parse a user's files.
+    """Parse a user's files, one for each split, or one that holds several splits.
 
-    Args:
-        files: One for each split, or one that holds several splits.
-        splits: Their names in the same order; of a file that holds several splits, those to read. Default:
-            from the files' names, or all that the file holds.
-        columns: Names of the columns of tables without a header line.
-
-    Raises:
-        UserError: A file cannot be read, or two are the same split.
+    ``splits`` names the splits in the order of the files, or those to read of one file with several; by
+    default the files' names tell, or all splits are read.
     """
     paths = [Path(os.path.expanduser(file)).absolute() for file in files]
     if len(paths) == 1:
@@ -266,7 +239,7 @@ def _parse(
     path: Path, split: str, name: str, columns: Sequence[str] = (), download: Download | None = None
 ) -> DataSource:
     file_format, repairs = sniff(path), Repairs()
-    if columns and file_format in ("copa-xml", "parquet", "dream"):
+    if columns and file_format in ("copa-xml", "parquet", "dream", "markdown"):
         raise UserError("the file names its columns itself", str(path), "leave out --columns")
     try:
         rows = read_rows(path, file_format, columns, repairs)
@@ -324,17 +297,10 @@ def hub_name(word: str) -> tuple[str, str | None] | None:
 def hub_sources(
     repo: str, config: str | None, language: Tag, splits: Sequence[str] = (), columns: Sequence[str] = ()
 ) -> list[DataSource]:
-    """Fetch a data set of the hub into the cache and parse its files.
+    """Fetch a data set of the hub (``owner/name``) into the cache and parse its files.
 
-    Args:
-        repo: ``owner/name``.
-        config: Part of the data set; default: the only one, or the one that the language names.
-        language: Of the texts.
-        splits: The splits to read; default: all.
-        columns: Names of the columns of tables without a header line.
-
-    Raises:
-        UserError: The hub cannot be reached, or the data set does not have one file for each split.
+    By default ``config`` is the only part of the data set, or the one that the language names, and all
+    splits are read.
     """
     from metaxcr.data.fetcher import fetch_hub_files
     from metaxcr.data.hub_data import list_hub_files
@@ -356,17 +322,7 @@ def hub_sources(
 
 
 def choose_paths(repo: str, paths: Sequence[str], config: str | None, language: Tag) -> dict[str, str]:
-    """Choose the files of one configuration of a data set: split -> path.
-
-    Args:
-        repo: ``owner/name``, for messages.
-        paths: All files.
-        config: The part that the user named.
-        language: Of the texts.
-
-    Raises:
-        UserError: There are no data files, several parts, or several files of one split.
-    """
+    """Choose the files of one configuration of a data set, one for each split: split -> path."""
     data = [path for path in paths if path.casefold().endswith(_SUFFIXES) and not _is_card(path)]
     if not data:
         raise UserError(f"'{repo}' holds no file that can be read", None, "download it and name the file")

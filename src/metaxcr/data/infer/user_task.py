@@ -52,12 +52,8 @@ class TaskInfo:
 class UserTask:
     """A task that is about to be declared.
 
-    Attributes:
-        spec: The declaration.
-        path: Where it is written.
-        sources, guesses, readings: For each of the new files: its rows, what they mean, its examples.
-        notes: What the user should know.
-        language: ISO 639-1 code of the new files.
+    ``sources``, ``guesses`` and ``readings`` have, for each of the new files, its rows, what they mean, and
+    its examples; ``notes`` is what the user should know.
     """
 
     spec: TaskSpec
@@ -85,18 +81,8 @@ def user_task(
 ) -> UserTask:
     """Declare files as a task, or as more of a task that was declared from files before; write nothing yet.
 
-    Args:
-        name: Of the task.
-        language: Of the texts.
-        sources: One for each split.
-        hints: What the user said about the columns.
-        info: What the user said about the task.
-        force: Replace splits of this language that are already declared.
-        root: Data root, where COPA is looked for.
-
-    Raises:
-        UserError: The name is taken, the files are not understood or cannot be used, or they do not fit those
-            that are declared.
+    ``force`` replaces splits of this language that are already declared; ``root`` is the data root where COPA
+    is looked for.
     """
     path = own_path(name)
     guesses = _guess_all(sources, language, hints)
@@ -120,11 +106,7 @@ def user_task(
 
 
 def own_path(name: str) -> Path:
-    """Return the file of a task of the user's own.
-
-    Raises:
-        UserError: The name cannot be used, or a task of the package has it.
-    """
+    """Return the file of a task of the user's own; a name of the package is refused."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
         what = f"'{name}' cannot name a task"
         raise UserError(what, "--name", "use letters, digits, - and _, as in my_copa")
@@ -154,9 +136,6 @@ def read_user_file(
 
     Returns:
         Its examples, and what the user should look at.
-
-    Raises:
-        UserError: The file is not understood, or a row cannot be used.
     """
     tag, hints = language_tag(language), hints or ColumnHints()
     sources = local_sources([file], [part] if part else [], hints.columns)
@@ -225,11 +204,7 @@ def _read(spec: TaskSpec, source: DataSource) -> Reading:
 def refuse_equal(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[Reading]) -> TaskSpec:
     """Refuse files that offer the same choice twice in more than one row in twenty.
 
-    Returns:
-        The declaration; where bad rows are skipped, it is changed to skip these rows, too.
-
-    Raises:
-        UserError: There are too many such rows, and bad rows are not skipped.
+    Where bad rows are skipped, the returned declaration skips these rows, too.
     """
     for source, reading in zip(sources, readings, strict=True):
         rows = _equal_choices(reading.examples)
@@ -346,18 +321,7 @@ def _declare(
 
 
 def merged(old: TaskSpec, new: TaskSpec, language: str, *, force: bool, path: Path) -> TaskSpec:
-    """Make one declaration of two.
-
-    Args:
-        old: What is declared.
-        new: More of it, in one language.
-        language: ISO 639-1 code of the new files.
-        force: Replace the splits of this language that are already declared.
-        path: Of the old declaration, for messages.
-
-    Raises:
-        UserError: A split is already declared, or the two are laid out differently.
-    """
+    """Add a declaration in one language to what is declared; ``force`` replaces splits that are there."""
     before, after = _layouts(old), _layouts(new)
     again = [split for split in after if split in before and language in before[split].files]
     if again and not force:
@@ -471,7 +435,7 @@ def _with_counts(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequen
 def _with_parallel(spec: TaskSpec, language: str, new: Mapping[str, Reading], root: Path | None) -> TaskSpec:
     """Declare languages as parallel where ids, number of rows and labels agree in every split.
 
-    Line numbers as ids always agree, so the labels have to. ``new`` has the splits that were just read.
+    Ids that are line numbers always agree, so the labels have to. ``new`` has the splits that were just read.
     """
     agree, compared = True, False
     for split in spec.splits:
@@ -496,11 +460,7 @@ def body_of(spec: TaskSpec) -> dict[str, Any]:
 
 
 def validated(body: dict[str, Any]) -> TaskSpec:
-    """Check a declaration.
-
-    Raises:
-        UserError: A value that the user gave is not allowed.
-    """
+    """Check a declaration; a value that is not allowed is an error of the user."""
     try:
         return TaskSpec.model_validate(body)
     except ValidationError as error:
@@ -510,29 +470,6 @@ def validated(body: dict[str, Any]) -> TaskSpec:
 
 
 # ---- translations of COPA: the leak guard must know their items by COPA's numbers
-
-
-@dataclass(frozen=True, slots=True)
-class CopaMatch:
-    """The split of COPA that a file translates.
-
-    Attributes:
-        split: COPA's split.
-        compared: Rows that were compared with COPA's items.
-        labels: Rows with COPA's label; None where the file has no labels.
-        questions: Rows with COPA's question; None where the file does not ask for cause or effect.
-    """
-
-    split: str
-    compared: int
-    labels: int | None
-    questions: int | None
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        counts = {"labels": self.labels, "questions": self.questions}
-        parts = [f"{n} of {self.compared} {what}" for what, n in counts.items() if n is not None]
-        return f"a translation of COPA's {self.split} ({' and '.join(parts)} are COPA's)"
 
 
 def copa_examples(root: Path | None = None) -> dict[str, list[Example]]:
@@ -546,43 +483,32 @@ def copa_examples(root: Path | None = None) -> dict[str, list[Example]]:
     return found
 
 
-def copa_match(numbered: Mapping[int, Example], copa: Mapping[str, list[Example]]) -> CopaMatch | None:
+def copa_match(numbered: Mapping[int, Example], copa: Mapping[str, list[Example]]) -> tuple[str, str] | None:
     """Find the split of COPA that examples translate: 95 % of at least 50 rows have to agree.
 
     Labels decide where there are any, because translators leave them alone, while whole files have lost their
-    questions (XCOPA's Thai one).
-
-    Args:
-        numbered: Number of the item, from 0 -> example.
-        copa: From :func:`copa_examples`.
+    questions (XCOPA's Thai one). ``numbered`` has the examples by the number of the item, from 0. Returns the
+    split and the finding in words.
     """
     for split, items in copa.items():
         pairs = [(items[number], example) for number, example in numbered.items() if 0 <= number < len(items)]
         if len(pairs) < max(_MIN_ROWS, _AGREEMENT * len(numbered)):
             continue
-        labelled = all(example.label is not None for _, example in pairs)
-        causal = all(example.question in ("cause", "effect") for _, example in pairs)
-        labels = sum(item.label == example.label for item, example in pairs) if labelled else None
-        questions = sum(item.question == example.question for item, example in pairs) if causal else None
-        deciding = labels if labels is not None else questions
-        if deciding is not None and deciding >= _AGREEMENT * len(pairs):
-            return CopaMatch(split, len(pairs), labels, questions)
+        agree = {}
+        if all(example.label is not None for _, example in pairs):
+            agree["labels"] = sum(item.label == example.label for item, example in pairs)
+        if all(example.question in ("cause", "effect") for _, example in pairs):
+            agree["questions"] = sum(item.question == example.question for item, example in pairs)
+        if agree and next(iter(agree.values())) >= _AGREEMENT * len(pairs):
+            counts = " and ".join(f"{n} of {len(pairs)} {what}" for what, n in agree.items())
+            return split, f"a translation of COPA's {split} ({counts} are COPA's)"
     return None
 
 
 def number_as_copa(
     spec: TaskSpec, sources: Sequence[DataSource], copa: Mapping[str, list[Example]]
 ) -> tuple[TaskSpec, list[str]]:
-    """Give translations of COPA its numbers as ids.
-
-    Args:
-        spec: A declaration in one language.
-        sources: Its files.
-        copa: From :func:`copa_examples`.
-
-    Returns:
-        The declaration, and what was found in words.
-    """
+    """Give translations of COPA its numbers as ids; return the declaration and what was found in words."""
     ids, notes = {}, []
     for source in sources:
         for template in _number_templates(spec.split_fields(source.split).id) if copa else ():
@@ -590,9 +516,9 @@ def number_as_copa(
             numbered = {n: e for e in examples if e.id.isascii() and (n := digits_value(e.id)) is not None}
             match = copa_match(numbered, copa) if len(numbered) == len(examples) else None
             if match is not None:
-                same = match.split == source.split
-                ids[source.split] = f"{'{split}' if same else match.split}-{template}"
-                notes.append(f"{source.split} is {match}: its items count as COPA's in the leak guard")
+                prefix = "{split}" if match[0] == source.split else match[0]
+                ids[source.split] = f"{prefix}-{template}"
+                notes.append(f"{source.split} is {match[1]}: its items count as COPA's in the leak guard")
                 break
     if not ids:
         return spec, notes
