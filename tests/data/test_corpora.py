@@ -78,7 +78,7 @@ def test_an_unknown_corpus_is_named() -> None:
 def test_plain_text_has_one_split_and_no_blank_lines(tmp_path: Path) -> None:
     path = place(tmp_path, "udhr/udhr_ht.txt", "\ufeffDeklarasyon\r\n\r\nAtik 1\u2028b\r\n")
     text = load_text("udhr", "ht", root=tmp_path)
-    assert text.lines == ["Deklarasyon", "Atik 1\u2028b"] and text.files == [path]
+    assert text.lines == ["Deklarasyon", "Atik 1\u2028b"] and text.file == path
     assert load_text("udhr", "ht", "all", root=tmp_path) == text
 
 

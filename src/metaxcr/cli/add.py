@@ -24,7 +24,7 @@ from metaxcr.cli.options import (
     column_hints,
     examples,
 )
-from metaxcr.cli.tasks import seen
+from metaxcr.cli.tasks import phrased_entry
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _described(own: "UserTask") -> dict[str, Any]:
         "steps": [step.step for step in own.spec.repairs],
         "splits": splits,
         "notes": own.notes,
-        "examples": [seen(example, own.spec) for example in first],
+        "examples": [phrased_entry(example, own.spec) for example in first],
     }
 
 

@@ -15,7 +15,7 @@ from metaxcr.compare.cell_store import CellRecord, CellStore
 from metaxcr.compare.comparison import Comparison
 from metaxcr.compare.grid import varied
 from metaxcr.compare.grid_scores import Answers, Line, collect, seeds_of, tables, targets
-from metaxcr.data.languages import groups
+from metaxcr.data.languages import language_groups
 from metaxcr.evaluation.results import rounded
 from metaxcr.evaluation.statistics import (
     benjamini_hochberg,
@@ -193,7 +193,7 @@ def by_group(languages: Sequence[Row], encoder: str) -> list[Row]:
     members: dict[tuple[str, str, Line], list[Row]] = {}
     for row in languages:
         line = Line(row["target"], row["method"], row["k"])
-        for by, group in groups(row["language"], encoder).items():
+        for by, group in language_groups(row["language"], encoder).items():
             members.setdefault((by, group, line), []).append(row)
     return [
         {**line._asdict(), "by": by, "group": group, "languages": [row["language"] for row in rows],

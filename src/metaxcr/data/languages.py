@@ -1,7 +1,4 @@
-"""Language tags as users give them, and whether a text can be in a language at all, by its script.
-
-What is known of languages: family, script, and whether an encoder has seen them.
-"""
+"""Languages: tags, names in data files, scripts, families, and whether an encoder has seen them."""
 
 import re
 import unicodedata
@@ -14,19 +11,12 @@ import langcodes
 
 from metaxcr.errors import UserError
 
-# What is often taken for a language: codes of countries, and names.
+# Codes that users often give instead of a language code, most of them of countries.
 _MISTAKES = {
     "jp": "ja", "cn": "zh", "kr": "ko", "cz": "cs", "gr": "el", "dk": "da", "ua": "uk", "vn": "vi",
     "ir": "fa", "rs": "sr", "il": "he", "iq": "ar", "us": "en", "gb": "en", "pk": "ur", "bd": "bn",
     "np": "ne", "kz": "kk", "al": "sq", "kh": "km", "ph": "fil", "ke": "sw", "tz": "sw", "mx": "es",
-    "at": "de", "hk": "zh", "eg": "ar", "english": "en", "german": "de", "french": "fr",
-    "spanish": "es", "russian": "ru", "chinese": "zh", "japanese": "ja", "korean": "ko", "arabic": "ar",
-    "persian": "fa", "farsi": "fa", "turkish": "tr", "swahili": "sw", "kiswahili": "sw", "thai": "th",
-    "hindi": "hi", "vietnamese": "vi", "italian": "it", "portuguese": "pt", "hungarian": "hu",
-    "basque": "eu", "catalan": "ca", "estonian": "et", "tamil": "ta", "indonesian": "id",
-    "quechua": "qu", "polish": "pl", "dutch": "nl", "macedonian": "mk", "serbian": "sr",
-    "croatian": "hr", "slovene": "sl", "slovenian": "sl", "haitian": "ht", "ukrainian": "uk",
-    "greek": "el",
+    "at": "de", "hk": "zh", "eg": "ar",
 }  # fmt: skip
 # Names of languages in English, in themselves, and in some neighbours, by code.
 _NAMED = """
@@ -74,8 +64,8 @@ xh xhosa isixhosa| yi yiddish ייִדיש| yo yoruba yorùbá| yue cantonese �
 zh chinese mandarin 中文 汉语 漢語 chinesisch chinois chino 普通话| zu zulu isizulu
 """
 _NAMES = {name: entry.split()[0] for entry in _NAMED.split("|") for name in entry.split()[1:]}
-# What stands beside the name of a language: "hrvatski jezik", "bahasa indonesia".
-_BESIDE = frozenset({
+# Words next to the name of a language: "hrvatski jezik", "bahasa indonesia".
+_FILLERS = frozenset({
     "language", "jezik", "језик", "язык", "мова", "език", "jazyk", "język", "lingua", "langue",
     "idioma", "língua", "sprache", "taal", "språk", "dil", "dili", "kieli", "nyelv", "bahasa", "lugha",
     "tiếng", "language:", "modern", "standard", "اللغة", "زبان", "भाषा", "भाषा:",
@@ -89,8 +79,8 @@ _SCRIPTS = {
     "Geor": {"GEORGIAN"}, "Armn": {"ARMENIAN"}, "Hebr": {"HEBREW"}, "Grek": {"GREEK"},
     "Ethi": {"ETHIOPIC"}, "Tibt": {"TIBETAN"}, "Olck": {"OL"}, "Mtei": {"MEETEI"},
 }  # fmt: skip
-# Languages that are written in more scripts than their most frequent one.
-_ALSO = {
+# Further scripts of languages that are written in several.
+_OTHER_SCRIPTS = {
     "sr": {"LATIN"}, "bs": {"CYRILLIC"}, "uz": {"CYRILLIC", "ARABIC"}, "az": {"CYRILLIC", "ARABIC"},
     "kk": {"LATIN"}, "mn": {"CYRILLIC", "MONGOLIAN"}, "pa": {"ARABIC"}, "ku": {"ARABIC"},
     "ks": {"DEVANAGARI"}, "sd": {"DEVANAGARI"}, "ms": {"ARABIC"}, "tg": {"ARABIC"}, "tt": {"LATIN"},
@@ -98,47 +88,32 @@ _ALSO = {
     "sat": {"DEVANAGARI", "BENGALI"}, "mni": {"BENGALI"}, "ber": {"LATIN", "ARABIC"}, "be": {"LATIN"},
     "cr": {"LATIN"}, "yue": {"CJK"}, "vi": {"CJK"},
 }  # fmt: skip
-_FITTING = 0.2  # share of the letters in a script of the language, below which a text does not fit at all
+_MIN_SHARE = 0.2  # of the letters in a script of the language; below that, the text is in another language
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A language as a user named it.
+    """A language as a user named it."""
 
-    Attributes:
-        code: ISO 639-1, or 639-3 where there is no two-letter code.
-        given: What the user wrote.
-        note: What became of the rest, for the user; or None.
-    """
-
-    code: str
+    code: str  # ISO 639-1, or 639-3 where there is no two-letter code
     given: str
-    note: str | None = None
+    note: str | None = None  # for the user: what of the tag was dropped
 
 
 def language_tag(given: str) -> Tag:
-    """Read a language tag.
+    """Read an ISO 639 code or BCP 47 tag.
 
     Region, script and dialect (``pt-BR``, ``sr-Latn``, ``hr-ckm``) are dropped: adapters and parallel text
     know languages only.
 
-    Args:
-        given: An ISO 639 code or BCP 47 tag, as the user wrote it.
-
-    Returns:
-        The language.
-
     Raises:
-        UserError: No such language; names the code that is probably meant.
+        UserError: No such language; the message names the code that is probably meant.
     """
     place, text = "--language", given.strip()
     meant = _MISTAKES.get(text.casefold().replace("_", "-").split("-")[0]) or _by_name(text)
     if meant is not None:
-        kind = (
-            "Kanuri in ISO 639 (as 'kau' it would be taken)"
-            if text.casefold() == "kr"
-            else "no language code"
-        )
+        kanuri = text.casefold() == "kr"
+        kind = "Kanuri in ISO 639 (write 'kau' for it)" if kanuri else "not a language code"
         raise UserError(f"'{text}' is {kind}", place, f"write '{meant}'")
     try:
         tag = langcodes.Language.get(text)
@@ -147,7 +122,7 @@ def language_tag(given: str) -> Tag:
         tag, valid = None, False
     if tag is None or not valid or tag.language in (None, "und", "mul", "mis", "zxx"):
         fix = "give its ISO 639 code, such as sw or th (two letters; three where there are no two)"
-        raise UserError(f"'{text}' is no language code", place, fix)
+        raise UserError(f"'{text}' is not a language code", place, fix)
     code = str(tag.prefer_macrolanguage().language)
     if code.casefold() == text.casefold():
         return Tag(code, text)
@@ -155,36 +130,20 @@ def language_tag(given: str) -> Tag:
     return Tag(code, text, f"'{text}' is kept as '{code}'" + (": only the language counts" if rest else ""))
 
 
-def same_language(value: object, code: str) -> bool:
-    """Tell whether a value of a column names a language.
-
-    Args:
-        value: What the row holds.
-        code: From :func:`language_tag`.
-    """
-    try:
-        return isinstance(value, str) and language_tag(value).code == code
-    except UserError:
-        return _MISTAKES.get(str(value).strip().casefold()) == code
-
-
 def language_named(value: object) -> tuple[str, str] | None:
-    """Read what a cell says about its language: a code, a tag, or a name in some language.
-
-    Args:
-        value: What the row holds, such as ``hr``, ``hrv_Latn``, ``Croatian`` or ``hrvatski jezik``.
+    """Read a language from a cell of a table: ``hr``, ``hrv_Latn``, ``Croatian`` or ``hrvatski jezik``.
 
     Returns:
-        The code as of :func:`language_tag`, and what it says beyond that: region, script or variety, or
-        nothing; None: it names no language.
+        The code as of :func:`language_tag`, and the rest: region, script, variety or nothing; None: the cell
+        names no language.
     """
     return _named(value.strip()) if isinstance(value, str) and 1 < len(value.strip()) <= 60 else None
 
 
 def is_language(value: str) -> bool:
-    """Tell whether a word that may be anything is certainly a language: a name, a tag, or a two-letter code.
+    """Tell whether a word is certainly a language: a name, a tag, or a two-letter code.
 
-    Three letters alone do not do: ``one``, ``yes`` and ``two`` are codes, too.
+    Three letters are not enough: ``one``, ``yes`` and ``two`` are codes, too.
     """
     text = value.strip()
     if language_named(text) is None:
@@ -212,7 +171,7 @@ def _named(text: str) -> tuple[str, str] | None:
 
 
 def _by_name(text: str) -> str | None:
-    """Find the code of a language that is named in words, perhaps with a word for its script or region."""
+    """Find the code of a language named in words, perhaps with a word for its script or region."""
     words = _words(text)
     codes = {_NAMES[word] for word in words if word in _NAMES}
     return codes.pop() if len(codes) == 1 and len(words) < 4 else None
@@ -220,27 +179,19 @@ def _by_name(text: str) -> str | None:
 
 def _words(text: str) -> list[str]:
     words = [word for word in re.split(r"[\s()_,/-]+", unicodedata.normalize("NFC", text).casefold()) if word]
-    return [word for word in words if word not in _BESIDE] or words
+    return [word for word in words if word not in _FILLERS] or words
 
 
 def script_warning(texts: Iterable[str], code: str) -> str | None:
-    """Say that texts are in a script in which their language is not written, if so.
-
-    Args:
-        texts: Some texts that are claimed to be in the language.
-        code: From :func:`language_tag`.
-
-    Returns:
-        One line, or None where all is well or nothing is known.
-    """
+    """Return a warning where texts are in a script in which their language is not written, or None."""
     script = langcodes.Language.get(code).maximize().script
     expected = _SCRIPTS.get(script or "")
     if not expected:
         return None
-    expected = expected | _ALSO.get(code, set())
+    expected = expected | _OTHER_SCRIPTS.get(code, set())
     letters = Counter(_script(char) for text in texts for char in text if char.isalpha())
     total = sum(letters.values())
-    if not total or sum(letters[name] for name in expected) >= _FITTING * total:
+    if not total or sum(letters[name] for name in expected) >= _MIN_SHARE * total:
         return None
     most = letters.most_common(1)[0][0].replace("CJK", "Chinese")
     usual = " or ".join(sorted(expected)).title().replace("Cjk", "Chinese")
@@ -248,13 +199,8 @@ def script_warning(texts: Iterable[str], code: str) -> str | None:
 
 
 def _script(char: str) -> str:
-    return (
-        unicodedata.name(char, "?")
-        .replace("FULLWIDTH ", "")
-        .replace("HALFWIDTH ", "")
-        .split()[0]
-        .split("-")[0]
-    )
+    name = unicodedata.name(char, "?").replace("FULLWIDTH ", "").replace("HALFWIDTH ", "")
+    return name.split()[0].split("-")[0]
 
 
 # Families as in Glottolog's top level, Indo-European by branch because most of the sets are.
@@ -291,25 +237,20 @@ MBERT = frozenset(
 
 
 def family(language: str) -> str:
-    """Family of a language, or ``unknown``."""
+    """Return the family of a language, or ``unknown``."""
     return FAMILIES.get(language, "unknown")
 
 
 def script(language: str) -> str:
-    """Script in which a language's test sets are written."""
+    """Return the script in which a language's test sets are written, or ``unknown``."""
     return SCRIPTS.get(language, "Latin" if language in FAMILIES else "unknown")
 
 
-def seen(language: str, encoder: str) -> str:
-    """Whether an encoder was pretrained on a language, by the published list of its corpus.
-
-    Args:
-        language: ISO 639-1 code.
-        encoder: Its name in a configuration.
-    """
+def _seen_in_pretraining(language: str, encoder: str) -> str:
+    """Return ``seen`` or ``not seen``, by the published list of the encoder's corpus, or ``unknown``."""
     name = encoder.lower()
     if name.startswith("random"):
-        return "unknown"  # such weights have seen nothing
+        return "unknown"  # random weights
     if "bert-base-multilingual" in name or "mbert" in name or "distilbert" in name:
         corpus = MBERT
     elif name == "embedded" or any(part in name for part in ("xlm-r", "e5", "minilm")):
@@ -319,6 +260,10 @@ def seen(language: str, encoder: str) -> str:
     return "seen" if language in corpus else "not seen"
 
 
-def groups(language: str, encoder: str) -> dict[str, str]:
-    """All three, by the name of what is grouped by."""
-    return {"family": family(language), "script": script(language), "seen": seen(language, encoder)}
+def language_groups(language: str, encoder: str) -> dict[str, str]:
+    """Return the groups of a language in which results are averaged: ``family``, ``script`` and ``seen``."""
+    return {
+        "family": family(language),
+        "script": script(language),
+        "seen": _seen_in_pretraining(language, encoder),
+    }

@@ -306,7 +306,7 @@ def _leaks(loaded: RawData, root: Path | None, kept: ProcessCache) -> list[Leak]
     return [
         *kept.leaks(trained, held_out),
         *kept.leaks(loaded.corpus.examples, evaluated),
-        *(leak for leak in kept.leaks(development, evaluated) if leak.source in shots),
+        *(leak for leak in kept.leaks(development, evaluated) if leak.train in shots),
     ]
 
 

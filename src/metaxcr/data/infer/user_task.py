@@ -15,8 +15,8 @@ from metaxcr.data.infer.layout import body_of, declared, merged, validated
 from metaxcr.data.infer.table import ColumnHints
 from metaxcr.data.infer.user_files import DataSource, local_sources
 from metaxcr.data.languages import Tag, language_tag, script_warning
-from metaxcr.data.readers import Reading, read_examples
-from metaxcr.data.registry import SPECS, LoadedSplit, load, own_specs
+from metaxcr.data.readers import LoadedSplit, read_examples
+from metaxcr.data.registry import SPECS, load, user_specs
 from metaxcr.data.repairs import LAYOUT
 from metaxcr.data.spec import TaskSpec, read_spec
 from metaxcr.errors import UserError
@@ -50,7 +50,7 @@ class UserTask:
     path: Path
     sources: list[DataSource]
     guesses: list[Guess]
-    readings: list[Reading]
+    readings: list[LoadedSplit]
     notes: list[str]
     language: str
 
@@ -135,7 +135,7 @@ def own_path(name: str) -> Path:
         )
     if (SPECS / f"{name}.yaml").is_file():
         raise UserError(f"'{name}' is a task of the package", "--name", f"choose another, such as my_{name}")
-    return own_specs() / f"{name}.yaml"
+    return user_specs() / f"{name}.yaml"
 
 
 def read_user_file(
@@ -173,13 +173,10 @@ def read_user_file(
     if ordered:
         guesses[0].fields.pop("shuffle", None)
     spec = declared("file", tag.code, [source], guesses, asked, {})
-    read = _read(spec, source, tag.code, asked)
-    loaded = LoadedSplit(
-        spec, source.split, tag.code, read.examples, [source.path], read.lines, read.repairs, read.skipped
-    )
+    loaded = _read(spec, source, tag.code, asked)
     chosen = guesses[0].why.get("language")
     told = [f"{chosen}; the others are left out"] if chosen and guesses[0].elsewhere else []
-    left_out = f"{len(read.skipped)} rows left out, first {read.skipped[0]}" if read.skipped else ""
+    left_out = f"{len(loaded.skipped)} rows left out, first {loaded.skipped[0]}" if loaded.skipped else ""
     return loaded, [*guesses[0].warnings, *told, *([left_out] if left_out else [])]
 
 
@@ -214,11 +211,11 @@ def guess_all(sources: Sequence[DataSource], language: Tag, asked: ColumnHints) 
 
 def _read_all(
     spec: TaskSpec, sources: Sequence[DataSource], language: str, asked: ColumnHints
-) -> list[Reading]:
+) -> list[LoadedSplit]:
     return [_read(spec, source, language, asked) for source in sources]
 
 
-def _read(spec: TaskSpec, source: DataSource, language: str, asked: ColumnHints) -> Reading:
+def _read(spec: TaskSpec, source: DataSource, language: str, asked: ColumnHints) -> LoadedSplit:
     try:
         reading = read_examples(spec, source.split, language, source.path, parsed=source.rows)
     except UserError as error:
@@ -231,7 +228,7 @@ def _read(spec: TaskSpec, source: DataSource, language: str, asked: ColumnHints)
 
 
 def _counted(
-    spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[Reading], language: str
+    spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[LoadedSplit], language: str
 ) -> TaskSpec:
     """Note the number of examples, so that ``tasks check`` tells when a file has changed."""
     body = body_of(spec)
@@ -243,7 +240,7 @@ def _counted(
 # ---- what is odd about the files
 
 
-def refuse_equal(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[Reading]) -> TaskSpec:
+def refuse_equal(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[LoadedSplit]) -> TaskSpec:
     """Refuse files that offer the same choice twice in more than one row in twenty.
 
     Args:
@@ -280,7 +277,7 @@ def warned(sources: Sequence[DataSource], guesses: Sequence[Guess]) -> list[str]
     return [f"warning: {split}: {warning}" for warning, split in told.items()]
 
 
-def remarks(sources: Sequence[DataSource], readings: Sequence[Reading], language: str) -> list[str]:
+def remarks(sources: Sequence[DataSource], readings: Sequence[LoadedSplit], language: str) -> list[str]:
     """Say what is odd about files and still usable.
 
     Args:
@@ -311,7 +308,7 @@ def remarks(sources: Sequence[DataSource], readings: Sequence[Reading], language
 
 
 def with_parallel(
-    spec: TaskSpec, language: str, new: Mapping[str, Reading], root: Path | None = None
+    spec: TaskSpec, language: str, new: Mapping[str, LoadedSplit], root: Path | None = None
 ) -> TaskSpec:
     """Declare languages as parallel where ids, number of rows and labels agree in every split.
 
