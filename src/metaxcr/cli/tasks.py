@@ -157,14 +157,8 @@ def _entry(
 
 def _declaration(spec: "TaskSpec") -> dict[str, Any]:
     """Return what ``show`` says beyond ``ls``."""
-    return {
-        "relation": spec.relation,
-        "polarity": spec.polarity,
-        "parallel": spec.parallel,
-        "origin": spec.origin,
-        "url": spec.url,
-        "citation": spec.citation,
-        "defects": spec.defects,
+    keys = ("relation", "polarity", "parallel", "origin", "url", "citation", "defects")
+    return {key: getattr(spec, key) for key in keys} | {
         "repairs": {step.step: _repair(step) for step in spec.repairs},
         "left out": "rows that cannot be used" if spec.skip_bad else None,
         "fetch": sorted({str(load.url or f"{load.hub} @ {load.revision}") for load in spec.fetch}),

@@ -71,11 +71,7 @@ def corpus_ids() -> list[str]:
 
 
 def corpus_spec(corpus_id: str) -> Corpus:
-    """Return the declaration of a corpus.
-
-    Raises:
-        UserError: There is no such corpus.
-    """
+    """Return the declaration of a corpus."""
     if corpus_id not in corpus_ids():
         raise UserError(f"unknown corpus '{corpus_id}'", None, f"There are {', '.join(corpus_ids())}")
     return _read(CORPORA / f"{corpus_id}.yaml")
@@ -105,11 +101,7 @@ def load_text(
     """Read the lines of one language of parallel or plain text; ``place`` says in messages where it is set.
 
     Blank lines of plain text are left out. In parallel text they stay, so that languages keep step, except
-    after the last line that is not blank. A corpus with a single split needs no name of it.
-
-    Raises:
-        UserError: The corpus has no lines of text, or no such split or language; a file is missing, is not
-            UTF-8 or is empty.
+    after the last line that is not blank. The split may be left out where there is only one.
     """
     declared = corpus_spec(corpus_id)
     if declared.kind == "lexicon":
@@ -126,12 +118,7 @@ def load_text(
 def load_pairs(
     corpus_id: str, language: str, split: str | None = None, *, root: Path | None = None
 ) -> list[tuple[str, str]]:
-    """Read pairs (English, other language) of parallel text or a lexicon, except those with a blank side.
-
-    Raises:
-        UserError: The corpus has no pairs, or no such split or language; a file is missing, empty or not
-            UTF-8; the two languages differ in length; a line of a lexicon does not have two fields.
-    """
+    """Read pairs (English, other language) of parallel text or a lexicon, except those with a blank side."""
     declared = corpus_spec(corpus_id)
     if declared.kind == "text":
         raise UserError(f"the lines of '{corpus_id}' are not aligned", None, "use load_text")
@@ -224,10 +211,6 @@ def load_parallel(
     """Read English and other languages of a parallel corpus.
 
     A parallel task may stand in for a corpus; its contexts and choices are then taken without the labels.
-
-    Raises:
-        UserError: The corpus, split, language or a file is unknown or missing, or the languages differ in
-            length.
     """
     codes = list(dict.fromkeys(["en", *languages]))
     if corpus in corpus_ids():

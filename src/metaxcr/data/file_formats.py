@@ -37,10 +37,8 @@ SEPARATOR_LINE = re.compile(r"sep=(.)\s*")  # a first line in which Excel notes 
 def read_csv(path: Path, columns: Sequence[str] | None, repairs: Repairs, *, delimiter: str = ",") -> Rows:
     """Yield the records of a table with the usual quoting, by their first lines.
 
-    Without ``columns``, the first record names them.
-
-    Raises:
-        UserError: Broken quoting; where the next record begins is then unknown.
+    Without ``columns``, the first record names them. Broken quoting is an error: it is unknown where the next
+    record begins.
     """
     csv.field_size_limit(min(sys.maxsize, MAX_BYTES))  # the reader of examples limits the length of a text
 
@@ -89,11 +87,7 @@ _ROW = 100  # bytes that a row takes at least
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
-    """Yield the rows of a Parquet file with their 1-based numbers.
-
-    Raises:
-        UserError: The file is not Parquet, is damaged, or unpacks to too much.
-    """
+    """Yield the rows of a Parquet file with their 1-based numbers."""
     check_file(path)
     with path.open("rb") as stream:
         if stream.read(4) != b"PAR1":
@@ -113,9 +107,6 @@ def parquet_batches(path: Path) -> Iterator[Any]:
 
     The size is counted while texts are still in the file's dictionaries: a text of a megabyte that a million
     rows share is read as one.
-
-    Raises:
-        UserError: Two columns have one name, or the file unpacks to too much.
     """
     from pyarrow import parquet
 
@@ -170,11 +161,7 @@ def unpacked_size(array: Any) -> int:
 
 
 def read_copa_xml(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
-    """Yield the items of an official COPA file: attributes, and the texts of the elements p, a1, a2.
-
-    Raises:
-        UserError: The file is not well-formed XML, or declares entities.
-    """
+    """Yield the items of an official COPA file: attributes, and the texts of the elements p, a1, a2."""
     items: list[tuple[int, dict[str, str]]] = []
     inside: list[str] = []  # names of the elements that are open
     parser = expat.ParserCreate()

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,8 @@ def read_json(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Ro
     """Yield the objects of a JSON document, with the lines on which they begin.
 
     The document is a list of objects, a list of lists (without ``columns``, the first names them), an object
-    that holds one list, or a sequence of objects with any line breaks.
-
-    Raises:
-        UserError: From some line on the file is not JSON; nothing after it can be found.
+    that holds one list, or a sequence of objects with any line breaks. Text that is not JSON is an error:
+    nothing after it can be found.
     """
     text = read_text(path, repairs)
     if "\n" not in text:
@@ -78,35 +76,25 @@ def _values(
     def wrong(what: str, at: int) -> UserError:
         return UserError(what, _place(path, text, at), "mend it, or fetch it again")
 
-    while True:
-        position = _skip(_BETWEEN, text, position)
-        if position >= len(text):
-            if listed:
-                raise wrong("the file is not JSON (the list does not end)", position)
-            return
+    while (position := _skip(_BETWEEN, text, position)) < len(text):
         if listed and text[position] == "]":
-            break
-        value, end = _decode(decoder, text, position, wrong)
+            rest = _skip(_BETWEEN, text, position + 1)
+            if text.lstrip().startswith("[") and rest < len(text):  # of an object, _first_row checks the rest
+                raise wrong("the file is not JSON (something follows the list)", rest)
+            return
+        value: Any
+        try:
+            value, end = decoder.raw_decode(text, position)
+        except Defect as defect:
+            value, end = defect, json.JSONDecoder().raw_decode(text, position)[1]
+        except json.JSONDecodeError as error:
+            raise wrong(f"the file is not JSON ({_reason(error)})", error.pos) from None
+        except ValueError:  # more digits than Python converts
+            raise wrong("a number has too many digits", position) from None
         yield value, position, end
         position = end
-    # _first_row has decoded what follows a list inside an object
-    rest = _skip(_BETWEEN, text, position + 1)
-    if text.lstrip().startswith("[") and rest < len(text):
-        raise wrong("the file is not JSON (something follows the list)", rest)
-
-
-def _decode(
-    decoder: json.JSONDecoder, text: str, position: int, wrong: Callable[[str, int], UserError]
-) -> tuple[Any, int]:
-    """Decode the value at a position; return it, or its defect, and where it ends."""
-    try:
-        return decoder.raw_decode(text, position)
-    except Defect as defect:
-        return defect, json.JSONDecoder().raw_decode(text, position)[1]
-    except json.JSONDecodeError as error:
-        raise wrong(f"the file is not JSON ({_reason(error)})", error.pos) from None
-    except ValueError:  # more digits than Python converts
-        raise wrong("a number has too many digits", position) from None
+    if listed:
+        raise wrong("the file is not JSON (the list does not end)", position)
 
 
 def _first_row(text: str) -> int:
@@ -114,35 +102,29 @@ def _first_row(text: str) -> int:
     start = len(text) - len(text.lstrip())
     if text.startswith("[", start):
         return start + 1
+    decoder = json.JSONDecoder()
     try:
-        value, end = json.JSONDecoder().raw_decode(text, start)
+        value, end = decoder.raw_decode(text, start)
     except (ValueError, RecursionError):
         return start
     if text[end:].strip() or not isinstance(value, dict) or len(value) > 3:
         return start  # objects one after another, or one row
     lists = [k for k, v in value.items() if isinstance(v, list) and v and isinstance(v[0], dict)]
-    return _after_key(text, start + 1, lists[0]) + 1 if len(lists) == 1 else start
-
-
-def _after_key(text: str, position: int, key: str) -> int:
-    """Find where the value of a key begins in an object; of a key that occurs twice, the last one counts."""
-    decoder = json.JSONDecoder()
-    found = 0
-    while True:
-        position = _skip(_BETWEEN, text, position)
-        if text[position] == "}":
-            return found
-        name, position = decoder.raw_decode(text, position)
+    if len(lists) != 1:
+        return start
+    found, position = 0, _skip(_BETWEEN, text, start + 1)
+    while text[position] != "}":
+        key, position = decoder.raw_decode(text, position)
         position = _skip(_COLON, text, position)
-        if name == key:
-            found = position
-        position = decoder.raw_decode(text, position)[1]
+        if key == lists[0]:
+            found = position + 1  # of a key that occurs twice, the last one counts
+        position = _skip(_BETWEEN, text, decoder.raw_decode(text, position)[1])
+    return found
 
 
 def _skip(pattern: re.Pattern[str], text: str, position: int) -> int:
     match = pattern.match(text, position)
-    assert match is not None  # both patterns match the empty text, or stand where one must be
-    return match.end()
+    return match.end() if match else position
 
 
 def _decoder(repairs: Repairs) -> json.JSONDecoder:

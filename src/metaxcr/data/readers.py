@@ -136,10 +136,9 @@ class _RowReader:
         self.repeats: Counter[str] = Counter()  # id -> further rows with it
 
     def example(self, row: Row | Defect, line: int, index: int) -> Example | None:
-        """Build the example of one row; None where the row belongs to another split or is left out.
+        """Build the example of one row; None where it belongs to another split or is left out.
 
-        Raises:
-            Defect: The row cannot be used.
+        A row that cannot be used raises its :class:`Defect`.
         """
         if isinstance(row, Defect):
             raise row
@@ -261,11 +260,7 @@ class _RowReader:
 
 
 def choices_of(row: Row, fields: Fields) -> list[Any]:
-    """Return the choices as the row has them; their texts are not checked yet.
-
-    Raises:
-        Defect: There are fewer than two, or far too many.
-    """
+    """Return the choices as the row has them, two or more; their texts are not checked yet."""
     if isinstance(fields.choices, list):
         found = []
         for name in fields.choices:  # right answer and list of wrong ones

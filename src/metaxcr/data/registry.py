@@ -37,11 +37,7 @@ def task_ids() -> list[str]:
 
 
 def task_spec(task_id: str) -> TaskSpec:
-    """Return the declaration of a task.
-
-    Raises:
-        UserError: There is no such task; the message names the nearest one.
-    """
+    """Return the declaration of a task; for an unknown one, the error names the nearest."""
     path = SPECS / f"{task_id}.yaml"
     if not os.path.isfile(path):
         files = _spec_files()

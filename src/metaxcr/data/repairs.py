@@ -23,7 +23,7 @@ LAYOUT = frozenset({"byte-order-mark", "line-ends"})  # steps that change no exa
 
 
 class Repairs:
-    """The steps of :data:`STEPS` that are on for a file; ``counts`` has how often each changed something."""
+    """The steps that are on for a file; ``counts`` says how often each changed something."""
 
     def __init__(self, steps: Collection[str] = tuple(GENERAL)) -> None:
         self._on = frozenset(steps)
@@ -31,11 +31,7 @@ class Repairs:
 
     @classmethod
     def of(cls, declared: Iterable[str], off: Collection[str] = ()) -> "Repairs":
-        """Return the general steps and those that a task declares, without those that are switched off.
-
-        Raises:
-            UserError: There is no such step.
-        """
+        """Return the general steps and those that a task declares, without those that are switched off."""
         for step in off:
             if step not in STEPS:
                 raise UserError(f"unknown repair step '{step}'", None, f"There are {', '.join(STEPS)}")

@@ -28,18 +28,10 @@ _NOT_TEXT = {  # first bytes of a file -> what it is
 
 
 class Defect(Exception):
-    """A row that cannot be used.
-
-    The reader, which knows file and line, turns it into a UserError or leaves the row out.
-
-    Args:
-        what: What is wrong.
-        fix: What to do about it.
-        where: The place, if it is not the row itself: a line of the label file.
-    """
+    """A row that cannot be used; the reader turns it into a UserError with its line, or leaves it out."""
 
     def __init__(self, what: str, fix: str, where: str | None = None) -> None:
-        super().__init__(what)
+        super().__init__(what)  # where: a line of the label file, if it is not the row itself
         self.what, self.fix, self.where = what, fix, where
 
 
@@ -49,11 +41,7 @@ FormatReader = Callable[[Path, Sequence[str] | None, Repairs], Rows]  # (file, c
 
 
 def value_of(row: Row, name: str) -> Any:
-    """Look a field up; a dotted name reaches into nested objects.
-
-    Raises:
-        Defect: There is no such field.
-    """
+    """Look a field up; a dotted name reaches into nested objects, a missing field is a defect."""
     if name in row:
         return row[name]
     value: Any = row
@@ -71,11 +59,7 @@ def shown(value: object) -> str:
 
 
 def open_bytes(path: Path) -> io.BufferedReader:
-    """Open a text file for reading.
-
-    Raises:
-        UserError: It cannot be read, or its first bytes are those of an archive, Parquet or a web page.
-    """
+    """Open a text file; one that begins like an archive, Parquet or a web page is an error."""
     check_file(path)
     try:
         stream = path.open("rb")
@@ -94,16 +78,14 @@ def _open_after_mark(path: Path, repairs: Repairs) -> io.BufferedReader:
     """Open a UTF-8 file after its byte order mark, if it has one."""
     stream = open_bytes(path)
     head = stream.read(3)
-    error = None
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        error = UserError("the file is UTF-16, not UTF-8", str(path), "convert the file to UTF-8")
-    elif head != b"\xef\xbb\xbf":
+        stream.close()
+        raise UserError("the file is UTF-16, not UTF-8", str(path), "convert the file to UTF-8")
+    if head != b"\xef\xbb\xbf":
         stream.seek(0)
     elif not repairs.take("byte-order-mark"):
-        error = UserError("a byte order mark", f"{path}:1", "remove it, or leave that repair on")
-    if error is not None:
         stream.close()
-        raise error
+        raise UserError("a byte order mark", f"{path}:1", "remove it, or leave that repair on")
     return stream
 
 

@@ -22,9 +22,6 @@ def draw_shots(examples: Sequence[Example], k: int, seed: int) -> list[str]:
     language and whatever the order of the file; draw from repaired data, where the types agree. Draws are
     nested: the first 8 of 16 shots are the 8 shots of the same seed, and the two halves of a draw have the
     same mix of types.
-
-    Raises:
-        UserError: k is negative or larger than the pool, or an id occurs twice.
     """
     if not 0 <= k <= len(examples):
         raise UserError(f"{k} shots from {len(examples)} examples", "shots", f"choose 0 to {len(examples)}")
@@ -36,11 +33,7 @@ def read_shots(path: Path, task: str, seeds: Sequence[int]) -> dict[int, list[st
 
     The path is a run folder or its folder ``shots``, which names files after the task; or a file: one of that
     folder's, a JSON object (seed -> ids), a JSON list of ids, or text with one id a line. A file without
-    seeds holds for every seed.
-
-    Raises:
-        UserError: The file cannot be read, a seed has no shots, an id occurs twice, there are fewer than
-            two, or the seeds have different numbers of them.
+    seeds holds for every seed. Every seed needs the same number of shots, at least two.
     """
     if os.path.isdir(path):
         folder = path / "shots" if (path / "shots").is_dir() else path
@@ -116,10 +109,6 @@ def split_target(
 
     ``parts`` maps names to shares of the examples, in (0, 1]; shares sum to at most 1, the rest stays unused.
     Question types are spread evenly.
-
-    Raises:
-        UserError: A share is not positive, the shares sum to more than 1, a part would be empty, or an id
-            occurs twice.
     """
     if any(share <= 0 for share in parts.values()) or sum(parts.values()) > 1 + 1e-9:
         what = f"shares {dict(parts)} do not fit into 1"

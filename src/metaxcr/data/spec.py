@@ -60,28 +60,16 @@ class Strict(BaseModel):
 
 
 class Files(Strict):
-    """The files of one split: relative to the data root, or absolute (a user's own files).
+    """The files of one split: relative to the data root, or absolute (a user's own files)."""
 
-    ``{language}`` stands for the language's code in file names; files that do not follow a pattern are listed
-    language by language. ``labels`` is a file of its own: ``.lst`` holds one label a line, in step with the
-    data; ``.csv`` holds ``id,label`` without a header.
-    """
-
-    data: str | dict[str, str]
+    data: str | dict[str, str]  # name with {language} for its code, or names language by language
+    # .lst: one label a line, in step with the data; .csv: id,label without a header
     labels: LanguageTemplate | None = None
 
     @field_validator("data")
     @classmethod
     def _known_placeholders(cls, data: str | dict[str, str]) -> str | dict[str, str]:
         return check_placeholders(data, {"language"}) if isinstance(data, str) else data
-
-    def names(self, language: str, code: str) -> list[str]:
-        """Name the files of one language: the data file, then the label file if there is one."""
-        if isinstance(self.data, dict):
-            data = self.data[language]  # not formatted: a user's folder may have braces in its name
-        else:
-            data = self.data.format(language=code)
-        return [data, *([self.labels.format(language=code)] if self.labels else [])]
 
 
 class Fields(Strict):
@@ -159,7 +147,7 @@ class Phrasing(Strict):
 
 
 class RelationRule(Strict):
-    """A question that matches ``pattern`` has this relation; the first rule that matches decides."""
+    """A question that matches a regular expression has this relation; the first match decides."""
 
     pattern: Annotated[str, AfterValidator(_check_pattern)]
     relation: Relation
@@ -243,7 +231,10 @@ class TaskSpec(Strict):
 
     def files_of(self, split: str, language: str) -> list[str]:
         """Name the files of a split relative to a root: the data file, then the label file if any."""
-        return self.splits[split].files.names(language, self.codes.get(language, language))
+        files, code = self.splits[split].files, self.codes.get(language, language)
+        # a listed name is not formatted: a user's folder may have braces in its name
+        data = files.data[language] if isinstance(files.data, dict) else files.data.format(language=code)
+        return [data, files.labels.format(language=code)] if files.labels else [data]
 
     def split_fields(self, split: str) -> Fields:
         """Return where the rows of a split keep what."""
@@ -256,11 +247,7 @@ class TaskSpec(Strict):
 
 
 def read_spec(path: Path) -> TaskSpec:
-    """Read and check one YAML file, which is named after the id of its task.
-
-    Raises:
-        UserError: The file is not YAML, has an unknown or missing key, or a value of the wrong kind.
-    """
+    """Read and check one YAML file, which is named after the id of its task."""
     try:
         declared = parse_yaml(read_text(path), str(path), what="the task file is not YAML")
         spec = TaskSpec.model_validate(declared)

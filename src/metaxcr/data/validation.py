@@ -33,7 +33,8 @@ def check_split(
     say that the files are not what they should be, ``notes`` are imperfections that official files have, too.
     """
     examples = loaded.examples
-    repeated = _repeated(examples)
+    first = {key: n for n, key in reversed(list(enumerate(map(wording, examples))))}
+    repeated = sorted({*range(len(examples))} - {*first.values()})
     equal = [n for n, example in enumerate(examples) if len(set(example.choices)) < len(example.choices)]
     blank = [n for n, example in enumerate(examples) if "" in map(normalise, example.choices)]
     kinds = (example.question if example.question in ("cause", "effect") else "other" for example in examples)
@@ -83,18 +84,6 @@ def _notes(loaded: LoadedSplit, lengths: Lengths | None, leaks: Sequence[Leak]) 
         where = f"{other.task}/{other.language}/{other.id} ({leaks[0].kind})"
         notes.append(f"{len(leaks)} examples are also held out, first {leaks[0].train.id} = {where}")
     return notes
-
-
-def _repeated(examples: Sequence[Example]) -> list[int]:
-    """List the positions of examples with the wording of an earlier one."""
-    seen: set[tuple[str, ...]] = set()
-    positions = []
-    for position, example in enumerate(examples):
-        key = wording(example)
-        if key in seen:
-            positions.append(position)
-        seen.add(key)
-    return positions
 
 
 def _lines(loaded: LoadedSplit, positions: Sequence[int]) -> str:
