@@ -1,6 +1,6 @@
 """Text without questions: plain text, the same sentences in several languages, lists of word pairs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from metaxcr.data.contamination import identity
-from metaxcr.data.data_dirs import VARIABLE, cache_root, candidate_roots
+from metaxcr.data.data_dirs import split_files
 from metaxcr.data.example import Example
 from metaxcr.data.fetching.downloads import Download
 from metaxcr.data.registry import load, task_ids, task_spec
@@ -106,7 +106,8 @@ def load_text(
     declared = corpus_spec(corpus_id)
     if declared.kind == "lexicon":
         raise UserError(f"'{corpus_id}' is a list of word pairs, not text", place, "use load_pairs")
-    path = _find(declared, _checked_split(declared, split, [language], place), language, root)
+    split = _checked_split(declared, split, [language], place)
+    path = split_files(declared, split, language, root).data
     lines: list[str] = []
     for number, line in _lines(path):
         if declared.kind == "parallel":
@@ -123,11 +124,9 @@ def load_pairs(
     if declared.kind == "text":
         raise UserError(f"the lines of '{corpus_id}' are not aligned", None, "use load_text")
     if declared.kind == "lexicon":
-        path = _find(declared, _checked_split(declared, split, [language]), language, root)
+        path = split_files(declared, _checked_split(declared, split, [language]), language, root).data
         return [_word_pair(line, f"{path}:{number}") for number, line in _lines(path)]
-    _checked_split(declared, split, ["en", language])
-    english, other = (load_text(corpus_id, code, split, root=root) for code in ("en", language))
-    _check_lengths({"en": english, language: other})
+    english, other = _aligned(declared, split, ["en", language], root)
     return [(one, two) for one, two in zip(english.lines, other.lines, strict=True) if one and two]
 
 
@@ -151,22 +150,6 @@ def _checked_split(
     return split
 
 
-def _find(declared: Corpus, split: str, language: str, root: Path | None) -> Path:
-    """Find the file of one split in one language."""
-    name = declared.files_of(split, language)[0]
-    roots = candidate_roots(root)
-    for candidate in roots:
-        if (candidate / name).is_file():
-            return candidate / name
-    fetch = f"'metaxcr tasks fetch {declared.id}', or " if declared.fetch else ""
-    folder = Path(name).parts[0]
-    raise UserError(
-        f"'{name}' of corpus '{declared.id}' is missing",
-        ", ".join(map(str, roots)) or f"--data, ${VARIABLE}, {cache_root()}",
-        f"{fetch}give --data or set {VARIABLE} to the folder that holds '{folder}' ({declared.url})",
-    )
-
-
 def _lines(path: Path) -> list[tuple[int, str]]:
     """List the lines that are not blank, with their numbers."""
     lines = list(strict(path, lines_of(path)))
@@ -184,16 +167,21 @@ def _word_pair(line: str, where: str) -> tuple[str, str]:
     return fields[0], fields[1]
 
 
-def _check_lengths(texts: Mapping[str, CorpusText]) -> None:
-    """Refuse languages that differ in length; the message names the end of the shortest file."""
-    sizes = {language: len(text.lines) for language, text in texts.items()}
-    if len(set(sizes.values())) > 1:
-        shortest = min(texts.values(), key=lambda text: len(text.lines))
+def _aligned(
+    declared: Corpus, split: str | None, languages: Sequence[str], root: Path | None, place: str | None = None
+) -> list[CorpusText]:
+    """Read parallel text; languages that differ in length are an error at the end of the shortest file."""
+    split = _checked_split(declared, split, languages, place)
+    texts = [load_text(declared.id, code, split, root=root, place=place) for code in languages]
+    shortest = min(texts, key=lambda text: len(text.lines))
+    if any(len(text.lines) > len(shortest.lines) for text in texts):
+        sizes = ", ".join(f"{code} {len(text.lines)}" for code, text in zip(languages, texts, strict=True))
         raise UserError(
-            f"the languages differ in length ({', '.join(f'{name} {n}' for name, n in sizes.items())} lines)",
+            f"the languages differ in length ({sizes} lines)",
             f"{shortest.file}:{len(shortest.lines)}",
             "fetch the files again: the same line must say the same in all of them",
         )
+    return texts
 
 
 @dataclass(frozen=True)
@@ -225,11 +213,9 @@ def _parallel_text(corpus: str, split: str, languages: list[str], root: Path | N
     if declared.kind != "parallel":
         kind = "a list of word pairs" if declared.kind == "lexicon" else "text whose lines are not aligned"
         raise UserError(f"{corpus!r} is not parallel text but {kind}", PARALLEL, f"known: {_known()}")
-    _checked_split(declared, split, languages, PARALLEL)
-    texts = {code: load_text(corpus, code, split, root=root, place=PARALLEL) for code in languages}
-    _check_lengths(texts)
-    sentences = {code: text.lines for code, text in texts.items()}
-    return ParallelCorpus(sentences, [text.file for text in texts.values()], [])
+    texts = _aligned(declared, split, languages, root, PARALLEL)
+    sentences = {code: text.lines for code, text in zip(languages, texts, strict=True)}
+    return ParallelCorpus(sentences, [text.file for text in texts], [])
 
 
 def _parallel_task(task: str, split: str, languages: list[str], root: Path | None) -> ParallelCorpus:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from metaxcr.data.fetching.downloads import Download
-from metaxcr.data.spec import TaskSpec
 from metaxcr.errors import UserError
 from metaxcr.files import user_cache
 
@@ -136,7 +135,7 @@ def files_of(spec: Declaration) -> list[str]:
     )
 
 
-def split_files(spec: TaskSpec, split: str, language: str, root: Path | None = None) -> SplitFiles:
+def split_files(spec: Declaration, split: str, language: str, root: Path | None = None) -> SplitFiles:
     """Find the files of one split in one language.
 
     Args:
