@@ -103,10 +103,10 @@ def read_parquet(path: Path, columns: Sequence[str] | None, repairs: Repairs) ->
 
 
 def parquet_batches(path: Path) -> Iterator[Any]:
-    """Yield the rows of a Parquet file as ``pyarrow.RecordBatch``, once it is known that they fit.
+    """Yield the rows of a Parquet file as ``pyarrow.RecordBatch``; one that unpacks to too much is an error.
 
-    The size is counted while texts are still in the file's dictionaries: a text of a megabyte that a million
-    rows share is read as one.
+    Texts stay in the file's dictionaries until their size is known: a text of a megabyte that a million rows
+    share is read as one.
     """
     from pyarrow import parquet
 
@@ -121,8 +121,7 @@ def parquet_batches(path: Path) -> Iterator[Any]:
             for batch in file.iter_batches(batch_size=BATCH, row_groups=[group]):
                 unpacked += sum(map(unpacked_size, batch.columns))
                 _check_size(path, unpacked, limit)
-    with parquet.ParquetFile(path) as file:
-        yield from file.iter_batches(batch_size=BATCH)
+                yield batch
 
 
 def _check_size(path: Path, size: int, limit: int) -> None:
