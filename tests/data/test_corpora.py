@@ -78,7 +78,7 @@ def test_an_unknown_corpus_is_named() -> None:
 def test_plain_text_has_one_split_and_no_blank_lines(tmp_path: Path) -> None:
     path = place(tmp_path, "udhr/udhr_ht.txt", "\ufeffDeklarasyon\r\n\r\nAtik 1\u2028b\r\n")
     text = load_text("udhr", "ht", root=tmp_path)
-    assert text.lines == ["Deklarasyon", "Atik 1\u2028b"] and text.files == [path]
+    assert text.lines == ["Deklarasyon", "Atik 1\u2028b"] and text.file == path
     assert load_text("udhr", "ht", "all", root=tmp_path) == text
 
 
@@ -145,7 +145,7 @@ def test_a_faulty_file_is_named(tmp_path: Path, content: bytes, message: str, li
         ("flores200", "xx", "dev", "no language 'xx'", "en"),
         ("bli", "en", "train", "no language 'en'", "de, fr, it, ru, tr"),
         ("udhr", "sw", None, "not aligned", "load_text"),
-        ("flores200", "sw", "dev", "eng_Latn.dev' of corpus 'flores200' is missing", "metaxcr tasks fetch"),
+        ("flores200", "sw", "dev", "eng_Latn.dev' of task 'flores200' is missing", "metaxcr tasks fetch"),
     ],
 )
 def test_mistakes_are_named(
@@ -169,9 +169,7 @@ def test_what_cannot_be_fetched_is_to_be_placed(tmp_path: Path) -> None:
 
 
 def write(root: Path, code: str, lines: list[str]) -> None:
-    folder = root / "flores200" / "dev"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{code}.dev").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    place(root, f"flores200/dev/{code}.dev", "\n".join(lines) + "\n")
 
 
 def test_plain_text_keeps_the_lines_aligned(tmp_path: Path) -> None:
@@ -198,28 +196,14 @@ def test_files_of_different_length_are_refused(tmp_path: Path) -> None:
         ("bli", "train", ["de"], "a list of word pairs"),
         ("flores200", "train", ["sw"], "no split 'train'"),
         ("flores200", "dev", ["xx"], "no language 'xx'"),
-        ("flores200", "dev", ["sw"], "eng_Latn.dev' of corpus 'flores200' is missing"),
+        ("flores200", "dev", ["sw"], "eng_Latn.dev' of task 'flores200' is missing"),
     ],
 )
-def test_mistakes_are_named_parallel(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    corpus: str,
-    split: str,
-    languages: list[str],
-    message: str,
+def test_mistakes_with_parallel_text_are_named(
+    tmp_path: Path, corpus: str, split: str, languages: list[str], message: str
 ) -> None:
-    monkeypatch.delenv("METAXCR_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match=message):
         load_parallel(corpus, split, languages, root=tmp_path)
-
-
-def test_a_blank_line_keeps_its_place(tmp_path: Path) -> None:
-    write(tmp_path, "eng_Latn", ["One.", "", "Three."])
-    write(tmp_path, "swh_Latn", ["Moja.", "Mbili.", "Tatu."])
-    corpus = load_parallel("flores200", "dev", ["sw"], root=tmp_path)
-    assert corpus.sentences["en"] == ["One.", "", "Three."]
 
 
 def test_a_parallel_task_gives_contexts_and_choices() -> None:

@@ -69,8 +69,8 @@ def test_a_file_that_unpacks_to_too_much_takes_little_memory(tmp_path, name):
     path = case.write(tmp_path)
     program = (
         "import sys; from pathlib import Path; import pyarrow\n"
-        "from metaxcr.data.file_formats import batches\n"
-        "try: list(batches(Path(sys.argv[1])))\n"
+        "from metaxcr.data.file_formats import parquet_batches\n"
+        "try: list(parquet_batches(Path(sys.argv[1])))\n"
         "except Exception as error: print(error)\n"
         "print(pyarrow.default_memory_pool().max_memory())"
     )

@@ -4,7 +4,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from metaxcr.data.file_formats import FORMATS, read_dream, read_xwinograd, size_of
+from metaxcr.data.file_formats import FORMATS, read_dream, read_xwinograd, unpacked_size
 from metaxcr.data.repairs import Repairs
 from metaxcr.data.rows import Defect
 from metaxcr.errors import UserError
@@ -183,12 +183,12 @@ def test_parquet(tmp_path):
 def test_sizes_are_those_of_the_unpacked_texts():
     texts = pyarrow.array(["ab", None, "ab", "cde"])
     packed = texts.dictionary_encode()
-    assert size_of(packed) == 7
-    assert size_of(pyarrow.ListArray.from_arrays([0, 1, 4], packed)) == 7
-    assert size_of(pyarrow.StructArray.from_arrays([packed, packed], ["a", "b"])) == 14
+    assert unpacked_size(packed) == 7
+    assert unpacked_size(pyarrow.ListArray.from_arrays([0, 1, 4], packed)) == 7
+    assert unpacked_size(pyarrow.StructArray.from_arrays([packed, packed], ["a", "b"])) == 14
     keyed = pyarrow.array([[("k", "ab")]], pyarrow.map_(pyarrow.string(), pyarrow.string()))
-    assert size_of(keyed) == size_of(keyed.keys) + size_of(keyed.items) > 0
-    assert size_of(pyarrow.array([1, 2])) == 16
+    assert unpacked_size(keyed) == unpacked_size(keyed.keys) + unpacked_size(keyed.items) > 0
+    assert unpacked_size(pyarrow.array([1, 2])) == 16
 
 
 def test_parquet_that_unpacks_to_too_much(tmp_path, monkeypatch):

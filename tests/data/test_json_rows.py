@@ -91,7 +91,7 @@ def test_what_stands_against_a_line_is_a_defect(tmp_path):
     assert rows == [
         (1, {}),
         (2, "the line is not JSON (Expecting value at column 6)"),
-        (3, "the line is JSON, but no object"),
+        (3, "the line is JSON, but not an object"),
         (4, "half a surrogate pair (\\ud...)"),
         (5, "the line is nested too deeply"),
         (6, "a number has too many digits"),
@@ -119,5 +119,5 @@ def test_from_where_a_document_is_no_json_nothing_is_read(tmp_path, content, wha
 
 def test_rows_of_a_document_that_are_no_objects_are_defects(tmp_path):
     rows, _ = read(tmp_path, '[{},\n1, "a", NaN,\n{"a": "\\ud83d"}]')
-    no = "the line is JSON, but no object"
+    no = "the line is JSON, but not an object"
     assert rows == [(1, {}), (2, no), (2, no), (2, no), (3, "half a surrogate pair (\\ud...)")]

@@ -2,7 +2,14 @@
 
 import pytest
 
-from metaxcr.data.languages import family, groups, language_tag, same_language, script, script_warning, seen
+from metaxcr.data.languages import (
+    family,
+    language_groups,
+    language_named,
+    language_tag,
+    script,
+    script_warning,
+)
 from metaxcr.data.registry import task_spec
 from metaxcr.errors import UserError
 
@@ -47,8 +54,15 @@ def test_kanuri_has_a_way_in():
 
 
 def test_values_of_a_column():
-    assert same_language("swh", "sw") and same_language("jp", "ja") and same_language("pt-BR", "pt")
-    assert not same_language("en", "sw") and not same_language(3, "sw") and not same_language("news", "sw")
+    named = {value: language_named(value) for value in ("swh", "jp", "pt-BR", "hrvatski jezik", 3, "news")}
+    assert named == {
+        "swh": ("sw", "swh"),
+        "jp": ("ja", ""),
+        "pt-BR": ("pt", "pt-br"),
+        "hrvatski jezik": ("hr", ""),
+        3: None,
+        "news": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -77,9 +91,21 @@ def test_every_tested_language_has_a_family_and_a_script(task: str) -> None:
         assert "unknown" not in (family(language), script(language)), language
 
 
-def test_what_encoders_have_seen() -> None:
-    assert seen("qu", "embedded") == seen("ht", "xlm-roberta-base") == "not seen"
-    assert seen("ht", "bert-base-multilingual-cased") == seen("sw", "embedded") == "seen"
-    assert seen("qu", "bert-base-multilingual-cased") == "not seen"
-    assert seen("sw", "some/other") == seen("sw", "random-tiny:bert-base-multilingual-cased") == "unknown"
-    assert groups("th", "embedded") == {"family": "Tai-Kadai", "script": "Thai", "seen": "seen"}
+@pytest.mark.parametrize(
+    ("language", "encoder", "seen"),
+    [
+        ("qu", "embedded", "not seen"),
+        ("ht", "xlm-roberta-base", "not seen"),
+        ("sw", "embedded", "seen"),
+        ("ht", "bert-base-multilingual-cased", "seen"),
+        ("qu", "bert-base-multilingual-cased", "not seen"),
+        ("sw", "some/other", "unknown"),
+        ("sw", "random-tiny:bert-base-multilingual-cased", "unknown"),
+    ],
+)
+def test_what_encoders_have_seen(language: str, encoder: str, seen: str) -> None:
+    assert language_groups(language, encoder)["seen"] == seen
+
+
+def test_the_groups_of_a_language() -> None:
+    assert language_groups("th", "embedded") == {"family": "Tai-Kadai", "script": "Thai", "seen": "seen"}

@@ -30,8 +30,8 @@ def test_a_row_becomes_an_example(tmp_path, make_spec):
         ({"label": 2}, "label 2 is out of range for 2 choices"),
         ({"label": "yes"}, "no whole number"),
         ({"a": "  "}, "field 'choices' is empty"),
-        ({"b": None}, "field 'choices' is no text but NoneType"),
-        ({"premise": 5}, "field 'premise' is no text but int"),
+        ({"b": None}, "field 'choices' is not text but NoneType"),
+        ({"premise": 5}, "field 'premise' is not text but int"),
         ({"id": "x0"}, "id 'x0' is also on line 1"),
         ({"id": None}, "field 'id' is NoneType"),
         ({"id": [1]}, "field 'id' is list"),
@@ -82,9 +82,9 @@ def test_a_sentence_has_one_blank(tmp_path, make_spec, sentence):
 @pytest.mark.parametrize(
     ("choices", "what"),
     [
-        ("a, b", "no list of two or more"),
-        ([{"text": "only one"}], "no list of two or more"),
-        ([{"text": "a"}, "b"], "no object"),
+        ("a, b", "not a list of two or more"),
+        ([{"text": "only one"}], "not a list of two or more"),
+        ([{"text": "a"}, "b"], "not an object"),
         ([{"text": "a"}, {"txt": "b"}], "no field 'text'"),
         ([{"text": "a"}, {"text": ""}], "field 'choices' is empty"),
     ],
@@ -103,7 +103,7 @@ def test_plain_lists_of_choices(tmp_path, make_spec):
     spec = make_spec(fields={"choices": "list", "label": "label"})
     path = jsonl(tmp_path / "d.jsonl", {"list": ["a", "b", "c"], "label": 2})
     assert examples_of(spec, "train", "en", path)[0].choices == ("a", "b", "c")
-    with pytest.raises(UserError, match="no text but int"):
+    with pytest.raises(UserError, match="not text but int"):
         read_examples(spec, "train", "en", jsonl(path, {"list": ["a", 1], "label": 0}))
 
 
@@ -127,7 +127,7 @@ def test_splits_that_share_a_file_are_ranges_of_ids(tmp_path, make_spec):
     path = jsonl(tmp_path / "d.jsonl", *({**GOOD, "id": number} for number in (3, 1, 2, 4)))
     assert [example.id for example in examples_of(spec, "shots", "en", path)] == ["1", "2"]
     assert [example.id for example in examples_of(spec, "test", "en", path)] == ["3", "4"]
-    with pytest.raises(UserError, match="no whole number"):
+    with pytest.raises(UserError, match="not a whole number"):
         read_examples(spec, "test", "en", jsonl(path, {**GOOD, "id": "one"}))
 
 

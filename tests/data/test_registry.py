@@ -4,7 +4,7 @@ import time
 import pytest
 import yaml
 
-from metaxcr.data.registry import load, own_specs, task_ids, task_spec
+from metaxcr.data.registry import load, task_ids, task_spec, user_specs
 from metaxcr.errors import UserError
 
 # rows of the official files
@@ -172,7 +172,7 @@ def mine(tmp_path, monkeypatch, make_spec):
 
 
 def test_tasks_of_ones_own(mine, tmp_path):
-    assert own_specs() == tmp_path / "tasks"
+    assert user_specs() == tmp_path / "tasks"
     before = task_ids()
     path = mine()
     assert task_ids() == sorted([*before, "mine"])
@@ -187,10 +187,10 @@ def test_tasks_of_ones_own(mine, tmp_path):
 def test_the_folder_of_ones_own_tasks(monkeypatch, tmp_path):
     monkeypatch.delenv("METAXCR_TASKS", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert own_specs() == tmp_path / "metaxcr" / "tasks"
+    assert user_specs() == tmp_path / "metaxcr" / "tasks"
     monkeypatch.setenv("METAXCR_TASKS", "~/mine")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert own_specs() == tmp_path / "mine" and "copa" in task_ids()  # a folder that is not there holds none
+    assert user_specs() == tmp_path / "mine" and "copa" in task_ids()  # a folder that is not there holds none
 
 
 def test_a_task_of_the_package_cannot_be_replaced(mine):

@@ -1,11 +1,14 @@
+import json
+
 import pytest
 
-from metaxcr.data.phrasing import repair_questions
+from metaxcr.data.readers import read_examples
 from metaxcr.data.registry import load, task_spec
 from metaxcr.data.repairs import GENERAL, STEPS, Repairs
 from metaxcr.errors import UserError
 
-WRONG = {
+QUESTIONS = ["effect", "effect", "cause"]
+WRONG = {  # rows of XCOPA whose question the shipped list repairs
     "val": {"th": 52, "tr": 52, "sw": 6, "id": 5, "it": 5},
     "test": {"th": 250, "tr": 51, "sw": 37, "id": 4, "it": 4},
 }
@@ -16,20 +19,23 @@ def declared(make_spec):
     return make_spec(repairs=[{"step": "repeated-ids"}, step])
 
 
-def test_only_listed_rows_change_and_only_when_wrong(make_spec, make_example):
-    spec = declared(make_spec)
-    examples = [make_example(id="1"), make_example(id="2"), make_example(id="3", question="cause")]
-    repairs = Repairs.of(spec.repair_steps)
-    mended = repair_questions(examples, spec, "train", "en", repairs)
-    assert [example.question for example in mended] == ["cause", "effect", "cause"]
-    assert repairs.counts == {"question": 1}
-    for split, language in (("test", "en"), ("train", "th")):
-        assert repair_questions(examples, spec, split, language, Repairs.of(spec.repair_steps)) == examples
-    assert (
-        repair_questions(examples, spec, "train", "en", Repairs.of(spec.repair_steps, ["question"]))
-        == examples
-    )
-    assert repair_questions(examples, make_spec(), "train", "en", Repairs()) == examples
+def test_only_listed_rows_change_and_only_when_wrong(make_spec, tmp_path):
+    step = {"step": "question", "to": "cause", "ids": {"train": {"en": ["1", "3"]}}}
+    files = {"files": {"data": "toy/{language}.jsonl"}}
+    fields = {"id": "{id}", "context": "p", "question": "q", "choices": ["a", "b"], "label": "label"}
+    layout = {"languages": ["en", "th"], "splits": {"train": files, "test": files}, "fields": fields}
+    path = tmp_path / "rows.jsonl"
+    rows = [{"id": n, "p": "p", "q": q, "a": "a", "b": "b", "label": 0} for n, q in enumerate(QUESTIONS, 1)]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+    def questions(split="train", language="en", repairs=(step,), off=()):
+        spec = make_spec(repairs=list(repairs), **layout)
+        loaded = read_examples(spec, split, language, path, off=off)
+        return [example.question for example in loaded.examples], loaded.repairs
+
+    assert questions() == (["cause", "effect", "cause"], {"question": 1})
+    for as_they_are in ({"split": "test"}, {"language": "th"}, {"off": ["question"]}, {"repairs": ()}):
+        assert questions(**as_they_are) == (QUESTIONS, {})
 
 
 def test_steps_that_are_on(make_spec):

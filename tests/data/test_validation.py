@@ -82,7 +82,12 @@ def test_a_wrong_question_that_the_list_lacks_is_found(data_root, tmp_path):
     lines[0] = lines[0].replace('"question": "effect"', '"question": "cause"')
     path.write_text("\n".join(lines), encoding="utf-8")
     (found,) = verify_repair(tmp_path)
-    assert (found.language, found.split, found.id, found.majority) == ("et", "val", "val-0", "effect")
+    assert (found.example.language, found.split, found.example.id, found.majority) == (
+        "et",
+        "val",
+        "val-0",
+        "effect",
+    )
     assert "xcopa val et val-0" in str(found)
 
 

@@ -21,7 +21,7 @@ from metaxcr.cli.options import (
     column_hints,
     examples,
 )
-from metaxcr.cli.tasks import seen
+from metaxcr.cli.tasks import phrased_entry
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _summary(task: "UserTask") -> dict[str, Any]:
         "steps": [step.step for step in spec.repairs],
         "splits": splits,
         "notes": task.notes,
-        "examples": [seen(example, spec) for example in first],
+        "examples": [phrased_entry(example, spec) for example in first],
     }
 
 

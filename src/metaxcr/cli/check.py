@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from metaxcr.data.validation import Lengths
     from metaxcr.encoders.tokens import TokenCounter
 
+Record = dict[str, Any]  # what is found in one split, see metaxcr.data.validation.check_split
+
 
 @dataclass(frozen=True)
-class _Wanted:
+class _Options:
     """What is checked, and how closely."""
 
     language: str | None
@@ -29,7 +31,7 @@ class _Wanted:
     data: Path | None
     repairs_off: tuple[str, ...]
     tokens: "TokenCounter | None"  # None: lengths are not counted
-    limit: int
+    max_tokens: int
     leaks: bool
 
 
@@ -55,115 +57,111 @@ def check(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read the files that are there, report what is wrong.
+    """Read the files that are there and report what is wrong with them.
 
-    The exit status is 2 if something is. Counts rows, labels, repeated examples and choices, and holds the
-    shipped repairs against the majority over the languages. With an ID or a FILE also: choices that are too
+    The exit status is 2 if something is. Counts rows, labels, repeated examples and choices, and compares the
+    shipped repairs with the majority over the languages. With an ID or a FILE also: choices that are too
     long, contexts that are cut, training examples that are held out elsewhere. Notes are imperfections that
     official files have, too; problems mean that your files differ, or that a run would stop.
     """
-    off = tuple(no_repair or ())
     tokens = _token_store(encoder) if task else None
-    wanted = _Wanted(language, split, data, off, tokens, limit, leaks=task is not None)
-    found, problems = _of_file(Path(task), wanted) if task and _is_file(task) else _of_tasks(task, wanted)
-    if as_json:
-        print_json({"splits": found, "problems": problems})
+    options = _Options(language, split, data, tuple(no_repair or ()), tokens, limit, leaks=task is not None)
+    if task and _is_file(task):
+        records, problems = _check_file(Path(task), options)
     else:
-        _print(found)
+        records, problems = _check_tasks(task, options)
+    if as_json:
+        print_json({"splits": records, "problems": problems})
+    else:
+        _print(records)
     for problem in problems:
         note(f"problem: {problem}")
     if problems:
         raise UserError(f"{len(problems)} problems in the data", None, "compare with the official files")
-    hint = "" if task else "; name a task for its lengths and leaks"
-    note(f"{len(found)} splits read, no problems{hint}")
+    hint = "" if task else "; name a task to check its lengths and leaks"
+    note(f"{len(records)} splits read, no problems{hint}")
 
 
 def _is_file(name: str) -> bool:
-    """Tell a file's name from a task's: by its path or suffix, or because it is there."""
+    """Tell a file from a task: by its path or suffix, or because it is there."""
     from metaxcr.data.registry import task_ids
 
     return name not in task_ids() and ("/" in name or "." in name or os.path.exists(name))
 
 
-def _of_tasks(task: str | None, wanted: _Wanted) -> tuple[list[dict[str, Any]], list[str]]:
+def _check_tasks(task: str | None, options: _Options) -> tuple[list[Record], list[str]]:
     """Check one task or all; return what was found and the problems in words."""
     from metaxcr.data.registry import task_ids, task_spec
     from metaxcr.data.validation import verify_repair
 
     specs = [task_spec(name) for name in ([task] if task else task_ids())]
-    found = [row for spec in specs for row in _checked(spec, wanted, required=task is not None)]
-    if not found and (wanted.language or wanted.split):
-        parts = (
-            wanted.language and f"language {wanted.language!r}",
-            wanted.split and f"split {wanted.split!r}",
-        )
-        raise UserError(
-            f"no task that is there has {' and '.join(filter(None, parts))}", None, "see 'metaxcr tasks ls'"
-        )
-    problems = [f"{_place(row)}: {p}" for row in found for p in row["problems"]]
-    if not problems and "question" not in wanted.repairs_off:
-        # a file that cannot be read has no majority to be held against
-        problems = [str(d) for d in verify_repair(wanted.data) if task in (None, d.task)]
-    return found, problems
+    records = [record for spec in specs for record in _check_task(spec, options, required=task is not None)]
+    if not records and (options.language or options.split):
+        named = [("language", options.language), ("split", options.split)]
+        wanted = " and ".join(f"{kind} {name!r}" for kind, name in named if name)
+        raise UserError(f"no task that is there has {wanted}", None, "see 'metaxcr tasks ls'")
+    problems = [f"{r['task']} {r['split']} {r['language']}: {p}" for r in records for p in r["problems"]]
+    if not problems and "question" not in options.repairs_off:  # it reads files, which must be readable
+        problems = [str(d) for d in verify_repair(options.data) if task in (None, d.example.task)]
+    return records, problems
 
 
-def _of_file(file: Path, wanted: _Wanted) -> tuple[list[dict[str, Any]], list[str]]:
+def _check_file(file: Path, options: _Options) -> tuple[list[Record], list[str]]:
     """Check a file that no task declares, as ``tasks add`` would read it."""
     from metaxcr.data.infer.user_task import read_user_file
 
-    if wanted.language is None:
+    if options.language is None:
         raise UserError("the language of a file has to be named", str(file), "add --language CODE")
-    loaded, notes = read_user_file(file, wanted.language, part=wanted.split)
+    loaded, notes = read_user_file(file, options.language, part=options.split)
     for line in notes:
         note(f"warning: {line}")
-    row = _row(loaded, wanted)
-    return [row], [f"{file}: {problem}" for problem in row["problems"]]
+    record = _check_split(loaded, options)
+    return [record], [f"{file}: {problem}" for problem in record["problems"]]
 
 
-def _checked(spec: "TaskSpec", wanted: _Wanted, *, required: bool) -> Iterator[dict[str, Any]]:
-    """Check what is there; what cannot be read is a problem, what is missing an error if asked for."""
+def _check_task(spec: "TaskSpec", options: _Options, *, required: bool) -> Iterator[Record]:
+    """Check the splits of a task that are there.
+
+    A file that cannot be read is a problem of its split. A missing file, split or language is an error where
+    the task is ``required``, that is, named by the user.
+    """
     from metaxcr.data.data_dirs import missing_files
     from metaxcr.data.registry import load
 
-    missing = set(missing_files(spec, wanted.data))
+    missing = set(missing_files(spec, options.data))
     read = 0
-    for name in [wanted.split] if wanted.split else list(spec.splits):
+    for name in [options.split] if options.split else list(spec.splits):
         there = spec.split_languages(name) if name in spec.splits else spec.languages
-        for code in [wanted.language] if wanted.language else there:
+        for code in [options.language] if options.language else there:
             known = name in spec.splits and code in there
             absent = known and bool(missing.intersection(spec.files_of(name, code)))
-            if absent and not (required and wanted.split and wanted.language):
+            if absent and not (required and options.split and options.language):
                 continue
             if not known and not required:
                 continue
             read += 1
             try:
-                yield _row(
-                    load(spec.id, name, language=code, root=wanted.data, off=wanted.repairs_off), wanted
-                )
+                loaded = load(spec.id, name, language=code, root=options.data, off=options.repairs_off)
+                yield _check_split(loaded, options)
             except UserError as error:
                 if not known or absent:
                     raise
-                yield _unreadable(spec.id, name, code, error)
-    if required and not read:  # says which file is missing
+                place = {"task": spec.id, "split": name, "language": code}
+                yield {**place, "n": 0, "problems": [str(error)], "notes": []}
+    if required and not read:  # raises an error that names the missing file
         first = next(iter(spec.splits))
-        load(spec.id, first, language=spec.split_languages(first)[0], root=wanted.data)
+        load(spec.id, first, language=spec.split_languages(first)[0], root=options.data)
 
 
-def _row(loaded: "LoadedSplit", wanted: _Wanted) -> dict[str, Any]:
+def _check_split(loaded: "LoadedSplit", options: _Options) -> Record:
     from metaxcr.data.validation import check_split, held_out_elsewhere
 
-    lengths = None if wanted.tokens is None else _lengths(loaded, wanted.tokens, wanted.limit)
-    return check_split(loaded, lengths, held_out_elsewhere(loaded, wanted.data) if wanted.leaks else ())
-
-
-def _unreadable(task: str, split: str, language: str, error: UserError) -> dict[str, Any]:
-    place = {"task": task, "split": split, "language": language}
-    return {**place, "n": 0, "problems": [str(error)], "notes": []}
+    lengths = None if options.tokens is None else _lengths(loaded, options.tokens, options.max_tokens)
+    return check_split(loaded, lengths, held_out_elsewhere(loaded, options.data) if options.leaks else ())
 
 
 def _token_store(encoder: str) -> "TokenCounter | None":
-    """The encoder's tokenizer with its cache; None, and a note, where the encoder is not there."""
+    """Open the tokenizer with its cache; None, and a note, where the embedded encoder is missing."""
     from metaxcr.encoders.loading import load_encoder
     from metaxcr.encoders.tokens import TokenCounter
     from metaxcr.runs.experiment import trunk_folder
@@ -185,34 +183,26 @@ def _lengths(loaded: "LoadedSplit", tokens: "TokenCounter", limit: int) -> "Leng
 
     phrased = [phrase(example, loaded.spec) for example in loaded.examples]
     contexts = tokens.lengths([Text(p.context) for p in phrased])
-    choices = tokens.lengths([Text(choice) for p in phrased for choice in p.choices])
-    too_long, position = [], 0
-    for n, p in enumerate(phrased):
-        if max(choices[position : position + len(p.choices)]) > limit:
-            too_long.append(n)
-        position += len(p.choices)
+    choices = iter(tokens.lengths([Text(choice) for p in phrased for choice in p.choices]))
+    too_long = [n for n, p in enumerate(phrased) if max([next(choices) for _ in p.choices]) > limit]
     return Lengths(limit, int(sum(length > limit for length in contexts)), too_long)
 
 
-def _print(found: list[dict[str, Any]]) -> None:
+def _print(records: list[Record]) -> None:
     print_table(
         ("task", "split", "lang", ">rows", ">labelled", "labels", "choices", "state", "notes"),
         [
             (
-                row["task"],
-                row["split"],
-                row["language"],
-                row["n"],
-                row.get("labelled", ""),
-                "/".join(map(str, row.get("label_balance", {}).values())),
-                " ".join(map(str, row.get("choices", {}))),
-                "PROBLEM" if row["problems"] else "ok",
-                "; ".join(row["notes"]),
+                record["task"],
+                record["split"],
+                record["language"],
+                record["n"],
+                record.get("labelled", ""),
+                "/".join(map(str, record.get("label_balance", {}).values())),
+                " ".join(map(str, record.get("choices", {}))),
+                "PROBLEM" if record["problems"] else "ok",
+                "; ".join(record["notes"]),
             )
-            for row in found
+            for record in records
         ],
     )
-
-
-def _place(row: dict[str, Any]) -> str:
-    return f"{row['task']} {row['split']} {row['language']}"

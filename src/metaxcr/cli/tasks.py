@@ -1,8 +1,6 @@
-"""``tasks ls``, ``show`` and ``check``: the data sets, before a number depends on them.
+"""``tasks ls`` and ``show``: the data sets, which of their files are there, and their examples."""
 
-What ``metaxcr tasks`` says about a task.
-"""
-
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,8 +36,8 @@ def ls(data: DataOption = None, as_json: JsonOption = False) -> None:
     from metaxcr.data.data_dirs import candidate_roots
     from metaxcr.data.registry import task_ids, task_spec
 
-    rows = [entry(task_spec(task), data) for task in task_ids()]
-    rows += [text_entry(corpus_spec(name), data) for name in corpus_ids()]
+    rows = [_task_entry(task_spec(task), data) for task in task_ids()]
+    rows += [_corpus_entry(corpus_spec(name), data) for name in corpus_ids()]
     if as_json:
         print_json(rows)
         return
@@ -51,18 +49,14 @@ def ls(data: DataOption = None, as_json: JsonOption = False) -> None:
                 row["group"],
                 " ".join(f"{name} {n or '?'}" for name, n in row["splits"].items()),
                 " ".join(row["languages"]),
-                presence(row),
+                _presence(row),
                 row["licence"],
             )
             for row in rows
         ],
     )
-    roots = candidate_roots(data)
-    say(
-        f"data roots: {', '.join(map(str, roots))}"
-        if roots
-        else "no data root: give --data DIR or set METAXCR_DATA"
-    )
+    roots = ", ".join(map(str, candidate_roots(data)))
+    say(f"data roots: {roots}" if roots else "no data root: give --data DIR or set METAXCR_DATA")
     say("next: metaxcr tasks show ID, metaxcr tasks fetch ID")
 
 
@@ -91,96 +85,80 @@ def show(
     spec = task_spec(task)
     split = split or next(iter(spec.splits))
     language = language or next(iter(spec.split_languages(split) if split in spec.splits else spec.languages))
-    examples: list[dict[str, Any]] = []
+    entry = _task_entry(spec, data)
+    shown: list[dict[str, Any]] = []
     repairs: dict[str, int] = {}
     missing = None
     try:
         loaded = load(task, split, language=language, root=data, off=no_repair or ())
-        examples, repairs = [seen(e, spec) for e in loaded.examples[:number]], loaded.repairs
+        shown, repairs = [phrased_entry(e, spec) for e in loaded.examples[:number]], loaded.repairs
     except UserError as error:
-        if language not in spec.languages or split not in spec.splits or not entry(spec, data)["missing"]:
+        if language not in spec.languages or split not in spec.splits or not entry["missing"]:
             raise
         missing = str(error)
-    described = {**entry(spec, data), **declared(spec)}
+    described = {**entry, **_declaration(spec)}
     if as_json:
-        shown = {"split": split, "language": language, "repaired": repairs, "examples": examples}
-        print_json({**described, **shown})
+        print_json(
+            {**described, "split": split, "language": language, "repaired": repairs, "examples": shown}
+        )
         return
-    _print_task(described)
+    files = f"{entry['files']}, {len(entry['missing']) or 'none'} missing"
+    for key, value in {**described, "files": files, "missing": None}.items():
+        if value not in (None, [], {}):
+            say(f"{key:<11}{_text(value)}")
     if missing is not None:
         say(f"\nno examples: {missing}")
         return
-    done = f" (repaired: {words(repairs)})" if repairs else ""
+    done = f" (repaired: {_text(repairs)})" if repairs else ""
     say(f"\n{split}, {language}{done}: context | relation | choices")
-    for example in examples:
-        marks = ["*" if i == example["label"] else "" for i in range(len(example["choices"]))]
-        choices = " / ".join(map("".join, zip(marks, example["choices"], strict=True)))
-        say(f"  {example['id']}: {example['context'] or '(none)'} | {example['relation']} | {choices}")
+    for row in shown:
+        choices = " / ".join(f"*{c}" if i == row["label"] else c for i, c in enumerate(row["choices"]))
+        say(f"  {row['id']}: {row['context'] or '(none)'} | {row['relation']} | {choices}")
 
 
-def _print_task(described: dict[str, Any]) -> None:
-    missing = len(described["missing"]) or "none"
-    lines = {**described, "files": f"{described['files']}, {missing} missing", "missing": None}
-    for key, value in lines.items():
-        if value not in (None, [], {}):
-            say(f"{key:<11}{words(value)}")
-
-
-def text_entry(corpus: "Corpus", data: Path | None) -> dict[str, Any]:
-    """Return what ``ls`` says about a text corpus; its splits have lines, not examples."""
-    from metaxcr.data.data_dirs import files_of, missing_files
-
-    lines = {name: corpus.lines.get(name) for name in corpus.splits}
-    return {
-        "id": corpus.id,
-        "version": corpus.version,
-        "title": corpus.title,
-        "group": corpus.kind,
-        "splits": {name: n if isinstance(n, int) else None for name, n in lines.items()},
-        "languages": list(corpus.languages),
-        "files": len(files_of(corpus)),
-        "missing": missing_files(corpus, data),
-        "licence": corpus.licence,
-    }
-
-
-def entry(spec: "TaskSpec", data: Path | None) -> dict[str, Any]:
+def _task_entry(spec: "TaskSpec", data: Path | None) -> dict[str, Any]:
     """Return what ``ls`` says about a task."""
+    from metaxcr.data.registry import load
+
+    splits: dict[str, int | None] = {}  # items in one language
+    for name, split in spec.splits.items():
+        language = spec.split_languages(name)[0]
+        if spec.package:  # they are not declared, and quickly counted
+            splits[name] = len(load(spec.id, name, language=language).examples)
+        else:
+            splits[name] = split.expected(language)
+    return _entry(spec, spec.group, splits, data)
+
+
+def _corpus_entry(corpus: "Corpus", data: Path | None) -> dict[str, Any]:
+    """Return what ``ls`` says about a text corpus; its splits have lines, not examples."""
+    lines = {name: corpus.lines.get(name) for name in corpus.splits}
+    counted = {name: n if isinstance(n, int) else None for name, n in lines.items()}
+    return _entry(corpus, corpus.kind, counted, data)
+
+
+def _entry(
+    spec: "TaskSpec | Corpus", group: str, splits: Mapping[str, int | None], data: Path | None
+) -> dict[str, Any]:
     from metaxcr.data.data_dirs import files_of, missing_files
 
     return {
         "id": spec.id,
         "version": spec.version,
         "title": spec.title,
-        "group": spec.group,
-        "splits": {name: _count(spec, name) for name in spec.splits},
-        "languages": spec.languages,
+        "group": group,
+        "splits": splits,
+        "languages": list(spec.languages),
         "files": len(files_of(spec)),
         "missing": missing_files(spec, data),
         "licence": spec.licence,
     }
 
 
-def _count(spec: "TaskSpec", split: str) -> int | None:
-    """Items of a split in one language: as declared, or as counted where the task ships with the package."""
-    from metaxcr.data.registry import load
-
-    language = spec.split_languages(split)[0]
-    if spec.package:
-        return len(load(spec.id, split, language=language).examples)
-    return spec.splits[split].expected(language)
-
-
-def declared(spec: "TaskSpec") -> dict[str, Any]:
-    """Return what ``show`` says beyond that."""
-    return {
-        "relation": spec.relation,
-        "polarity": spec.polarity,
-        "parallel": spec.parallel,
-        "origin": spec.origin,
-        "url": spec.url,
-        "citation": spec.citation,
-        "defects": spec.defects,
+def _declaration(spec: "TaskSpec") -> dict[str, Any]:
+    """Return what ``show`` says beyond ``ls``."""
+    keys = ("relation", "polarity", "parallel", "origin", "url", "citation", "defects")
+    return {key: getattr(spec, key) for key in keys} | {
         "repairs": {step.step: _repair(step) for step in spec.repairs},
         "left out": "rows that cannot be used" if spec.skip_bad else None,
         "fetch": sorted({str(load.url or f"{load.hub} @ {load.revision}") for load in spec.fetch}),
@@ -191,15 +169,13 @@ def _repair(step: "Repair") -> str:
     """Say what a declared repair does."""
     from metaxcr.data.repairs import DECLARED
 
-    if step.step == "question":
-        rows = [
-            f"{split} {lang} {len(ids)}" for split, langs in step.ids.items() for lang, ids in langs.items()
-        ]
-        return f"to '{step.to}' in {', '.join(rows)}"
-    return DECLARED[step.step]
+    if step.step != "question":
+        return DECLARED[step.step]
+    rows = [f"{split} {code} {len(ids)}" for split, codes in step.ids.items() for code, ids in codes.items()]
+    return f"to '{step.to}' in {', '.join(rows)}"
 
 
-def seen(example: "Example", spec: "TaskSpec") -> dict[str, Any]:
+def phrased_entry(example: "Example", spec: "TaskSpec") -> dict[str, Any]:
     """Return an example as the encoder sees it."""
     from metaxcr.data.phrasing import phrase
 
@@ -213,18 +189,17 @@ def seen(example: "Example", spec: "TaskSpec") -> dict[str, Any]:
     }
 
 
-def presence(row: dict[str, Any]) -> str:
+def _presence(row: dict[str, Any]) -> str:
     """Say how many of a task's files are there."""
     there = row["files"] - len(row["missing"])
     return "all" if not row["missing"] else "none" if not there else f"{there} of {row['files']}"
 
 
-def words(value: Any) -> str:
+def _text(value: Any) -> str:
     """Write a declared value for people."""
     if isinstance(value, dict):
         return ", ".join(f"{key}: {'?' if inner is None else inner}" for key, inner in value.items())
     if isinstance(value, list):
-        return (
-            ("\n" + 11 * " ").join(map(str, value)) if any(" " in str(v) for v in value) else " ".join(value)
-        )
+        glue = "\n" + 11 * " " if any(" " in str(item) for item in value) else " "
+        return glue.join(map(str, value))
     return str(value)

@@ -11,7 +11,7 @@ from metaxcr.compare.comparison import Comparison
 from metaxcr.compare.cost_equivalent import cost_equivalent
 from metaxcr.compare.grid import varied
 from metaxcr.compare.grid_scores import Line, MethodCells, collect, scores_of
-from metaxcr.data.languages import groups
+from metaxcr.data.languages import language_groups
 from metaxcr.evaluation.results import rounded
 from metaxcr.evaluation.scores import (
     accuracy,
@@ -179,7 +179,7 @@ def by_group(languages: Sequence[Row], encoder: str) -> list[Row]:
     members: dict[tuple[str, str, Line], list[Row]] = {}
     for row in languages:
         line = Line(row["target"], row["method"], row["k"])
-        for by, group in groups(row["language"], encoder).items():
+        for by, group in language_groups(row["language"], encoder).items():
             members.setdefault((by, group, line), []).append(row)
     return [
         {**line._asdict(), "by": by, "group": group, "languages": [row["language"] for row in rows],

@@ -1,1 +1,1 @@
-"""What is learned: examples, readers of official formats, the registry of tasks, shots and the leak guard."""
+"""Data: examples, readers of official formats, the registry of tasks, shots and the contamination check."""

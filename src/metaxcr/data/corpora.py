@@ -1,9 +1,6 @@
-"""Text without questions: sentences in several languages line by line, plain text, lists of word pairs.
+"""Text without questions: plain text, the same sentences in several languages, lists of word pairs."""
 
-Unlabelled parallel text: the same sentences in several languages, line by line.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,43 +9,33 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from metaxcr.data.contamination import identity
-from metaxcr.data.data_dirs import VARIABLE, cache_root, candidate_roots
+from metaxcr.data.data_dirs import split_files
 from metaxcr.data.download import Download
 from metaxcr.data.example import Example
 from metaxcr.data.registry import load, task_ids, task_spec
-from metaxcr.data.rows import Defect, lines_of
-from metaxcr.data.spec import Strict, check_words
+from metaxcr.data.rows import lines_of, strict
+from metaxcr.data.spec import LanguageTemplate, Strict
 from metaxcr.errors import UserError
 from metaxcr.parse import read_yaml
 
 CORPORA = Path(__file__).parent / "corpora"
-Kind = Literal["parallel", "text", "lexicon"]
+PARALLEL = "target.parallel"  # the setting that names a parallel corpus
 
 
 class Corpus(Strict):
-    """A text as its YAML file declares it.
+    """A text as its YAML file declares it."""
 
-    Attributes:
-        id: Name of the corpus and of the YAML file.
-        version: Raised whenever its texts may change.
-        kind: ``parallel``: line n says the same in every language; ``text``: lines of one language, aligned
-            with nothing; ``lexicon``: an English word and its translation a line.
-        languages: ISO 639-1 code -> the code that file names use; a plain list where the two agree. A lexicon
-            has the languages that are translated into.
-        splits: Name -> file relative to the data root, ``{language}`` stands for the code in file names.
-        lines: Lines of the official files by split and language, or by split where they agree.
-        fetch: Where the files come from (``metaxcr tasks fetch``).
-        licence, citation, url, defects: For the reader of a result.
-    """
-
-    id: str
-    version: int = Field(ge=1)
+    id: str  # also the name of the YAML file
+    version: int = Field(ge=1)  # raised whenever its texts may change
     title: str
-    kind: Kind
+    # parallel: line n says the same in every language; text: lines of one language, not aligned;
+    # lexicon: an English word and its translation a line
+    kind: Literal["parallel", "text", "lexicon"]
+    # ISO 639-1 code -> the code in file names; of a lexicon, the languages that are translated into
     languages: dict[str, str] = Field(min_length=1)
-    splits: dict[str, str] = Field(min_length=1)
-    lines: dict[str, int | dict[str, int]] = Field(default_factory=dict)
-    fetch: list[Download] = Field(default_factory=list)
+    splits: dict[str, LanguageTemplate] = Field(min_length=1)  # name -> file relative to the data root
+    lines: dict[str, int | dict[str, int]] = Field(default_factory=dict)  # of a split, or by language
+    fetch: list[Download] = Field(default_factory=list)  # where the files come from
     licence: str
     citation: str
     url: str
@@ -56,24 +43,17 @@ class Corpus(Strict):
 
     @field_validator("languages", mode="before")
     @classmethod
-    def _own_codes(cls, languages: Any) -> Any:
-        """Let a list stand for languages that file names spell as they are."""
+    def _same_codes(cls, languages: Any) -> Any:
         return {code: code for code in languages} if isinstance(languages, list) else languages
-
-    @field_validator("splits")
-    @classmethod
-    def _known_words(cls, splits: dict[str, str]) -> dict[str, str]:
-        """Refuse a file name with a placeholder other than the language."""
-        return {split: check_words(name, {"language"}) for split, name in splits.items()}
 
     @property
     def codes(self) -> dict[str, str]:
-        """How file names spell the languages, as a task has it."""
+        """How file names spell the languages."""
         return self.languages
 
     @property
     def package(self) -> bool:
-        """Whether the files ship inside the package: of no corpus."""
+        """Whether the files ship inside the package: no corpus does."""
         return False
 
     def split_languages(self, split: str) -> list[str]:
@@ -85,33 +65,13 @@ class Corpus(Strict):
         return [self.splits[split].format(language=self.languages[language])]
 
 
-@dataclass(frozen=True, slots=True)
-class CorpusText:
-    """The lines of one language.
-
-    Attributes:
-        lines: Without line ends; in parallel text a blank line stays, as an empty one.
-        files: What was read, for :func:`metaxcr.data.data_dirs.data_fingerprint`.
-    """
-
-    lines: list[str]
-    files: list[Path]
-
-
 def corpus_ids() -> list[str]:
     """List the ids of all corpora, sorted."""
     return sorted(path.stem for path in CORPORA.glob("*.yaml"))
 
 
 def corpus_spec(corpus_id: str) -> Corpus:
-    """Return the declaration of a corpus.
-
-    Args:
-        corpus_id: Its id, see :func:`corpus_ids`.
-
-    Raises:
-        UserError: There is no such corpus.
-    """
+    """Return the declaration of a corpus."""
     if corpus_id not in corpus_ids():
         raise UserError(f"unknown corpus '{corpus_id}'", None, f"There are {', '.join(corpus_ids())}")
     return _read(CORPORA / f"{corpus_id}.yaml")
@@ -122,6 +82,14 @@ def _read(path: Path) -> Corpus:
     return Corpus.model_validate(read_yaml(path))
 
 
+@dataclass(frozen=True, slots=True)
+class CorpusText:
+    """The lines of one language, without line ends; in parallel text a blank line stays as an empty one."""
+
+    lines: list[str]
+    file: Path
+
+
 def load_text(
     corpus_id: str,
     language: str,
@@ -130,82 +98,64 @@ def load_text(
     root: Path | None = None,
     place: str | None = None,
 ) -> CorpusText:
-    """Read the lines of one language of a corpus.
+    """Read the lines of one language of parallel or plain text; ``place`` says in messages where it is set.
 
-    Args:
-        corpus_id: Parallel or plain text, see :func:`corpus_ids`.
-        language: ISO 639-1 code.
-        split: Of the corpus; not needed where there is only one.
-        root: Data root; default: see :func:`metaxcr.data.data_dirs.candidate_roots`.
-        place: Where the user asked for it, for messages.
-
-    Returns:
-        The lines. Blank lines of plain text are left out; in parallel text they stay, so that languages keep
-        step, except behind the last line that is not blank.
-
-    Raises:
-        UserError: The corpus has no lines of text, or no such split or language; a file is missing, is not
-            UTF-8 or is empty.
+    Blank lines of plain text are left out. In parallel text they stay, so that languages keep step, except
+    after the last line that is not blank. The split may be left out where there is only one.
     """
     declared = corpus_spec(corpus_id)
     if declared.kind == "lexicon":
         raise UserError(f"'{corpus_id}' is a list of word pairs, not text", place, "use load_pairs")
-    path = _file(declared, check_asked(declared, split, [language], place), language, root)
+    split = _checked_split(declared, split, [language], place)
+    path = split_files(declared, split, language, root).data
     lines: list[str] = []
     for number, line in _lines(path):
         if declared.kind == "parallel":
             lines += [""] * (number - 1 - len(lines))
         lines.append(line)
-    return CorpusText(lines, [path])
+    return CorpusText(lines, path)
 
 
 def load_pairs(
     corpus_id: str, language: str, split: str | None = None, *, root: Path | None = None
 ) -> list[tuple[str, str]]:
-    """Read an English text or word, and what it is in another language.
-
-    Args:
-        corpus_id: Parallel text or a lexicon, see :func:`corpus_ids`.
-        language: ISO 639-1 code of the other language.
-        split: Of the corpus; not needed where there is only one.
-        root: Data root; default: see :func:`metaxcr.data.data_dirs.candidate_roots`.
-
-    Returns:
-        (English, other language) in the order of the files; pairs with a blank side are left out.
-
-    Raises:
-        UserError: The corpus has no pairs, or no such split or language; a file is missing, empty or not
-            UTF-8; the two languages differ in length; a line of a lexicon has not two fields.
-    """
+    """Read pairs (English, other language) of parallel text or a lexicon, except those with a blank side."""
     declared = corpus_spec(corpus_id)
     if declared.kind == "text":
         raise UserError(f"the lines of '{corpus_id}' are not aligned", None, "use load_text")
     if declared.kind == "lexicon":
-        path = _file(declared, check_asked(declared, split, [language]), language, root)
+        path = split_files(declared, _checked_split(declared, split, [language]), language, root).data
         return [_word_pair(line, f"{path}:{number}") for number, line in _lines(path)]
-    check_asked(declared, split, ["en", language])
-    english, other = (load_text(corpus_id, code, split, root=root) for code in ("en", language))
-    check_step({"en": english, language: other})
+    english, other = _aligned(declared, split, ["en", language], root)
     return [(one, two) for one, two in zip(english.lines, other.lines, strict=True) if one and two]
 
 
-def check_step(texts: dict[str, CorpusText]) -> None:
-    """Refuse languages of a parallel text that differ in length.
+def _checked_split(
+    declared: Corpus, split: str | None, languages: Sequence[str], place: str | None = None
+) -> str:
+    """Return the split, by default the only one; check it and the languages before a file is looked for."""
 
-    Args:
-        texts: Language -> its lines.
+    def choose(names: Iterable[str]) -> str:
+        return f"choose one of {', '.join(names)}"
 
-    Raises:
-        UserError: The lengths differ; the message names the shortest file's end.
-    """
-    sizes = {language: len(text.lines) for language, text in texts.items()}
-    if len(set(sizes.values())) > 1:
-        shortest = texts[min(sizes, key=lambda language: sizes[language])]
-        raise UserError(
-            f"the languages differ in length ({', '.join(f'{name} {n}' for name, n in sizes.items())} lines)",
-            f"{shortest.files[0]}:{len(shortest.lines)}",
-            "fetch the files again: the same line must say the same in all of them",
-        )
+    if split is None and len(declared.splits) == 1:
+        split = next(iter(declared.splits))
+    if split is None:
+        raise UserError(f"'{declared.id}' has several splits", place, choose(declared.splits))
+    if split not in declared.splits:
+        raise UserError(f"'{declared.id}' has no split '{split}'", place, choose(declared.splits))
+    unknown = [language for language in languages if language not in declared.languages]
+    if unknown:
+        raise UserError(f"'{declared.id}' has no language '{unknown[0]}'", place, choose(declared.languages))
+    return split
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """List the lines that are not blank, with their numbers."""
+    lines = list(strict(path, lines_of(path)))
+    if not lines:
+        raise UserError("the file is empty", str(path), "fetch it again")
+    return lines
 
 
 def _word_pair(line: str, where: str) -> tuple[str, str]:
@@ -217,83 +167,30 @@ def _word_pair(line: str, where: str) -> tuple[str, str]:
     return fields[0], fields[1]
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """List the lines that are not blank, with their numbers."""
-    lines = []
-    for number, line in lines_of(path):
-        if isinstance(line, Defect):
-            raise UserError(line.what, f"{path}:{number}", line.fix)
-        lines.append((number, line))
-    if not lines:
-        raise UserError("the file is empty", str(path), "fetch it again")
-    return lines
-
-
-def check_asked(
-    declared: Corpus, split: str | None, languages: Sequence[str], place: str | None = None
-) -> str:
-    """Refuse a split or languages that a corpus does not have, before a file is looked for.
-
-    Args:
-        declared: The corpus.
-        split: One of its splits; None where there is only one.
-        languages: ISO 639-1 codes.
-        place: Where the user asked for them, for the message.
-
-    Returns:
-        The split.
-
-    Raises:
-        UserError: There is no such split or language.
-    """
-    if split is None and len(declared.splits) == 1:
-        split = next(iter(declared.splits))
-    if split is None:
-        raise UserError(f"'{declared.id}' has several splits", place, _choose(declared.splits))
-    if split not in declared.splits:
-        raise UserError(f"'{declared.id}' has no split '{split}'", place, _choose(declared.splits))
-    unknown = [language for language in languages if language not in declared.languages]
-    if unknown:
-        raise UserError(f"'{declared.id}' has no language '{unknown[0]}'", place, _choose(declared.languages))
-    return split
-
-
-def _file(declared: Corpus, split: str, language: str, root: Path | None) -> Path:
-    """Find the file of one split in one language."""
-    name = declared.files_of(split, language)[0]
-    roots = candidate_roots(root)
-    for candidate in roots:
-        if (candidate / name).is_file():
-            return candidate / name
-    fetch = f"'metaxcr tasks fetch {declared.id}', or " if declared.fetch else ""
-    folder = Path(name).parts[0]
-    raise UserError(
-        f"'{name}' of corpus '{declared.id}' is missing",
-        ", ".join(map(str, roots)) or f"--data, ${VARIABLE}, {cache_root()}",
-        f"{fetch}give --data or set {VARIABLE} to the folder that holds '{folder}' ({declared.url})",
-    )
-
-
-def _choose(names: dict[str, str]) -> str:
-    return f"choose one of {', '.join(names)}"
-
-
-PLACE = "target.parallel"
+def _aligned(
+    declared: Corpus, split: str | None, languages: Sequence[str], root: Path | None, place: str | None = None
+) -> list[CorpusText]:
+    """Read parallel text; languages that differ in length are an error at the end of the shortest file."""
+    split = _checked_split(declared, split, languages, place)
+    texts = [load_text(declared.id, code, split, root=root, place=place) for code in languages]
+    shortest = min(texts, key=lambda text: len(text.lines))
+    if any(len(text.lines) > len(shortest.lines) for text in texts):
+        sizes = ", ".join(f"{code} {len(text.lines)}" for code, text in zip(languages, texts, strict=True))
+        raise UserError(
+            f"the languages differ in length ({sizes} lines)",
+            f"{shortest.file}:{len(shortest.lines)}",
+            "fetch the files again: the same line must say the same in all of them",
+        )
+    return texts
 
 
 @dataclass(frozen=True)
 class ParallelCorpus:
-    """Sentences in several languages.
+    """Sentences in several languages."""
 
-    Attributes:
-        sentences: Language -> its sentences; line n says the same in all of them.
-        files: What was read.
-        examples: The questions that the sentences were taken from, for the leak guard; none for plain text.
-    """
-
-    sentences: dict[str, list[str]]
-    files: list[Path]
-    examples: list[Example]
+    sentences: dict[str, list[str]]  # by language; line n says the same in all of them
+    files: list[Path]  # what was read
+    examples: list[Example]  # whose texts they are, for the contamination check; none for plain text
 
 
 def load_parallel(
@@ -301,51 +198,37 @@ def load_parallel(
 ) -> ParallelCorpus:
     """Read English and other languages of a parallel corpus.
 
-    Args:
-        corpus: A corpus of kind ``parallel`` (:func:`metaxcr.data.corpora.corpus_ids`), or a parallel task,
-            whose contexts and choices are then taken without their labels.
-        split: Of the corpus; ``"dev"`` or ``"devtest"`` for FLORES-200.
-        languages: ISO 639-1 codes; English is read in any case.
-        root: Data root; default: see :func:`metaxcr.data.data_dirs.candidate_roots`.
-
-    Raises:
-        UserError: The corpus, split, language or a file is unknown or missing, or the languages differ in
-            length.
+    A parallel task may stand in for a corpus; its contexts and choices are then taken without the labels.
     """
-    wanted = list(dict.fromkeys(["en", *languages]))
+    codes = list(dict.fromkeys(["en", *languages]))
     if corpus in corpus_ids():
-        return _plain_text(corpus, split, wanted, root)
+        return _parallel_text(corpus, split, codes, root)
     if corpus in task_ids() and task_spec(corpus).parallel:
-        return _task_text(corpus, split, wanted, root)
-    raise UserError(f"unknown parallel corpus {corpus!r}", PLACE, f"known: {_known()}")
+        return _parallel_task(corpus, split, codes, root)
+    raise UserError(f"unknown parallel corpus {corpus!r}", PARALLEL, f"known: {_known()}")
 
 
-def _plain_text(corpus: str, split: str, languages: list[str], root: Path | None) -> ParallelCorpus:
-    kind = corpus_spec(corpus).kind
-    if kind != "parallel":
-        what = "a list of word pairs" if kind == "lexicon" else "text whose lines are not aligned"
-        raise UserError(f"{corpus!r} is no parallel text but {what}", PLACE, f"known: {_known()}")
-    check_asked(corpus_spec(corpus), split, languages, PLACE)
-    read = {code: load_text(corpus, code, split, root=root, place=PLACE) for code in languages}
-    check_step(read)
-    return ParallelCorpus(
-        {code: part.lines for code, part in read.items()},
-        [file for part in read.values() for file in part.files],
-        [],
-    )
+def _parallel_text(corpus: str, split: str, languages: list[str], root: Path | None) -> ParallelCorpus:
+    declared = corpus_spec(corpus)
+    if declared.kind != "parallel":
+        kind = "a list of word pairs" if declared.kind == "lexicon" else "text whose lines are not aligned"
+        raise UserError(f"{corpus!r} is not parallel text but {kind}", PARALLEL, f"known: {_known()}")
+    texts = _aligned(declared, split, languages, root, PARALLEL)
+    sentences = {code: text.lines for code, text in zip(languages, texts, strict=True)}
+    return ParallelCorpus(sentences, [text.file for text in texts], [])
 
 
-def _task_text(task: str, split: str, languages: list[str], root: Path | None) -> ParallelCorpus:
+def _parallel_task(task: str, split: str, languages: list[str], root: Path | None) -> ParallelCorpus:
     loaded = {
-        language: load(_version(task, split, language), split, language=language, root=root)
+        language: load(_task_in(task, split, language), split, language=language, root=root)
         for language in languages
     }
     files = [file for part in loaded.values() for file in part.files]
     by_item = {language: {identity(e): e for e in part.examples} for language, part in loaded.items()}
-    items = [identity(e) for e in loaded["en"].examples]
     if len({frozenset(found) for found in by_item.values()}) > 1:
         sizes = ", ".join(f"{language} {len(found)}" for language, found in by_item.items())
         raise UserError(f"the languages of {task} differ in their items ({sizes})", str(files[0].parent))
+    items = [identity(e) for e in loaded["en"].examples]
     sentences = {
         language: [line for item in items for line in (found[item].context, *found[item].choices)]
         for language, found in by_item.items()
@@ -353,7 +236,7 @@ def _task_text(task: str, split: str, languages: list[str], root: Path | None) -
     return ParallelCorpus(sentences, files, [e for part in loaded.values() for e in part.examples])
 
 
-def _version(task: str, split: str, language: str) -> str:
+def _task_in(task: str, split: str, language: str) -> str:
     """Name the task that has the items in a language: XCOPA's English is a task of its own, xcopa_en."""
     spec = task_spec(task)
     if language in spec.languages:
@@ -362,7 +245,7 @@ def _version(task: str, split: str, language: str) -> str:
         same = spec.origin is not None and other.origin == spec.origin
         if same and other.parallel and split in other.splits and language in other.split_languages(split):
             return other.id
-    return task  # whose reader names the languages that there are
+    return task  # load then raises an error that lists its languages
 
 
 def _known() -> str:

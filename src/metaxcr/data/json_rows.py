@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,110 +11,90 @@ from metaxcr.data.rows import Defect, Row, Rows, check_columns, lines_of, paired
 from metaxcr.errors import UserError
 from metaxcr.parse import check_characters, json_value, too_deep_at
 
-NEWLINE = "\n"
 _BETWEEN, _COLON = re.compile(r"[\s,]*"), re.compile(r"\s*:\s*")
 
 
 def read_jsonl(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
-    """Yield one JSON object a line, or one list a line.
-
-    Args:
-        path: The file.
-        columns: Names of the columns where the lines are lists without a head.
-        repairs: The steps that are on.
-
-    Yields:
-        (line number, row).
-    """
+    """Yield one JSON object a line, or one list a line; without ``columns``, the first list names them."""
     decoder, lists = _decoder(repairs), columns is not None
     for at, (number, line) in enumerate(lines_of(path, repairs)):
-        row = line if isinstance(line, Defect) else _line(decoder, line)
+        row = line if isinstance(line, Defect) else _parsed_line(decoder, line)
         lists = lists or (at == 0 and isinstance(row, list))
         if not isinstance(row, list):
             yield number, row
         elif not lists:
             yield number, _object(row)
         elif columns is None:
-            columns = [str(cell).strip() for cell in row]
-            check_columns(columns, f"{path}:{number}")
+            columns = _column_names(row, f"{path}:{number}")
         else:
             yield number, paired(row, columns)
 
 
 def read_json(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
-    """Yield the objects of a JSON document.
+    """Yield the objects of a JSON document, with the lines on which they begin.
 
-    It may be a list of objects, a list of lists of which the first names the columns, an object that holds
-    one list, or objects one after another, however the lines are broken.
-
-    Args:
-        path: The file.
-        columns: Names of the columns where the rows are lists without a head.
-        repairs: The steps that are on.
-
-    Yields:
-        (number of the line on which the object begins, row).
-
-    Raises:
-        UserError: From some line on the file is not JSON; nothing behind it can be found.
+    The document is a list of objects, a list of lists (without ``columns``, the first names them), an object
+    that holds one list, or a sequence of objects with any line breaks. Text that is not JSON is an error:
+    nothing after it can be found.
     """
     text = read_text(path, repairs)
     if "\n" not in text:
-        text = text.replace("\r", "\n")  # line ends as on an old Macintosh
+        text = text.replace("\r", "\n")  # line ends of an old Macintosh
     if (deep := too_deep_at(text)) >= 0:
-        place = f"{path}:{1 + text.count(NEWLINE, 0, deep)}"
-        raise UserError("the file is nested too deeply", place, "mend it, or fetch it again")
+        raise UserError(
+            "the file is nested too deeply", _place(path, text, deep), "mend it, or fetch it again"
+        )
     start = _first_row(text)
     listed, line = start > 0 and text[start - 1] == "[", 1 + text.count("\n", 0, start)
     for value, begin, end in _values(path, text, start, listed, _decoder(repairs)):
         line += text.count("\n", start, begin)
         start = begin
         if not isinstance(value, list):
-            yield line, _characters(text[begin:end], value) or _object(value)
+            yield line, _half_character(text[begin:end], value) or _object(value)
         elif columns is None:
-            columns = [str(cell).strip() for cell in value]
-            check_columns(columns, f"{path}:{line}")
+            columns = _column_names(value, f"{path}:{line}")
         else:
-            yield line, _characters(text[begin:end], value) or paired(value, columns)
+            yield line, _half_character(text[begin:end], value) or paired(value, columns)
+
+
+def _column_names(cells: list[Any], place: str) -> list[str]:
+    columns = [str(cell).strip() for cell in cells]
+    check_columns(columns, place)
+    return columns
+
+
+def _place(path: Path, text: str, position: int) -> str:
+    line = 1 + text.count("\n", 0, position)
+    return f"{path}:{line}"
 
 
 def _values(
     path: Path, text: str, position: int, listed: bool, decoder: json.JSONDecoder
 ) -> Iterator[tuple[Any, int, int]]:
-    """Yield the values from a position on, with where each begins and ends; a defect in place of a value."""
+    """Yield (value or defect, where it begins, where it ends) from a position on."""
 
     def wrong(what: str, at: int) -> UserError:
-        return UserError(what, f"{path}:{1 + text.count(NEWLINE, 0, at)}", "mend it, or fetch it again")
+        return UserError(what, _place(path, text, at), "mend it, or fetch it again")
 
-    while True:
-        position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing, too
-        if position >= len(text):
-            if listed:
-                raise wrong("the file is not JSON (the list does not end)", position)
-            return
+    while (position := _skip(_BETWEEN, text, position)) < len(text):
         if listed and text[position] == "]":
-            break
-        value, end = _decode(decoder, text, position, wrong)
+            rest = _skip(_BETWEEN, text, position + 1)
+            if text.lstrip().startswith("[") and rest < len(text):  # of an object, _first_row checks the rest
+                raise wrong("the file is not JSON (something follows the list)", rest)
+            return
+        value: Any
+        try:
+            value, end = decoder.raw_decode(text, position)
+        except Defect as defect:
+            value, end = defect, json.JSONDecoder().raw_decode(text, position)[1]
+        except json.JSONDecodeError as error:
+            raise wrong(f"the file is not JSON ({_reason(error)})", error.pos) from None
+        except ValueError:  # more digits than Python converts
+            raise wrong("a number has too many digits", position) from None
         yield value, position, end
         position = end
-    # What follows the list of an object was decoded when the list was looked for.
-    rest = _BETWEEN.match(text, position + 1).end()  # type: ignore[union-attr]
-    if text.lstrip().startswith("[") and rest < len(text):
-        raise wrong("the file is not JSON (something follows the list)", rest)
-
-
-def _decode(
-    decoder: json.JSONDecoder, text: str, position: int, wrong: Callable[[str, int], UserError]
-) -> tuple[Any, int]:
-    """Decode the value at a position; return it, or what stands against it, and where it ends."""
-    try:
-        return decoder.raw_decode(text, position)
-    except Defect as defect:
-        return defect, json.JSONDecoder().raw_decode(text, position)[1]
-    except json.JSONDecodeError as error:
-        raise wrong(f"the file is not JSON ({_reason(error)})", error.pos) from None
-    except ValueError:  # more digits than Python converts
-        raise wrong("a number has too many digits", position) from None
+    if listed:
+        raise wrong("the file is not JSON (the list does not end)", position)
 
 
 def _first_row(text: str) -> int:
@@ -122,36 +102,34 @@ def _first_row(text: str) -> int:
     start = len(text) - len(text.lstrip())
     if text.startswith("[", start):
         return start + 1
+    decoder = json.JSONDecoder()
     try:
-        value, end = json.JSONDecoder().raw_decode(text, start)
+        value, end = decoder.raw_decode(text, start)
     except (ValueError, RecursionError):
         return start
     if text[end:].strip() or not isinstance(value, dict) or len(value) > 3:
         return start  # objects one after another, or one row
-    lists = [
-        key
-        for key, inner in value.items()
-        if isinstance(inner, list) and inner and isinstance(inner[0], dict)
-    ]
-    return _after_key(text, start + 1, lists[0]) + 1 if len(lists) == 1 else start
+    lists = [k for k, v in value.items() if isinstance(v, list) and v and isinstance(v[0], dict)]
+    if len(lists) != 1:
+        return start
+    found, position = 0, _skip(_BETWEEN, text, start + 1)
+    while text[position] != "}":
+        key, position = decoder.raw_decode(text, position)
+        position = _skip(_COLON, text, position)
+        if key == lists[0]:
+            found = position + 1  # of a key that occurs twice, the last one counts
+        position = _skip(_BETWEEN, text, decoder.raw_decode(text, position)[1])
+    return found
 
 
-def _after_key(text: str, position: int, key: str) -> int:
-    """Find the value of a key in an object whose first key begins at a position or behind it."""
-    decoder = json.JSONDecoder()
-    found = 0
-    while True:
-        position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]
-        if text[position] == "}":
-            return found  # of a key that occurs twice, the last one counts
-        name, position = decoder.raw_decode(text, position)
-        position = _COLON.match(text, position).end()  # type: ignore[union-attr]
-        if name == key:
-            found = position
-        position = decoder.raw_decode(text, position)[1]
+def _skip(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return match.end() if match else position
 
 
 def _decoder(repairs: Repairs) -> json.JSONDecoder:
+    """Return a decoder that repairs, or reports, keys that occur twice."""
+
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) < len(items) and not repairs.take("repeated-keys"):
@@ -161,8 +139,7 @@ def _decoder(repairs: Repairs) -> json.JSONDecoder:
     return json.JSONDecoder(object_pairs_hook=pairs)
 
 
-def _line(decoder: json.JSONDecoder, text: str) -> Row | list[Any] | Defect:
-    """Decode one line; what stands against it comes as a defect."""
+def _parsed_line(decoder: json.JSONDecoder, text: str) -> Row | list[Any] | Defect:
     try:
         value = json_value(text.strip(), decoder)
         return value if isinstance(value, list) and value else _object(value)
@@ -170,23 +147,19 @@ def _line(decoder: json.JSONDecoder, text: str) -> Row | list[Any] | Defect:
         return defect
     except json.JSONDecodeError as error:
         what = f"the line is not JSON ({_reason(error)} at column {error.colno})"
-        return Defect(what, "mend or remove it")
-    except ValueError as error:
-        return Defect(_bounds(error).replace("it is", "the line is"), "mend or remove it")
-
-
-def _bounds(error: ValueError) -> str:
-    """Say what is too deep or too long; Python itself says it of numbers, at length."""
-    return "a number has too many digits" if "integer string" in str(error) else str(error)
+    except ValueError as error:  # Python's own message on long numbers is about its settings
+        long = "integer string" in str(error)
+        what = "a number has too many digits" if long else str(error).replace("it is", "the line is")
+    return Defect(what, "mend or remove it")
 
 
 def _reason(error: json.JSONDecodeError) -> str:
-    """Return what the decoder says, without the preposition that some of its messages end with."""
+    """Return the decoder's message, without the preposition that some of them end with."""
     return error.msg.removesuffix(" at").removesuffix(" starting")
 
 
-def _characters(text: str, value: Any) -> Defect | None:
-    """Return a defect where a value holds half a character, which JSON can spell but no file can hold."""
+def _half_character(text: str, value: Any) -> Defect | None:
+    """Return a defect where a value holds half a surrogate pair, which no file can hold."""
     try:
         if "\\u" in text:
             check_characters(value)
@@ -196,9 +169,6 @@ def _characters(text: str, value: Any) -> Defect | None:
 
 
 def _object(value: Any) -> Row | Defect:
-    """Insist on an object."""
-    if isinstance(value, Defect):
+    if isinstance(value, Defect | dict):
         return value
-    if not isinstance(value, dict):
-        return Defect("the line is JSON, but no object", "write {...} with named fields")
-    return value
+    return Defect("the line is JSON, but not an object", "write {...} with named fields")

@@ -1,15 +1,11 @@
-"""Repair: known defects of published files, put right step by step, counted, each step switchable."""
+"""Repair of known defects of published files: each step is counted and can be switched off."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
 
 from metaxcr.errors import UserError
 
-if TYPE_CHECKING:
-    pass
-
-# Steps that every task has; those of a task's own are declared in its YAML file.
+# Steps that every task has; the others are declared in a task's YAML file.
 GENERAL = {
     "byte-order-mark": "a byte order mark at the start of the file is dropped",
     "line-ends": "line ends of another system (CRLF) are read as line ends",
@@ -27,14 +23,7 @@ LAYOUT = frozenset({"byte-order-mark", "line-ends"})  # steps that change no exa
 
 
 class Repairs:
-    """Which steps are on for a file, and how often each was needed.
-
-    Args:
-        steps: The steps that are on: names of :data:`STEPS`.
-
-    Attributes:
-        counts: Step -> how often it changed something.
-    """
+    """The steps that are on for a file; ``counts`` says how often each changed something."""
 
     def __init__(self, steps: Collection[str] = tuple(GENERAL)) -> None:
         self._on = frozenset(steps)
@@ -42,22 +31,14 @@ class Repairs:
 
     @classmethod
     def of(cls, declared: Iterable[str], off: Collection[str] = ()) -> "Repairs":
-        """Return the steps of a task.
-
-        Args:
-            declared: Steps of the task's own (:attr:`metaxcr.data.spec.TaskSpec.repair_steps`).
-            off: Steps that are switched off: the defect then stands, or is an error.
-
-        Raises:
-            UserError: There is no such step.
-        """
+        """Return the general steps and those that a task declares, without those that are switched off."""
         for step in off:
             if step not in STEPS:
                 raise UserError(f"unknown repair step '{step}'", None, f"There are {', '.join(STEPS)}")
         return cls({*GENERAL, *declared} - {*off})
 
     def take(self, step: str) -> bool:
-        """Tell whether a step is on; if so, it counts as done once more."""
+        """Tell whether a step is on; if so, count it once more."""
         if step not in self._on:
             return False
         self.counts[step] += 1

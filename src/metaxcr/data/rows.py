@@ -1,17 +1,18 @@
-"""Rows of a file: what they are, how a text file is read, and what becomes of a row that cannot be used."""
+"""Rows of a file: the text they are read from, and the defect in place of a row that cannot be used."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from metaxcr.data.repairs import Repairs
 from metaxcr.errors import UserError
 from metaxcr.parse import check_file, decode_text, file_error
 
 Row = Mapping[str, Any]
+Item = TypeVar("Item")
 MARK = "\ufeff"  # the byte order mark, decoded
-_NOT_TEXT = {  # how such a file begins -> what it is
+_NOT_TEXT = {  # first bytes of a file -> what it is
     b"\x1f\x8b": "packed (gzip)",
     b"PK\x03\x04": "packed (zip)",
     b"\xfd7zXZ": "packed (xz)",
@@ -27,37 +28,20 @@ _NOT_TEXT = {  # how such a file begins -> what it is
 
 
 class Defect(Exception):
-    """A row that cannot be used. Who knows file and line turns it into a UserError, or leaves the row out.
-
-    Args:
-        what: What is wrong.
-        fix: What to do about it.
-        where: The place, if it is not the row itself: a line of the label file.
-    """
+    """A row that cannot be used; the reader turns it into a UserError with its line, or leaves it out."""
 
     def __init__(self, what: str, fix: str, where: str | None = None) -> None:
-        super().__init__(what)
+        super().__init__(what)  # where: a line of the label file, if it is not the row itself
         self.what, self.fix, self.where = what, fix, where
 
 
-# A row that cannot be read comes as a defect, so that the reader can go on behind it.
+# (1-based line, row). A row that cannot be parsed comes as a defect, so that the reader can go on after it.
 Rows = Iterator[tuple[int, Row | Defect]]
-RowReader = Callable[[Path, Sequence[str] | None, Repairs], Rows]
+FormatReader = Callable[[Path, Sequence[str] | None, Repairs], Rows]  # (file, column names, repairs) -> rows
 
 
 def value_of(row: Row, name: str) -> Any:
-    """Look a field up.
-
-    Args:
-        row: A row.
-        name: Name of the field; a dotted name reaches into nested objects.
-
-    Returns:
-        What the row holds there.
-
-    Raises:
-        Defect: There is no such field.
-    """
+    """Look a field up; a dotted name reaches into nested objects, a missing field is a defect."""
     if name in row:
         return row[name]
     value: Any = row
@@ -69,27 +53,13 @@ def value_of(row: Row, name: str) -> Any:
 
 
 def shown(value: object) -> str:
-    """Quote something from a file in a message: in one line, however long it is and whatever it holds."""
+    """Quote a value from a file in a message, on one line of at most 60 characters."""
     quoted = repr(value)
     return quoted if len(quoted) <= 60 else f"{quoted[:57]}..."
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a text file whole.
-
-    Raises:
-        UserError: See :func:`check_file`; or it cannot be read, or begins as no text does.
-    """
-    with open_bytes(path) as stream:
-        return stream.read()
-
-
 def open_bytes(path: Path) -> io.BufferedReader:
-    """Open a text file for reading, after a look at how it begins.
-
-    Raises:
-        UserError: See :func:`read_bytes`.
-    """
+    """Open a text file; one that begins like an archive, Parquet or a web page is an error."""
     check_file(path)
     try:
         stream = path.open("rb")
@@ -104,59 +74,43 @@ def open_bytes(path: Path) -> io.BufferedReader:
     return stream
 
 
+def _open_after_mark(path: Path, repairs: Repairs) -> io.BufferedReader:
+    """Open a UTF-8 file after its byte order mark, if it has one."""
+    stream = open_bytes(path)
+    head = stream.read(3)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        stream.close()
+        raise UserError("the file is UTF-16, not UTF-8", str(path), "convert the file to UTF-8")
+    if head != b"\xef\xbb\xbf":
+        stream.seek(0)
+    elif not repairs.take("byte-order-mark"):
+        stream.close()
+        raise UserError("a byte order mark", f"{path}:1", "remove it, or leave that repair on")
+    return stream
+
+
 def read_text(path: Path, repairs: Repairs | None = None) -> str:
-    """Read a UTF-8 file whole, naming the line where it is not UTF-8.
-
-    Args:
-        path: The file.
-        repairs: Says whether a byte order mark is dropped; default: it is.
-
-    Returns:
-        Its text, line ends untouched.
-
-    Raises:
-        UserError: The file cannot be read or is not UTF-8.
-    """
-    content = read_bytes(path)
-    return decode_text(content[_mark(path, content[:3], repairs or Repairs()) :], path)
+    """Read a UTF-8 file whole, line ends untouched; an error names the line that is not UTF-8."""
+    with _open_after_mark(path, repairs or Repairs()) as stream:
+        return decode_text(stream.read(), path)
 
 
 def open_text(path: Path, repairs: Repairs) -> io.TextIOWrapper:
-    """Open a UTF-8 file to be read bit by bit, line ends untouched.
-
-    What is not UTF-8 is left to :func:`flaw`, so that only its row is lost.
-
-    Raises:
-        UserError: See :func:`read_bytes`.
-    """
-    stream = open_bytes(path)
-    skipped = _mark(path, stream.read(3), repairs)
-    stream.seek(skipped)
+    """Open a UTF-8 file as a stream, line ends untouched; :func:`flaw` finds what is not UTF-8."""
+    stream = _open_after_mark(path, repairs)
     return io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
 
 
-def _mark(path: Path, head: bytes, repairs: Repairs) -> int:
-    """Length of the byte order mark of UTF-8 at the beginning; those of other encodings are refused."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError("the file is UTF-16, not UTF-8", str(path), "convert the file to UTF-8")
-    if head != b"\xef\xbb\xbf":
-        return 0
-    if not repairs.take("byte-order-mark"):
-        raise UserError("a byte order mark", f"{path}:1", "remove it, or leave that repair on")
-    return 3
-
-
 def lines_of(path: Path, repairs: Repairs | None = None) -> Iterator[tuple[int, str | Defect]]:
-    """Yield the lines that are not blank, with their 1-based numbers; one that is no text as a defect.
+    """Yield the lines that are not blank, with their 1-based numbers; a line that is not text is a defect.
 
-    ``str.splitlines`` would also cut at U+2028 and its kind, which occur inside texts. No more than a line is
-    held in memory, except of a file without a line feed.
+    ``str.splitlines`` would also cut at U+2028 and similar characters, which occur inside texts. One line at
+    a time is in memory, except for a file without a line feed.
     """
     repairs = repairs or Repairs()
-    with open_bytes(path) as stream:
-        stream.seek(_mark(path, stream.read(3), repairs))
+    with _open_after_mark(path, repairs) as stream:
         for number, raw in enumerate(stream, start=1):
-            if number == 1 and not raw.endswith(b"\n") and b"\r" in raw:  # as on an old Macintosh
+            if number == 1 and not raw.endswith(b"\n") and b"\r" in raw:  # line ends of an old Macintosh
                 for at, line in enumerate(raw.split(b"\r"), start=1):
                     if line.strip():
                         yield at, _line(line, True, repairs)
@@ -164,8 +118,19 @@ def lines_of(path: Path, repairs: Repairs | None = None) -> Iterator[tuple[int, 
                 yield number, _line(raw.removesuffix(b"\n"), False, repairs)
 
 
+def _line(raw: bytes, ended_by_cr: bool, repairs: Repairs) -> str | Defect:
+    line = raw.decode(errors="surrogateescape")
+    if defect := flaw(line):
+        return defect
+    if ended_by_cr or line.endswith("\r"):
+        if not repairs.take("line-ends"):
+            return Defect("the line does not end with LF", "convert the line ends, or leave that repair on")
+        line = line.rstrip("\r")
+    return _second_mark(line) or line
+
+
 def flaw(text: str) -> Defect | None:
-    """Return what no text may hold: bytes that are not UTF-8 (see :func:`read_text`), or a NUL."""
+    """Return a defect where a text holds bytes that are not UTF-8 (as surrogates) or a NUL."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -175,19 +140,7 @@ def flaw(text: str) -> Defect | None:
     return None
 
 
-def _line(raw: bytes, old: bool, repairs: Repairs) -> str | Defect:
-    """Decode a line; what stands against it comes as a defect."""
-    line = raw.decode(errors="surrogateescape")
-    if defect := flaw(line):
-        return defect
-    if old or line.endswith("\r"):
-        if not repairs.take("line-ends"):
-            return Defect("the line does not end with LF", "convert the line ends, or leave that repair on")
-        line = line.rstrip("\r")
-    return _no_mark(line) or line
-
-
-def _no_mark(text: str) -> Defect | None:
+def _second_mark(text: str) -> Defect | None:
     """Return a defect where files were joined with the byte order mark of the second."""
     if text.startswith(MARK):
         return Defect("a byte order mark in the middle of the file", "remove it")
@@ -195,15 +148,7 @@ def _no_mark(text: str) -> Defect | None:
 
 
 def check_columns(columns: Sequence[str], place: str) -> None:
-    """Refuse two columns of one name: one would hide the other.
-
-    Args:
-        columns: The names.
-        place: Where they stand, for the message.
-
-    Raises:
-        UserError: A name occurs twice.
-    """
+    """Raise a UserError where two columns have the same name."""
     twice = [name for name in columns if columns.count(name) > 1]
     if twice:
         raise UserError(f"two columns are named {shown(twice[0])}", place, "rename one of them")
@@ -211,7 +156,7 @@ def check_columns(columns: Sequence[str], place: str) -> None:
 
 def paired(record: Sequence[Any], columns: Sequence[str]) -> Row | Defect:
     """Name the fields of a record after the columns; another number of fields is a defect."""
-    if record and isinstance(record[0], str) and (defect := _no_mark(record[0])):
+    if record and isinstance(record[0], str) and (defect := _second_mark(record[0])):
         return defect
     if len(record) != len(columns):
         return Defect(f"{len(record)} fields where {len(columns)} belong", "check the separators")
@@ -220,17 +165,9 @@ def paired(record: Sequence[Any], columns: Sequence[str]) -> Row | Defect:
     return dict(zip(columns, record, strict=True))
 
 
-def strict(path: Path, rows: Rows) -> Iterator[tuple[int, Row]]:
-    """Yield rows, with the first defect as an error.
-
-    Args:
-        path: The file, for the message.
-        rows: From one of :data:`FORMATS`.
-
-    Raises:
-        UserError: A row cannot be read.
-    """
-    for line, row in rows:
-        if isinstance(row, Defect):
-            raise UserError(row.what, f"{path}:{line}", row.fix)
-        yield line, row
+def strict(path: Path, items: Iterable[tuple[int, Item | Defect]]) -> Iterator[tuple[int, Item]]:
+    """Yield numbered rows or lines of a file; raise the first defect as a UserError."""
+    for line, item in items:
+        if isinstance(item, Defect):
+            raise UserError(item.what, f"{path}:{line}", item.fix)
+        yield line, item

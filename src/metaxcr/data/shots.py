@@ -16,71 +16,41 @@ from metaxcr.seeding import derive
 
 
 def draw_shots(examples: Sequence[Example], k: int, seed: int) -> list[str]:
-    """Draw k item ids, as many of each question type as its share allows.
+    """Draw k item ids, as many of each question type as its share allows, in drawing order.
 
     Only the ids, the question types and (seed, "shots") matter, so a parallel set gives the same ids in every
     language and whatever the order of the file; draw from repaired data, where the types agree. Draws are
-    nested: the first 8 of 16 shots are the 8 shots of the same seed, and the two halves of a draw are alike
-    in types.
-
-    Args:
-        examples: The pool, with unique ids.
-        k: Number of shots, 0 to the size of the pool.
-        seed: The run's seed.
-
-    Returns:
-        k ids in drawing order.
-
-    Raises:
-        UserError: k is negative or larger than the pool, or an id occurs twice.
+    nested: the first 8 of 16 shots are the 8 shots of the same seed, and the two halves of a draw have the
+    same mix of types.
     """
     if not 0 <= k <= len(examples):
         raise UserError(f"{k} shots from {len(examples)} examples", "shots", f"choose 0 to {len(examples)}")
-    return [example.id for example in _sequence(examples, seed, "shots")[:k]]
+    return [example.id for example in _stratified(examples, seed, "shots")[:k]]
 
 
 def read_shots(path: Path, task: str, seeds: Sequence[int]) -> dict[int, list[str]]:
-    """Read item ids that serve as shots, so that two systems can be compared on the same ones.
+    """Read item ids that serve as shots (seed -> ids), so that two systems can be compared on the same ones.
 
-    Args:
-        path: A run folder or its folder ``shots``; or a file: one of that folder's, a JSON object (seed ->
-            ids), a JSON list of ids, or text with one id a line. What names no seeds holds for every seed.
-        task: The target task, in whose name a run folder keeps its shots.
-        seeds: The run's seeds.
-
-    Returns:
-        Seed -> ids, in their order.
-
-    Raises:
-        UserError: The file cannot be read, a seed has no shots, an id occurs twice, there are fewer than
-            two, or the seeds have different numbers of them.
+    The path is a run folder or its folder ``shots``, which names files after the task; or a file: one of that
+    folder's, a JSON object (seed -> ids), a JSON list of ids, or text with one id a line. A file without
+    seeds holds for every seed. Every seed needs the same number of shots, at least two.
     """
     if os.path.isdir(path):
         folder = path / "shots" if (path / "shots").is_dir() else path
         files = {seed: folder / f"{task}.seed{seed}.json" for seed in seeds}
         by_seed = {seed: _read_ids(file, [seed])[seed] for seed, file in files.items() if file.is_file()}
-        _every_seed(by_seed, seeds, str(folder), f"there is no file {task}.seed{{}}.json")
+        _check_seeds(by_seed, seeds, str(folder), f"there is no file {task}.seed{{}}.json")
     else:
         by_seed = _read_ids(path, seeds)
     sizes = sorted({len(ids) for ids in by_seed.values()})
     if len(sizes) > 1:
-        raise UserError(
-            f"the seeds have {sizes[0]} to {sizes[-1]} shots", str(path), "give all the same number"
-        )
+        what = f"the seeds have {sizes[0]} to {sizes[-1]} shots"
+        raise UserError(what, str(path), "give all the same number")
     return by_seed
 
 
 def check_shots(shots: Mapping[int, Sequence[str]], known: Collection[str], where: str) -> None:
-    """Insist that shots are items of the split that they are taken from.
-
-    Args:
-        shots: Seed -> ids.
-        known: The ids of the split.
-        where: The file of the shots, and the split.
-
-    Raises:
-        UserError: Some are not.
-    """
+    """Raise a UserError where shots (seed -> ids) are not among the ids of the split they are taken from."""
     unknown = list(dict.fromkeys(i for ids in shots.values() for i in ids if i not in known))
     if unknown:
         named = ", ".join(map(repr, unknown[:3])) + (f" and {len(unknown) - 3} more" if unknown[3:] else "")
@@ -95,7 +65,6 @@ def shots_digest(shots: Mapping[int, Sequence[str]]) -> str:
 
 
 def _read_ids(file: Path, seeds: Sequence[int]) -> dict[int, list[str]]:
-    """Read one file of shots."""
     try:
         text = read_text(file)
     except UserError as error:
@@ -107,14 +76,13 @@ def _read_ids(file: Path, seeds: Sequence[int]) -> dict[int, list[str]]:
     if isinstance(value, dict) and "ids" in value:
         value = value["ids"]
     if isinstance(value, dict):
-        _every_seed(value, [str(seed) for seed in seeds], str(file), "it has no key '{}'")
+        _check_seeds(value, [str(seed) for seed in seeds], str(file), "it has no key '{}'")
         return {seed: _checked_ids(value[str(seed)], file) for seed in seeds}
     ids = _checked_ids(value, file)
     return {seed: list(ids) for seed in seeds}
 
 
-def _every_seed(found: Collection[Any], seeds: Sequence[Any], where: str, missing: str) -> None:
-    """Insist that every seed has shots."""
+def _check_seeds(found: Collection[Any], seeds: Sequence[Any], where: str, missing: str) -> None:
     without = [seed for seed in seeds if seed not in found]
     if without:
         fix = f"{missing.format(without[0])}; run other seeds, or give a list of ids for all of them"
@@ -122,11 +90,9 @@ def _every_seed(found: Collection[Any], seeds: Sequence[Any], where: str, missin
 
 
 def _checked_ids(value: Any, file: Path) -> list[str]:
-    """Insist on two or more different ids."""
     if not isinstance(value, list) or not all(type(i) in (str, int) for i in value):
-        raise UserError(
-            "the shots are no list of item ids", str(file), 'write ["first id", "second id", ...]'
-        )
+        fix = 'write ["first id", "second id", ...]'
+        raise UserError("the shots are not a list of item ids", str(file), fix)
     ids = [str(i) for i in value]
     repeated = [i for i, count in Counter(ids).items() if count > 1]
     if repeated:
@@ -141,34 +107,23 @@ def split_target(
 ) -> dict[str, list[Example]]:
     """Cut the English target data into parts that never overlap, such as source, query and reward.
 
-    Args:
-        examples: The data, with unique ids.
-        parts: Name -> share of the examples, in (0, 1]; shares sum to at most 1, the rest stays unused.
-        seed: The run's seed.
-
-    Returns:
-        Name -> examples, in the order of ``parts``; question types are spread evenly.
-
-    Raises:
-        UserError: A share is not positive, the shares sum to more than 1, a part would be empty, or an id
-            occurs twice.
+    ``parts`` maps names to shares of the examples, in (0, 1]; shares sum to at most 1, the rest stays unused.
+    Question types are spread evenly.
     """
     if any(share <= 0 for share in parts.values()) or sum(parts.values()) > 1 + 1e-9:
-        raise UserError(
-            f"shares {dict(parts)} do not fit into 1", "target split", "use positive shares, sum <= 1"
-        )
-    order = _sequence(examples, seed, "target-split")
+        what = f"shares {dict(parts)} do not fit into 1"
+        raise UserError(what, "target split", "use positive shares, sum <= 1")
+    order = _stratified(examples, seed, "target-split")
     ends = [round(total * len(order)) for total in accumulate(parts.values())]
     cut = {name: order[start:end] for name, start, end in zip(parts, [0, *ends], ends, strict=False)}
     for name, part in cut.items():
         if not part:
-            raise UserError(
-                f"part '{name}' of {len(order)} examples is empty", "target split", "raise its share"
-            )
+            what = f"part '{name}' of {len(order)} examples is empty"
+            raise UserError(what, "target split", "raise its share")
     return cut
 
 
-def _sequence(examples: Sequence[Example], seed: int, purpose: str) -> list[Example]:
+def _stratified(examples: Sequence[Example], seed: int, purpose: str) -> list[Example]:
     """Order all examples so that every prefix holds the question types in proportion.
 
     Within a type the order is by a hash of the id. The next type is chosen by Webster's method (largest n /
@@ -178,9 +133,7 @@ def _sequence(examples: Sequence[Example], seed: int, purpose: str) -> list[Exam
     if len({example.id for example in examples}) != len(examples):
         raise UserError("an id occurs twice among the examples", purpose, "pass one split in one language")
     strata: dict[str, list[Example]] = {}
-    for example in sorted(
-        examples, key=lambda example: (derive(seed, f"{purpose}/{example.id}"), example.id)
-    ):
+    for example in sorted(examples, key=lambda e: (derive(seed, f"{purpose}/{e.id}"), e.id)):
         # questions in words are all different: only cause and effect are types of their own
         kind = example.question if example.question in ("cause", "effect") else ""
         strata.setdefault(kind, []).append(example)

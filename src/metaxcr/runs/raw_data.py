@@ -229,7 +229,7 @@ def _leaks(raw: RawData, root: Path | None, cache: ProcessCache) -> list[Leak]:
     return [
         *cache.leaks(trained, held_out),
         *cache.leaks(raw.corpus.examples, evaluated),
-        *(leak for leak in cache.leaks(development, evaluated) if leak.source in shots),
+        *(leak for leak in cache.leaks(development, evaluated) if leak.train in shots),
     ]
 
 

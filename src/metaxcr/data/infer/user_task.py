@@ -16,8 +16,8 @@ from metaxcr.data.infer.guess_choices import AmbiguousLabels
 from metaxcr.data.infer.table import ColumnHints
 from metaxcr.data.infer.user_files import DataSource, local_sources
 from metaxcr.data.languages import Tag, language_tag, script_warning
-from metaxcr.data.readers import Reading, read_examples
-from metaxcr.data.registry import SPECS, LoadedSplit, load, own_specs
+from metaxcr.data.readers import LoadedSplit, read_examples
+from metaxcr.data.registry import SPECS, load, user_specs
 from metaxcr.data.repairs import LAYOUT
 from metaxcr.data.spec import TaskSpec, read_spec
 from metaxcr.errors import UserError
@@ -60,7 +60,7 @@ class UserTask:
     path: Path
     sources: list[DataSource]
     guesses: list[Guess]
-    readings: list[Reading]
+    readings: list[LoadedSplit]
     notes: list[str]
     language: str
 
@@ -112,7 +112,7 @@ def own_path(name: str) -> Path:
         raise UserError(what, "--name", "use letters, digits, - and _, as in my_copa")
     if (SPECS / f"{name}.yaml").is_file():
         raise UserError(f"'{name}' is a task of the package", "--name", f"choose another, such as my_{name}")
-    return own_specs() / f"{name}.yaml"
+    return user_specs() / f"{name}.yaml"
 
 
 def read_user_file(
@@ -153,17 +153,7 @@ def read_user_file(
         notes.append(f"{found.reasons['language']}; the others are left out")
     if reading.skipped:
         notes.append(f"{len(reading.skipped)} rows left out, first {reading.skipped[0]}")
-    loaded = LoadedSplit(
-        spec,
-        source.split,
-        tag.code,
-        reading.examples,
-        [source.path],
-        reading.lines,
-        reading.repairs,
-        reading.skipped,
-    )
-    return loaded, notes
+    return replace(reading, files=[source.path]), notes
 
 
 def _guess_all(sources: Sequence[DataSource], language: Tag, hints: ColumnHints) -> list[Guess]:
@@ -186,7 +176,7 @@ def _guess_all(sources: Sequence[DataSource], language: Tag, hints: ColumnHints)
     return guesses
 
 
-def _read(spec: TaskSpec, source: DataSource) -> Reading:
+def _read(spec: TaskSpec, source: DataSource) -> LoadedSplit:
     """Turn the rows of a file into examples."""
     try:
         reading = read_examples(spec, source.split, spec.languages[0], source.path, parsed=source.rows)
@@ -201,7 +191,7 @@ def _read(spec: TaskSpec, source: DataSource) -> Reading:
 # ---- what is odd about the files
 
 
-def refuse_equal(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[Reading]) -> TaskSpec:
+def refuse_equal(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[LoadedSplit]) -> TaskSpec:
     """Refuse files that offer the same choice twice in more than one row in twenty.
 
     Where bad rows are skipped, the returned declaration skips these rows, too.
@@ -234,7 +224,7 @@ def _guess_warnings(sources: Sequence[DataSource], guesses: Sequence[Guess]) -> 
     return [f"warning: {split}: {warning}" for warning, split in first_split.items()]
 
 
-def remarks(sources: Sequence[DataSource], readings: Sequence[Reading], language: str) -> list[str]:
+def remarks(sources: Sequence[DataSource], readings: Sequence[LoadedSplit], language: str) -> list[str]:
     """Say what is odd about files that can be used, one line each; a warning begins with that word."""
     lines = []
     for source, reading in zip(sources, readings, strict=True):
@@ -424,7 +414,7 @@ def _unified(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return unified
 
 
-def _with_counts(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[Reading]) -> TaskSpec:
+def _with_counts(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequence[LoadedSplit]) -> TaskSpec:
     """Declare the number of examples, so that ``tasks check`` notices when a file has changed."""
     body = body_of(spec)
     for source, reading in zip(sources, readings, strict=True):
@@ -432,7 +422,9 @@ def _with_counts(spec: TaskSpec, sources: Sequence[DataSource], readings: Sequen
     return validated(body)
 
 
-def _with_parallel(spec: TaskSpec, language: str, new: Mapping[str, Reading], root: Path | None) -> TaskSpec:
+def _with_parallel(
+    spec: TaskSpec, language: str, new: Mapping[str, LoadedSplit], root: Path | None
+) -> TaskSpec:
     """Declare languages as parallel where ids, number of rows and labels agree in every split.
 
     Ids that are line numbers always agree, so the labels have to. ``new`` has the splits that were just read.
