@@ -68,8 +68,8 @@ class CellStore:
                     if ids_digest(ids) == record.items and len(ids) == record.n:
                         return ids
                 raise UserError("the item ids of a cell are damaged", where, "restore the file")
-        where = self.folder / "items" / f"{record.items}.txt"
-        raise UserError("the item ids of a cell are missing", str(where),
+        path = self.folder / "items" / f"{record.items}.txt"
+        raise UserError("the item ids of a cell are missing", str(path),
                         "copy the folder 'items' together with its cells")  # fmt: skip
 
     def put(self, record: CellRecord, ids: Sequence[str]) -> None:

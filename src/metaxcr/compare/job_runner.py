@@ -175,7 +175,7 @@ class JobRunner:
         checksums = checked(dict[str, str], read_json_object(path, AGAIN), str(path))
         predictions = map(Predictions.read, (folder / "predictions").glob("*.jsonl"))
         found = {p.lang: p for p in predictions if p.regime == job.cells[0].regime}
-        parameters = results["shares"]["parameters"] if job.cells[0].kind == "trained" else {}
+        parameters: Any = results["shares"]["parameters"] if job.cells[0].kind == "trained" else {}
         for cell in job.cells:
             answers, own = found[cell.language], own_checksums(cell, checksums)
             record = CellRecord(
