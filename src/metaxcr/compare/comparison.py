@@ -150,11 +150,6 @@ class _Monitor:
         return f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
 
 
-def ctml_passes(config: Config) -> int:
-    """Token-passes of CTML."""
-    return round(sum(work.passes for work in _stage_works(config) if work.stage == "ctml"))
-
-
 def job_passes(job: Job, *, with_ctml: bool) -> int:
     """Token-passes of a job without its trunk; later jobs of a chain start from the CTML of the first one."""
     kind = job.cells[0].kind

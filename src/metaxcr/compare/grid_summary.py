@@ -11,6 +11,7 @@ from metaxcr.compare.comparison import Comparison
 from metaxcr.compare.cost_equivalent import cost_equivalent
 from metaxcr.compare.grid import varied
 from metaxcr.compare.grid_scores import Line, MethodCells, collect, scores_of
+from metaxcr.compare.plan import GridCell
 from metaxcr.data.languages import language_groups
 from metaxcr.evaluation.results import rounded
 from metaxcr.evaluation.scores import (
@@ -46,7 +47,7 @@ def summarise(found: Comparison, store: CellStore, external: Sequence[Row] = (),
             "shots": grid.shots,
             "command": command,
             "methods": [_method(found, name) for name in grid.expanded],
-            "averages": [row for line in lines if (row := average(line, lines, found)) is not None],
+            "averages": [row for item in lines.items() if (row := average(*item, found)) is not None],
             "differences": differences,
             "outside": list(external),
             "languages": languages,
@@ -56,9 +57,7 @@ def summarise(found: Comparison, store: CellStore, external: Sequence[Row] = (),
             "failed": found.failed,
             "waiting": {cell.label: cell.waits for cell in found.waiting},
             "outdated": found.outdated,
-            "cells": [
-                _cell(found, cell.key, cell.label) for cell in found.cells if cell.key in found.records
-            ],
+            "cells": [_cell(cell, found) for cell in found.cells if cell.key in found.records],
             "data": _data(found),
             "environments": _environments(found),
         }
@@ -66,13 +65,12 @@ def summarise(found: Comparison, store: CellStore, external: Sequence[Row] = (),
     return summary
 
 
-def average(line: Line, lines: Lines, found: Comparison) -> Row | None:
+def average(line: Line, cells: MethodCells, found: Comparison) -> Row | None:
     """One line of the headline table: accuracy over languages and seeds, and what it cost.
 
     None if the finished cells of its languages have no seed in common.
     """
-    scores = scores_of(lines[line])
-    languages = _averaged_languages(lines[line])
+    scores, languages = scores_of(cells), _averaged_languages(cells)
     seeds = common_seeds([scores], languages)
     if not seeds:
         return None
@@ -80,7 +78,7 @@ def average(line: Line, lines: Lines, found: Comparison) -> Row | None:
     row: Row = {**line._asdict(), "languages": languages, "seeds": named_seeds(seeds), "n": result.n}
     row |= {"mean": result.mean, "complete": _is_complete(line, found)}
     row |= {"ci95": result.ci95, "ci_kind": result.kind, "mdd": result.mdd}
-    return row | costs(lines[line])
+    return row | costs(cells)
 
 
 def _averaged_languages(cells: MethodCells) -> list[str]:
@@ -225,9 +223,9 @@ def _method(found: Comparison, name: str) -> Row:
     return {"name": name, "kind": method.kind, "about": method.about, "command": command}
 
 
-def _cell(found: Comparison, key: str, label: str) -> Row:
-    record = found.records[key]
-    row = {"label": label, "key": key, "config_hash": record.config_hash}
+def _cell(cell: GridCell, found: Comparison) -> Row:
+    record = found.records[cell.key]
+    row = {"label": cell.label, "key": cell.key, "config_hash": record.config_hash}
     return row | {"accuracy": float(record.right.mean()), "n": record.n, "command": record.command}
 
 
