@@ -17,7 +17,7 @@ from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.runs.experiment import run
 from metaxcr.runs.progress import Progress
-from metaxcr.runs.stages import ctml
+from metaxcr.runs.ctml import ctml
 
 Build, CarryOut = Callable[..., Grid], Callable[..., Comparison]
 
