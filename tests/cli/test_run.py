@@ -66,10 +66,10 @@ def test_an_existing_folder_needs_resume(call, tiny_settings, toy_run):
 
 
 def test_resume_with_other_settings_names_them(call, tiny_settings, toy_run):
-    changed = tiny_settings(ctml__steps="4", finetune__rate="0.5")
+    changed = tiny_settings(ctml__steps="4", finetune__lr="0.5")
     done = call("run", "starter", *changed, "--out", toy_run, "--resume")
     assert done.status == 2
-    assert "ctml.steps, finetune.rate (" in done.line
+    assert "ctml.steps, finetune.lr (" in done.line
 
 
 @pytest.mark.parametrize("empty", [False, True])
