@@ -5,6 +5,7 @@ questions as token ids, the episodes and the initial weights; and the encoder as
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,13 +24,13 @@ from metaxcr.encoders import embedded
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText
 from metaxcr.encoders.loading import load_encoder
-from metaxcr.model.batch import DIRECTIONS, TaskData, make_batch, texts_of
+from metaxcr.model.batch import DIRECTIONS, Batch, TaskData, make_batch, texts_of
 from metaxcr.model.build import build_model
 from metaxcr.model.choice_model import ChoiceModel, Params
 from metaxcr.sampling import make_sampler
 from metaxcr.seeding import rng
-from metaxcr.training.episodes import Curriculum, Episode
-from metaxcr.training.loop import MetaState, meta_train, start
+from metaxcr.training.episodes import Episode
+from metaxcr.training.loop import MetaState, MetaTrainer
 
 MAX_TOKENS, LOOK = 128, 64  # a text; questions of a reward batch
 
@@ -141,26 +142,42 @@ class Setup:
         folder = Path() if cache is None else cache
         return kind(model.adapted.encoder, model.adapted.start, dtype, folder, max_tokens=MAX_TOKENS)
 
-    def curriculum(self, data: TaskData, store: TrunkStore, sources: int = 1) -> Curriculum:
+    def episodes(self, data: TaskData, store: TrunkStore, sources: int = 1) -> "PlannedEpisodes":
         """The planned episodes; with several sources all of them are the same data under other names."""
-        look = list(range(min(LOOK, len(data))))
-
-        def episode(step: int, source: int) -> Episode:
-            plan = self.plan[step % len(self.plan)]
-            batches = [make_batch(data, plan[part], store) for part in ("support", "query")]
-            return Episode(*batches, about={"source": f"ecare-{source}"})
-
-        names = [f"ecare-{i}" for i in range(sources)]
-        return Curriculum(names, lambda step: True, episode, lambda step: make_batch(data, look, store))
+        return PlannedEpisodes(self.plan, data, store, [f"ecare-{i}" for i in range(sources)])
 
     def train(self, model: ChoiceModel, data: TaskData, store: TrunkStore, steps: int) -> Iterator[MetaState]:
         """The first steps of the project's own meta-training loop."""
         sampler = make_sampler(self.config.sampler.model_copy(update={"kind": "uniform"}), [len(data)])
-        state = start(self.start(), sampler.init(self.s.seed), self.ctml)
-        loop = meta_train(model, self.curriculum(data, store), sampler, self.ctml, state, self.s.seed, "ctml")
+        trainer = MetaTrainer(model, self.episodes(data, store), sampler, self.ctml, self.s.seed, "ctml")
+        loop = trainer.train(trainer.start(self.start(), sampler.init(self.s.seed)))
         for _, (after, event) in zip(range(steps), loop, strict=False):
             self.events.append(event)
             yield after
+
+
+@dataclass(frozen=True)
+class PlannedEpisodes:
+    """Episodes whose questions were drawn beforehand, the same for all contenders."""
+
+    plan: list[dict[str, list[int]]]
+    data: TaskData
+    store: TrunkStore
+    sources: list[str]
+
+    def uses_source(self, step: int) -> bool:
+        """All do."""
+        return True
+
+    def sample(self, step: int, source: int) -> Episode:
+        """The planned episode of a step."""
+        plan = self.plan[step % len(self.plan)]
+        batches = [make_batch(self.data, plan[part], self.store) for part in ("support", "query")]
+        return Episode(*batches, about={"source": self.sources[source]})
+
+    def reward_batch(self, step: int) -> Batch:
+        """The first questions."""
+        return make_batch(self.data, list(range(min(LOOK, len(self.data)))), self.store)
 
 
 def prepare(s: SimpleNamespace, work: Path) -> Result:

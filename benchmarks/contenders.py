@@ -24,7 +24,7 @@ from metaxcr.model.batch import encode_task
 from metaxcr.model.choice_model import ChoiceModel, Params
 from metaxcr.sampling import make_sampler
 from metaxcr.sampling.rewards import RewardSchedule
-from metaxcr.training.loop import MetaState, meta_train, start
+from metaxcr.training.loop import MetaState, MetaTrainer
 
 # -- training ------------------------------------------------------------------------------------------------
 
@@ -163,14 +163,14 @@ def sources(s: SimpleNamespace, work: Path, setting: str) -> Result:
     store = setup.store(model, work / f"cache-{setting}" / "trunk")
     examples, phrased = setup.split("train")
     data = encode_task(examples, phrased, store, kind="dual")
-    pay = RewardSchedule("gradient-cosine", False, 1, 8)  # the defaults of a run
+    rewards = RewardSchedule("gradient-cosine", False, 1, 8)  # the defaults of a run
     loops = {}
     for count in (2, 50):
         sampler = make_sampler(setup.config.sampler, [len(data)] * count)
         settings = setup.ctml.model_copy(update={"steps": s.source_steps + 1})
-        state = start(setup.start(), sampler.init(s.seed), settings)
-        curriculum = setup.curriculum(data, store, count)
-        loops[count] = meta_train(model, curriculum, sampler, settings, state, s.seed, "ctml", pay)
+        episodes = setup.episodes(data, store, count)
+        trainer = MetaTrainer(model, episodes, sampler, settings, s.seed, "ctml", rewards)
+        loops[count] = trainer.train(trainer.start(setup.start(), sampler.init(s.seed)))
     seconds: dict[int, list[float]] = {2: [], 50: []}
     for step in range(s.source_steps + 1):
         for count in (2, 50) if step % 2 else (50, 2):

@@ -113,7 +113,7 @@ def test_the_path_holds_every_point_gradient_and_loss(phi_of_inner: Params) -> N
         objectives, path.points, path.gradients, path.points[1:], strict=False
     ):
         assert torch.equal(slope["w"], value_and_grad(objective, start)[1]["w"])
-        assert torch.equal(after["w"], start["w"] - 0.25 * gradient["w"])
+        assert torch.equal(after["w"], start["w"] - 0.25 * slope["w"])
 
 
 def test_only_the_named_parameters_move_and_have_a_gradient() -> None:

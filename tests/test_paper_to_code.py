@@ -42,4 +42,4 @@ def test_every_row_says_what_is_known() -> None:
 
 def test_a_name_that_does_not_exist_would_be_found() -> None:
     assert "no_such_function" not in defined(ROOT / "src/metaxcr/training/episodes.py")
-    assert "Draw.across" in defined(ROOT / "src/metaxcr/training/batch_sampler.py")
+    assert "BatchSampler.across" in defined(ROOT / "src/metaxcr/training/batch_sampler.py")

@@ -58,12 +58,12 @@ def test_the_plain_loop_and_this_project_are_the_same_mathematics(
     model = setup.model()
     store = setup.store(model, tmp_path / "cache" / "trunk")
     data = encode_task(*setup.split("train"), store, kind="dual")
-    episode = setup.curriculum(data, store).episode(0, 0)
+    episode = setup.episodes(data, store).sample(0, 0)
     ours = make_learner(setup.ctml).adapt(losses_of(model, episode, 0.0), phi, {})
 
     assert (ours.support_loss, ours.query_loss) == pytest.approx(losses, abs=TOLERANCE)
-    assert len(ours.direction) == len(plain.trained())
-    for name, gradient in ours.direction.items():
+    assert len(ours.meta_grad) == len(plain.trained())
+    for name, gradient in ours.meta_grad.items():
         theirs = plain.get_parameter(modules.plain_loop.plain_name(name)).grad
         assert theirs.abs().max() > 0, name
         assert (gradient - theirs).abs().max() <= TOLERANCE * max(1.0, float(theirs.abs().max())), name

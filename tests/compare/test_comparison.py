@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from metaxcr.runs.ctml import ctml
 from rich.console import Console
 
 from metaxcr.compare import job_runner
@@ -17,7 +18,6 @@ from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.runs.experiment import run
 from metaxcr.runs.progress import Progress
-from metaxcr.runs.ctml import ctml
 
 Build, CarryOut = Callable[..., Grid], Callable[..., Comparison]
 

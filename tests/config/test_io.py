@@ -9,7 +9,7 @@ import yaml
 from metaxcr.config import io
 from metaxcr.config.io import config_hash, differences, find, load_config, shipped, validate
 from metaxcr.config.schema import SAMPLER_SETTINGS, Config, SamplerSettings
-from metaxcr.errors import UserError
+from metaxcr.errors import MetaXCRWarning, UserError
 
 SMALL: dict[str, Any] = {
     "sources": [{"task": "ecare", "cap": 100}],
@@ -338,3 +338,45 @@ def test_differences_name_the_keys_that_differ() -> None:
     one = {"a": {"b": 1, "c": [1, 2]}, "d": 3}
     assert differences(one, {"a": {"b": 2, "c": [1, 2]}, "e": 4}) == ["a.b", "d", "e"]
     assert differences(one, {"d": 3, "a": {"c": [1, 2], "b": 1}}) == []
+
+
+OLD = Path(__file__).parents[2] / "docs" / "results" / "xcopa-embedded" / "config.yaml"  # written in 2026
+
+
+def test_a_configuration_with_old_names_is_read_and_the_new_ones_are_named() -> None:
+    with pytest.warns(MetaXCRWarning, match=r"'ctml\.inner_rate' is now called 'ctml\.inner_lr'"):
+        config = load_config(str(OLD))
+    old = yaml.safe_load(OLD.read_text())
+    assert config.ctml.inner_lr == old["ctml"]["inner_rate"]
+    assert config.clml.few_shot_lr == old["clml"]["few_shot_rate"]
+    assert config.finetune.lr == old["finetune"]["rate"]
+
+
+def test_old_and_new_names_of_files_that_extend_one_another_go_together(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "extends: starter\nctml: {outer_rate: 0.25}\n"
+    )  # starter has outer_lr
+    with pytest.warns(MetaXCRWarning, match="outer_lr"):
+        config = load_config(str(tmp_path / "mine.yaml"), ["finetune.lr=0.5"])
+    assert (config.ctml.outer_lr, config.finetune.lr) == (0.25, 0.5)
+    with pytest.warns(MetaXCRWarning, match=r"'finetune\.rate' is now called 'finetune\.lr'"):
+        assert load_config("starter", ["finetune.rate=0.125"]).finetune.lr == 0.125
+    with pytest.warns(MetaXCRWarning, match="sampler"):
+        assert load_config("starter", ["sampler={rate: 0.5}"]).sampler.lr == 0.5
+
+
+def test_both_names_of_a_setting_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: starter\nctml: {outer_rate: 0.25, outer_lr: 0.5}\n")
+    with pytest.raises(UserError, match="'outer_rate' is the old name of 'outer_lr'"):
+        load_config(str(tmp_path / "mine.yaml"))
+
+
+def test_renaming_a_setting_changes_no_hash() -> None:
+    settings = load_config("starter").first_names()
+    assert {"inner_rate", "outer_rate", "own_rate"} <= settings["ctml"].keys()
+    assert (
+        "few_shot_rate" in settings["clml"]
+        and "rate" in settings["finetune"]
+        and "rate" in settings["sampler"]
+    )
+    assert not {"inner_lr", "outer_lr", "meta_params_lr"} & settings["ctml"].keys()

@@ -89,7 +89,8 @@ def test_every_learner_can_be_chosen(stage: type[Meta], name: str) -> None:
 @pytest.mark.parametrize("name", sorted(LEARNERS))
 @pytest.mark.parametrize("stage", [Ctml, Clml])
 @pytest.mark.parametrize(
-    "setting", [{"first_order": True}, {"meta_params_lr": 0.5}, {"imaml": {"strength": 2.0}}, {"inner_steps": 3}]
+    "setting",
+    [{"first_order": True}, {"meta_params_lr": 0.5}, {"imaml": {"strength": 2.0}}, {"inner_steps": 3}],
 )
 def test_what_a_learner_would_ignore_is_refused(
     stage: type[Meta], name: str, setting: dict[str, Any]

@@ -166,7 +166,7 @@ def test_a_policy_that_stays_uniform_despite_clear_rewards_never_learned(log: Lo
     )
     assert found.severity == "problem"
     assert found.evidence["p_rewards_differ"] < 0.01
-    assert "sampler.rate" in found.settings
+    assert "sampler.lr" in found.settings
 
 
 def test_with_rewards_that_tell_nothing_apart_it_had_nothing_to_learn(log: Log) -> None:
@@ -280,7 +280,7 @@ def test_shots_by_heart(log: Log, loss: float, results: dict[str, Any], severity
     if found:
         assert found[0].evidence["loss"] == pytest.approx(loss)
         assert found[0].evidence["fine_tunings"] == 2
-        assert "finetune.rate" in found[0].settings
+        assert "finetune.lr" in found[0].settings
 
 
 def test_without_fine_tuning_there_is_nothing_to_say(log: Log) -> None:

@@ -4,10 +4,10 @@ from functools import cache
 
 import numpy as np
 import pytest
+from tests.sampling.bandit_problems import LAWS, Bandit, play
 
 from metaxcr.config.schema import SamplerSettings
 from metaxcr.sampling import make_sampler
-from metaxcr.sampling.bandit_problems import LAWS, Bandit, play
 from metaxcr.sampling.fixed import Fixed
 
 SEEDS = range(20)

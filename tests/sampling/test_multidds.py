@@ -8,7 +8,7 @@ from metaxcr.sampling.sampler import Feedback
 
 
 def test_the_step_is_the_gradient_of_the_expected_cosine(tell: Tell) -> None:
-    sampler, cosines = MultiDDS(3, rate=0.7), torch.tensor([0.2, -0.1, 0.05], dtype=torch.float64)
+    sampler, cosines = MultiDDS(3, lr=0.7), torch.tensor([0.2, -0.1, 0.05], dtype=torch.float64)
     psi = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64, requires_grad=True)
     (cosines * torch.log_softmax(psi, 0)).mean().backward()
     assert psi.grad is not None

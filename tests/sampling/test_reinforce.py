@@ -75,9 +75,9 @@ def objective_by_hand(sampler: Reinforce, psi: State, begin: State, told: Sequen
     total = torch.zeros(())
     for feedback in told:
         (source, reward), *_ = feedback.rewards.items()
-        z = reward_stats.standardise(state, reward, sampler.s_min)
-        state |= reward_stats.observe(state, reward, sampler.memory)
-        state |= reward_stats.gather(state, source, z, 1 - 1 / sampler.horizon)
+        z = reward_stats.normalise(state, reward, sampler.s_min)
+        state |= reward_stats.update_normalizer(state, reward, sampler.memory)
+        state |= reward_stats.update_stats(state, source, z, 1 - 1 / sampler.horizon)
         logits, value, h, c = reinforce.policy_step(psi, x, h, c)
         v = float(value.detach()) if sampler.baseline == "learned" else 0.0
         weight = (sampler.sources * feedback.probabilities[source]) ** -sampler.balance
@@ -94,7 +94,7 @@ def objective_by_hand(sampler: Reinforce, psi: State, begin: State, told: Sequen
 @pytest.mark.parametrize("baseline", ["running", "learned"])
 def test_a_window_is_one_step_up_the_gradient_of_the_definition(baseline: str) -> None:
     """Three windows: each begins with the hidden state of the one before, through which no gradient flows."""
-    sampler = Reinforce(3, hidden=5, window=4, rate=0.5, baseline=baseline)  # type: ignore[arg-type]
+    sampler = Reinforce(3, hidden=5, window=4, lr=0.5, baseline=baseline)  # type: ignore[arg-type]
     state = sampler.init(7)
     generator = torch.Generator().manual_seed(0)
     for name in ("psi.logits", "psi.value"):  # away from the start, where much of the gradient is zero
@@ -141,7 +141,7 @@ def test_rewards_of_all_sources_are_the_expectation_over_draws() -> None:
         state = sampler.update(state, Feedback(0, q, dict(enumerate([0.3 + 0.1 * (n % 3), 0.0, -0.1]))))
     rewards = {0: 0.5, 1: 0.1, 2: -0.3}
     new = sampler.update(state, Feedback(0, q, rewards))
-    z = {j: reward_stats.standardise(state, r, sampler.s_min) for j, r in rewards.items()}
+    z = {j: reward_stats.normalise(state, r, sampler.s_min) for j, r in rewards.items()}
     centre = sum(q[j] * z[j] for j in z)
     trust = reward_stats.shrinkage(new)
     expected = [trust * q[j] * (3 * q[j]) ** -0.5 * (z[j] - centre) for j in range(3)]

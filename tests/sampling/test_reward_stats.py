@@ -9,9 +9,9 @@ REWARDS = [0.3, -0.1, 0.25, 0.8, -0.6, 0.05, 0.4, 0.0, 0.15]
 
 
 def seen(rewards: list[float], memory: float = 0.99) -> State:
-    state = reward_stats.init_scale()
+    state = reward_stats.init_normalizer()
     for reward in rewards:
-        state |= reward_stats.observe(state, reward, memory)
+        state |= reward_stats.update_normalizer(state, reward, memory)
     return state
 
 
@@ -19,24 +19,24 @@ def test_earlier_rewards_are_the_measure() -> None:
     for n in range(2, len(REWARDS)):
         earlier = np.array(REWARDS[:n])
         expected = np.clip((REWARDS[n] - earlier.mean()) / earlier.std(), -3, 3)
-        assert reward_stats.standardise(seen(REWARDS[:n]), REWARDS[n], 1e-9) == pytest.approx(
+        assert reward_stats.normalise(seen(REWARDS[:n]), REWARDS[n], 1e-9) == pytest.approx(
             expected, abs=1e-9
         )
 
 
 def test_the_first_reward_is_neither_good_nor_bad() -> None:
-    assert reward_stats.standardise(reward_stats.init_scale(), 123.0, 1e-9) == 0.0
+    assert reward_stats.normalise(reward_stats.init_normalizer(), 123.0, 1e-9) == 0.0
 
 
 @pytest.mark.parametrize(("reward", "z"), [(100.0, 3.0), (-100.0, -3.0)])
 def test_outliers_are_clipped(reward: float, z: float) -> None:
-    assert reward_stats.standardise(seen(REWARDS), reward, 1e-9) == z
+    assert reward_stats.normalise(seen(REWARDS), reward, 1e-9) == z
 
 
 def test_a_small_deviation_is_replaced_by_s_min() -> None:
     state = seen([1.0, 1.0, 1.0])
-    assert reward_stats.standardise(state, 1.25, 0.5) == pytest.approx(0.5)
-    assert reward_stats.standardise(state, 1.0, 0.5) == 0.0
+    assert reward_stats.normalise(state, 1.25, 0.5) == pytest.approx(0.5)
+    assert reward_stats.normalise(state, 1.0, 0.5) == 0.0
 
 
 def test_old_rewards_fade() -> None:
@@ -51,10 +51,10 @@ def test_old_rewards_fade() -> None:
 
 def seen_evidence(values: np.ndarray, decay: float = 1.0) -> State:
     """Values of each source: (sources, values), told in turn."""
-    state = reward_stats.init_evidence(len(values))
+    state = reward_stats.init_stats(len(values))
     for column in values.T:
         for source, value in enumerate(column):
-            state |= reward_stats.gather(state, source, float(value), decay)
+            state |= reward_stats.update_stats(state, source, float(value), decay)
     return state
 
 

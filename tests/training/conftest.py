@@ -12,11 +12,13 @@ from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.encoders.encoder import Text
 from metaxcr.model.batch import Batch, TaskData
 from metaxcr.model.choice_model import ChoiceModel
+from metaxcr.runs.ctml import CrossTaskEpisodes
 from metaxcr.sampling.reinforce import Reinforce
 from metaxcr.sampling.sampler import Sampler
 from metaxcr.training import batch_sampler
 from metaxcr.training.batch_sampler import BatchSampler, English
-from metaxcr.training.episodes import Curriculum, English, cross_task
+
+Origin = Callable[[Batch], "Drawn"]
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,27 @@ def make_world(
     toy_model: Callable[..., ChoiceModel],
 ) -> Callable[..., World]:
     def build(sampler: Sampler | None = None, **model: Any) -> World:
-        def curriculum(settings: Meta, seed: int) -> Curriculum:
+        def episodes(settings: Meta, seed: int) -> CrossTaskEpisodes:
             assert isinstance(settings, Ctml)
-            return cross_task(choice_sources, parallel, settings, BatchSampler(toy_store, seed, "ctml"))
+            return CrossTaskEpisodes(
+                choice_sources, parallel, settings, BatchSampler(toy_store, seed, "ctml")
+            )
 
-        return World(toy_model(**model), curriculum, sampler or Reinforce(3, hidden=4, window=3))
+        return World(toy_model(**model), episodes, sampler or Reinforce(3, hidden=4, window=3))
 
     return build
+
+
+@pytest.fixture
+def batches(toy_store: TrunkStore) -> BatchSampler:
+    return BatchSampler(toy_store, 0, "stage")
+
+
+@pytest.fixture
+def auxiliary(toy_task: Callable[..., TaskData]) -> dict[str, TaskData]:
+    return {language: toy_task("target", language) for language in ("sw", "th", "ta")}
+
+
+@pytest.fixture
+def shots(toy_task: Callable[..., TaskData]) -> TaskData:
+    return toy_task("target", "et", size=16)

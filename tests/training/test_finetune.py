@@ -12,7 +12,7 @@ from metaxcr.optim import schedule
 from metaxcr.training.batch_sampler import BatchSampler
 from metaxcr.training.finetune import finetune
 
-SETTINGS = Finetune(steps=12, batch=6, rate=0.01, average=0.5)
+SETTINGS = Finetune(steps=12, batch=6, lr=0.01, average=0.5)
 
 
 @pytest.fixture

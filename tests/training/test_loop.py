@@ -1,6 +1,7 @@
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,20 @@ from metaxcr.meta.learners.base import EpisodeResult
 from metaxcr.model.batch import Batch, TaskData
 from metaxcr.model.choice_model import ChoiceModel
 from metaxcr.optim import Adam, schedule
+from metaxcr.runs.clml import CrossLingualEpisodes
 from metaxcr.sampling.fixed import Uniform
 from metaxcr.sampling.reinforce import Reinforce
 from metaxcr.sampling.sampler import Feedback
 from metaxcr.seeding import rng
-from metaxcr.training.batch_sampler import BatchSampler
-from metaxcr.training.episodes import Curriculum, English, cross_lingual, losses_of
+from metaxcr.training.batch_sampler import BatchSampler, English
+from metaxcr.training.episodes import Episodes, losses_of
 from metaxcr.training.loop import (
     Diverged,
     MetaState,
-    meta_step,
-    meta_train,
-    outer_update,
+    MetaTrainer,
+    outer_step,
     require_finite,
-    start,
+    with_present_names,
 )
 
 
@@ -74,11 +75,11 @@ def test_meta_sgd_s_rates_are_learned_saved_and_no_part_of_phi(make_world: Calla
     settings = SETTINGS.model_copy(update={"learner": "meta-sgd", "meta_params_lr": 0.05})
     world = make_world()
     begin, end = world.begin(0, settings), world.run(settings)
-    assert end.phi.keys() == begin.phi.keys() == begin.own.keys()
-    assert all(torch.equal(c, torch.ones_like(c)) for c in begin.own.values())
-    moved = torch.cat([(end.own[n] - 1).abs().reshape(-1) for n in end.own])
+    assert end.phi.keys() == begin.phi.keys() == begin.meta_params.keys()
+    assert all(torch.equal(c, torch.ones_like(c)) for c in begin.meta_params.values())
+    moved = torch.cat([(end.meta_params[n] - 1).abs().reshape(-1) for n in end.meta_params])
     assert 0.05 < float(moved.max()) < 0.5, "a few of Adam's steps of at most 0.05"
-    assert any(key.startswith("own/") for key in end.tensors())
+    assert any(key.startswith("meta_params/") for key in end.tensors())
 
 
 def test_the_state_before_the_first_step_can_be_saved(
@@ -89,31 +90,31 @@ def test_the_state_before_the_first_step_can_be_saved(
     assert same_bytes(load_file(tmp_path / "begin.safetensors"), begin.tensors())
 
 
-def test_the_mean_of_several_directions_makes_one_outer_step(make_world: Callable[..., World]) -> None:
+def test_the_mean_of_several_meta_gradients_makes_one_outer_step(make_world: Callable[..., World]) -> None:
     settings = SETTINGS.model_copy(update={"steps": 5, "tasks_per_step": 2, "outer_lr": 0.1})
     world = make_world(Uniform(3))
     begin = world.begin(0, settings)
-    states, directions = [begin], []
+    states, meta_grads = [begin], []
     for step, (state, event) in enumerate(world.steps(settings)):
-        source = world.curriculum(settings, 0).sources.index(event["source"])
-        episode = world.curriculum(settings, 0).episode(step, source)
+        source = world.episodes(settings, 0).sources.index(event["source"])
+        episode = world.episodes(settings, 0).sample(step, source)
         losses = losses_of(world.model, episode, 0.0)
-        directions.append(make_learner(settings).adapt(losses, states[-1].phi, {}).direction)
+        meta_grads.append(make_learner(settings).adapt(losses, states[-1].phi, {}).meta_grad)
         states.append(state)
     assert [same_bytes(a.phi, b.phi) for a, b in pairwise(states)] == [True, False, True, False, False]
     phi, moments = begin.phi, begin.adam
-    for step, batch in ((1, directions[:2]), (3, directions[2:4]), (4, directions[4:])):
+    for step, batch in ((1, meta_grads[:2]), (3, meta_grads[2:4]), (4, meta_grads[4:])):
         mean = {n: torch.stack([d[n] for d in batch]).mean(0) for n in phi}
         phi, moments = Adam().update(mean, moments, phi, 0.1 * schedule(step, 5, settings.warmup))
     assert all(torch.allclose(states[-1].phi[n], phi[n], atol=1e-6) for n in phi)
 
 
-def test_a_direction_that_is_not_finite_stops(make_world: Callable[..., World]) -> None:
+def test_a_meta_gradient_that_is_not_finite_stops(make_world: Callable[..., World]) -> None:
     state = make_world().begin()
-    direction = {n: torch.full_like(p, float("nan")) for n, p in state.phi.items()}
-    adapted = EpisodeResult(direction, state.phi, [1.0], 1.0, {})
-    with pytest.raises(Diverged, match="direction"):
-        outer_update(state, adapted, SETTINGS)
+    meta_grad = {n: torch.full_like(p, float("nan")) for n, p in state.phi.items()}
+    result = EpisodeResult(meta_grad, state.phi, [1.0], 1.0, {})
+    with pytest.raises(Diverged, match="meta-gradient"):
+        outer_step(state, result, SETTINGS)
 
 
 def test_the_loss_falls(make_world: Callable[..., World]) -> None:
@@ -128,13 +129,13 @@ def test_the_reward_is_what_the_episode_saved_on_one_batch_in_float32_before_the
 ) -> None:
     world = make_world(dtype=torch.bfloat16)
     settings = SETTINGS.model_copy(update={"learner": learner, "inner_steps": 2})
-    exact, curriculum, before = toy_model(), world.curriculum(settings, 0), world.begin(0, settings)
+    exact, episodes, before = toy_model(), world.episodes(settings, 0), world.begin(0, settings)
     rewards, coarse = [], []
     for step, (after, event) in enumerate(world.steps(settings)):
-        episode = curriculum.episode(step, curriculum.sources.index(event["source"]))
+        episode = episodes.sample(step, episodes.sources.index(event["source"]))
         losses = losses_of(world.model, episode, 0.0)
-        adapted = make_learner(settings).adapt(losses, before.phi, before.own)
-        target = curriculum.reward_batch(step)
+        adapted = make_learner(settings).adapt(losses, before.phi, before.meta_params)
+        target = episodes.reward_batch(step)
         assert event["reward"] == drop(exact, before.phi, adapted.phi, target)
         rewards.append(event["reward"])
         coarse.append(drop(world.model, before.phi, adapted.phi, target))
@@ -156,7 +157,7 @@ def test_the_outer_update_and_the_sampler_use_the_episode(make_world: Callable[.
     begin = world.begin()
     after, event = next(world.steps(state=begin))
 
-    source = world.curriculum(SETTINGS, 0).sources.index(event["source"])
+    source = world.episodes(SETTINGS, 0).sources.index(event["source"])
     told = Feedback(
         source, world.sampler.probabilities(begin.sampler), {source: event["reward"]}, event["support_loss"]
     )
@@ -174,7 +175,7 @@ def test_a_step_leaves_the_state_alone(make_world: Callable[..., World]) -> None
     state = world.run(SETTINGS.model_copy(update={"steps": 4}))
     before = {n: t.clone() for n, t in state.tensors().items()}
 
-    meta_step(world.model, world.curriculum(SETTINGS, 0), world.sampler, SETTINGS, state, 0, "ctml")
+    world.trainer().step(state)
 
     assert same_bytes(state.tensors(), before)
 
@@ -205,10 +206,9 @@ def test_a_seed_decides_everything(make_world: Callable[..., World]) -> None:
 
 def test_the_purpose_keeps_stages_apart(make_world: Callable[..., World]) -> None:
     world = make_world(Uniform(3))
-    curriculum, begin = world.curriculum(SETTINGS, 0), world.begin()
+    begin = world.begin()
     drawn = [
-        [e["source"] for _, e in meta_train(world.model, curriculum, world.sampler, SETTINGS, begin, 0, p)]
-        for p in ("ctml", "clml")
+        [e["source"] for _, e in replace(world.trainer(), purpose=p).train(begin)] for p in ("ctml", "clml")
     ]
     assert drawn[0] != drawn[1]
 
@@ -233,12 +233,13 @@ def test_an_episode_without_a_sampled_source_neither_pays_nor_moves_the_sampler(
 ) -> None:
     settings = Clml(steps=12, support=4, query=4, reward=4, cross_task=0.5)
     languages = {lang: toy_task("target", lang) for lang in ("sw", "th")}
-    draw = BatchSampler(toy_store, 0, "clml")
-    curriculum = cross_lingual(english, languages, languages, english.reward, {}, settings, draw)
+    batches = BatchSampler(toy_store, 0, "clml")
+    episodes = CrossLingualEpisodes(english, languages, languages, english.reward, {}, settings, batches)
     model, sampler = toy_model(), Reinforce(3, hidden=4, window=3)
-    state = start(model.params(), sampler.init(0), settings)
+    trainer = MetaTrainer(model, episodes, sampler, settings, 0, "clml")
+    state = trainer.start(model.params(), sampler.init(0))
     kinds = set()
-    for after, event in meta_train(model, curriculum, sampler, settings, state, 0, "clml"):
+    for after, event in trainer.train(state):
         kinds.add(event["kind"])
         assert (event["reward"] is None) == (event["kind"] == "cross-lingual")
         assert same_bytes(after.sampler, state.sampler) == (event["kind"] == "cross-lingual")
@@ -273,7 +274,7 @@ def test_a_number_that_is_not_finite_stops_before_the_state_is_replaced(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, bad: str
 ) -> None:
     world = make_world()
-    curriculum = world.curriculum(SETTINGS, 0)
+    episodes = world.episodes(SETTINGS, 0)
     steps = world.steps()
     good, _ = next(steps)
     kept = {n: t.clone() for n, t in good.tensors().items()}
@@ -281,7 +282,7 @@ def test_a_number_that_is_not_finite_stops_before_the_state_is_replaced(
         monkeypatch.setattr(type(world.model), "association", lambda *args: torch.tensor(float("nan")))
         term = "reward"
     else:
-        drawn = curriculum.episode(1, next_source(world, good, curriculum))
+        drawn = episodes.sample(1, next_source(world, good, episodes))
         tokens = getattr(drawn, bad).tokens
         plain = world.model.loss
 
@@ -296,6 +297,18 @@ def test_a_number_that_is_not_finite_stops_before_the_state_is_replaced(
     assert same_bytes(good.tensors(), kept)
 
 
-def next_source(world: World, state: MetaState, curriculum: Curriculum) -> int:
+def next_source(world: World, state: MetaState, episodes: Episodes) -> int:
     probabilities = world.sampler.probabilities(state.sampler)
     return int(rng(0, "ctml/source", state.step).choice(len(probabilities), p=probabilities))
+
+
+def test_checkpoints_of_older_versions_are_read() -> None:
+    one = torch.ones(1)
+    old = {"own/a": one, "own_adam/m.a": one, "gathered/own/a": one, "gathered/phi/a": one, "phi/a": one}
+    assert with_present_names(old).keys() == {
+        "meta_params/a",
+        "meta_adam/m.a",
+        "accumulated_grads/meta_params/a",
+        "accumulated_grads/phi/a",
+        "phi/a",
+    }

@@ -24,12 +24,13 @@ from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.meta.learners import make_learner
 from metaxcr.model.build import build_model
+from metaxcr.runs.ctml import CrossTaskEpisodes
 from metaxcr.runs.experiment import trunk_folder
 from metaxcr.runs.progress import Progress
 from metaxcr.runs.raw_data import read_data
 from metaxcr.runs.run_data import prepare
 from metaxcr.training.batch_sampler import BatchSampler
-from metaxcr.training.episodes import cross_task, losses_of, token_passes
+from metaxcr.training.episodes import losses_of, token_passes
 
 BATCHED = {"tasks_per_step": 2}
 LEARNERS: dict[str, dict[str, Any]] = {
@@ -91,20 +92,20 @@ def main(episodes: int) -> None:
         settings = Ctml.model_validate({"learner": name.split(",")[0], **more})
         learners[name] = (
             make_learner(settings),
-            cross_task(english, {}, settings, BatchSampler(store, 0, "ctml")),
+            CrossTaskEpisodes(english, {}, settings, BatchSampler(store, 0, "ctml")),
         )
     seconds: dict[str, list[float]] = {name: [] for name in LEARNERS}
     passes = dict.fromkeys(LEARNERS, 0)
     memory = dict.fromkeys(LEARNERS, 0)
     for step in range(-1, episodes):  # the first one warms up, and has its memory measured
-        for name, (learner, curriculum) in learners.items():
-            episode = curriculum.episode(step + 1, (step + 1) % len(curriculum.sources))
-            losses, own = losses_of(model, episode, 0.0), learner.init(phi)
+        for name, (learner, episodes_of) in learners.items():
+            episode = episodes_of.sample(step + 1, (step + 1) % len(episodes_of.sources))
+            losses, meta_params = losses_of(model, episode, 0.0), learner.init(phi)
             if step < 0:
-                memory[name] = graph_bytes(lambda: learner.adapt(losses, phi, own))  # noqa: B023
+                memory[name] = graph_bytes(lambda: learner.adapt(losses, phi, meta_params))  # noqa: B023
                 continue
             begun = time.process_time()
-            adapted = learner.adapt(losses, phi, own)
+            adapted = learner.adapt(losses, phi, meta_params)
             seconds[name].append(time.process_time() - begun)
             passes[name] += sum(token_passes(episode, adapted).values())
     report({n: (statistics.median(seconds[n]), passes[n] / episodes, memory[n]) for n in LEARNERS}, episodes)

@@ -6,6 +6,7 @@ python docs/results/samplers/laws.py --grid    # the reinforced sampler with oth
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -18,7 +19,9 @@ from scipy import stats
 from metaxcr.config.schema import SamplerSettings
 from metaxcr.files import write_atomically
 from metaxcr.sampling import make_sampler
-from metaxcr.sampling.bandit_problems import LAWS, Bandit, play
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from tests.sampling.bandit_problems import LAWS, Bandit, play
 
 # name -> settings, and steps between rewards of all sources (0: the drawn source's, every step): the number
 # of rewards is the same for all of them

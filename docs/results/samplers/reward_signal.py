@@ -18,14 +18,14 @@ from metaxcr.encoders.loading import load_encoder
 from metaxcr.model.batch import make_batch
 from metaxcr.model.build import build_model
 from metaxcr.model.losses import choice_loss
+from metaxcr.runs.ctml import CrossTaskEpisodes
 from metaxcr.runs.experiment import trunk_folder
 from metaxcr.runs.progress import Progress
 from metaxcr.runs.raw_data import read_data
 from metaxcr.runs.run_data import prepare
 from metaxcr.sampling.fixed import Uniform
 from metaxcr.training.batch_sampler import BatchSampler
-from metaxcr.training.episodes import cross_task
-from metaxcr.training.loop import meta_train, start
+from metaxcr.training.loop import MetaTrainer
 
 STEPS, BATCHES, SEED = (0, 8, 30, 80, 140), 5, 100
 
@@ -49,11 +49,11 @@ def main() -> None:
     encoder = load_encoder(config.encoder.name)
     model = build_model(config, encoder, 0)
     store = TrunkStore(encoder, model.adapted.start, model.dtype, trunk_folder())
-    material = prepare(config, read_data(config, Path(sys.argv[2])), store, progress)
+    data = prepare(config, read_data(config, Path(sys.argv[2])), store, progress)
     settings = config.ctml.model_copy(update={"alignment": 0.0})
-    curriculum = cross_task(material.english, {}, settings, BatchSampler(store, SEED, "ctml"))
-    names, paying = curriculum.sources, material.english.reward
-    target = make_batch(paying, range(len(paying)), store)
+    episodes = CrossTaskEpisodes(data.english, {}, settings, BatchSampler(store, SEED, "ctml"))
+    names, reward = episodes.sources, data.english.reward
+    target = make_batch(reward, range(len(reward)), store)
     losses = {
         "choices": lambda p: choice_loss(model.score(p, target), target.questions),
         "training": lambda p: model.loss(p, target),
@@ -67,16 +67,17 @@ def main() -> None:
         found = {(loss, part): np.zeros((len(names), BATCHES)) for loss in losses for part in parts}
         for i in range(len(names)):
             for b in range(BATCHES):
-                support = curriculum.episode(20_000 + 100 * step + b, i).support
+                support = episodes.sample(20_000 + 100 * step + b, i).support
                 _, gradient = value_and_grad(lambda p, s=support: model.loss(p, s), phi)
                 for loss, part in found:
                     found[loss, part][i, b] = cosine(gradient, gradients[loss], parts[part])
         return [{"step": step, "loss": x, "tensors": y, **summarise(c)} for (x, y), c in found.items()]
 
     sampler = Uniform(len(names))
-    begin = start(model.params(), sampler.init(0), settings)
+    trainer = MetaTrainer(model, episodes, sampler, settings, SEED, "ctml")
+    begin = trainer.start(model.params(), sampler.init(0))
     rows = look(0, begin.phi)
-    for state, _ in meta_train(model, curriculum, sampler, settings, begin, SEED, "ctml"):
+    for state, _ in trainer.train(begin):
         if state.step in STEPS:
             rows += look(state.step, state.phi)
         if state.step == max(STEPS):

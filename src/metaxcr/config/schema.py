@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from metaxcr.config.regimes import WITH_SHOTS as WITH_SHOTS
 from metaxcr.config.regimes import RegimeName
-from metaxcr.errors import MetaXCRWarning
+from metaxcr.errors import MetaXCRWarning, UserError
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Width = Annotated[int, Field(ge=1, le=2**16)]  # of vectors: memory is taken for it
@@ -19,7 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def distinct(seeds: list[int]) -> list[int]:
-    """Refuse a seed that is named twice: it would be trained twice and counted once."""
+    """Refuse a repeated seed: it would be trained twice and counted once."""
     repeated = next((seed for seed in seeds if seeds.count(seed) > 1), None)
     if repeated is not None:
         raise ValueError(f"seed {repeated} is named twice")
@@ -89,12 +89,15 @@ class Section(BaseModel):
             prefix: Of the names, for the warning.
 
         Raises:
-            ValueError: A setting is there by both names.
+            UserError: A setting is there by both names.
         """
-        for old in cls.renamed.keys() & settings.keys():
-            new = cls.renamed[old]
+        for old, new in cls.renamed.items():
+            if old not in settings:
+                continue
             if new in settings:
-                raise ValueError(f"{old!r} is the old name of {new!r}; remove one of them")
+                raise UserError(
+                    f"{old!r} is the old name of {new!r}", f"setting {prefix}{old}", "remove one of them"
+                )
             settings = {new if name == old else name: value for name, value in settings.items()}
             line = f"the setting '{prefix}{old}' is now called '{prefix}{new}'"
             warnings.warn(line, MetaXCRWarning, stacklevel=2)
@@ -111,7 +114,7 @@ class Section(BaseModel):
 
 
 class Run(Section):
-    """What applies to the whole run."""
+    """Settings of the whole run."""
 
     # one meta-training each
     seeds: Annotated[list[Seed], AfterValidator(distinct)] = Field(default=[0, 1, 2], min_length=1)
@@ -149,7 +152,7 @@ class Encoder(Section):
     cache_gb: Rate = 20.0  # bound of the trunk cache on disk, 10^9 bytes
 
 
-# settings that a kind of adapter has no use for
+# settings that have no effect with a kind of adapter
 ADAPTERS_LACK: dict[str, tuple[str, ...]] = {
     "lora": ("nonlinearity",),
     "full": ("bottleneck", "nonlinearity", "scaling", "mixture"),
@@ -173,7 +176,7 @@ class Adapters(Section):
 
     @model_validator(mode="after")
     def _active(self) -> Self:
-        """Refuse a setting that this kind has no use for."""
+        """Refuse a setting that has no effect with this kind."""
         for name in ADAPTERS_LACK.get(self.kind, ()):
             default = type(self).model_fields[name].default
             if getattr(self, name) != default:
@@ -199,7 +202,7 @@ class Source(Section):
     task: str
     split: str = "train"
     cap: Count | None = None  # examples; a fixed random subset, the same for every seed
-    # "shuffled", "flipped": wrong on purpose, for experiments on samplers; it is then called TASK:LABELS
+    # "shuffled", "flipped": wrong labels for experiments on samplers; the source is then called TASK:LABELS
     labels: Literal["true", "shuffled", "flipped"] = "true"
 
     @property
@@ -219,12 +222,12 @@ class EnglishTarget(Section):
 
 
 class Auxiliary(Section):
-    """Labelled data in languages other than the tested ones (regime zero-shot-aux)."""
+    """Labelled data in auxiliary languages (regime zero-shot-aux)."""
 
     task: str
     split: str = "train"
-    languages: list[str] = Field(min_length=1)  # never used for itself where one of them is tested
-    # None: all of them; else for each tested language so many, the nearest ones by the encoder's vectors of
+    languages: list[str] = Field(min_length=1)  # one that is tested is never used for itself
+    # None: all of them; else this many for each tested language, the nearest by the encoder's vectors of
     # target.parallel
     nearest: Count | None = None
 
@@ -238,7 +241,7 @@ class ParallelText(Section):
 
 
 class Target(Section):
-    """The task that counts."""
+    """The target task."""
 
     task: str
     languages: list[str] = Field(min_length=1)
@@ -259,7 +262,7 @@ class ImamlSettings(Section):
     damping: Weight = 0.0  # added to the diagonal of I + H / lambda
 
 
-# settings that only some learners have a use for
+# settings that only some learners use
 ONLY_FOR: dict[str, tuple[str, ...]] = {
     "first_order": ("anil", "maml", "meta-sgd"),
     "meta_params_lr": ("meta-sgd",),
@@ -313,8 +316,8 @@ class Ctml(Meta):
 
     # B_q from the sampled source, or from the English target data
     query_from: Literal["source", "target"] = "source"
-    # whose loss pays the sampler: English target data, once for all; or the k shots of the tested language, a
-    # CTML run for each language of the few-shot regime
+    # what rewards are measured on: English target data, in one CTML run; or the k shots of the tested
+    # language, in a CTML run for each language of the few-shot regime
     reward_data: Literal["english", "shots"] = "english"
 
 
@@ -324,19 +327,19 @@ class Clml(Meta):
     renamed: ClassVar[dict[str, str]] = {**Meta.renamed, "few_shot_rate": "few_shot_lr"}
 
     cross_task: Share = 0.5  # share of cross-task episodes; the others are cross-lingual
-    # who chooses the support language of a cross-lingual episode, where there are several: chance, or a
-    # second policy with the settings of ``sampler``, paid by the same reward
+    # how the support language of a cross-lingual episode is chosen: at random, or by a second policy with
+    # the settings of ``sampler`` and the same reward
     languages: Literal["uniform", "reinforce"] = "uniform"
     # an adapter for each tested language (zero-shot-aux, pooled-shots), or one for all of them
     per_language: bool = False
-    # what pays the sampler where there are shots: a half of them, or English target data
+    # what rewards are measured on in the regimes with shots: half of them, or English target data
     reward_data: Literal["shots", "english"] = "shots"
     few_shot_steps: Annotated[int, Field(ge=0)] = 12  # episodes a language in the regimes with shots
     few_shot_lr: Rate = 1e-4  # peak of outer_lr there: k shots are few, and soon overfitted
 
     @model_validator(mode="after")
     def _active(self) -> "Clml":
-        """Refuse what would have no effect."""
+        """Refuse a setting that would have no effect."""
         if self.languages != "uniform" and self.cross_task == 1:
             raise ValueError("with cross_task: 1 no language is chosen; languages has to be uniform")
         if self.languages != "uniform" and self.learner in ("mmt", "sequential"):
@@ -345,7 +348,7 @@ class Clml(Meta):
 
 
 class RewardSettings(Section):
-    """What a sampler that learns is paid for."""
+    """The reward of a sampler that learns."""
 
     # drop of the loss, gain of accuracy, or cosine of the support step and the target's gradient
     kind: Literal["gradient-cosine", "loss-drop", "accuracy-gain"] = "gradient-cosine"
@@ -356,13 +359,13 @@ class RewardSettings(Section):
 
     @model_validator(mode="after")
     def _active(self) -> "RewardSettings":
-        """Refuse what would have no effect."""
+        """Refuse a setting that would have no effect."""
         if (self.refresh or 1) > 1 and self.kind != "gradient-cosine":
             raise ValueError(f"'refresh' has no effect on the reward {self.kind!r}; remove it")
         return self
 
 
-# the settings that each kind of sampler looks at
+# the settings that each kind of sampler uses
 _LEARNS = {"floor", "warmup", "reward"}
 _SCALED = _LEARNS | {"s_min", "memory"}
 SAMPLER_SETTINGS: dict[str, set[str]] = {
@@ -379,7 +382,7 @@ LEARNING_SAMPLERS = tuple(kind for kind, names in SAMPLER_SETTINGS.items() if "r
 
 
 class SamplerSettings(Section):
-    """Who picks the source task."""
+    """How the source task of an episode is picked."""
 
     renamed: ClassVar[dict[str, str]] = {"rate": "lr"}
 
@@ -409,7 +412,7 @@ class SamplerSettings(Section):
 
     @model_validator(mode="after")
     def _active(self) -> "SamplerSettings":
-        """Refuse a setting that this kind does not look at."""
+        """Refuse a setting that has no effect with this kind."""
         for name, field in SamplerSettings.model_fields.items():
             idle = name != "kind" and name not in SAMPLER_SETTINGS[self.kind]
             if idle and getattr(self, name) != field.default:

@@ -198,8 +198,8 @@ def collapsed(evidence: Evidence) -> list[Finding]:
                 "sampler-collapsed",
                 "note" if earned else "problem",
                 says,
-                "Raise sampler.entropy or sampler.floor, or lower sampler.rate.",
-                ("sampler.entropy", "sampler.floor", "sampler.rate"),
+                "Raise sampler.entropy or sampler.floor, or lower sampler.lr.",
+                ("sampler.entropy", "sampler.floor", "sampler.lr"),
                 {"seed": seed, "source": source, "step": steps[over[0]], "entropy": entropy},
             )
         )
@@ -226,8 +226,8 @@ def never_learned(evidence: Evidence) -> list[Finding]:
     seen = f"The policy ended within {max(distances.values()):.2f} of uniform in every seed"
     if p < LEVEL:
         says = f"{seen}, although the rewards tell the sources apart (p = {p:.2g})."
-        change = "Raise sampler.rate or ctml.steps, or lower sampler.entropy."
-        settings = ("sampler.rate", "ctml.steps", "sampler.entropy")
+        change = "Raise sampler.lr or ctml.steps, or lower sampler.entropy."
+        settings = ("sampler.lr", "ctml.steps", "sampler.entropy")
         return [Finding("sampler-never-learned", "problem", says, change, settings, numbers)]
     says = f"{seen}, and the rewards do not tell the sources apart (p = {p:.2g}): there was nothing to learn."
     change = "Raise ctml.reward for rewards with less noise, or save their cost with sampler.kind: uniform."
@@ -352,8 +352,8 @@ def overfitted_shots(evidence: Evidence) -> list[Finding]:
             f", and few-shot minus zero-shot accuracy is {100 * gain['mean']:+.1f} [{low:+.1f}, {high:+.1f}]"
         )
         says += " points"
-    settings = ("finetune.rate", "finetune.steps", "clml.few_shot_steps", "target.k")
-    change = "Lower finetune.rate, finetune.steps or clml.few_shot_steps, or label more shots (target.k)."
+    settings = ("finetune.lr", "finetune.steps", "clml.few_shot_steps", "target.k")
+    change = "Lower finetune.lr, finetune.steps or clml.few_shot_steps, or label more shots (target.k)."
     numbers: Record = {"loss": loss, "fine_tunings": len(ends), "few_shot_minus_zero_shot": gain}
     says += ": they are overfitted." if overfitted else "."
     return [Finding("shots-overfitted", "problem" if worse else "note", says, change, settings, numbers)]

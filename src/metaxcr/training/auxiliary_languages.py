@@ -1,7 +1,6 @@
-"""Which auxiliary languages teach which tested language, and by how many runs of CLML.
+"""Which runs of CLML the regime ``zero-shot-aux`` needs, and which auxiliary languages are near a language.
 
-The rule of ``zero-shot-aux``: the parameters that answer in a language come from a run that no label in that
-language took part in, however the auxiliary languages were named or chosen.
+The rule of the regime: the parameters for a language come from a run that used no label in that language.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError
 from metaxcr.model.choice_model import mean_pool
 
-SENTENCES = 256  # that tell which languages are near: their means change little with more
+SENTENCES = 256  # for language similarity; the means change little with more
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,10 @@ class Adaptation:
     """One run of CLML on auxiliary languages.
 
     Attributes:
-        name: Of its files and of its stream of random numbers.
-        auxiliary: Languages whose labels take part.
-        tested: Languages that the result answers in; none of them is auxiliary.
-        alone: Whether it is for one tested language only, with that language's parallel text.
+        name: Of its files and of its random numbers.
+        auxiliary: Languages whose labels are used.
+        tested: Languages that the result is evaluated in; none of them is auxiliary.
+        alone: Whether it is for one tested language, with that language's parallel text.
     """
 
     name: str
@@ -36,7 +35,7 @@ class Adaptation:
     alone: bool = False
 
     def __post_init__(self) -> None:
-        """Insist on the rule of the regime, whoever makes one."""
+        """Check the rule of the regime."""
         both = sorted(set(self.auxiliary) & set(self.tested))
         if both:
             raise ValueError(f"{self.name} would test {both} after training on labels in it")
@@ -45,14 +44,14 @@ class Adaptation:
 def plan_adaptations(
     tested: Sequence[str], chosen: Mapping[str, Sequence[str]], per_language: bool
 ) -> list[Adaptation]:
-    """Plan the runs of CLML on auxiliary languages: as few as the rule of the regime allows.
+    """Plan the runs of CLML on auxiliary languages: as few as the rule allows.
 
     Args:
         tested: Languages that are evaluated.
         chosen: Tested language -> auxiliary languages for it; its own is left out.
         per_language: A run for each tested language, on the languages chosen for it. Otherwise one run on all
-            languages chosen for any serves every tested language outside of them, and each tested language
-            that is itself among them gets a run without it.
+            chosen languages serves the tested languages that are not among them, and each of the others
+            gets a run without it.
 
     Raises:
         UserError: No auxiliary language is left for a tested one.
@@ -79,17 +78,17 @@ def plan_adaptations(
 
 @torch.no_grad()
 def sentence_vectors(store: TrunkStore, lines: Sequence[str]) -> Tensor:
-    """Mean vectors of the first :data:`SENTENCES` lines by the frozen encoder alone: (sentences, width)."""
+    """Mean vectors of the first :data:`SENTENCES` lines by the frozen encoder: (sentences, width)."""
     trunk = store.gather(store.ensure([Text(line) for line in lines[:SENTENCES]]))
     top = store.encoder.run(trunk, store.layer, store.encoder.depth, torch.float32)
     return mean_pool(top, trunk.lengths).cpu()
 
 
 def language_similarity(vectors: Mapping[str, Tensor]) -> tuple[list[str], Tensor]:
-    """Similarity of languages as an encoder sees them, from the same sentences in each.
+    """Similarity of languages to an encoder, from the same sentences in each.
 
-    A language's mean over the same sentences holds what is common to its texts; what is common to all
-    languages is taken off. Meaning drops out, because it is the same everywhere.
+    The mean over the same sentences has what is common to a language's texts; the mean over all languages is
+    subtracted. The meaning of the sentences cancels, because it is the same in every language.
 
     Args:
         vectors: Language -> (sentences, width), row n of the same meaning in all.
@@ -110,7 +109,7 @@ def language_similarity(vectors: Mapping[str, Tensor]) -> tuple[list[str], Tenso
 def nearest_languages(
     vectors: Mapping[str, Tensor], tested: Sequence[str], candidates: Sequence[str], n: int
 ) -> dict[str, list[str]]:
-    """For each tested language the ``n`` nearest of the candidates, itself excluded; the nearest first.
+    """The ``n`` candidates nearest to each tested language, itself excluded; the nearest first.
 
     Args:
         vectors: As for :func:`language_similarity`, of the tested and the candidate languages.

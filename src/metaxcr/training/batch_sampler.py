@@ -1,4 +1,4 @@
-"""Drawing batches: a draw depends on the seed, the stage, what it is for and the step, on nothing else."""
+"""Drawing batches: a draw depends only on the seed, the stage, its use and the step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class BatchSampler:
     purpose: str
 
     def rng(self, what: str, step: int) -> np.random.Generator:
-        """The generator for one thing at one step."""
+        """The random generator for one use at one step."""
         return rng(self.seed, f"{self.purpose}/{what}", step)
 
     def one_of(self, names: Sequence[str], what: str, step: int) -> str:
@@ -71,8 +71,8 @@ class BatchSampler:
     def across(self, support: TaskData, query: TaskData, first: int, second: int, step: int) -> list[Batch]:
         """Support and query from two sets that share no item.
 
-        Two languages of one task hold the same items: a query whose translation is in the support would ask
-        for what has just been learned by heart. A set too small for both is split in proportion.
+        Two languages of one task have the same items: a query whose translation is in the support would be
+        answered from memory. A set too small for both is split in proportion.
 
         Args:
             support: Where the support comes from.
@@ -92,8 +92,8 @@ class BatchSampler:
         if shared and len(support) - second < first:
             second = len(query) - cut(len(query), first, second)
         rows = self.rng("query", step).choice(len(query), second, replace=False).tolist()
-        asked = shared & {query.ids[row] for row in rows}
-        free = [row for row, name in enumerate(support.ids) if name not in asked]
+        taken = shared & {query.ids[row] for row in rows}
+        free = [row for row, name in enumerate(support.ids) if name not in taken]
         if not rows or not free:
             raise UserError(f"{query.task} has one item: too few for support and query", "target", "give two")
         chosen = self.rng("rows", step).choice(len(free), min(first, len(free)), replace=False)

@@ -89,17 +89,16 @@ class MetaState:
 
 
 PARTS = [f.name for f in fields(MetaState) if f.name != "step"]
-RENAMED_PARTS = {"own/": "meta_params/", "own_adam/": "meta_adam/", "gathered/": "accumulated_grads/"}
+RENAMED_PARTS = {"own": "meta_params", "own_adam": "meta_adam", "gathered": "accumulated_grads"}
 
 
 def with_present_names(tensors: State) -> State:
     """A checkpoint's tensors by the names of today; checkpoints of older versions have other prefixes."""
 
     def renamed(key: str) -> str:
-        for old, new in RENAMED_PARTS.items():
-            if key.startswith(old):
-                return new + renamed(key.removeprefix(old))
-        return key
+        part, slash, name = key.partition("/")
+        new = RENAMED_PARTS.get(part, part)
+        return f"{new}/{renamed(name)}" if part == "gathered" else f"{new}{slash}{name}"
 
     return {renamed(key): tensor for key, tensor in tensors.items()}
 

@@ -23,9 +23,9 @@ def test_anil_on_quadratics_has_its_closed_form(steps: int) -> None:
 
     assert close(adapted.phi, unflat(end))
     assert torch.equal(adapted.phi["adapter"], phi["adapter"])
-    assert close(adapted.direction, unflat(back @ query.gradient(end)))
-    assert close(first.direction, unflat(query.gradient(end)))
-    assert not close(first.direction, adapted.direction, 1e-3)
+    assert close(adapted.meta_grad, unflat(back @ query.gradient(end)))
+    assert close(first.meta_grad, unflat(query.gradient(end)))
+    assert not close(first.meta_grad, adapted.meta_grad, 1e-3)
 
 
 def test_inner_steps_cost_a_forward_pass_alone() -> None:

@@ -23,7 +23,7 @@ def test_imaml_on_quadratics_is_the_exact_solution(strength: float, damping: flo
     solution = torch.linalg.solve(support.a + strength * ONE, support.a @ support.b + strength * flat(phi))
     system = (1 + damping) * ONE + support.a / strength
     assert close(adapted.phi, unflat(solution))
-    assert close(adapted.direction, unflat(torch.linalg.solve(system, query.gradient(solution))), 1e-5)
+    assert close(adapted.meta_grad, unflat(torch.linalg.solve(system, query.gradient(solution))), 1e-5)
     assert adapted.notes["cg_residual"] <= 1e-6
 
 
@@ -84,5 +84,5 @@ def test_they_stop_at_negative_curvature_with_a_direction_that_descends() -> Non
 def test_a_saddle_gives_a_finite_direction() -> None:
     saddle = Quadratic(-quadratic(1).a, torch.zeros(5, dtype=torch.float64))
     adapted = adapt("imaml", Losses(saddle, quadratic(2)), point(), imaml={"strength": 0.1})
-    assert bool(torch.isfinite(flat(adapted.direction)).all())
-    assert float(flat(adapted.direction).norm()) > 0
+    assert bool(torch.isfinite(flat(adapted.meta_grad)).all())
+    assert float(flat(adapted.meta_grad).norm()) > 0

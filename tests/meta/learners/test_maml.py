@@ -18,7 +18,7 @@ def test_maml_on_quadratics_has_its_closed_form(steps: int) -> None:
     shrink = torch.linalg.matrix_power(torch.eye(5, dtype=torch.float64) - ALPHA * support.a, steps)
     end = support.b + shrink @ (flat(phi) - support.b)
     assert close(adapted.phi, unflat(end))
-    assert close(adapted.direction, unflat(shrink @ query.gradient(end)))
+    assert close(adapted.meta_grad, unflat(shrink @ query.gradient(end)))
     assert adapted.query_loss == pytest.approx(float(query(unflat(end))))
 
 
@@ -30,7 +30,7 @@ def test_fomaml_on_quadratics_has_its_closed_form(steps: int) -> None:
 
     shrink = torch.linalg.matrix_power(torch.eye(5, dtype=torch.float64) - ALPHA * support.a, steps)
     end = support.b + shrink @ (flat(phi) - support.b)
-    assert close(adapted.direction, unflat(query.gradient(end)))
+    assert close(adapted.meta_grad, unflat(query.gradient(end)))
 
 
 @pytest.mark.parametrize("steps", STEPS)
@@ -41,8 +41,8 @@ def test_fomaml_is_the_query_gradient_at_the_adapted_parameters(steps: int) -> N
 
     end = descend(support, phi, steps)
     assert close(adapted.phi, end)
-    assert close(adapted.direction, gradient(query, end))
-    assert not close(adapted.direction, gradient(query, phi), 1e-3)
+    assert close(adapted.meta_grad, gradient(query, end))
+    assert not close(adapted.meta_grad, gradient(query, phi), 1e-3)
     walk = [float(support(descend(support, phi, k))) for k in range(steps)]
     assert adapted.inner_losses == pytest.approx(walk)
 
@@ -54,8 +54,8 @@ def test_the_first_order_switch_gives_fomaml_to_the_bit_and_another_gradient_tha
         adapt(name, losses, phi, inner_steps=steps, **extra)
         for name, extra in (("maml", {}), ("maml", {"first_order": True}), ("fomaml", {}))
     )
-    assert all(torch.equal(switched.direction[n], fomaml.direction[n]) for n in phi)
-    assert not close(whole.direction, fomaml.direction, 1e-2)
+    assert all(torch.equal(switched.meta_grad[n], fomaml.meta_grad[n]) for n in phi)
+    assert not close(whole.meta_grad, fomaml.meta_grad, 1e-2)
     assert close(whole.phi, fomaml.phi, 0)
     assert switched.passes == fomaml.passes == {"support": 3 * steps, "query": 3}
     assert whole.passes == {"support": 12 * steps, "query": 3}
@@ -64,4 +64,4 @@ def test_the_first_order_switch_gives_fomaml_to_the_bit_and_another_gradient_tha
 def test_on_a_linear_support_loss_both_orders_agree() -> None:
     losses = Losses(lambda phi: flat(phi).sum(), quadratic(2))
     one, other = (adapt(name, losses, point(), inner_steps=3) for name in ("maml", "fomaml"))
-    assert close(one.direction, other.direction, 1e-15)
+    assert close(one.meta_grad, other.meta_grad, 1e-15)

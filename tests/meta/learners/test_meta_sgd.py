@@ -28,12 +28,12 @@ def test_meta_sgd_on_quadratics_has_its_closed_form(steps: int) -> None:
     adapted = adapt("meta-sgd", Losses(support, query), phi, multipliers(), inner_steps=steps)
 
     assert close(adapted.phi, unflat(points[-1]))
-    assert close(adapted.direction, unflat(v))
-    assert close(adapted.own, unflat(slope))
+    assert close(adapted.meta_grad, unflat(v))
+    assert close(adapted.meta_params_grad, unflat(slope))
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_both_directions_are_what_autograd_finds_through_the_unrolled_loop(steps: int) -> None:
+def test_both_meta_gradients_are_what_autograd_finds_through_the_unrolled_loop(steps: int) -> None:
     support, query = regression(0), regression(1)
 
     def unrolled(variables: Params) -> torch.Tensor:
@@ -50,8 +50,8 @@ def test_both_directions_are_what_autograd_finds_through_the_unrolled_loop(steps
         unrolled, {f"phi.{n}": p for n, p in point().items()} | {f"c.{n}": p for n, p in c.items()}
     )
     adapted = adapt("meta-sgd", Losses(support, query), point(), c, inner_steps=steps)
-    ours = {f"phi.{n}": g for n, g in adapted.direction.items()} | {
-        f"c.{n}": g for n, g in adapted.own.items()
+    ours = {f"phi.{n}": g for n, g in adapted.meta_grad.items()} | {
+        f"c.{n}": g for n, g in adapted.meta_params_grad.items()
     }
     assert close(ours, theirs)
 
@@ -59,7 +59,7 @@ def test_both_directions_are_what_autograd_finds_through_the_unrolled_loop(steps
 def test_with_all_multipliers_one_it_is_maml() -> None:
     losses = Losses(regression(0), regression(1))
     ours, maml = (adapt(name, losses, point(), inner_steps=3) for name in ("meta-sgd", "maml"))
-    assert close(ours.direction, maml.direction)
+    assert close(ours.meta_grad, maml.meta_grad)
     assert close(ours.phi, maml.phi)
 
 
@@ -75,8 +75,10 @@ def test_in_first_order_the_rates_are_learned_all_the_same(steps: int) -> None:
         "meta-sgd", Losses(support, query), phi, multipliers(), inner_steps=steps, first_order=True
     )
 
-    assert close(adapted.direction, unflat(query.gradient(x)))
-    assert close(adapted.own, unflat(-ALPHA * total * query.gradient(x)))
+    assert close(adapted.meta_grad, unflat(query.gradient(x)))
+    assert close(adapted.meta_params_grad, unflat(-ALPHA * total * query.gradient(x)))
     whole = adapt("meta-sgd", Losses(support, query), phi, multipliers(), inner_steps=steps)
-    assert not close(adapted.direction, whole.direction, 1e-3)
-    assert close(adapted.own, whole.own, 1e-9) == (steps == 1), "the last step needs no second derivative"
+    assert not close(adapted.meta_grad, whole.meta_grad, 1e-3)
+    assert close(adapted.meta_params_grad, whole.meta_params_grad, 1e-9) == (steps == 1), (
+        "the last step needs no second derivative"
+    )

@@ -15,7 +15,7 @@ def test_a_source_s_meta_gradient_and_the_target_s_gradient_weigh_alike(steps: i
 
     meta = gradient(query, descend(support, point(), steps))
     transfer = gradient(lambda phi: (first(phi) + second(phi)) / 2, point())
-    assert close(adapted.direction, {n: (meta[n] + transfer[n]) / 2 for n in meta})
+    assert close(adapted.meta_grad, {n: (meta[n] + transfer[n]) / 2 for n in meta})
     assert close(adapted.phi, descend(support, point(), steps))
     assert adapted.passes == {"support": 3 * steps, "query": 3, "target_support": 3, "target_query": 3}
 

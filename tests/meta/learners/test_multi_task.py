@@ -7,7 +7,7 @@ from metaxcr.meta.learners.multi_task import MultiTask, Sequential
 def test_multi_task_training_descends_the_mean_of_both_losses_at_phi() -> None:
     support, query, phi = quadratic(1), quadratic(2), point()
     adapted = adapt("multi-task", Losses(support, query), phi)
-    assert close(adapted.direction, unflat((support.gradient(flat(phi)) + query.gradient(flat(phi))) / 2))
+    assert close(adapted.meta_grad, unflat((support.gradient(flat(phi)) + query.gradient(flat(phi))) / 2))
     assert adapted.query_loss == float(query(phi))
 
 
@@ -24,7 +24,7 @@ def test_it_costs_what_fomaml_costs_with_one_inner_step() -> None:
 def test_sequential_transfer_learns_like_multi_task_training_on_sources_in_their_order() -> None:
     losses = Losses(regression(0), regression(1))
     one, other = (adapt(name, losses, point()) for name in ("multi-task", "sequential"))
-    assert close(one.direction, other.direction, 0)
+    assert close(one.meta_grad, other.meta_grad, 0)
     assert [Sequential(0.1).source(t, 7, 3) for t in range(7)] == [0, 0, 0, 1, 1, 2, 2]
     assert [Sequential(0.1).source(t, 2, 3) for t in range(2)] == [0, 1]
     assert MultiTask(0.1).source(0, 7, 3) is None

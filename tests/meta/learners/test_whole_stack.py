@@ -87,21 +87,21 @@ def descend(problem: Problem, moved: Callable[[str], bool] = lambda name: True) 
 
 
 @pytest.mark.parametrize("name", ["maml", "anil", "meta-sgd"])
-def test_directions_are_what_finite_differences_say(problem: Problem, name: str) -> None:
+def test_meta_gradients_are_what_finite_differences_say(problem: Problem, name: str) -> None:
     adapted = adapt(name, problem.losses, problem.phi, inner_steps=STEPS, inner_lr=ALPHA)
     after = descend(problem, (lambda n: n == SCORER) if name == "anil" else (lambda n: True))
     first = adapt("fomaml", problem.losses, problem.phi, inner_steps=STEPS, inner_lr=ALPHA)
-    gap = {n: g - adapted.direction[n] for n, g in first.direction.items()}
-    assert slope(gap, gap) > 1e-4 * slope(adapted.direction, adapted.direction), "second order has to matter"
+    gap = {n: g - adapted.meta_grad[n] for n, g in first.meta_grad.items()}
+    assert slope(gap, gap) > 1e-4 * slope(adapted.meta_grad, adapted.meta_grad), "second order has to matter"
     for along in directions(problem.phi):
         expected = problem.difference(after, along)
-        assert slope(adapted.direction, along) == pytest.approx(expected, rel=1e-6, abs=1e-8)
-        assert slope(first.direction, along) != pytest.approx(expected, rel=1e-3), (
+        assert slope(adapted.meta_grad, along) == pytest.approx(expected, rel=1e-6, abs=1e-8)
+        assert slope(first.meta_grad, along) != pytest.approx(expected, rel=1e-3), (
             "second order has to matter"
         )
 
 
-def test_so_are_meta_sgd_s_directions_for_its_rates(problem: Problem) -> None:
+def test_so_are_meta_sgd_s_gradients_of_its_rates(problem: Problem) -> None:
     ones = {n: torch.ones_like(p) for n, p in problem.phi.items()}
     adapted = adapt("meta-sgd", problem.losses, problem.phi, ones, inner_steps=STEPS, inner_lr=ALPHA)
 
@@ -113,10 +113,12 @@ def test_so_are_meta_sgd_s_directions_for_its_rates(problem: Problem) -> None:
     h = 1e-4
     for along in directions(problem.phi):
         up, down = (loss({n: ones[n] + s * h * along[n] for n in ones}) for s in (1, -1))
-        assert slope(adapted.own, along) == pytest.approx((up - down) / (2 * h), rel=1e-5, abs=1e-8)
+        assert slope(adapted.meta_params_grad, along) == pytest.approx(
+            (up - down) / (2 * h), rel=1e-5, abs=1e-8
+        )
 
 
-def test_so_is_imaml_s_direction_where_the_inner_problem_is_solved(problem: Problem) -> None:
+def test_so_is_imaml_s_meta_gradient_where_the_inner_problem_is_solved(problem: Problem) -> None:
     strength, steps, alpha = 4.0, 30, 0.2
     imaml = {"strength": strength, "cg_steps": 20}
     adapted = adapt("imaml", problem.losses, problem.phi, inner_steps=steps, inner_lr=alpha, imaml=imaml)
@@ -131,7 +133,7 @@ def test_so_is_imaml_s_direction_where_the_inner_problem_is_solved(problem: Prob
     assert adapted.notes["cg_residual"] < 1e-5
     along = directions(problem.phi)[0]
     expected = problem.difference(solve, along, 1e-4)
-    assert slope(adapted.direction, along) == pytest.approx(expected, rel=1e-4)
+    assert slope(adapted.meta_grad, along) == pytest.approx(expected, rel=1e-4)
 
 
 class Scored(nn.Module):
@@ -166,7 +168,7 @@ def by_higher(problem: Problem, moved: Callable[[str], bool], rates: Any = None)
 @pytest.mark.parametrize("name", ["maml", "anil"])
 def test_maml_and_anil_agree_with_an_independent_implementation(problem: Problem, name: str) -> None:
     theirs = by_higher(problem, (lambda n: n == SCORER) if name == "anil" else (lambda n: True))
-    ours = adapt(name, problem.losses, problem.phi, inner_steps=STEPS, inner_lr=ALPHA).direction
+    ours = adapt(name, problem.losses, problem.phi, inner_steps=STEPS, inner_lr=ALPHA).meta_grad
     for n, gradient in zip(problem.phi, theirs, strict=True):
         assert torch.allclose(ours[n], gradient, rtol=1e-9, atol=1e-11), n
 
@@ -179,5 +181,7 @@ def test_meta_sgd_agrees_with_it_too(problem: Problem) -> None:
     for n, gradient, rate in zip(
         problem.phi, theirs[: len(problem.phi)], theirs[len(problem.phi) :], strict=True
     ):
-        assert torch.allclose(adapted.direction[n], gradient, rtol=1e-9, atol=1e-11), n
-        assert float(adapted.own[n].sum()) == pytest.approx(float(rate) * ALPHA, rel=1e-8, abs=1e-12)
+        assert torch.allclose(adapted.meta_grad[n], gradient, rtol=1e-9, atol=1e-11), n
+        assert float(adapted.meta_params_grad[n].sum()) == pytest.approx(
+            float(rate) * ALPHA, rel=1e-8, abs=1e-12
+        )

@@ -14,7 +14,7 @@ def test_meta_adaptation_goes_on_from_where_meta_training_ended(steps: int) -> N
     trained = descend(support, point(), steps)
     further = descend(target_support, trained, steps)
     one, other = gradient(query, trained), gradient(target_query, further)
-    assert close(adapted.direction, {n: (one[n] + other[n]) / 2 for n in one})
+    assert close(adapted.meta_grad, {n: (one[n] + other[n]) / 2 for n in one})
     assert close(adapted.phi, trained), "rewards look at what the source's support did, and at nothing else"
     assert adapted.notes == {"target_loss": pytest.approx(float(target_query(further)))}
     assert adapted.passes == {
