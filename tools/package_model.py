@@ -21,7 +21,7 @@ from metaxcr.model.batch import encode_task
 from metaxcr.model.build import memory_store
 from metaxcr.model_card import model_card
 from metaxcr.parse import dump_yaml
-from metaxcr.runs.run_data import read_data
+from metaxcr.runs.raw_data import read_data
 from metaxcr.saved_model import CARD, EMBEDDED_MODEL, ENVIRONMENT, META, ORIGIN, RESULTS, SETTINGS
 from metaxcr.seeding import rng
 

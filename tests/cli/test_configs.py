@@ -96,7 +96,7 @@ def test_the_papers_preset(call):
     assert done.status == 0, done.err
     assert "2,849,592" in done.out
     assert "1.60%" in done.out
-    assert "nothing but the embeddings" in done.out
+    assert "only the embeddings" in done.out
     assert "token-passes" in done.out
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from metaxcr.runs.stages import ctml
 from rich.console import Console
 
 from metaxcr.compare import comparison, job_runner
@@ -19,6 +18,7 @@ from metaxcr.config.io import load_config
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.runs.cost_model import works
+from metaxcr.runs.ctml import ctml
 from metaxcr.runs.data_amounts import typical
 from metaxcr.runs.experiment import run
 from metaxcr.runs.progress import Progress

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.diagnosis.conftest import Log
 
+from metaxcr.config.schema import LEARNING_SAMPLERS, SamplerSettings
 from metaxcr.diagnosis.findings import Evidence
 from metaxcr.diagnosis.rules import (
     RULES,
@@ -20,6 +21,7 @@ from metaxcr.diagnosis.rules import (
     unstable_inner_loop,
     weak_alignment,
 )
+from metaxcr.sampling import SAMPLERS, make_sampler
 
 STOPPED = {
     "stage": "ctml",
@@ -324,3 +326,8 @@ def test_old_events_without_newer_keys_can_be_read(log: Log) -> None:
         for name in ("inner_losses", "alignment_loss", "alignment_language"):
             del event[name]
     assert diagnose(evidence) == []
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_the_samplers_that_should_learn_are_those_that_want_rewards(kind: Any) -> None:
+    assert make_sampler(SamplerSettings(kind=kind), [1, 2]).wants_reward == (kind in LEARNING_SAMPLERS)

@@ -54,7 +54,7 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_corpora_that_cannot_be_trained_on() -> None:
-    with pytest.raises(UserError, match="no running text"):
+    with pytest.raises(UserError, match="is not a text to train on"):
         read_corpus("bli", "de")
     with pytest.raises(UserError, match="unknown corpus 'x'"):
         read_corpus("x", "de")

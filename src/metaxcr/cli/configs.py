@@ -224,8 +224,8 @@ def show_run(found: dict[str, Any]) -> None:
 def _show_settings(found: dict[str, Any], start: int, depth: int) -> None:
     if not found["layers"]["with_adapters"]:
         say("no task adapter: the scorer alone is trained")
-    trunk = f"layers 0 to {start - 1}" if start else "nothing but the embeddings"
-    say(f"trunk: {trunk} of {depth}, computed once; {found['cache_bytes_a_token']:,} bytes a token")
+    trunk = f"layers 0 to {start - 1} of {depth}" if start else "only the embeddings"
+    say(f"trunk: {trunk}, computed once; {found['cache_bytes_a_token']:,} bytes a token")
     for stage, text in found["steps"].items():
         say(f"{stage}: {text}")
 

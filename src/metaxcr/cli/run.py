@@ -61,7 +61,7 @@ def run(
 
     Meta-trains on the English sources, adapts to every target language, evaluates every regime beside the
     untrained similarity, and writes results.json and report.html into the run folder. Stopped or killed, the
-    same command with --resume goes on and gives the same results.
+    same command with --resume continues and gives the same results.
     """
     settings, folder = _settings(config, overrides, out, shots, allow_leaks)
     carry_out(settings, folder, data=data, resume=resume, quiet=quiet)
@@ -203,7 +203,7 @@ def diagnose(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Find signs of trouble in a run, with the evidence and the setting to change.
 
     The run need not be finished. Looks for divergence, an unstable inner loop, sources that mismatch the
-    target, a sampler that collapsed or never learned, weak alignment of languages, shots learned by heart,
+    target, a sampler that collapsed or never learned, weak alignment of languages, overfitted shots,
     and too few steps.
     """
     from metaxcr.diagnosis.rules import RULES

@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from metaxcr.config.regimes import ALONE as ALONE
+from metaxcr.config.regimes import ALONE
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.evaluation.scores import (

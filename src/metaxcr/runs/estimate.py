@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,15 +150,12 @@ def _counter(config: Config, encoder: FrozenEncoder | None) -> tuple[TokenCounte
             lambda texts: [len(text.ids) for text in encoder.tokenize(texts, most)],
             "" if own else ", tokens taken for four characters",
         )
-    prefix = default_prefix(config.encoder.name) if prefix is None else prefix
-    try:
-        if config.encoder.name != EMBEDDED:
-            raise UserError("only the embedded tokenizer is fast to read")
-        tokenizer: Any = EmbeddedTokenizer(parse(read_verified(locate())).vocabulary)
-        note = ""
-    except UserError:
-        vocabulary = encoder_shape(config.encoder.name, config.encoder.revision).vocabulary
-        tokenizer, note = HashTokenizer(vocabulary, False), ", tokens taken for four characters"
+    name, note = config.encoder.name, ", tokens taken for four characters"
+    prefix = default_prefix(name) if prefix is None else prefix
+    tokenizer: Any = HashTokenizer(encoder_shape(name, config.encoder.revision).vocabulary, False)
+    if name == EMBEDDED:  # other tokenizers are slow to read
+        with suppress(UserError):
+            tokenizer, note = EmbeddedTokenizer(parse(read_verified(locate())).vocabulary), ""
 
     def count(texts: Sequence[Text]) -> list[int]:
         named = [Text(prefix + text.first, text.second, text.cuttable) for text in texts]
@@ -181,15 +179,11 @@ def _amounts(config: Config, root: Path | None, count: TokenCounter, note: str) 
 
 def _trunk_row(trunk: TrunkTokens, found: StageTimings | None, size: int, loading: float) -> dict[str, Any]:
     """The row of the trunk; ``warm_seconds``: with a filled cache, only the encoder is loaded."""
-    disk = round(trunk.tokens * size)
-    row = {"stage": "trunk", "regime": "", "steps": 0, "token_passes": round(trunk.tokens)}
-    row |= {"parts": {part: round(n) for part, n in trunk.parts.items()}, "disk_bytes": disk}
-    if found is None:
-        return row | {"seconds": None, "warm_seconds": None, "memory_mb": None}
-    timing = found.stages["trunk", ""]
-    filling = timing.seconds(0, trunk.parts)
-    row |= {"seconds": round(loading + filling, 2), "warm_seconds": round(loading, 2)}
-    return row | {"memory_mb": round(timing.memory_mb)}
+    row = _row(StageWork("trunk", "", parts=trunk.parts), found)
+    row |= {"disk_bytes": round(trunk.tokens * size), "warm_seconds": None}
+    if found is not None:
+        row |= {"seconds": round(loading + row["seconds"], 2), "warm_seconds": round(loading, 2)}
+    return row
 
 
 def _row(work: StageWork, found: StageTimings | None) -> dict[str, Any]:
