@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from matplotlib import image
 
+from metaxcr.evaluation.scores import Place, Setting
 from metaxcr.reports import canvas
-from metaxcr.reports.accuracies import Place, Setting, averages, language_points
+from metaxcr.reports.accuracies import averages, language_points
 from metaxcr.reports.run_figures import (
     accuracy,
     alignment,

@@ -1,16 +1,8 @@
 import pytest
 
+from metaxcr.evaluation.scores import Estimate, Place, Setting
 from metaxcr.reports import run_tables
-from metaxcr.reports.accuracies import (
-    AccuracyDifference,
-    Average,
-    Estimate,
-    Place,
-    Setting,
-    averages,
-    differences,
-    language_points,
-)
+from metaxcr.reports.accuracies import AccuracyDifference, Average, averages, differences, language_points
 from metaxcr.reports.run_records import read_run
 from metaxcr.reports.run_tables import headline
 

@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from metaxcr.evaluation.scores import Estimate as Estimate
-from metaxcr.evaluation.scores import Place as Place
-from metaxcr.evaluation.scores import Setting as Setting
-from metaxcr.evaluation.scores import regime_order
+from metaxcr.evaluation.scores import Estimate, Place, Setting, regime_order
 from metaxcr.reports.run_records import Record, records
 
 

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metaxcr.config.regimes import REGIMES
+from metaxcr.evaluation.scores import Setting
 from metaxcr.printable import shorten
 from metaxcr.reports import canvas
-from metaxcr.reports.accuracies import Average, LanguagePoint, Setting
+from metaxcr.reports.accuracies import Average, LanguagePoint
 from metaxcr.reports.canvas import Dot, Style, bands, legend, legend_room
 from metaxcr.reports.run_records import Record, records
 from metaxcr.reports.wording import STAGES, amount, duration, language

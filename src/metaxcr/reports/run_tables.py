@@ -4,13 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metaxcr.evaluation.scores import Place, Setting
 from metaxcr.reports import canvas
 from metaxcr.reports.accuracies import (
     AccuracyDifference,
     Average,
     LanguagePoint,
-    Place,
-    Setting,
     baseline_difference,
     main_place,
     setting_of,
