@@ -33,6 +33,7 @@ LAYERS = (
     "seeding",
     "hardware",
     "hub",
+    "work_dir",
     "parse",
     "files",
     "errors",
