@@ -132,7 +132,7 @@ def _check_manual(plan: "FetchPlan", everything: bool) -> None:
 
 
 def _finish(rows: list[dict[str, Any]], failed: dict[str, UserError], root: Path, tasks: int) -> None:
-    """Sum up; failures are told at the end, where they are seen."""
+    """Print a summary; failures come last, where they are seen."""
     if failed and tasks == 1:
         raise next(iter(failed.values()))
     for task, error in failed.items():

@@ -73,7 +73,7 @@ class CellStore:
                         "copy the folder 'items' together with its cells")  # fmt: skip
 
     def put(self, record: CellRecord, ids: Sequence[str]) -> None:
-        """Write a single cell; its ids first, so that whoever sees the cell finds them."""
+        """Write a single cell, after its ids: a reader that sees the cell finds them."""
         items = self.folder / "items" / f"{record.items}.txt"
         if not items.is_file():
             lines = [json.dumps(name) for name in ids] if any("\n" in name for name in ids) else ids

@@ -102,7 +102,7 @@ class Predictions:
     def write(self, folder: Path) -> Path:
         """Write ``<name>.jsonl`` (one item a line) and ``<name>.meta.json`` (the rest); return the former.
 
-        The items are written last, so that whoever sees them finds their metadata. Equal predictions give
+        The items are written last: a reader that sees them finds their metadata. Equal predictions give
         equal bytes.
 
         Raises:

@@ -1,1 +1,1 @@
-"""A user's own files become a declared task: format, fields and labels are told from names and values."""
+"""A task is declared from a user's own files: format, columns and labels are guessed from names and values."""
