@@ -1,1 +1,1 @@
-"""A task is declared from a user's own files: format, columns and labels are guessed from names and values."""
+"""Declare a task from a user's own files: format, columns and labels are guessed from names and values."""
