@@ -266,7 +266,7 @@ def test_a_truncated_pickle_is_one_clear_line(folder: Path, toy_encoder: FrozenE
             load_task(folder, toy_encoder)
         assert "\n" not in str(told.value)
     torch.save([1, 2], folder / PICKLED)
-    with pytest.raises(UserError, match="no dictionary of tensors"):
+    with pytest.raises(UserError, match="not a dictionary of tensors"):
         load_task(folder, toy_encoder)
 
 

@@ -116,9 +116,9 @@ def test_bad_texts(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--language", "klingonisch"], "no language code"),
+        (["--language", "klingonisch"], "is not a language code"),
         (["--language", "sw"], "no text to train on"),
-        (["--language", "sw", "--corpus", "bli"], "no running text"),
+        (["--language", "sw", "--corpus", "bli"], "is not a text to train on"),
         (["--language", "sw", "--corpus", "none"], "unknown corpus"),
         (["--language", "sw", "--text", "a", "--text", "a"], "'a' is named twice"),
         (["--language", "sw", "--set", "stepz=1"], "unknown setting 'stepz=1'"),

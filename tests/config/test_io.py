@@ -343,6 +343,7 @@ def test_differences_name_the_keys_that_differ() -> None:
 OLD = Path(__file__).parents[2] / "docs" / "results" / "xcopa-embedded" / "config.yaml"  # written in 2026
 
 
+@pytest.mark.filterwarnings("ignore::metaxcr.errors.MetaXCRWarning")
 def test_a_configuration_with_old_names_is_read_and_the_new_ones_are_named() -> None:
     with pytest.warns(MetaXCRWarning, match=r"'ctml\.inner_rate' is now called 'ctml\.inner_lr'"):
         config = load_config(str(OLD))

@@ -44,7 +44,7 @@ def test_an_id_of_zero_is_an_id(tmp_path):
     ("line", "message"),
     [
         ("{", "not JSON"),
-        ("[]", "no object"),
+        ("[]", "not an object"),
         ('{"choices": ["a", "b"]}', "one of 'premise' and 'context'"),
         ('{"premise": "a", "context": "a", "choices": ["a", "b"]}', "one of 'premise' and 'context'"),
         ('{"premise": "a"}', "0 choices"),
