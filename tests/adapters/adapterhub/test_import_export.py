@@ -1,4 +1,4 @@
-"""The table of public language adapters."""
+"""Importing and exporting adapters, and the table of public language adapters."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def test_rows_are_distinct_and_filtered() -> None:
     assert "adapter-hub/Hub" in provenance()
 
 
-REFERENCE = Path(__file__).parent / "reference" / "bert-madx"
+REFERENCE = Path(__file__).parents[1] / "reference" / "bert-madx"
 
 
 @pytest.mark.parametrize("name", ["sw", "copa"])
