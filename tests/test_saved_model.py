@@ -6,13 +6,7 @@ import pytest
 import yaml
 
 from metaxcr.errors import UserError
-from metaxcr.saved_model import (
-    EMBEDDED_MODEL,
-    find_model,
-    read_adaptation,
-    read_settings,
-    write_model,
-)
+from metaxcr.saved_model import EMBEDDED_MODEL, find_model, read_adaptation, read_settings, write_model
 
 
 @pytest.fixture

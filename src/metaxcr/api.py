@@ -11,8 +11,7 @@ from torch import Tensor
 
 from metaxcr.adapters.adapter_files import ADAPTERS
 from metaxcr.config.schema import Config, Encoder
-from metaxcr.data.example import Example, Phrased
-from metaxcr.data.inline_questions import inline_example, phrase_inline
+from metaxcr.data.example import Example, Phrased, inline_example, phrase_inline
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import LoadedSplit
 from metaxcr.encoders.encoder import FrozenEncoder

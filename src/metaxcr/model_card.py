@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from metaxcr.config.schema import WITH_SHOTS, Config
+from metaxcr.config.regimes import WITH_SHOTS
+from metaxcr.config.schema import Config
 from metaxcr.data.corpora import Corpus, corpus_ids, corpus_spec
 from metaxcr.data.registry import task_spec
 from metaxcr.data.spec import TaskSpec

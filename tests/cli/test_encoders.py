@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.cli.conftest import Call
-from tests.encoders.test_prune_vocab import (
-    folder as folder,  # a fixture: random encoders with real tokenizers
-)
+from tests.encoders.test_prune_vocab import folder as folder
 from tests.encoders.test_prune_vocab import vectors
 
 from metaxcr.encoders.encoder import Text

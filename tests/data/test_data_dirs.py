@@ -1,12 +1,6 @@
 import pytest
 
-from metaxcr.data.data_dirs import (
-    cache_root,
-    candidate_roots,
-    data_fingerprint,
-    missing_files,
-    split_files,
-)
+from metaxcr.data.data_dirs import cache_root, candidate_roots, data_fingerprint, missing_files, split_files
 from metaxcr.data.registry import task_spec
 from metaxcr.errors import UserError
 

@@ -21,12 +21,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from metaxcr.encoders import embedded
 from metaxcr.encoders import tensor_cache as chunks_module
 from metaxcr.encoders import tokens as tokens_module
-from metaxcr.encoders.encoder import (
-    FrozenEncoder,
-    Text,
-    TokenizedText,
-    truncate,
-)
+from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, truncate
 from metaxcr.encoders.loading import HubTokenizer
 from metaxcr.encoders.tokens import TokenCounter
 from metaxcr.errors import UserError

@@ -1,9 +1,11 @@
 """Licences: of every task that the settings name, once; unknown ones are listed, too."""
 
 import pytest
+from jinja2 import UndefinedError
 
 from metaxcr.config.io import load_config
 from metaxcr.evaluation.predictions import REGIMES
+from metaxcr.reports import canvas
 from metaxcr.reports.wording import (
     GLOSSARY,
     amount,
@@ -12,9 +14,35 @@ from metaxcr.reports.wording import (
     language,
     licences,
     percent,
+    picture,
     points,
+    render,
     tasks_of,
 )
+
+
+def test_picture_is_drawn_at_both_widths():
+    widths = []
+
+    def draw(width):
+        widths.append(width)
+        fig = canvas.figure(width, 50)
+        canvas.place(fig, 10, 10, width - 20, 20).plot([0, 1])
+        return fig
+
+    found = picture("key", 'a "quoted" <alt>', "caption", draw)
+    assert found is not None and widths == [canvas.WIDE, canvas.NARROW]
+    assert 'aria-label="a &quot;quoted&quot; &lt;alt&gt;"' in found.wide
+    assert 'viewBox="0 0 960 50"' in found.wide and 'viewBox="0 0 358 50"' in found.narrow
+
+
+def test_nothing_to_draw_is_no_picture():
+    assert picture("key", "alt", "caption", lambda width: None) is None
+
+
+def test_a_forgotten_name_is_an_error():
+    with pytest.raises(UndefinedError):
+        render({"target": "xcopa"})
 
 
 @pytest.mark.parametrize(

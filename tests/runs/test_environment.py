@@ -1,8 +1,13 @@
+"""The ledger of test openings: kept where a path is given, not for demonstration data."""
+
+import json
+from pathlib import Path
+
 import pytest
 
 from metaxcr.encoders.activation_cache import TrunkStats
 from metaxcr.runs import environment
-from metaxcr.runs.environment import Costs
+from metaxcr.runs.environment import Costs, record_opening
 
 
 def test_the_clock_books_the_time_until_the_next_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,3 +81,16 @@ def test_an_interrupted_run_counts_the_trunk_once_and_unfinished_steps_not_at_al
     summary = resumed.summary()
     assert {s["stage"]: s["token_passes"] for s in summary["stages"]} == {"trunk": 19, "ctml": 37}
     assert (summary["trunk"]["computed_tokens"], summary["trunk"]["cold_seconds"]) == (19, 3.0)
+
+
+def test_a_line_for_real_tasks_where_a_ledger_is_named(tmp_path: Path) -> None:
+    ledger = tmp_path / "results" / "openings.jsonl"
+    record_opening(None, ["xcopa"], "metaxcr run")
+    record_opening(ledger, [], "metaxcr run")
+    record_opening(ledger, ["starter_target"], "metaxcr run")
+    assert not list(tmp_path.iterdir())
+    for _ in range(2):
+        record_opening(ledger, ["xcopa", "starter_target"], "metaxcr compare", grid="g", cells=["k"])
+    first, second = (json.loads(line) for line in ledger.read_text().splitlines())
+    assert list(first) == ["time", "commit", "grid", "cells", "task", "command"]
+    assert first["task"] == second["task"] == "xcopa" and first["cells"] == ["k"]

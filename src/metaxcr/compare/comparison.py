@@ -23,7 +23,7 @@ from metaxcr.hardware import available_threads
 from metaxcr.parse import dump_yaml
 from metaxcr.runs.cost_model import StageWork, works
 from metaxcr.runs.data_amounts import typical
-from metaxcr.runs.ledger import record_opening
+from metaxcr.runs.environment import record_opening
 from metaxcr.runs.progress import Progress
 
 READING = 30_000  # token-passes that take as long as reading the data that are new to a run

@@ -6,8 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from metaxcr.config.regimes import WITH_SHOTS as WITH_SHOTS
-from metaxcr.config.regimes import RegimeName
+from metaxcr.config.regimes import WITH_SHOTS, RegimeName
 from metaxcr.errors import MetaXCRWarning, UserError
 
 Count = Annotated[int, Field(ge=1, le=10**9)]

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from metaxcr.data.archives import extract
 from metaxcr.data.data_dirs import Declaration, candidate_roots, files_of, sha256
 from metaxcr.data.download import (
     AGAIN,
@@ -26,6 +25,7 @@ from metaxcr.data.download import (
     Report,
     UnreachableError,
     download_url,
+    extract,
     no_report,
     write_error,
 )

@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 
 from metaxcr.fewshot.messages import Summary, advice, threshold_message
 from metaxcr.reports import canvas
-from metaxcr.reports.html import Picture, picture, render
 from metaxcr.reports.run_tables import ReportTable
-from metaxcr.reports.wording import interval, language, percent
+from metaxcr.reports.wording import Picture, interval, language, percent, picture, render
 
 _ROW, _LEFT, _PANEL = 34, 92, 220  # px
 _COLOURS = {

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from metaxcr.data.example import Example, Phrased
+from metaxcr.data.example import Example, Phrased, inline_example, phrase_inline
 from metaxcr.data.infer.table import ColumnHints
 from metaxcr.data.infer.user_task import read_user_file
-from metaxcr.data.inline_questions import inline_example, phrase_inline
 from metaxcr.data.languages import language_tag
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import LoadedSplit

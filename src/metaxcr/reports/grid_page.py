@@ -13,9 +13,8 @@ from metaxcr.parse import read_json_object
 from metaxcr.records import damaged
 from metaxcr.reports import grid_figures
 from metaxcr.reports.grid_tables import grid_tables
-from metaxcr.reports.html import picture, render
 from metaxcr.reports.run_tables import pairs_table
-from metaxcr.reports.wording import GLOSSARY
+from metaxcr.reports.wording import GLOSSARY, picture, render
 
 Row = dict[str, Any]
 AGAIN = "run 'metaxcr compare' again: finished cells are kept"

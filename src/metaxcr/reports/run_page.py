@@ -9,10 +9,9 @@ from metaxcr.evaluation.scores import Place
 from metaxcr.files import write_atomically
 from metaxcr.reports import curves, run_figures, run_tables
 from metaxcr.reports.accuracies import Average, averages, differences, language_points, main_place, place_of
-from metaxcr.reports.html import Picture, picture, render
 from metaxcr.reports.run_records import RunRecords, read_run, records, stages_without
 from metaxcr.reports.run_tables import headline
-from metaxcr.reports.wording import GLOSSARY, language, licences, tasks_of
+from metaxcr.reports.wording import GLOSSARY, Picture, language, licences, picture, render, tasks_of
 
 _TRAINING = ("ctml", "clml", "finetune")
 

@@ -19,8 +19,7 @@ from metaxcr.model.batch import Batch, TaskData
 from metaxcr.runs.context import RunContext
 from metaxcr.runs.ctml import ctml_result
 from metaxcr.sampling import make_sampler
-from metaxcr.sampling.composite_sampler import LANGUAGE, SourcesAndLanguages
-from metaxcr.sampling.sampler import Sampler, State
+from metaxcr.sampling.sampler import LANGUAGE, Sampler, SourcesAndLanguages, State
 from metaxcr.seeding import derive
 from metaxcr.training.auxiliary_languages import Adaptation
 from metaxcr.training.batch_sampler import BatchSampler, English, halves

@@ -21,8 +21,7 @@ from metaxcr.runs.progress import Progress
 from metaxcr.runs.run_data import RunData
 from metaxcr.runs.run_dir import RunDir
 from metaxcr.sampling import make_reward_schedule, make_sampler
-from metaxcr.sampling.composite_sampler import LANGUAGE
-from metaxcr.sampling.sampler import Sampler, State
+from metaxcr.sampling.sampler import LANGUAGE, Sampler, State
 from metaxcr.training.batch_sampler import BatchSampler
 from metaxcr.training.episodes import Episodes, Texts
 from metaxcr.training.finetune import finetune

@@ -1,14 +1,15 @@
-"""The environment of a run (versions, hardware, commit), and its costs."""
+"""What a run records of itself: versions, hardware, commit, costs, and the ledger of test openings."""
 
 import contextlib
 import copy
+import json
 import os
 import platform
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -20,7 +21,9 @@ import torch
 import transformers
 
 from metaxcr.config.schema import Config
+from metaxcr.data.registry import task_spec
 from metaxcr.encoders.activation_cache import TrunkStats
+from metaxcr.files import disk_error
 from metaxcr.hardware import available_threads, choose_device, choose_dtype, processor
 
 
@@ -179,3 +182,26 @@ def forget_peak() -> None:
     """Reset the largest resident memory, if the system can: each of several runs has its own."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
+def record_opening(ledger: Path | None, tasks: Iterable[str], command: str, **what: Any) -> None:
+    """Append a line to the ledger.
+
+    Args:
+        ledger: A file of JSON lines; None: no ledger is kept.
+        tasks: Tasks that are evaluated on a test split. The demonstration data of the package do not count;
+            without another task no line is written.
+        command: What the user typed.
+        what: More keys of the line, which identify what was run.
+    """
+    opened = sorted({task for task in tasks if not task_spec(task).package})
+    if ledger is None or not opened:
+        return
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = {"time": time, "commit": commit(), **what, "task": ", ".join(opened), "command": command}
+    try:
+        ledger.parent.mkdir(parents=True, exist_ok=True)
+        with ledger.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise disk_error(error, ledger) from error

@@ -39,17 +39,15 @@ from metaxcr.records import (
 from metaxcr.runs.clml import clml, few_shot, pooled, pooled_baseline
 from metaxcr.runs.context import RunContext
 from metaxcr.runs.ctml import ctml
-from metaxcr.runs.environment import Costs, describe_environment
+from metaxcr.runs.environment import Costs, describe_environment, record_opening
 from metaxcr.runs.evaluation_stage import evaluate
-from metaxcr.runs.ledger import record_opening
 from metaxcr.runs.process_cache import ProcessCache
-from metaxcr.runs.progress import Progress
+from metaxcr.runs.progress import RECORD as TRACKED
+from metaxcr.runs.progress import Progress, Tracking, check_trackers
 from metaxcr.runs.raw_data import RawData, read_data
 from metaxcr.runs.run_data import RunData, prepare
 from metaxcr.runs.run_dir import RunDir, load_pinned, open_folder
 from metaxcr.runs.run_summary import announce
-from metaxcr.runs.tracking import RECORD as TRACKED
-from metaxcr.runs.tracking import Tracking, check_trackers
 
 PHASES = ("train", "adapt", "baseline", "evaluate")
 Unit = tuple[str, Callable[[str], None]]  # name, and the work, which gets the name

@@ -8,18 +8,23 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from metaxcr.data.infer.column_names import (
+from metaxcr.data.infer.guess_choices import AmbiguousLabels, columns_of_choices, find_choices, find_label
+from metaxcr.data.infer.roles_by_value import SAMPLE, candidate_roles, missing_header, share_of_questions
+from metaxcr.data.infer.table import (
+    ColumnHints,
+    NotUnderstood,
+    Table,
+    columns_of,
     comparable,
     has_role,
     has_word,
+    is_blank,
     known,
     numbered_columns,
     question_kind,
+    select_rows,
     vocabulary,
 )
-from metaxcr.data.infer.guess_choices import AmbiguousLabels, columns_of_choices, find_choices, find_label
-from metaxcr.data.infer.roles_by_value import SAMPLE, candidate_roles, missing_header, share_of_questions
-from metaxcr.data.infer.table import ColumnHints, NotUnderstood, Table, columns_of, is_blank, select_rows
 from metaxcr.data.languages import Tag
 from metaxcr.data.readers import choices_of
 from metaxcr.data.rows import Defect, Row

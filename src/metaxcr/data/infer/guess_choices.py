@@ -5,8 +5,18 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from metaxcr.data.cell_values import cut_cell, is_missing, marked_index, parse_index, without_numbers
-from metaxcr.data.infer.column_names import has_role, has_word, known, numbered_columns, vocabulary, words_of
-from metaxcr.data.infer.table import NotUnderstood, Table, is_blank, maps_choices
+from metaxcr.data.infer.table import (
+    NotUnderstood,
+    Table,
+    has_role,
+    has_word,
+    is_blank,
+    known,
+    maps_choices,
+    numbered_columns,
+    vocabulary,
+    words_of,
+)
 from metaxcr.data.labels import decode_label, keys_of_choices
 from metaxcr.data.readers import choices_of
 from metaxcr.data.repairs import GENERAL, STEPS, Repairs

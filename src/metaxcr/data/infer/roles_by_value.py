@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from metaxcr.data.cell_values import is_missing, parse_index
-from metaxcr.data.infer.column_names import has_role, numbered_columns, question_kind
-from metaxcr.data.infer.table import Table
+from metaxcr.data.infer.table import Table, has_role, numbered_columns, question_kind
 from metaxcr.data.unfold import value_at
 
 SAMPLE = 200  # rows that are looked at
