@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from metaxcr.adapters.layers import NONE
+from metaxcr.config.regimes import WITH_SHOTS
 from metaxcr.config.schema import Config
 from metaxcr.data.contamination import leak_summary
 from metaxcr.encoders.activation_cache import TrunkStore
@@ -109,6 +110,9 @@ def _announce_data(config: Config, data: RunData, progress: Progress) -> None:
     for one in data.adaptations:
         used = _counts({name: len(data.auxiliary[name]) for name in one.auxiliary})
         progress.say(f"{one.name}: labels in {used}; tested in {', '.join(one.tested)}")
+    with_shots = [regime for regime in config.regimes if regime in WITH_SHOTS]
+    if config.clml.alignment and with_shots:
+        progress.say(f"clml.alignment is not used in {' and '.join(with_shots)}: CLML aligns no text there")
     if data.repaired:
         progress.say(f"repaired rows: {_counts(dict(sorted(data.repaired.items())))}")
     if data.skipped:
