@@ -9,7 +9,7 @@ from typing import Any
 
 from metaxcr.adapters.adapter_files import ADAPTERS, language_folder
 from metaxcr.config.io import load_config
-from metaxcr.config.schema import Config
+from metaxcr.config.schema import Config, accept_old_names
 from metaxcr.errors import UserError
 from metaxcr.hub import download
 from metaxcr.model_card import model_card
@@ -53,7 +53,8 @@ def read_settings(folder: Path) -> Config:
     Language adapters that were saved with it are found in the folder. An encoder from the hub stays at the
     commit that the run used.
     """
-    config = load_config(str(folder / SETTINGS))
+    with accept_old_names():
+        config = load_config(str(folder / SETTINGS))
     if config.encoder.revision is None:
         pinned = config.encoder.model_copy(update={"revision": recorded_revision(folder)})
         config = config.model_copy(update={"encoder": pinned})

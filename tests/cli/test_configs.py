@@ -235,3 +235,11 @@ def test_the_time_is_that_of_the_run(call, monkeypatch, tmp_path: Path):
     for stage in ("ctml", "clml", "finetune", "evaluate"):
         assert passes[stage] == pytest.approx(real[stage]["token_passes"], rel=0.02), stage
     assert 0.5 < sum(seconds.values()) / sum(stage["seconds"] for stage in real.values()) < 2
+
+
+def test_an_old_name_of_a_setting_is_accepted_with_one_line(call, tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: starter\nctml: {outer_rate: 0.25}\n")
+    done = call("configs", "check", tmp_path / "mine.yaml", "--json")
+    assert done.status == 0
+    assert json.loads(done.out)["ctml"]["outer_lr"] == 0.25
+    assert done.err == "note: the setting 'ctml.outer_rate' is now called 'ctml.outer_lr'\n"

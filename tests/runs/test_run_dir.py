@@ -1,6 +1,7 @@
 """A run keeps its encoder, whatever happens to the hub's main branch or to a folder."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -70,3 +71,22 @@ def test_another_encoder_under_the_same_name_stops_the_run(
         load_pinned(
             Encoder(name="folder"), folder, lambda *a, **k: replace(load(*a, **k), fingerprint="other")
         )
+
+
+def test_a_run_that_an_older_version_began_resumes_without_a_word(tmp_path: Path) -> None:
+    config, environment = load_config("starter"), {"threads": 1}
+    open_folder(tmp_path / "run", config, environment, resume=False).close()
+    path = tmp_path / "run" / "config.yaml"
+    old = path.read_text()
+    for new, name in (
+        ("inner_lr", "inner_rate"),
+        ("outer_lr", "outer_rate"),
+        ("few_shot_lr", "few_shot_rate"),
+    ):
+        old = old.replace(new, name)
+    assert old != path.read_text()
+    path.write_text(old)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_folder(tmp_path / "run", config, environment, resume=True).close()
+        assert read_settings(tmp_path / "run").ctml == config.ctml

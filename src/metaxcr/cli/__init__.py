@@ -25,6 +25,7 @@ from metaxcr.cli import (
     run,
     tasks,
 )
+from metaxcr.cli.console import warnings_as_notes
 from metaxcr.cli.options import examples
 from metaxcr.errors import UserError
 from metaxcr.files import disk_is_full
@@ -83,7 +84,8 @@ def explain(error: BaseException) -> tuple[int, str]:
 def _call(words: list[str]) -> int:
     command = get_command(app)
     try:
-        with command.make_context("metaxcr", words) as context:  # command.main() would swallow the interrupt
+        # command.main() would swallow the interrupt
+        with warnings_as_notes(), command.make_context("metaxcr", words) as context:
             command.invoke(context)
     except typer.Exit as done:
         return done.exit_code

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from metaxcr.cli import options
-from metaxcr.cli.console import console, note, print_json, print_table, say, try_report, warnings_as_notes
+from metaxcr.cli.console import console, note, print_json, print_table, say, try_report
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -108,22 +108,21 @@ def adapt(
 
     begun, progress = time.perf_counter(), Progress(console(stderr=True), quiet=quiet)
     check_output_folder(out, force=force)
-    with warnings_as_notes():
-        found = _read_examples(what, language, task, hints, split)
-        progress.say(f"{len(found.examples)} examples ({found.language}) from {what}")
-        model = _load_start(start, device, progress)
-        try:
-            adapted = model.adapt(
-                found,
-                name=name,
-                out=out,
-                settings=Settings(seed=seed, target_accuracy=accuracy, more=more),
-                force=force,
-                progress=progress.update,
-                command=shlex.join(["metaxcr", *sys.argv[1:]]),
-            )
-        finally:
-            progress.finish()
+    found = _read_examples(what, language, task, hints, split)
+    progress.say(f"{len(found.examples)} examples ({found.language}) from {what}")
+    model = _load_start(start, device, progress)
+    try:
+        adapted = model.adapt(
+            found,
+            name=name,
+            out=out,
+            settings=Settings(seed=seed, target_accuracy=accuracy, more=more),
+            force=force,
+            progress=progress.update,
+            command=shlex.join(["metaxcr", *sys.argv[1:]]),
+        )
+    finally:
+        progress.finish()
     note(f"{time.perf_counter() - begun:.0f} s")
     assert adapted.adaptation is not None
     _show_result(adapted.adaptation, out, as_json=as_json)

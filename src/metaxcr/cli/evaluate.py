@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metaxcr.cli.console import note, print_json, print_table, say, warnings_as_notes
+from metaxcr.cli.console import note, print_json, print_table, say
 from metaxcr.cli.options import DataOption, DeviceOption, FolderArgument, JsonOption, QuietOption, examples
 from metaxcr.cli.run import carry_out, folder_settings, show_results
 from metaxcr.errors import UserError
@@ -50,10 +50,9 @@ def evaluate(
     if task is not None:
         from metaxcr.api import MetaXCR
 
-        with warnings_as_notes():
-            loaded = _load(task, language, split, data)
-            model = MetaXCR.from_pretrained(folder, device=device)
-            _evaluate_task(settings, model, loaded, acting_adapter(language_adapter), as_json=as_json)
+        loaded = _load(task, language, split, data)
+        model = MetaXCR.from_pretrained(folder, device=device)
+        _evaluate_task(settings, model, loaded, acting_adapter(language_adapter), as_json=as_json)
         return
     if language or split or language_adapter != "own" or device != "auto":
         raise UserError(

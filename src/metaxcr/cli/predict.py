@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from metaxcr.cli import options
-from metaxcr.cli.console import console, note, warnings_as_notes
+from metaxcr.cli.console import console, note
 from metaxcr.cli.evaluate import AdapterOption, acting_adapter
 from metaxcr.errors import UserError
 from metaxcr.printable import printable_json
@@ -86,7 +86,7 @@ def predict(
 
     progress = Progress(console(stderr=True), quiet=quiet)
     withheld = done = 0
-    with warnings_as_notes(), _output(out) as stream:
+    with _output(out) as stream:
         model = MetaXCR.from_pretrained(folder, device=device)
         adapter = acting_adapter(language_adapter)
         note(model.machine)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metaxcr.cli.console import console, note, print_json, print_table, say, try_report, warnings_as_notes
+from metaxcr.cli.console import console, note, print_json, print_table, say, try_report
 from metaxcr.cli.options import (
     DataOption,
     FolderArgument,
@@ -122,13 +122,15 @@ def report(
 def folder_settings(folder: Path) -> "Config":
     """Return the settings of a run folder, or raise UserError if it is none."""
     from metaxcr.config.io import load_config
+    from metaxcr.config.schema import accept_old_names
 
     path = folder / "config.yaml"
     if not path.is_file():
         raise UserError(
             "not a run folder: there is no config.yaml", str(folder), "make one with 'metaxcr run'"
         )
-    return load_config(str(path))
+    with accept_old_names():
+        return load_config(str(path))
 
 
 def carry_out(
@@ -249,12 +251,11 @@ def export(
 
     from metaxcr.api import MetaXCR
 
-    with warnings_as_notes():
-        model = MetaXCR.from_pretrained(folder)
-        if out is not None:
-            written = model.save_pretrained(out)
-            size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file())
-            note(f"{size / 1e6:.1f} MB; the encoder, {model.config.encoder.name}, is not in it")
-            say(f"model: {written}")
-        else:
-            say(f"model: {model.push_to_hub(str(push), private=private or None)}")
+    model = MetaXCR.from_pretrained(folder)
+    if out is not None:
+        written = model.save_pretrained(out)
+        size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file())
+        note(f"{size / 1e6:.1f} MB; the encoder, {model.config.encoder.name}, is not in it")
+        say(f"model: {written}")
+    else:
+        say(f"model: {model.push_to_hub(str(push), private=private or None)}")

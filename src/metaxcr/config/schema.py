@@ -1,6 +1,8 @@
 """Every setting of a run, typed, with its unit. Unknown keys are errors."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -66,6 +68,14 @@ LOCAL_SETTINGS = (
     "run.device",
     "encoder.cache_gb",
 )
+
+
+@contextmanager
+def accept_old_names() -> Iterator[None]:
+    """Read files that the package itself wrote, perhaps an older version: old names need no warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetaXCRWarning)
+        yield
 
 
 class Section(BaseModel):

@@ -14,7 +14,7 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from metaxcr.config.io import differences
-from metaxcr.config.schema import Config, Encoder
+from metaxcr.config.schema import Config, Encoder, accept_old_names
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.errors import UserError
@@ -144,7 +144,8 @@ def _check_resumable(path: Path, config: Config, environment: dict[str, Any]) ->
     """Refuse to resume a run with other settings, threads, torch version, device or number format."""
     old = checked(dict[str, Any], read_yaml(path / CONFIG), str(path / CONFIG))
     before = read_environment(path / ENVIRONMENT)
-    with contextlib.suppress(ValidationError):  # settings that are newer than the folder get their defaults
+    # settings that are newer than the folder get their defaults
+    with contextlib.suppress(ValidationError), accept_old_names():
         old = Config.model_validate(old).model_dump(mode="json")
     changed = [key for key in differences(old, config.model_dump(mode="json")) if key not in RESOLVED]
     for key, setting in (("device", "run.device"), ("dtype", "encoder.dtype")):
