@@ -54,6 +54,20 @@ Call = Callable[..., Done]
 
 
 @pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No data root and no cache of the user's: only the starter set is there."""
+    monkeypatch.delenv("METAXCR_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+
+
+def write_copa(folder: Path, line: str) -> None:
+    """A COPA file of two lines: a good one and the one given."""
+    (folder / "copa").mkdir()
+    good = '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": 0, "idx": 0}'
+    (folder / "copa" / "train.jsonl").write_text(f"{good}\n{line}\n")
+
+
+@pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
     """Run a command in this process, with tables as wide as where there is no terminal."""
     monkeypatch.delenv("COLUMNS", raising=False)

@@ -3,18 +3,9 @@
 import json
 
 import pytest
+from tests.cli.conftest import write_copa
 
-
-@pytest.fixture(autouse=True)
-def _no_data(monkeypatch, tmp_path):
-    monkeypatch.delenv("METAXCR_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-
-
-def copa(folder, line: str) -> None:
-    (folder / "copa").mkdir()
-    good = '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": 0, "idx": 0}'
-    (folder / "copa" / "train.jsonl").write_text(f"{good}\n{line}\n")
+pytestmark = pytest.mark.usefixtures("no_data")
 
 
 def test_check_reads_everything_that_is_there(call):
@@ -40,7 +31,7 @@ def test_check_reads_everything_that_is_there(call):
     ],
 )
 def test_check_reports_problems_with_2(call, tmp_path, line, told):
-    copa(tmp_path, line)
+    write_copa(tmp_path, line)
     done = call("tasks", "check", "copa", "--data", tmp_path)
     assert done.status == 2
     assert "PROBLEM" in done.out

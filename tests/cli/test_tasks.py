@@ -3,20 +3,11 @@
 import json
 
 import pytest
+from tests.cli.conftest import write_copa
 
 from metaxcr.data.registry import task_ids
 
-
-@pytest.fixture(autouse=True)
-def _no_data(monkeypatch, tmp_path):
-    monkeypatch.delenv("METAXCR_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-
-
-def copa(folder, line: str) -> None:
-    (folder / "copa").mkdir()
-    good = '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "label": 0, "idx": 0}'
-    (folder / "copa" / "train.jsonl").write_text(f"{good}\n{line}\n")
+pytestmark = pytest.mark.usefixtures("no_data")
 
 
 def test_ls_tells_what_is_there(call, tmp_path):
@@ -27,7 +18,7 @@ def test_ls_tells_what_is_there(call, tmp_path):
     assert " all " in lines["starter_target"]
     assert " none " in lines["copa"]
     assert "no data root" in done.out
-    copa(tmp_path, "")
+    write_copa(tmp_path, "")
     assert "1 of 3" in call("tasks", "ls", "--data", tmp_path).out
 
 

@@ -30,7 +30,6 @@ from metaxcr.training.loop import (
     Diverged,
     MetaState,
     MetaTrainer,
-    outer_step,
     require_finite,
     with_present_names,
 )
@@ -110,11 +109,12 @@ def test_the_mean_of_several_meta_gradients_makes_one_outer_step(make_world: Cal
 
 
 def test_a_meta_gradient_that_is_not_finite_stops(make_world: Callable[..., World]) -> None:
-    state = make_world().begin()
+    world = make_world()
+    state = world.begin()
     meta_grad = {n: torch.full_like(p, float("nan")) for n, p in state.phi.items()}
     result = EpisodeResult(meta_grad, state.phi, [1.0], 1.0, {})
     with pytest.raises(Diverged, match="meta-gradient"):
-        outer_step(state, result, SETTINGS)
+        world.trainer().outer_step(state, result)
 
 
 def test_the_loss_falls(make_world: Callable[..., World]) -> None:

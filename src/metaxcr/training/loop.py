@@ -137,6 +137,17 @@ class MetaTrainer:
         """The learner that the settings name."""
         return make_learner(self.settings)
 
+    @cached_property
+    def optimizer(self) -> Optimizer:
+        """The outer optimiser of phi."""
+        settings = self.settings
+        return Optimizer(settings.outer_lr, settings.steps, settings.warmup, settings.average)
+
+    @cached_property
+    def meta_params_optimizer(self) -> Optimizer:
+        """That of the learner's own meta-parameters."""
+        return replace(self.optimizer, lr=self.settings.meta_params_lr)
+
     def start(self, phi: Params, sampler_state: State) -> MetaState:
         """The state before the first step."""
         meta_params = self.learner.init(phi)
@@ -165,7 +176,7 @@ class MetaTrainer:
             record.rewards, seen = self._measure_rewards(state, source, probabilities, result, record)  # r
             feedback = Feedback(source, probabilities, record.rewards, result.support_loss)
             state = replace(state, sampler=self._update_sampler(state, feedback), reward=seen)  # psi
-        state = self._outer_step(state, result)  # phi <- phi - beta * meta-gradient
+        state = self.outer_step(state, result)  # phi <- phi - beta * meta-gradient
         return state, self._event(episode, source, probabilities, result, record)
 
     def _sample_source(self, state: MetaState) -> tuple[int, Probabilities, bool]:
@@ -239,9 +250,38 @@ class MetaTrainer:
         self.timer("sampler")
         return self.sampler.update(state.sampler, feedback)
 
-    def _outer_step(self, state: MetaState, result: EpisodeResult) -> MetaState:
+    def outer_step(self, state: MetaState, result: EpisodeResult) -> MetaState:
+        """Add up meta-gradients; every ``tasks_per_step`` episodes, and at the end, step along their mean.
+
+        Raises:
+            Diverged: The meta-gradient or the new phi is not finite.
+        """
         self.timer("outer")
-        return outer_step(state, result, self.settings)
+        t, size = state.step, self.settings.tasks_per_step
+        require_finite(t, {"meta-gradient": [*result.meta_grad.values(), *result.meta_params_grad.values()]})
+        new = {f"phi/{n}": g for n, g in result.meta_grad.items()}
+        new |= {f"meta_params/{n}": g for n, g in result.meta_params_grad.items()}
+        grads = {n: g + state.accumulated_grads[n] if state.accumulated_grads else g for n, g in new.items()}
+        phi, adam, meta_params, meta_adam = state.phi, state.adam, state.meta_params, state.meta_adam
+        if (t + 1) % size == 0 or t + 1 == self.settings.steps:
+            mean = {n: g / (t % size + 1) for n, g in grads.items()}
+            phi, adam = self.optimizer.update(phi, _part(mean, "phi/"), adam, t)
+            if meta_params:
+                meta_params, meta_adam = self.meta_params_optimizer.update(
+                    meta_params, _part(mean, "meta_params/"), meta_adam, t
+                )
+            require_finite(t, {"phi": list(phi.values())})
+            grads = {}
+        return replace(
+            state,
+            step=t + 1,
+            phi=phi,
+            adam=adam,
+            average=self.optimizer.add_to_average(state.average, phi, t),
+            meta_params=meta_params,
+            meta_adam=meta_adam,
+            accumulated_grads=grads,
+        )
 
     def _event(
         self,
@@ -276,39 +316,6 @@ class _Record:
     inner_losses: list[float] = field(default_factory=list)
     alignment: dict[str, float | str] = field(default_factory=dict)
     rewards: dict[int, float] = field(default_factory=dict)
-
-
-def outer_step(state: MetaState, result: EpisodeResult, settings: Meta) -> MetaState:
-    """Add up meta-gradients; every ``tasks_per_step`` episodes, and at the end, step along their mean.
-
-    Raises:
-        Diverged: The meta-gradient or the new phi is not finite.
-    """
-    t, size = state.step, settings.tasks_per_step
-    require_finite(t, {"meta-gradient": [*result.meta_grad.values(), *result.meta_params_grad.values()]})
-    new = {f"phi/{n}": g for n, g in result.meta_grad.items()}
-    new |= {f"meta_params/{n}": g for n, g in result.meta_params_grad.items()}
-    grads = {n: g + state.accumulated_grads[n] if state.accumulated_grads else g for n, g in new.items()}
-    phi, adam, meta_params, meta_adam = state.phi, state.adam, state.meta_params, state.meta_adam
-    optimizer = Optimizer(settings.outer_lr, settings.steps, settings.warmup, settings.average)
-    if (t + 1) % size == 0 or t + 1 == settings.steps:
-        mean = {n: g / (t % size + 1) for n, g in grads.items()}
-        phi, adam = optimizer.update(phi, _part(mean, "phi/"), adam, t)
-        if meta_params:
-            own = replace(optimizer, lr=settings.meta_params_lr)
-            meta_params, meta_adam = own.update(meta_params, _part(mean, "meta_params/"), meta_adam, t)
-        require_finite(t, {"phi": list(phi.values())})
-        grads = {}
-    return replace(
-        state,
-        step=t + 1,
-        phi=phi,
-        adam=adam,
-        average=optimizer.add_to_average(state.average, phi, t),
-        meta_params=meta_params,
-        meta_adam=meta_adam,
-        accumulated_grads=grads,
-    )
 
 
 def _part(tensors: Params, prefix: str) -> Params:
