@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaxcr.config.schema import Finetune
+from metaxcr.config.schema import Finetune, ManyShots
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.model.batch import Batch, TaskData
 from metaxcr.model.choice_model import ChoiceModel
@@ -70,6 +70,25 @@ def test_fine_tuning_is_adam_on_the_batch_loss_and_averages_the_last_half(
         assert torch.allclose(steps[3][0][name], path[3][name], atol=2e-4), "before the average begins"
 
 
+@pytest.mark.parametrize(("k", "steps", "lr", "scorer_lr"), [(7, 12, 0.01, 0.001), (8, 20, 0.05, None)])
+def test_many_shots_have_steps_and_a_rate_of_their_own(
+    toy_task: Callable[..., TaskData],
+    toy_model: Callable[..., ChoiceModel],
+    draw: BatchSampler,
+    k: int,
+    steps: int,
+    lr: float,
+    scorer_lr: float | None,
+) -> None:
+    many = ManyShots(at=8, steps=20, lr=0.05)
+    settings = SETTINGS.model_copy(update={"scorer_lr": 0.001, "many_shots": many})
+    alone = SETTINGS.model_copy(update={"steps": steps, "lr": lr, "scorer_lr": scorer_lr})
+    model, shots = toy_model(), [toy_task("target", "et", size=k)]
+    one, other = (list(finetune(model, model.params(), shots, s, draw)) for s in (settings, alone))
+    assert [loss for _, loss, _ in one] == [loss for _, loss, _ in other] and len(one) == steps
+    assert all(torch.equal(one[-1][0][n], p) for n, p in other[-1][0].items())
+
+
 def test_the_shots_are_learned_and_phi_is_left_alone(
     toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], draw: BatchSampler
 ) -> None:
@@ -91,4 +110,4 @@ def test_no_steps_yield_nothing(
 ) -> None:
     model = toy_model()
     none = SETTINGS.model_copy(update={"steps": 0})
-    assert list(finetune(model, model.params(), toy_task(), none, draw)) == []
+    assert list(finetune(model, model.params(), [toy_task()], none, draw)) == []

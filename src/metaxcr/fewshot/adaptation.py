@@ -101,7 +101,7 @@ def adapt_to(
     group = check_examples(examples)
     store = memory_store(start.model, start.config)
     data = encode_examples(examples, start.model.kind, store, partial(progress, "encoding"))
-    tuning = finetune_settings(start.config, settings)
+    tuning = finetune_settings(start.config, settings, len(examples))
 
     def adapt_and_answer(train: Sequence[int], held_out: Sequence[int], purpose: str) -> Probabilities:
         phi = finetune_rows(start, data, train, tuning, BatchSampler(store, settings.seed, purpose))
@@ -181,12 +181,11 @@ def encode_examples(
     )
 
 
-def finetune_settings(config: Config, settings: Settings) -> Finetune:
-    """The model's own fine-tuning settings, except for those that the user gives."""
+def finetune_settings(config: Config, settings: Settings, k: int) -> Finetune:
+    """The model's own fine-tuning settings for k examples, except for those that the user gives."""
     given = {"steps": settings.steps, "lr": settings.lr}
-    return config.finetune.model_copy(
-        update={name: value for name, value in given.items() if value is not None}
-    )
+    update = {name: value for name, value in given.items() if value is not None}
+    return config.finetune.for_shots(k).model_copy(update=update)
 
 
 def finetune_rows(

@@ -148,13 +148,14 @@ class RunContext:
         if settings.alignment:
             with self.costs.stage(stage):
                 show = partial(self.progress.update, f"{unit}: sentence pairs")
-                batches.encode_pairs(texts, settings.pairs, settings.steps, show)
+                batches.encode_pairs(texts, settings, show)
 
     def finetune(
         self, unit: str, phi: Params, shots: Sequence[TaskData], batches: BatchSampler, about: dict[str, Any]
     ) -> Params:
         """Fine-tune on all shots, of several languages in turn, with events and costs."""
-        about, settings = {"stage": "finetune", "seed": batches.seed, **about}, self.config.finetune
+        about = {"stage": "finetune", "seed": batches.seed, **about}
+        settings = self.config.finetune.for_shots(len(shots[0]))
         with self.costs.stage("finetune"):
             steps = finetune(self.model, phi, shots, settings, batches)
             try:
@@ -223,4 +224,6 @@ def _by_kind(event: dict[str, Any]) -> dict[str, Any]:
 def _round(value: Any) -> Any:
     if isinstance(value, list):
         return [_round(v) for v in value]
+    if isinstance(value, dict):
+        return {key: _round(v) for key, v in value.items()}
     return round(value, 6) if isinstance(value, float) else value

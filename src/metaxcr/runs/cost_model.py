@@ -116,8 +116,10 @@ def _shots(config: Config, amounts: Amounts, regime: str, ctml: StageWork, most:
 
 
 def _finetuning(config: Config, shots: Iterable[Pool]) -> Work:
-    steps, pools = config.finetune.steps, list(shots)
-    draws = [Draws(pool, min(config.finetune.batch, pool.items), steps) for pool in pools]
+    pools = list(shots)
+    settings = config.finetune.for_shots(pools[0].items)
+    steps = settings.steps
+    draws = [Draws(pool, min(settings.batch, pool.items), steps) for pool in pools]
     passes = sum(GRADIENT * d.questions * d.times * d.pool.tokens for d in draws)
     return steps * len(pools), {"shots": passes}, draws
 

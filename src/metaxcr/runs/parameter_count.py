@@ -78,11 +78,11 @@ def _frozen_parts(config: Config) -> dict[str, int]:
 
 def _stages(config: Config) -> list[str]:
     """Stages that train something."""
-    shots = set(config.regimes) & set(WITH_SHOTS)
+    shots, many = set(config.regimes) & set(WITH_SHOTS), config.finetune.many_shots
     steps = {
         "ctml": config.ctml.steps,
         "clml": max(config.clml.steps, config.clml.few_shot_steps if shots else 0),
-        "finetune": config.finetune.steps,
+        "finetune": max(config.finetune.steps, many.steps if many else 0),
     }
     needed = {"ctml", *(stage for name in config.regimes for stage in REGIMES[name].stages)}
     return [stage for stage, count in steps.items() if count and stage in needed]

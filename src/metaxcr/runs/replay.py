@@ -21,7 +21,8 @@ from metaxcr.runs.data_amounts import Amounts, Pool
 from metaxcr.sampling import make_reward_schedule, make_sampler
 from metaxcr.sampling.rewards import REWARDS, RewardSchedule
 from metaxcr.sampling.sampler import Probabilities
-from metaxcr.training.batch_sampler import BatchSampler, cut
+from metaxcr.training.batch_sampler import BatchSampler, aligned_language, cut
+from metaxcr.training.health import health_passes
 
 Parts = dict[str, float]  # token-passes by the name of a part, as in events.jsonl and costs.json
 PAIRS = ("pairs en", "pairs")  # parts of an episode with parallel sentences
@@ -64,13 +65,17 @@ def meta_passes(
         schedule: Of the sampler's rewards; None: the sampler does not learn.
         scored: Tokens of the reward batch B_T.
     """
-    cost, parts, last = make_learner(settings).passes, Counter[str](), None
+    learner = make_learner(settings)
+    cost, parts, last = learner.passes, Counter[str](), None
     reward = REWARDS[schedule.kind] if schedule else None
     for t, episode in enumerate(episodes):
         own = {part: n * episode.tokens(part) for part, n in cost.items()}
         found = own | {"alignment": cost["query"] * episode.tokens(*PAIRS)}
         if t % settings.health_every == 0:
-            found["health"] = episode.tokens("support")
+            aligned = episode.tokens(*PAIRS)
+            passes = health_passes(learner, aligned=aligned > 0)
+            found["health"] = passes.pop("alignment", 0) * aligned
+            found["health"] += sum(n * episode.tokens(part) for part, n in passes.items())
         if schedule and reward and episode.arms and schedule.due(t):
             rewarded = episode.arms if schedule.of_all else 1
             found["reward_support"] = (rewarded - 1) * sum(own.values())
@@ -103,10 +108,10 @@ def _extras(data: Pool, sentences: Mapping[str, Pool], settings: Meta, t: int) -
     if make_learner(settings).wants_target:
         one, other = two_batches(data, settings.support, settings.query)
         batches = {"target_support": one, "target_query": other}
-    languages = [language for language in sentences if language != "en"]
-    if settings.alignment and languages:
+    language = aligned_language(sentences, settings, t)
+    if language is not None:
         pairs = min(settings.pairs, sentences["en"].items)
-        texts = sentences["en"], sentences[languages[t % len(languages)]]
+        texts = sentences["en"], sentences[language]
         batches |= {part: (pool, pairs) for part, pool in zip(PAIRS, texts, strict=True)}
     return batches
 

@@ -8,7 +8,7 @@ from metaxcr.model.batch import TaskData
 from metaxcr.model.choice_model import ChoiceModel
 from metaxcr.optim import Adam, Averager, Optimizer
 from metaxcr.training.batch_sampler import BatchSampler
-from metaxcr.training.loop import require_finite
+from metaxcr.training.loop import part_lrs, require_finite
 
 
 def finetune(
@@ -32,8 +32,10 @@ def finetune(
     Yields:
         After every step the averaged parameters so far, the loss before the step, and its token-passes.
     """
+    settings = settings.for_shots(len(shots[0]))
     steps = settings.steps * len(shots)
-    optimizer = Optimizer(settings.lr, steps, settings.warmup, settings.average)
+    lrs = part_lrs(settings.scorer_lr)
+    optimizer = Optimizer(settings.lr, steps, settings.warmup, settings.average, lrs)
     moments, average = Adam().init(phi), Averager.init()
     for step in range(steps):
         batch = batches.batch(shots[step % len(shots)], settings.batch, "rows", step)
