@@ -101,7 +101,7 @@ def adapt_to(
     group = check_examples(examples)
     store = memory_store(start.model, start.config)
     data = encode_examples(examples, start.model.kind, store, partial(progress, "encoding"))
-    tuning = finetune_settings(start.config, settings, len(examples))
+    tuning = finetune_settings(start.config, settings, len(examples.examples))
 
     def adapt_and_answer(train: Sequence[int], held_out: Sequence[int], purpose: str) -> Probabilities:
         phi = finetune_rows(start, data, train, tuning, BatchSampler(store, settings.seed, purpose))
