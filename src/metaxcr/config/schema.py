@@ -371,9 +371,14 @@ class Clml(Meta):
 class RewardSettings(Section):
     """The reward of a sampler that learns."""
 
+    added: ClassVar[tuple[str, ...]] = ("all_first",)
+
     # drop of the loss, gain of accuracy, or cosine of the support step and the target's gradient
     kind: Literal["gradient-cosine", "loss-drop", "accuracy-gain"] = "gradient-cosine"
     sources: Literal["drawn", "all"] = "drawn"  # "all": every source takes a support step, which is expensive
+    all_first: Annotated[int, Field(ge=0)] = (
+        0  # the first steps of CTML with rewards of all sources: a warm start
+    )
     every: Count = 1  # steps between two rewards; in between the sampler does not learn
     # steps that one gradient of the target serves; None: 8 (gradient-cosine), 1 (the others, always)
     refresh: Count | None = None
@@ -383,6 +388,8 @@ class RewardSettings(Section):
         """Refuse a setting that would have no effect."""
         if (self.refresh or 1) > 1 and self.kind != "gradient-cosine":
             raise ValueError(f"'refresh' has no effect on the reward {self.kind!r}; remove it")
+        if self.all_first and self.sources == "all":
+            raise ValueError("'all_first' has no effect where all sources are rewarded anyway; remove it")
         return self
 
 

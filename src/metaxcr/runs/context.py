@@ -90,7 +90,7 @@ class RunContext:
             settings,
             batches.seed,
             batches.purpose,
-            make_reward_schedule(self.config.sampler.reward),
+            make_reward_schedule(self.config.sampler.reward, fresh=stage == "ctml"),
             timer,
         )
         state = self._last_checkpoint(unit, trainer.start(phi, sampler_state), sampler)

@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from metaxcr.config.schema import Config, Meta
+from metaxcr.config.schema import Config, Ctml, Meta
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.meta.learners import make_learner
 from metaxcr.runs.clml import is_cross_task, samples_languages
@@ -77,7 +77,7 @@ def meta_passes(
             found["health"] = passes.pop("alignment", 0) * aligned
             found["health"] += sum(n * episode.tokens(part) for part, n in passes.items())
         if schedule and reward and episode.arms and schedule.due(t):
-            rewarded = episode.arms if schedule.of_all else 1
+            rewarded = episode.arms if t < schedule.of_all else 1
             found["reward_support"] = (rewarded - 1) * sum(own.values())
             if schedule.needs_reference(t, last, settings.steps / 2):
                 found["reward"] = (reward.reference_passes + reward.compare_passes * rewarded) * scored
@@ -128,7 +128,8 @@ class Replay:
         self.pools = list(amounts.sources.values())
         sampler = make_sampler(config.sampler, [pool.items for pool in self.pools])
         self.weights = sampler.probabilities(sampler.init(0))
-        self.schedule = make_reward_schedule(config.sampler.reward) if sampler.wants_reward else None
+        schedule = make_reward_schedule(config.sampler.reward, fresh=isinstance(settings, Ctml))
+        self.schedule = schedule if sampler.wants_reward else None
 
     def source(self, t: int, weights: Probabilities) -> tuple[int, int]:
         """The arm that is drawn at a step, and the number of arms that a sampler chose among."""

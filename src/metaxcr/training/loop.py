@@ -229,7 +229,7 @@ class MetaTrainer:
     ) -> tuple[dict[int, float], State]:
         """Rewards by source on B_T, before the outer step, and what later rewards are measured against.
 
-        With rewards of all sources the others adapt to an episode of their own first. A source of
+        Where all sources are rewarded, the others adapt to an episode of their own first. A source of
         probability 0 is not on offer in this episode.
         """
         t, schedule = state.step, self.rewards
@@ -237,7 +237,7 @@ class MetaTrainer:
             return {}, state.reward
         self.timer("reward")
         adapted, passes = {source: result.phi}, 0
-        others = [j for j, p in enumerate(probabilities) if p > 0 and j != source] if schedule.of_all else []
+        others = [j for j, p in enumerate(probabilities) if p > 0 and j != source and t < schedule.of_all]
         for j in others:
             episode = replace(self.episodes.sample(t, j), parallel=None)
             other = self.learner.adapt(losses_of(self.model, episode, 0.0), state.phi, state.meta_params)
@@ -314,7 +314,7 @@ class MetaTrainer:
             **({"health": record.health} if record.health else {}),
             **result.notes,
             "reward": rewards.get(source),
-            **({"rewards": by_name} if self.rewards.of_all else {}),
+            **({"rewards": by_name} if len(rewards) > 1 else {}),
             "passes": record.passes,
             "token_passes": sum(record.passes.values()),
         }
