@@ -276,6 +276,7 @@ def changed(config: Config, path: tuple[Any, ...]) -> tuple[Config, Config]:
     names += ["shots", "english", "reinforce", "flipped", "accuracy-gain", "learned", "mlflow"]
     candidates = [2, 3, 0.25, 0.5, True, False, *names]
     candidates += [["x"], [7], ["few-shot"], ["digits"], {"sw": "folder"}, {"at": 9}]
+    candidates += [{"candidates": [{"steps": 3}]}]
     for learner in (config.ctml.learner, "maml", "meta-sgd", "imaml"):
         base = config.model_dump(mode="json")
         base["ctml"]["learner"] = base["clml"]["learner"] = learner
@@ -370,7 +371,7 @@ def test_old_and_new_names_of_files_that_extend_one_another_go_together(tmp_path
 def test_a_setting_that_came_later_is_in_no_hash_at_its_default() -> None:
     settings = load_config("starter").first_names()
     assert not {"scorer_lr", "mixture_lr", "alignment_every"} & (settings["ctml"] | settings["clml"]).keys()
-    assert not {"scorer_lr", "many_shots"} & settings["finetune"].keys()
+    assert not {"scorer_lr", "many_shots", "choose"} & settings["finetune"].keys()
     given = load_config("starter", ["ctml.scorer_lr=1e-4", "finetune.many_shots={at: 32}"]).first_names()
     assert given["ctml"]["scorer_lr"] == 1e-4 and "scorer_lr" not in given["clml"]
     assert given["finetune"]["many_shots"] == {"at": 32, "steps": 40, "lr": 2e-4}

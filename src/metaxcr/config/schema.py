@@ -448,35 +448,59 @@ class SamplerSettings(Section):
         return self
 
 
-class ManyShots(Section):
+class Tuning(Section):
+    """Length and rate of fine-tuning."""
+
+    steps: Annotated[int, Field(ge=0)] = 40
+    lr: Rate = 2e-4  # peak
+
+
+class ManyShots(Tuning):
     """Fine-tuning on more shots: further steps at a higher rate pay only there."""
 
     at: Annotated[int, Field(ge=2)] = 32  # shots from which on these steps and this rate hold
-    steps: Annotated[int, Field(ge=0)] = 40
-    lr: Rate = 2e-4  # peak
+
+
+class TuningChoice(Section):
+    """The candidate with the lowest loss on held-out shots wins; one of 0 steps is no fine-tuning."""
+
+    candidates: list[Tuning] = Field(min_length=1)
+    folds: Annotated[int, Field(ge=2)] = 4
 
 
 class Finetune(Section):
     """Few-shot fine-tuning: a fixed number of steps on all shots."""
 
     renamed: ClassVar[dict[str, str]] = {"rate": "lr"}
-    added: ClassVar[tuple[str, ...]] = ("scorer_lr", "many_shots")
+    added: ClassVar[tuple[str, ...]] = ("scorer_lr", "many_shots", "choose")
 
     steps: Annotated[int, Field(ge=0)] = 10
     batch: Count = 16  # questions
     lr: Rate = 5e-5  # peak
     scorer_lr: Rate | None = None  # that of the scorer below many_shots.at shots; None: lr
     many_shots: ManyShots | None = None  # None: the same steps and rate for any number of shots
+    choose: TuningChoice | None = None  # in place of steps and lr: chosen by cross-validation on the shots
     warmup: Share = 0.1
     average: Share = 0.5  # last share of the steps that is averaged
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        """Refuse two rules for the same choice."""
+        if self.choose and self.many_shots:
+            raise ValueError("'choose' and 'many_shots' both set steps and rate; remove one of them")
+        return self
+
+    def with_tuning(self, tuning: Tuning) -> "Finetune":
+        """These settings with fixed steps and rate."""
+        update = {"steps": tuning.steps, "lr": tuning.lr, "scorer_lr": None, "many_shots": None}
+        return self.model_copy(update=update | {"choose": None})
 
     def for_shots(self, k: int) -> "Finetune":
         """The settings for k shots, :attr:`many_shots` resolved."""
         many = self.many_shots
         if many is None or k < many.at:
             return self.model_copy(update={"many_shots": None})
-        update = {"steps": many.steps, "lr": many.lr, "scorer_lr": None, "many_shots": None}
-        return self.model_copy(update=update)
+        return self.with_tuning(many)
 
 
 class Evaluate(Section):

@@ -24,7 +24,7 @@ from metaxcr.sampling import make_reward_schedule, make_sampler
 from metaxcr.sampling.sampler import LANGUAGE, Sampler, State
 from metaxcr.training.batch_sampler import BatchSampler
 from metaxcr.training.episodes import Episodes, Texts
-from metaxcr.training.finetune import finetune
+from metaxcr.training.finetune import choose_tuning, finetune
 from metaxcr.training.loop import Diverged, MetaState, MetaTrainer, with_present_names
 
 INFORMED = ("few-shot", "pooled-shots", "zero-shot-aux")  # regimes, the best informed first
@@ -157,8 +157,13 @@ class RunContext:
         about = {"stage": "finetune", "seed": batches.seed, **about}
         settings = self.config.finetune.for_shots(len(shots[0]))
         with self.costs.stage("finetune"):
-            steps = finetune(self.model, phi, shots, settings, batches)
             try:
+                settings, losses, passes = choose_tuning(self.model, phi, shots, settings, batches)
+                if losses:
+                    self.costs.add_passes("finetune", passes)
+                    chosen = {"held_out_losses": _round(losses), "steps": settings.steps, "lr": settings.lr}
+                    self.folder.log({**about, "k": len(shots[0]), **chosen})
+                steps = finetune(self.model, phi, shots, settings, batches)
                 for step, (tuned, loss, passes) in enumerate(steps):
                     phi = tuned
                     self.costs.add_passes("finetune", passes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from metaxcr.config.regimes import REGIMES, WITH_SHOTS
-from metaxcr.config.schema import Config
+from metaxcr.config.schema import Config, Finetune
 from metaxcr.meta.learners.base import GRADIENT
 from metaxcr.runs.clml import shots_reward, with_shots
 from metaxcr.runs.data_amounts import Amounts, Pool
@@ -118,10 +118,23 @@ def _shots(config: Config, amounts: Amounts, regime: str, ctml: StageWork, most:
 def _finetuning(config: Config, shots: Iterable[Pool]) -> Work:
     pools = list(shots)
     settings = config.finetune.for_shots(pools[0].items)
-    steps = settings.steps
+    steps = max(c.steps for c in settings.choose.candidates) if settings.choose else settings.steps
     draws = [Draws(pool, min(settings.batch, pool.items), steps) for pool in pools]
     passes = sum(GRADIENT * d.questions * d.times * d.pool.tokens for d in draws)
-    return steps * len(pools), {"shots": passes}, draws
+    return steps * len(pools), {"shots": passes + _cross_validation(settings, pools)}, draws
+
+
+def _cross_validation(settings: Finetune, pools: Iterable[Pool]) -> float:
+    """Token-passes of ``finetune.choose``."""
+    if settings.choose is None:
+        return 0.0
+    candidates, folds, passes = settings.choose.candidates, settings.choose.folds, 0.0
+    for pool in pools:
+        kept = pool.items - pool.items / folds
+        steps = sum(candidate.steps for candidate in candidates)
+        passes += folds * GRADIENT * steps * min(settings.batch, kept) * pool.tokens
+        passes += len(candidates) * pool.items * pool.tokens
+    return passes
 
 
 def _evaluated(amounts: Amounts, regime: str) -> list[Pool]:

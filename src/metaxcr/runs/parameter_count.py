@@ -78,11 +78,15 @@ def _frozen_parts(config: Config) -> dict[str, int]:
 
 def _stages(config: Config) -> list[str]:
     """Stages that train something."""
-    shots, many = set(config.regimes) & set(WITH_SHOTS), config.finetune.many_shots
+    shots, tune = set(config.regimes) & set(WITH_SHOTS), config.finetune
+    tunings = [
+        *(tune.choose.candidates if tune.choose else []),
+        *([tune.many_shots] if tune.many_shots else []),
+    ]
     steps = {
         "ctml": config.ctml.steps,
         "clml": max(config.clml.steps, config.clml.few_shot_steps if shots else 0),
-        "finetune": max(config.finetune.steps, many.steps if many else 0),
+        "finetune": max(t.steps for t in (tune, *tunings)),
     }
     needed = {"ctml", *(stage for name in config.regimes for stage in REGIMES[name].stages)}
     return [stage for stage, count in steps.items() if count and stage in needed]
