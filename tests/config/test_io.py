@@ -273,7 +273,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def changed(config: Config, path: tuple[Any, ...]) -> tuple[Config, Config]:
     """Settings, and the same with another valid value in one place, which not every learner allows."""
     names = ["float32", "cross", "houlsby", "reptile", "uniform", "all", "gelu", "target", "x"]
-    names += ["shots", "english", "reinforce", "flipped", "accuracy-gain", "learned", "mlflow"]
+    names += ["shots", "english", "reinforce", "flipped", "accuracy-gain", "learned", "mlflow", "sgd"]
     candidates = [2, 3, 0.25, 0.5, True, False, *names]
     candidates += [["x"], [7], ["few-shot"], ["digits"], {"sw": "folder"}, {"at": 9}]
     candidates += [{"candidates": [{"steps": 3}]}]

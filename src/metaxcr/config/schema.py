@@ -472,7 +472,10 @@ class Finetune(Section):
     """Few-shot fine-tuning: a fixed number of steps on all shots."""
 
     renamed: ClassVar[dict[str, str]] = {"rate": "lr"}
-    added: ClassVar[tuple[str, ...]] = ("scorer_lr", "many_shots", "choose")
+    added: ClassVar[tuple[str, ...]] = ("optimizer", "scorer_lr", "many_shots", "choose")
+
+    # adam: with warm-up, decay and averaging; sgd: constant steps, those of the inner loop of meta-training
+    optimizer: Literal["adam", "sgd"] = "adam"
 
     steps: Annotated[int, Field(ge=0)] = 10
     batch: Count = 16  # questions
@@ -484,8 +487,11 @@ class Finetune(Section):
     average: Share = 0.5  # last share of the steps that is averaged
 
     @model_validator(mode="after")
-    def _one_rule(self) -> Self:
-        """Refuse two rules for the same choice."""
+    def _active(self) -> Self:
+        """Refuse settings without effect, and two rules for the same choice."""
+        for name in ("warmup", "average", "scorer_lr") if self.optimizer == "sgd" else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name!r} has no effect on the optimizer sgd; remove it")
         if self.choose and self.many_shots:
             raise ValueError("'choose' and 'many_shots' both set steps and rate; remove one of them")
         return self
