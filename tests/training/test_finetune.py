@@ -139,7 +139,7 @@ def test_sgd_is_the_inner_loop_of_meta_training(
     losses = [lambda p, b=b: model.loss(p, b) for b in batches]
     adapted, _ = inner_loop(losses, model.params(), 0.3)
     assert all(torch.equal(adapted[n], p) for n, p in tuned.items())
-    with pytest.raises(ValueError, match="'average' has no effect on the optimizer sgd"):
+    with pytest.raises(ValueError, match="'average' has no effect with optimizer 'sgd'"):
         Finetune(optimizer="sgd", average=0.25)
 
 
