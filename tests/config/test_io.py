@@ -384,7 +384,8 @@ def test_the_rate_of_a_mixture_needs_one() -> None:
 
 def test_another_selection_drops_what_it_would_ignore(tmp_path: Path) -> None:
     """Of what is inherited; what is given beside the selection is a mistake."""
-    learned = "extends: starter\nsampler: {lr: 0.5, floor: 0.2}\nctml: {inner_steps: 3, learner: fomaml, alignment: 0}\n"
+    learned = "extends: starter\nsampler: {lr: 0.5, floor: 0.2}\n"
+    learned += "ctml: {inner_steps: 3, learner: fomaml, alignment: 0}\n"
     (tmp_path / "base.yaml").write_text(learned + "adapters: {layers: [1], bottleneck: 8}\n")
     (tmp_path / "mine.yaml").write_text(
         "extends: base\nsampler: {kind: uniform}\nctml: {learner: multi-task}\n"
