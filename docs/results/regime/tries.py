@@ -106,7 +106,7 @@ def carry_out(lab: Lab, config: Config, seed: int, looks: int) -> Iterator[dict[
     english = lab.data.english
     episodes = CrossTaskEpisodes(english, lab.data.parallel, settings, batches)
     sampler = make_sampler(config.sampler, [len(data) for data in english.sources.values()])
-    schedule = make_reward_schedule(config.sampler.reward)
+    schedule = make_reward_schedule(config.sampler.reward, fresh=True)
     trainer = MetaTrainer(model, episodes, sampler, settings, seed, "ctml", schedule)
     begun, passes, health, event = time.time(), 0, [], {}
     state = trainer.start(model.params(), sampler.init(derive(seed, "sampler")))
