@@ -51,10 +51,12 @@ def disk_is_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
 
 
-def disk_error(error: Exception, path: Path) -> UserError:
+def disk_error(
+    error: Exception, path: Path, fix: str = "make room, then continue with --resume"
+) -> UserError:
     """Turn a failed write into a message."""
     reason = "the disk is full" if disk_is_full(error) else str(error)
-    return UserError(f"cannot write: {reason}", str(path), "make room, then continue with --resume")
+    return UserError(f"cannot write: {reason}", str(path), fix)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -65,7 +65,7 @@ def read_examples(
         UserError: A malformed line, a missing field, an empty text, a label out of range, an id twice, or
             files of unequal length; always with file and line.
     """
-    declared, repairs = spec.splits[split], Repairs.of(spec.repair_steps, off)
+    declared, repairs = spec.splits[split], Repairs.of([repair.step for repair in spec.repairs], off)
     reader = _RowReader(spec, split, language, labels, repairs)
     columns = declared.columns or spec.columns
     rows = FORMATS[declared.format or spec.format](data, columns, repairs) if parsed is None else parsed
