@@ -26,7 +26,6 @@ from metaxcr.evaluation.alignment import (
     check_alignment,
     language_probe,
     layer_vectors,
-    unit,
     weak_languages,
 )
 from metaxcr.model.choice_model import mean_pool
@@ -84,10 +83,6 @@ def test_batches_are_put_back_in_order(toy_encoder: FrozenEncoder, monkeypatch: 
     whole = layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32)
     monkeypatch.setattr(predictions, "FORWARD_TOKENS", 3)
     assert_close(layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32), whole)
-
-
-def test_unit() -> None:
-    assert_close(unit(torch.tensor([[3.0, 4.0]])), torch.tensor([[0.6, 0.8]]))
 
 
 E = torch.eye(4)

@@ -6,6 +6,7 @@ measures what the vectors still tell about the language.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,19 @@ from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
 from metaxcr.encoders.layer import NO_ADAPTER, Context
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import token_slices
-from metaxcr.evaluation.statistics import crossed_interval, language_average
+from metaxcr.evaluation.statistics import Interval, crossed_interval, language_average
 from metaxcr.hardware import CPU, choose_dtype
 from metaxcr.model.choice_model import mean_pool
 
+ENCODER, LANGUAGE, TASK = "encoder", "language", "task"  # stacks: the encoder alone, with adapters
+PIVOT = "en"
+XCOPA = ("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh")
+CORPUS, SPLIT = "flores200", "devtest"  # dev may train, devtest only measures
+WEAK = 0.5  # fixed before anything was measured: most sentences do not find their translation
+PENALTY = 1e-2  # of the probe's mean squared weight per feature, beside a mean cross-entropy; not tuned
+STEPS = 50  # iterations of L-BFGS, enough to converge on a few thousand vectors
+
+Row = dict[str, Any]
 Level = Callable[[int], LayerAdapter | None]  # layer -> the adapter of one stack level in it
 
 
@@ -56,28 +66,21 @@ def layer_vectors(
     for begin, end in token_slices(len(tokenized[n].ids) for n in order):
         batch = order[begin:end]
         embedded = encoder.embed([tokenized[i] for i in batch])
-        found[:, :, batch] = _all_layers(encoder, embedded, levels, invertible, dtype).to(CPU)
+        lowest = embedded.hidden if invertible is None else invertible(embedded.hidden)
+        found[:, 0, batch] = _pooled([embedded.hidden] + [lowest] * len(levels), embedded)
+        hidden, context = encoder.enter(Ragged(lowest, embedded.lengths), dtype)
+        for index in range(encoder.depth):
+            outputs = _one_layer(encoder, index, hidden, context, levels, dtype)
+            found[:, index + 1, batch] = _pooled(outputs, embedded)
+            hidden = outputs[-1]
         progress(end, len(order))
     return found
 
 
-def _all_layers(
-    encoder: FrozenEncoder,
-    embedded: Ragged,
-    levels: Sequence[Level],
-    invertible: nn.Module | None,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Vectors of one batch: (levels + 1, layers + 1, texts, width)."""
-    lengths, size = embedded.lengths, len(embedded.hidden)
-    lowest = embedded.hidden if invertible is None else invertible(embedded.hidden)
-    found = [[mean_pool(embedded.hidden, lengths)] + [mean_pool(lowest, lengths)] * len(levels)]
-    hidden, context = encoder.enter(Ragged(lowest, lengths), dtype)
-    for index in range(encoder.depth):
-        outputs = _one_layer(encoder, index, hidden, context, levels, dtype)
-        found.append([mean_pool(output[:size], lengths) for output in outputs])
-        hidden = outputs[-1]
-    return torch.stack([torch.stack(row) for row in found], dim=1)
+def _pooled(outputs: Sequence[Tensor], texts: Ragged) -> Tensor:
+    """Mean vector of each text in each output: (outputs, texts, width)."""
+    size = len(texts.hidden)
+    return torch.stack([mean_pool(output[:size], texts.lengths) for output in outputs]).to(CPU)
 
 
 def _one_layer(
@@ -89,8 +92,8 @@ def _one_layer(
     dtype: torch.dtype,
 ) -> list[Tensor]:
     """Outputs of one layer with none of the adapters, with the lowest, and so on."""
-    layer, stack = encoder.layer(index, dtype), list[LayerAdapter]()
-    outputs: list[Tensor] = [layer(hidden, context, NO_ADAPTER)]
+    stack: list[LayerAdapter] = []
+    outputs: list[Tensor] = [encoder.layer(index, dtype)(hidden, context, NO_ADAPTER)]
     for level in levels:
         adapter = level(index)
         if adapter is None:
@@ -102,22 +105,10 @@ def _one_layer(
     return outputs
 
 
-def unit(vectors: Tensor) -> Tensor:
-    """Vectors scaled to length 1."""
-    return F.normalize(vectors, dim=-1)
-
-
-WEAK = 0.5  # fixed before anything was measured: most sentences do not find their translation
-
-Row = dict[str, Any]
-
-
 def alignment(one: Tensor, other: Tensor) -> Row:
     """How well translations find each other by cosine.
 
-    Args:
-        one: (sentences, width) vectors in one language.
-        other: The same of their translations, in the same order; at least two.
+    Both have shape (sentences, width), at least two sentences, in the same order.
 
     Returns:
         ``forward``: share of sentences of ``one`` whose nearest sentence of ``other`` is their translation;
@@ -125,7 +116,7 @@ def alignment(one: Tensor, other: Tensor) -> Row:
         sentence scores 0, 0.5 or 1); ``translations`` and ``others``: mean cosine with the translation and
         with all other sentences; ``distance``: their difference; ``n``.
     """
-    cosines = unit(one.double()) @ unit(other.double()).T
+    cosines = F.normalize(one.double(), dim=-1) @ F.normalize(other.double(), dim=-1).T
     n = len(cosines)
     right = torch.arange(n)
     forward, backward = cosines.argmax(1) == right, cosines.argmax(0) == right
@@ -133,13 +124,13 @@ def alignment(one: Tensor, other: Tensor) -> Row:
     translations = float(cosines.diagonal().mean())
     others = float((cosines.sum() - cosines.diagonal().sum()) / (n * (n - 1)))
     return {
-        "forward": _round(float(forward.double().mean())),
-        "backward": _round(float(backward.double().mean())),
-        "retrieval": _round(found.mean),
-        "ci95": [_round(max(0.0, found.low)), _round(min(1.0, found.high))],
-        "translations": _round(translations),
-        "others": _round(others),
-        "distance": _round(translations - others),
+        "forward": round(float(forward.double().mean()), 4),
+        "backward": round(float(backward.double().mean()), 4),
+        "retrieval": round(found.mean, 4),
+        "ci95": _ci95(found),
+        "translations": round(translations, 4),
+        "others": round(others, 4),
+        "distance": round(translations - others, 4),
         "n": n,
     }
 
@@ -157,10 +148,10 @@ def alignment_table(
             "pivot": pivot_language,
             "stack": stack,
             "layer": layer,
-            **alignment(pivot[layer], vectors[layer]),
+            **alignment(one, other),
         }
         for language, vectors in languages.items()
-        for layer in range(len(pivot))
+        for layer, (one, other) in enumerate(zip(pivot, vectors, strict=True))
     ]
 
 
@@ -175,14 +166,8 @@ def weak_languages(rows: Sequence[Row], limit: float = WEAK) -> list[Row]:
     return sorted(weak, key=lambda row: row["retrieval"])
 
 
-def _round(value: float) -> float:
-    return round(value, 4)
-
-
-ENCODER, LANGUAGE, TASK = "encoder", "language", "task"
-PIVOT = "en"
-XCOPA = ("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh")
-CORPUS, SPLIT = "flores200", "devtest"  # dev may train, devtest only measures
+def _ci95(found: Interval) -> list[float]:
+    return [round(max(0.0, found.low), 4), round(min(1.0, found.high), 4)]
 
 
 def check_alignment(
@@ -227,19 +212,11 @@ def check_alignment(
             if stack == TASK and task is not None:
                 levels.append(task.get)
             vectors[language] = layer_vectors(
-                encoder,
-                texts[language],
-                levels,
-                invertible=None if own is None else own.invertible,
-                dtype=dtype,
-                progress=lambda done, total: progress(f"{stack} {language}", done, total),  # noqa: B023
-            )[-1]
+                encoder, texts[language], levels, invertible=None if own is None else own.invertible,
+                dtype=dtype, progress=partial(progress, f"{stack} {language}"),
+            )[-1]  # fmt: skip
         rows += alignment_table(vectors[PIVOT], {x: vectors[x] for x in chosen}, stack=stack)
     return rows
-
-
-PENALTY = 1e-2  # of the mean squared weight per feature, beside a mean cross-entropy; fixed, not tuned
-STEPS = 50  # iterations of L-BFGS, enough to converge on a few thousand vectors
 
 
 def language_probe(train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -258,9 +235,10 @@ def language_probe(train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> d
     names = list(train)
     if len(names) < 2 or list(test) != names:
         raise ValueError("a probe needs the same two languages or more in both parts")
-    features = torch.cat([train[name].float() for name in names])
-    labels = torch.cat([torch.full((len(train[name]),), n) for n, name in enumerate(names)])
-    shares = torch.cat([torch.full((len(train[name]),), 1 / len(train[name])) for name in names]) / len(names)
+    features = torch.cat([vectors.float() for vectors in train.values()])
+    counts = torch.tensor([len(vectors) for vectors in train.values()])
+    labels = torch.arange(len(names)).repeat_interleave(counts)
+    shares = (1 / counts).repeat_interleave(counts) / len(names)
     mean, scale = features.mean(0), features.std(0).clamp(min=1e-6)
     weight, bias = _fit((features - mean) / scale, labels, shares, len(names))
     blocks, by_language = [], {}
@@ -272,7 +250,7 @@ def language_probe(train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> d
     found = crossed_interval(np.asarray(language_average(blocks)))
     return {
         "accuracy": round(found.mean, 4),
-        "ci95": [round(max(0.0, found.low), 4), round(min(1.0, found.high), 4)],
+        "ci95": _ci95(found),
         "chance": round(1 / len(names), 4),
         "by_language": by_language,
     }
