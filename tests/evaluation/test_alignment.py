@@ -1,5 +1,6 @@
 """Sentence vectors layer by layer, with and without the adapters of a stack."""
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,11 @@ from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
 from metaxcr.errors import UserError
 from metaxcr.evaluation import predictions
 from metaxcr.evaluation.alignment import (
-    PENALTY,
     WEAK,
     XCOPA,
-    _fit,
     alignment,
     alignment_table,
     check_alignment,
-    language_probe,
     layer_vectors,
     weak_languages,
 )
@@ -214,6 +212,10 @@ def test_the_default_languages_are_those_of_xcopa() -> None:
     from metaxcr.data.registry import task_spec
 
     assert sorted(XCOPA) == sorted(task_spec("xcopa").split_languages("test"))
+
+
+PROBE = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "results" / "language-adapters" / "apart.py"))
+language_probe, _fit, PENALTY = (PROBE[name] for name in ("language_probe", "_fit", "PENALTY"))
 
 
 def vectors(shift: float, sentences: int, seed: int) -> dict[str, torch.Tensor]:

@@ -1,8 +1,7 @@
 """Alignment of languages: whether translations have similar sentence vectors, layer by layer.
 
 A task adapter that was trained in English transfers to a language as far as the encoder gives sentences of
-that language the vectors of their translations. Weak alignment is a sign of failing transfer. A linear probe
-measures what the vectors still tell about the language.
+that language the vectors of their translations. Weak alignment is a sign of failing transfer.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,7 +20,7 @@ from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
 from metaxcr.encoders.layer import NO_ADAPTER, Context
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import token_slices
-from metaxcr.evaluation.statistics import Interval, crossed_interval, language_average
+from metaxcr.evaluation.statistics import crossed_interval
 from metaxcr.hardware import CPU, choose_dtype
 from metaxcr.model.choice_model import mean_pool
 
@@ -31,8 +29,6 @@ PIVOT = "en"
 XCOPA = ("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh")
 CORPUS, SPLIT = "flores200", "devtest"  # dev may train, devtest only measures
 WEAK = 0.5  # fixed before anything was measured: most sentences do not find their translation
-PENALTY = 1e-2  # of the probe's mean squared weight per feature, beside a mean cross-entropy; not tuned
-STEPS = 50  # iterations of L-BFGS, enough to converge on a few thousand vectors
 
 Row = dict[str, Any]
 Level = Callable[[int], LayerAdapter | None]  # layer -> the adapter of one stack level in it
@@ -106,9 +102,7 @@ def _one_layer(
 
 
 def alignment(one: Tensor, other: Tensor) -> Row:
-    """How well translations find each other by cosine.
-
-    Both have shape (sentences, width), at least two sentences, in the same order.
+    """How well translations find each other by cosine; both have shape (sentences, width), in the same order.
 
     Returns:
         ``forward``: share of sentences of ``one`` whose nearest sentence of ``other`` is their translation;
@@ -127,7 +121,7 @@ def alignment(one: Tensor, other: Tensor) -> Row:
         "forward": round(float(forward.double().mean()), 4),
         "backward": round(float(backward.double().mean()), 4),
         "retrieval": round(found.mean, 4),
-        "ci95": _ci95(found),
+        "ci95": [round(max(0.0, found.low), 4), round(min(1.0, found.high), 4)],
         "translations": round(translations, 4),
         "others": round(others, 4),
         "distance": round(translations - others, 4),
@@ -164,10 +158,6 @@ def weak_languages(rows: Sequence[Row], limit: float = WEAK) -> list[Row]:
     last = max((row["layer"] for row in rows), default=0)
     weak = [row for row in rows if row["layer"] == last and row["ci95"][1] < limit]
     return sorted(weak, key=lambda row: row["retrieval"])
-
-
-def _ci95(found: Interval) -> list[float]:
-    return [round(max(0.0, found.low), 4), round(min(1.0, found.high), 4)]
 
 
 def check_alignment(
@@ -217,57 +207,3 @@ def check_alignment(
             )[-1]  # fmt: skip
         rows += alignment_table(vectors[PIVOT], {x: vectors[x] for x in chosen}, stack=stack)
     return rows
-
-
-def language_probe(train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Train multinomial logistic regression to tell languages apart by their sentence vectors, and test it.
-
-    Both parts are language -> (sentences, width), with the same sentences in every language. Features are
-    standardised by the training vectors; all languages have the same weight.
-
-    Returns:
-        ``accuracy`` on the test vectors, mean over languages, with ``ci95`` clustered by sentence (the
-        translations of a sentence are one draw); ``chance``; ``by_language``.
-
-    Raises:
-        ValueError: Fewer than two languages, or other ones in ``test``.
-    """
-    names = list(train)
-    if len(names) < 2 or list(test) != names:
-        raise ValueError("a probe needs the same two languages or more in both parts")
-    features = torch.cat([vectors.float() for vectors in train.values()])
-    counts = torch.tensor([len(vectors) for vectors in train.values()])
-    labels = torch.arange(len(names)).repeat_interleave(counts)
-    shares = (1 / counts).repeat_interleave(counts) / len(names)
-    mean, scale = features.mean(0), features.std(0).clamp(min=1e-6)
-    weight, bias = _fit((features - mean) / scale, labels, shares, len(names))
-    blocks, by_language = [], {}
-    for n, name in enumerate(names):
-        guesses = (((test[name].float() - mean) / scale) @ weight.T + bias).argmax(1)
-        right = (guesses == n).double().numpy()
-        blocks.append(([f"{row:06}" for row in range(len(right))], right[:, None]))
-        by_language[name] = round(float(right.mean()), 4)
-    found = crossed_interval(np.asarray(language_average(blocks)))
-    return {
-        "accuracy": round(found.mean, 4),
-        "ci95": _ci95(found),
-        "chance": round(1 / len(names), 4),
-        "by_language": by_language,
-    }
-
-
-def _fit(features: Tensor, labels: Tensor, shares: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Weights (classes, width) and biases (classes,) of penalised logistic regression, from zero."""
-    weight = torch.zeros(classes, features.shape[1], requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        losses = F.cross_entropy(features @ weight.T + bias, labels, reduction="none")
-        loss = (losses * shares).sum() + PENALTY * weight.square().sum() / features.shape[1]
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return weight.detach(), bias.detach()
