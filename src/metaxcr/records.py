@@ -166,9 +166,6 @@ def checked(kind: Any, value: Any, where: str, fix: str = AGAIN) -> Any:
     """Check that a value which was parsed from the file ``where`` is of a type, and return it.
 
     An optional number that is not finite becomes None; ``fix`` says what to do about a damaged file.
-
-    Raises:
-        UserError: The first mistake, with its place in the file.
     """
     try:
         return _adapter(kind).validate_python(value)
@@ -184,9 +181,6 @@ def read_events(path: Path) -> tuple[list[Record], list[int]]:
 
     Returns:
         The events, and the numbers of the lines that cannot be used, from 1.
-
-    Raises:
-        UserError: The file cannot be read at all.
     """
     events, bad = [], []
     check_file(path)
@@ -224,9 +218,6 @@ def read_config_text(path: Path) -> tuple[str, Record]:
     """Read ``config.yaml`` for a report: its text, and the part that the report uses.
 
     To continue the run, use :func:`metaxcr.config.io.load_config`.
-
-    Raises:
-        UserError: The file is missing or damaged.
     """
     text = read_text(path)
     value = parse_yaml(text, str(path))

@@ -215,9 +215,6 @@ def resolve_revision(repo: str, revision: str, path: str | None = None) -> str:
     """Return the commit that a branch or tag of a data set means now; a commit is returned as it is.
 
     When the hub must not be asked, it is the commit of ``path`` in the hub's cache.
-
-    Raises:
-        UserError: The hub cannot be reached, or has no such data set or revision.
     """
     if re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
@@ -240,9 +237,6 @@ def list_hub_files(repo: str, revision: str = "main") -> tuple[str, list[str]]:
 
     Where a repository holds a program in place of data, the hub's own conversion to Parquet is listed; the
     program is never run.
-
-    Raises:
-        UserError: The hub cannot be reached, or has no such data set or revision.
     """
     from huggingface_hub import HfApi
 

@@ -92,9 +92,6 @@ def open_fetcher(root: Path, *, force: bool = False, report: Report = no_report)
     """Keep other processes from filling a data root, and give what fills it.
 
     With ``force``, files that are there are fetched again, and branches of the hub are taken as they are now.
-
-    Raises:
-        UserError: Another process fills the data root, it cannot be written, or its record is damaged.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -120,11 +117,7 @@ class Fetcher:
         self._resolved: set[str] = set()  # revisions that were looked up in this fetch
 
     def plan(self, spec: Declaration, split: str | None = None, language: str | None = None) -> FetchPlan:
-        """Compare the files of a task, of one split or one language of it, with what is there.
-
-        Raises:
-            UserError: The task has no such split or language, or a file is there but is not the official one.
-        """
+        """Compare the files of a task, of one split or one language of it, with what is there."""
         downloads = {download.to: download for download in downloads_of(spec, split, language)}
         plan = FetchPlan(spec, [], [], [])
         for name in {**dict.fromkeys(files_of(spec, split, language)), **downloads}:
@@ -139,11 +132,7 @@ class Fetcher:
     def fetch(
         self, task: str, downloads: Sequence[Download], page: str | None = None
     ) -> Iterator[FetchedFile]:
-        """Fetch files, one after the other; those that are complete stay when a later one fails.
-
-        Raises:
-            UserError: A file cannot be fetched, or is not the one that it should be.
-        """
+        """Fetch files, one after the other; those that are complete stay when a later one fails."""
         groups: dict[object, dict[str, Download]] = {}  # an archive is read once for all of its members
         for download in downloads:
             archive = (download.url, download.hub, download.revision, download.path)
@@ -275,9 +264,6 @@ def fetch_hub_files(
 
     Returns:
         The commit and the local files, in the order of ``paths``.
-
-    Raises:
-        UserError: The hub cannot be reached, refuses, or has no such file.
     """
     with open_fetcher(root, report=report) as fetcher:
         commit = fetcher.commit(repo, revision, paths[0] if paths else None)
@@ -298,9 +284,6 @@ def extract(archive: Path, wanted: Mapping[str, Path], name: str) -> None:
     """Write members of a zip or tar archive to files; names inside the archive never become paths.
 
     ``wanted`` maps members to the files to write, ``name`` is the archive's name in messages.
-
-    Raises:
-        UserError: It is no archive, is damaged, lacks a member, or a member is larger than any data set.
     """
     try:
         if zipfile.is_zipfile(archive):

@@ -105,11 +105,7 @@ def cache_root() -> Path:
 
 
 def candidate_roots(explicit: Path | None = None) -> list[Path]:
-    """List the data roots that exist, in the order of the search: ``--data``, ``$METAXCR_DATA``, the cache.
-
-    Raises:
-        UserError: A root that the user named is no folder.
-    """
+    """List the data roots that exist, in the order of the search: --data, $METAXCR_DATA, the cache."""
     roots = []
     for value, source in ((explicit, "--data"), (os.environ.get(DATA_VARIABLE), f"${DATA_VARIABLE}")):
         if value:
@@ -122,11 +118,7 @@ def candidate_roots(explicit: Path | None = None) -> list[Path]:
 
 
 def files_of(spec: Declaration, split: str | None = None, language: str | None = None) -> list[str]:
-    """Name the files of a task or corpus, or of one split or language of it, relative to a root, sorted.
-
-    Raises:
-        UserError: It has no such split or language.
-    """
+    """Name the files of a task or corpus, or of one split or language of it, relative to a root, sorted."""
     for kind, value, known in (("split", split, spec.splits), ("language", language, spec.languages)):
         if value is not None and value not in known:
             raise UserError(f"task '{spec.id}' has no {kind} '{value}'", None, f"it has {', '.join(known)}")
@@ -159,9 +151,6 @@ def split_files(spec: Declaration, split: str, language: str, root: Path | None 
     """Find the data file of one split in one language, and the label file if there is one, under one root.
 
     ``root`` is that of ``--data``.
-
-    Raises:
-        UserError: A file is missing; the message names it and the roots that were searched.
     """
     names = spec.files_of(split, language)
     if Path(names[0]).is_absolute():  # the user's own file; its reader says whether it can be read

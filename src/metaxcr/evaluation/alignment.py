@@ -180,9 +180,6 @@ def check_alignment(
         Rows of :func:`alignment_table` for each stack: the ``encoder`` alone; with ``language`` adapters, for
         languages that have one; with the ``task`` adapter (layer -> adapter), above the language adapter if
         there is one. English goes through the same stack, with its own language adapter or none.
-
-    Raises:
-        UserError: A language is unknown, named twice or English, or the corpus is missing.
     """
     adapters = adapters or {}
     wanted = [language for language in languages if language != PIVOT]

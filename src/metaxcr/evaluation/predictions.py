@@ -35,9 +35,6 @@ class Predictions:
     ``regime`` is ``"none"`` for an untrained baseline. A deterministic method has seed None: its answers hold
     for every seed. ``k`` counts labelled examples of the tested language, ``total_labels`` those of all
     languages.
-
-    Raises:
-        UserError: The parts do not fit together.
     """
 
     task: str
@@ -104,9 +101,6 @@ class Predictions:
 
         The items are written last: a reader that sees them finds their metadata. Equal predictions give
         equal bytes.
-
-        Raises:
-            UserError: They cannot be written, or not be read back.
         """
         meta = json.dumps({key: getattr(self, key) for key in _META}, indent=2, ensure_ascii=False)
         write_atomically(folder / f"{self.name}.meta.json", meta + "\n")
@@ -121,11 +115,7 @@ class Predictions:
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":
-        """Read the ``.jsonl`` file that :meth:`write` wrote, and the ``.meta.json`` beside it.
-
-        Raises:
-            UserError: A file is missing or a line is malformed; the message names file and line.
-        """
+        """Read the ``.jsonl`` file that :meth:`write` wrote, and the ``.meta.json`` beside it."""
         meta_path = path.with_name(path.name.removesuffix(".jsonl") + ".meta.json")
         meta = _parse(PredictionsMeta, _read(meta_path), str(meta_path))
         rows = []

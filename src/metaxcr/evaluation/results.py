@@ -195,22 +195,14 @@ def rounded(value: Any) -> Any:
 
 
 def read_results(path: Path) -> Record:
-    """Read ``results.json``.
-
-    Raises:
-        UserError: It cannot be read, or does not follow the schema.
-    """
+    """Read ``results.json``."""
     results = read_json_object(path, AGAIN)
     validate_results(results, str(path))
     return results | {"shares": checked(Shares, results["shares"], f"{path}.shares")}
 
 
 def validate_results(results: Mapping[str, Any], where: str = "results.json") -> None:
-    """Check results against the JSON Schema that ships with the package.
-
-    Raises:
-        UserError: The first violation, with its place in the document.
-    """
+    """Check results against the JSON Schema that ships with the package."""
     error = next(iter(sorted(_validator().iter_errors(results), key=lambda e: list(map(str, e.path)))), None)
     if error is not None:
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.path)

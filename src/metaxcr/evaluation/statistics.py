@@ -245,11 +245,7 @@ def named_seeds(seeds: Sequence[int | None]) -> list[int]:
 def score_tables(
     sides: Sequence[LanguageScores], languages: Sequence[str], seeds: Sequence[int | None]
 ) -> list[Scores]:
-    """One table of shape (item ids, seeds) a side: the average over languages, on the items that all have.
-
-    Raises:
-        UserError: There is no item in common.
-    """
+    """One table of shape (item ids, seeds) a side: the average over languages, on the items that all have."""
     blocks: list[list[tuple[list[str], Scores]]] = [[] for _ in sides]
     for language in languages:
         chosen = [[of_seed(side[language], seed) for seed in seeds] for side in sides]
