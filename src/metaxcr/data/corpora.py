@@ -126,12 +126,9 @@ def _aligned(
     shortest = min(texts, key=lambda text: len(text.lines))
     if any(len(text.lines) > len(shortest.lines) for text in texts):
         sizes = ", ".join(f"{code} {len(text.lines)}" for code, text in zip(languages, texts, strict=True))
-        what, where = (
-            f"the languages differ in length ({sizes} lines)",
-            f"{shortest.file}:{len(shortest.lines)}",
-        )
+        where = f"{shortest.file}:{len(shortest.lines)}"
         fix = "fetch the files again: the same line must say the same in all of them"
-        raise UserError(what, where, fix)
+        raise UserError(f"the languages differ in length ({sizes} lines)", where, fix)
     return texts
 
 
@@ -152,20 +149,19 @@ def load_parallel(
     A parallel task may stand in for a corpus; its contexts and choices are then taken without the labels.
     """
     codes = list(dict.fromkeys(["en", *languages]))
-    if corpus in corpus_ids():
-        return _parallel_text(corpus, split, codes, root)
-    if corpus in task_ids() and task_spec(corpus).parallel:
+    declared = corpus_spec(corpus) if corpus in corpus_ids() else None
+    if declared is None and corpus in task_ids() and task_spec(corpus).parallel:
         return _parallel_task(corpus, split, codes, root)
-    raise UserError(f"unknown parallel corpus {corpus!r}", PARALLEL, f"known: {_known()}")
-
-
-def _parallel_text(corpus: str, split: str, languages: list[str], root: Path | None) -> ParallelCorpus:
-    declared = corpus_spec(corpus)
-    if declared.kind != "parallel":
-        kind = "a list of word pairs" if declared.kind == "lexicon" else "text whose lines are not aligned"
-        raise UserError(f"{corpus!r} is not parallel text but {kind}", PARALLEL, f"known: {_known()}")
-    texts = _aligned(declared, split, languages, root, PARALLEL)
-    sentences = {code: text.lines for code, text in zip(languages, texts, strict=True)}
+    if declared is None or declared.kind != "parallel":
+        plain = [name for name in corpus_ids() if corpus_spec(name).kind == "parallel"]
+        known = ", ".join([*plain, *(name for name in task_ids() if task_spec(name).parallel)])
+        what = f"unknown parallel corpus {corpus!r}"
+        if declared is not None:
+            kinds = {"lexicon": "a list of word pairs", "text": "text whose lines are not aligned"}
+            what = f"{corpus!r} is not parallel text but {kinds[declared.kind]}"
+        raise UserError(what, PARALLEL, f"known: {known}")
+    texts = _aligned(declared, split, codes, root, PARALLEL)
+    sentences = {code: text.lines for code, text in zip(codes, texts, strict=True)}
     return ParallelCorpus(sentences, [text.file for text in texts], [])
 
 
@@ -194,8 +190,3 @@ def _task_in(task: str, split: str, language: str) -> str:
         if same and other.parallel and split in other.splits and language in other.split_languages(split):
             return other.id
     return task  # load then raises an error that lists its languages
-
-
-def _known() -> str:
-    plain = [name for name in corpus_ids() if corpus_spec(name).kind == "parallel"]
-    return ", ".join([*plain, *(name for name in task_ids() if task_spec(name).parallel)])

@@ -138,7 +138,12 @@ class Fetcher:
             archive = (download.url, download.hub, download.revision, download.path)
             groups.setdefault(archive if download.member else download.to, {})[download.to] = download
         for group in groups.values():
-            source = self._source(next(iter(group.values())), page)
+            first = next(iter(group.values()))
+            if first.hub is None:
+                source = DownloadSource(str(first.url), page or str(first.url))
+            else:
+                commit = self.commit(first.hub, first.revision, first.hub_path)
+                source = hub_source(first.hub, commit, first.hub_path)
             for download, path in zip(group.values(), self._files(source, group), strict=True):
                 yield self._place(task, download, source, path)
 
@@ -154,13 +159,6 @@ class Fetcher:
             self.record.revisions[key] = commit
             self._save_record()
         return commit
-
-    def _source(self, download: Download, page: str | None) -> DownloadSource:
-        if download.hub is None:
-            url = download.url or ""
-            return DownloadSource(url, page or url)
-        commit = self.commit(download.hub, download.revision, download.hub_path)
-        return hub_source(download.hub, commit, download.hub_path)
 
     def _files(self, source: DownloadSource, downloads: dict[str, Download]) -> list[Path]:
         """Fetch what a source holds of one or, from an archive, several files; return temporary names."""
@@ -204,13 +202,9 @@ class Fetcher:
         except OSError as error:
             raise disk_error(error, target, MAKE_ROOM) from error
         self.record.files[name] = FileRecord(
-            sha256=digest,
-            bytes=size,
-            source=source.address,
-            member=download.member,
-            commit=source.commit,
+            sha256=digest, bytes=size, source=source.address, member=download.member, commit=source.commit,
             date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        )
+        )  # fmt: skip
         self._save_record()
         return FetchedFile(task, name, size, digest, source.address, source.commit, "fetched")
 

@@ -129,17 +129,15 @@ def alignment(one: Tensor, other: Tensor) -> Row:
     }
 
 
-def alignment_table(
-    pivot: Tensor, languages: Mapping[str, Tensor], *, stack: str, pivot_language: str = "en"
-) -> list[Row]:
-    """A row of :func:`alignment` with a pivot for every language and layer (0: the embeddings).
+def alignment_table(pivot: Tensor, languages: Mapping[str, Tensor], *, stack: str) -> list[Row]:
+    """A row of :func:`alignment` with the pivot for every language and layer (0: the embeddings).
 
     Vectors have shape (layers + 1, sentences, width). ``stack`` names the adapters in use.
     """
     return [
         {
             "language": language,
-            "pivot": pivot_language,
+            "pivot": PIVOT,
             "stack": stack,
             "layer": layer,
             **alignment(one, other),

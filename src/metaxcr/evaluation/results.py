@@ -17,7 +17,7 @@ from metaxcr.config.regimes import ALONE, REGIMES
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.evaluation.statistics import (
-    LanguageScores,
+    Scores,
     accuracy,
     accuracy_difference,
     common_seeds,
@@ -95,18 +95,14 @@ def build_results(
     """
     ordered = sorted(predictions, key=lambda p: (_line(p), p.lang, -1 if p.seed is None else p.seed))
     lines = _target_lines(ordered)
-    scores = {
-        line: {lang: {seed: p.scores for seed, p in seeds.items()} for lang, seeds in runs.items()}
-        for line, runs in lines.items()
-    }
-    differences = [_difference(a, b, scores) for a, b in _comparisons(list(lines))]
+    differences = [_difference(a, b, lines) for a, b in _comparisons(list(lines))]
     results: Record = rounded(
         {
             "schema": SCHEMA,
             "config_hash": config_hash,
             "data_hash": data_hash,
             "rows": [_row(item) for item in ordered],
-            "averages": [_average(line, runs, scores[line]) for line, runs in lines.items()],
+            "averages": [_average(line, runs) for line, runs in lines.items()],
             "differences": [row for row in differences if row],
             "shares": dict(shares),
         }
@@ -138,13 +134,13 @@ def _row(item: Predictions) -> Record:
     return row | {"acc": found.mean, "n": found.n, "ci95": found.ci95, "ci_kind": found.kind}
 
 
-def _average(line: Line, runs: Runs, scores: LanguageScores) -> Record:
+def _average(line: Line, runs: Runs) -> Record:
     place, setting = line
-    seeds = _seeds([scores], list(scores), setting.label)
-    found = accuracy(score_tables([scores], list(scores), seeds)[0])
+    seeds, (table,) = _tables([runs], list(runs), setting.label)
+    found = accuracy(table)
     labels = max(item.total_labels for by_seed in runs.values() for item in by_seed.values())
     row: Record = place._asdict() | setting._asdict()
-    row |= {"langs": list(scores), "seeds": named_seeds(seeds), "total_labels": labels, "n": found.n}
+    row |= {"langs": list(runs), "seeds": named_seeds(seeds), "total_labels": labels, "n": found.n}
     row |= {"mean": found.mean, "ci95": found.ci95, "ci_kind": found.kind}
     return row | {"se": found.se, "dof": found.dof, "mdd": found.mdd}
 
@@ -160,13 +156,11 @@ def _comparisons(lines: Sequence[Line]) -> list[tuple[Line, Line]]:
     return baseline + more + same
 
 
-def _difference(a: Line, b: Line, scores: Mapping[Line, LanguageScores]) -> Record | None:
-    sides = [scores[a], scores[b]]
-    langs = sorted(sides[0].keys() & sides[1].keys())
+def _difference(a: Line, b: Line, lines: Mapping[Line, Runs]) -> Record | None:
+    langs = sorted(lines[a].keys() & lines[b].keys())
     if not langs:
         return None
-    seeds = _seeds(sides, langs, f"{a[1].label}, {b[1].label}")
-    first, second = score_tables(sides, langs, seeds)
+    seeds, (first, second) = _tables([lines[a], lines[b]], langs, f"{a[1].label}, {b[1].label}")
     if len(first) < 2:
         return None
     found = accuracy_difference(first, second)
@@ -176,11 +170,13 @@ def _difference(a: Line, b: Line, scores: Mapping[Line, LanguageScores]) -> Reco
     return row | {"p": found.p, "se": found.se, "dof": found.dof, "n": found.n, "mdd": found.mdd}
 
 
-def _seeds(sides: Sequence[LanguageScores], langs: Sequence[str], where: str) -> list[int | None]:
-    seeds = common_seeds(sides, langs)
+def _tables(sides: Sequence[Runs], langs: Sequence[str], where: str) -> tuple[list[int | None], list[Scores]]:
+    """The seeds that all sides share, and one table of shape (items, seeds) a side."""
+    scores = [{x: {seed: p.scores for seed, p in runs[x].items()} for x in langs} for runs in sides]
+    seeds = common_seeds(scores, langs)
     if not seeds:
         raise UserError("no training seed is shared by what is compared", where, "evaluate the same seeds")
-    return seeds
+    return seeds, score_tables(scores, langs, seeds)
 
 
 def rounded(value: Any) -> Any:

@@ -35,18 +35,14 @@ BLOCK = 512  # of its random draws at a time: bounds the memory
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and the interval around it, in the unit of the scores.
-
-    ``kind`` names what was treated as random: ``"items x seeds"``, or ``"items"`` if there is one column
-    only. An ``"items"`` interval does not include how the mean varies with the training seed.
-    """
+    """A mean and the interval around it, in the unit of the scores."""
 
     mean: float
     low: float
     high: float
     se: float
     dof: float
-    kind: str
+    kind: str  # what is random: "items x seeds", or "items", without how the mean varies with the seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +124,7 @@ def paired_difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
 def minimum_detectable_difference(se: float, dof: float, alpha: float = 0.05, power: float = 0.8) -> float:
     """Return the smallest true difference that a two-sided test of this precision finds with ``power``.
 
-    It is (t_(1 - alpha/2) + t_power) * se (Bloom, *Evaluation Review* 19, 1995): 2.80 se for many degrees of
-    freedom.
+    (t_(1 - alpha/2) + t_power) se (Bloom, *Evaluation Review* 19, 1995): 2.80 se with many degrees of freedom.
     """
     return float((stats.t.ppf(1 - alpha / 2, dof) + stats.t.ppf(power, dof)) * se)
 
@@ -166,6 +161,7 @@ def _as_table(scores: Scores) -> NDArray[np.float64]:
 
 
 def _standard_error(table: NDArray[np.float64]) -> tuple[float, float, str]:
+    """Standard error of the grand mean, its degrees of freedom, and what was treated as random."""
     items, seeds = table.shape
     if seeds == 1:
         return float(table.std(ddof=1) / np.sqrt(items)), float(items - 1), "items"
@@ -269,10 +265,8 @@ def sign_flip_test(difference: NDArray[np.floating[Any]], draws: int = 9999, see
     and seeds of an item succeed and fail together, so the item is the unit and flips as a whole. The seeds of
     training count as fixed: the test is about these runs on other items. p is the share of sign patterns
     whose mean is at least as far from zero, the observed one included (so never 0). Up to :data:`EXACT` items
-    all patterns are tried, else ``draws`` random ones.
-
-    ``scipy.stats.permutation_test`` doubles the smaller tail of its own random patterns. The published p
-    values would change by the Monte-Carlo error, so these patterns stay.
+    all patterns are tried, else ``draws`` random ones. ``scipy.stats.permutation_test`` doubles the smaller
+    tail of its own patterns; these stay because the published p values would change by the Monte-Carlo error.
 
     Source:
         Fisher 1935; Dror et al. 2018 (ACL, The Hitchhiker's Guide to Testing Statistical Significance in
@@ -311,7 +305,6 @@ def holm(p: Sequence[float]) -> list[float]:
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     """Adjust p values so that the expected *share* of false findings stays below the level.
 
-    Source:
-        Benjamini and Hochberg 1995, for tests that are independent or positively dependent.
+    Benjamini and Hochberg 1995, for tests that are independent or positively dependent.
     """
     return [float(value) for value in stats.false_discovery_control(p)] if len(p) else []
