@@ -65,25 +65,21 @@ def find_leaks(train: Sequence[Example], held_out: Sequence[Example]) -> list[Le
     Each comes with its first match, ids before wordings before near-duplicates. Official splits overlap, too:
     48 items of e-CARE's dev set are in its train set word for word, and a few of ComVE, OpenBookQA and CODAH.
     """
-    wordings, held_out_wordings = [wording(e) for e in train], [wording(e) for e in held_out]
-    by_item: dict[Key | None, Example] = {}
-    by_wording: dict[Key, Example] = {}
-    for example, text in zip(held_out, held_out_wordings, strict=True):
-        by_item.setdefault(identity(example), example)
-        by_wording.setdefault(text, example)
-    by_item.pop(None, None)
+    wordings = [wording(example) for example in train]
+    # reversed: the first of equal ones counts, and of equally similar ones the last
+    by_item = {identity(example): example for example in reversed(held_out)}
+    by_wording = {wording(example): example for example in reversed(held_out)}
     found: dict[int, Leak] = {}
     for n, (example, text) in enumerate(zip(train, wordings, strict=True)):
         item = identity(example)
-        if item in by_item:
+        if item is not None and item in by_item:
             found[n] = Leak(example, by_item[item], "same item id")
         elif text in by_wording:
             found[n] = Leak(example, by_wording[text], "same wording")
     rest = [n for n in range(len(train)) if n not in found]
-    # each wording once ('raw' and 'repaired' rows agree); of equally similar ones the last counts
-    distinct = list(dict.fromkeys(reversed(held_out_wordings)))
-    for near in near_duplicates([wordings[n] for n in rest], distinct):
-        n, other = rest[near.position], by_wording[distinct[near.other]]
+    known = list(by_wording)
+    for near in near_duplicates([wordings[n] for n in rest], known):
+        n, other = rest[near.position], by_wording[known[near.other]]
         found[n] = Leak(train[n], other, "near-duplicate", near.similarity)
     return [found[n] for n in sorted(found)]
 
@@ -145,11 +141,8 @@ def leak_error(leaks: Sequence[Leak], where: str) -> UserError:
     named = "; ".join(map(str, leaks[:MAX_NAMED]))
     more = f"; and {len(leaks) - MAX_NAMED} more" if len(leaks) > MAX_NAMED else ""
     count = "1 training example is" if len(leaks) == 1 else f"{len(leaks)} training examples are"
-    return UserError(
-        f"contamination: {count} also held out: {named}{more}",
-        where,
-        "remove them from training, or go on with --allow-leaks: the results then say so",
-    )
+    fix = "remove them from training, or go on with --allow-leaks: the results then say so"
+    return UserError(f"contamination: {count} also held out: {named}{more}", where, fix)
 
 
 def leak_summary(leaks: Sequence[Leak]) -> dict[str, Any]:

@@ -113,8 +113,8 @@ def _stratified(examples: Sequence[Example], seed: int, purpose: str) -> list[Ex
     """Order all examples so that every prefix holds the question types in proportion.
 
     Within a type the order is by a hash of the id. The next type is chosen by Webster's method (largest n /
-    (2a + 1) with n examples, a of them taken): unlike largest remainders it never takes a seat back as the
-    prefix grows.
+    (2a + 1) with n examples, a of them taken): unlike largest remainders, it never removes one as the prefix
+    grows.
     """
     if len({example.id for example in examples}) != len(examples):
         raise UserError("an id occurs twice among the examples", purpose, "pass one split in one language")
@@ -123,14 +123,9 @@ def _stratified(examples: Sequence[Example], seed: int, purpose: str) -> list[Ex
         # questions in words are all different: only cause and effect are types of their own
         kind = example.question if example.question in ("cause", "effect") else ""
         strata.setdefault(kind, []).append(example)
-    taken = dict.fromkeys(sorted(strata), 0)
-    ordered = []
-    for _ in examples:
-        open_kinds = [kind for kind in taken if taken[kind] < len(strata[kind])]
-        kind = max(open_kinds, key=lambda kind: len(strata[kind]) / (2 * taken[kind] + 1))
-        ordered.append(strata[kind][taken[kind]])
-        taken[kind] += 1
-    return ordered
+    places = [(kind, a) for kind, members in strata.items() for a in range(len(members))]
+    places.sort(key=lambda place: (-len(strata[place[0]]) / (2 * place[1] + 1), place[0]))
+    return [strata[kind][a] for kind, a in places]
 
 
 def read_shots(path: Path, task: str, seeds: Sequence[int]) -> dict[int, list[str]]:

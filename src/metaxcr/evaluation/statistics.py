@@ -124,7 +124,7 @@ def paired_difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
 def minimum_detectable_difference(se: float, dof: float, alpha: float = 0.05, power: float = 0.8) -> float:
     """Return the smallest true difference that a two-sided test of this precision finds with ``power``.
 
-    (t_(1 - alpha/2) + t_power) se (Bloom, *Evaluation Review* 19, 1995): 2.80 se with many degrees of freedom.
+    (t_(1 - alpha/2) + t_power) se (Bloom, *Evaluation Review* 19, 1995): 2.80 se at many degrees of freedom.
     """
     return float((stats.t.ppf(1 - alpha / 2, dof) + stats.t.ppf(power, dof)) * se)
 
