@@ -296,10 +296,8 @@ def holm(p: Sequence[float]) -> list[float]:
     """
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")
-    factors = np.arange(len(values), 0, -1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * values[order]))
-    return [float(value) for value in adjusted]
+    adjusted = np.maximum.accumulate(np.arange(len(values), 0, -1) * values[order])
+    return [float(value) for value in np.minimum(1.0, adjusted)[np.argsort(order)]]
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
