@@ -164,8 +164,10 @@ class _RowReader:
     def _has(self, row: Row, name: str, wanted: str) -> bool:
         """Tell whether a field has the value, or names the language, that is read."""
         value = value_of(row, name)
+        if str(value).strip() == wanted:
+            return True
         named = language_named(value) if name in self.language_fields else None
-        return str(value).strip() == wanted or (named is not None and named[0] == self.language)
+        return named is not None and named[0] == self.language
 
     def _identity(self, row: Row, line: int, index: int, split: str | None = None) -> str:
         words = {"position": index, **row, "split": self.split if split is None else split, "line": line}
