@@ -98,7 +98,7 @@ def _named(text: str) -> tuple[str, str] | None:
         code = language_tag(text).code
     except UserError:
         meant = _MISTAKES.get(text.casefold())
-        return meant and (meant, "")
+        return (meant, "") if meant else None
     language, plain = langcodes.Language.get(code), text.casefold().replace("_", "-")
     script = (language.maximize().script or "").casefold()
     usual = [f"{spelt}{end}" for spelt in (code, language.to_alpha3()) for end in ("", f"-{script}")]

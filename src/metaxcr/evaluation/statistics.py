@@ -11,7 +11,7 @@ One model serves a run's results, comparisons, and the reports of both.
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -118,7 +118,7 @@ def paired_difference(a: Scores, b: Scores, level: float = 0.95) -> Difference:
     p = 1.0 if found.mean == 0 else 0.0
     if found.se > 0:
         p = float(2 * stats.t.sf(abs(found.mean) / found.se, found.dof))
-    return Difference(*astuple(found), p)
+    return Difference(found.mean, found.low, found.high, found.se, found.dof, found.kind, p)
 
 
 def minimum_detectable_difference(se: float, dof: float, alpha: float = 0.05, power: float = 0.8) -> float:
