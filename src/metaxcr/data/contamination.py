@@ -242,7 +242,7 @@ class _Index:
         begin = np.searchsorted(self.bands, bands)
         shared = self.bands[np.minimum(begin, len(self.bands) - 1)] == bands
         found = []
-        for n in np.flatnonzero(shared.any(axis=1)):
+        for n in np.flatnonzero(shared.any(axis=1)).tolist():
             ends = np.searchsorted(self.bands, bands[n], side="right")
             rows = np.concatenate([self.rows[a:b] for a, b in zip(begin[n], ends, strict=True)])
             similarity, other = self._most_similar(sketches[n], np.unique(rows))
