@@ -6,9 +6,7 @@ Checksums of named files that the data root does not hold stay.
 import sys
 from pathlib import Path
 
-from metaxcr.data.data_dirs import files_of, sha256
-from metaxcr.data.fetcher import CHECKSUMS, downloads_of, official_checksums
-from metaxcr.data.registry import SPECS
+from metaxcr.data.registry import CHECKSUMS, SPECS, downloads_of, files_of, official_checksums, sha256
 from metaxcr.data.spec import read_spec
 
 # Names that the development data hold in another form than published (put together, derived, written anew);

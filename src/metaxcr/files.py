@@ -42,8 +42,7 @@ def user_cache() -> Path:
 
 def cache_folder() -> Path:
     """Folder for what can be computed again: ``$METAXCR_CACHE``, or under the user's cache folder."""
-    explicit = os.environ.get("METAXCR_CACHE")
-    return Path(explicit) if explicit else user_cache()
+    return Path(os.environ.get("METAXCR_CACHE") or user_cache())
 
 
 def disk_is_full(error: BaseException) -> bool:
@@ -51,16 +50,12 @@ def disk_is_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
 
 
-def disk_error(error: Exception, path: Path) -> UserError:
+def disk_error(
+    error: Exception, path: Path, fix: str = "make room, then continue with --resume"
+) -> UserError:
     """Turn a failed write into a message."""
     reason = "the disk is full" if disk_is_full(error) else str(error)
-    return UserError(f"cannot write: {reason}", str(path), "make room, then continue with --resume")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that is either complete or absent."""
-    with atomic_writer(path) as stream:
-        stream.write(text)
+    return UserError(f"cannot write: {reason}", str(path), fix)
 
 
 @contextmanager
@@ -88,6 +83,12 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file that is either complete or absent."""
+    with atomic_writer(path) as stream:
+        stream.write(text)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file; see :func:`write_atomically`."""
     write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
@@ -95,26 +96,24 @@ def write_json(path: Path, value: Any) -> None:
 
 def temporary_path(path: Path) -> Path:
     """A new name beside ``path``, for a file or folder that is then renamed to it."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{_MACHINE}-{next(_NUMBERS)}.tmp")
+    return path.with_name(f".{path.name}.{_unique()}.tmp")
 
 
 def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
     """Make a folder in the system's temporary folder, as long as the block or the object lasts."""
     remove_leftovers(Path(tempfile.gettempdir()), "metaxcr")
-    prefix = f".metaxcr.{os.getpid()}-{_MACHINE}-{next(_NUMBERS)}_"
-    return tempfile.TemporaryDirectory(prefix=prefix, suffix=".tmp")
+    return tempfile.TemporaryDirectory(prefix=f".metaxcr.{_unique()}_", suffix=".tmp")
+
+
+def _unique() -> str:
+    return f"{os.getpid()}-{_MACHINE}-{next(_NUMBERS)}"
 
 
 def lock_folder(folder: Path, message: str, name: str = ".lock") -> "FileLock":
-    """Keep other processes out of a folder until the lock is released or this process ends.
-
-    Args:
-        folder: It must exist.
-        message: What to say when another process has the lock.
-        name: Of the lock file.
+    """Keep other processes out of a folder, which exists, until the lock is released or this process ends.
 
     Raises:
-        UserError: Another process has the lock.
+        UserError: With this message: another process has the lock.
         OSError: The lock file cannot be written.
     """
     from filelock import FileLock, Timeout
@@ -155,12 +154,11 @@ def _has_ended(entry: os.DirEntry[str], found: re.Match[str]) -> bool:
         return False
     if int(found["pid"]) == os.getpid():  # in a container every process may have the same number
         return made < _STARTED
-    try:
-        os.kill(int(found["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):  # another user's process
-        return False
+    with contextlib.suppress(OSError, OverflowError):  # another user's process
+        try:
+            os.kill(int(found["pid"]), 0)
+        except ProcessLookupError:
+            return True
     return False
 
 

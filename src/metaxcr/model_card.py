@@ -6,9 +6,9 @@ from typing import Any
 
 from metaxcr.config.regimes import WITH_SHOTS
 from metaxcr.config.schema import Config
-from metaxcr.data.corpora import Corpus, corpus_ids, corpus_spec
+from metaxcr.data.corpora import corpus_ids, corpus_spec
 from metaxcr.data.registry import task_spec
-from metaxcr.data.spec import TaskSpec
+from metaxcr.data.spec import Corpus, TaskSpec
 from metaxcr.evaluation.results import read_results
 from metaxcr.parse import dump_yaml
 from metaxcr.records import read_environment

@@ -7,7 +7,7 @@ A reader returns valid values or raises a :class:`~metaxcr.errors.UserError` tha
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import GenericAlias
 from typing import Annotated, Any, NotRequired
@@ -74,11 +74,14 @@ def _list(kind: Any) -> Any:
     return GenericAlias(list, (kind,))
 
 
-_NAMES = ("source", "kind", "task", "after", "language", "support_language", "query_language", "regime")
+_NAMES = (
+    *("source", "kind", "task", "after", "language", "support_language", "query_language", "regime"),
+    *("adaptation", "alignment_language"),
+)
 _MEASURED = ("support_loss", "query_loss", "reward", "loss", "acc", "alignment_loss")
 Event = _schema(  # a line of events.jsonl
     {"stage": Name, "step": Count},
-    dict.fromkeys((*_NAMES, "adaptation", "alignment_language"), Name | None)
+    dict.fromkeys(_NAMES, Name | None)
     | dict.fromkeys(_MEASURED, Maybe)
     | {
         "seed": Seed,
@@ -117,19 +120,16 @@ AlignmentRow = _schema(
 )
 AlignmentFile = _schema({"rows": _list(AlignmentRow)})
 
-Parameters = _schema(
-    {"trained": Count, "encoder": Count, "share": Finite, "share_without_embeddings": Finite}
-)
+_SHARES = {"trained": Count, "encoder": Count, "share": Finite, "share_without_embeddings": Finite}
 Leaks = _schema({"count": Count, "kinds": dict[str, Count], "pairs": list[Text]})
 Shares = _schema(  # of results.json
-    {}, {"parameters": Parameters, "stack": dict[str, list[Text]], "leaks": Leaks | None}
+    {}, {"parameters": _schema(_SHARES), "stack": dict[str, list[Text]], "leaks": Leaks | None}
 )
 
 # the part of config.yaml that a report reads, of this version or an earlier one
-Task = _schema({}, {"task": Name | None, "id": Name | None})
-TargetSection = _schema(
-    {}, {"task": Name | None, "id": Name | None, "english": Task | None, "auxiliary": Task | None}
-)
+_TASK = {"task": Name | None, "id": Name | None}
+Task = _schema({}, _TASK)
+TargetSection = _schema({}, _TASK | {"english": Task | None, "auxiliary": Task | None})
 ConfigText = _schema(
     {},
     {
@@ -145,14 +145,9 @@ PredictionsMeta = _schema(  # predictions/<name>.meta.json
     | {"seed": Seed, "k": Count, "total_labels": Count},
     extra="ignore",
 )
+ItemId = Text | Annotated[int, Field(strict=True)]
 PredictionRow = _schema(  # a line of predictions/<name>.jsonl
-    {
-        "id": Text | Annotated[int, Field(strict=True)],
-        "probabilities": list[Finite],
-        "choice": Count,
-        "label": Count,
-    },
-    extra="ignore",
+    {"id": ItemId, "probabilities": list[Finite], "choice": Count, "label": Count}, extra="ignore"
 )
 TrackerRecord = _schema(  # an entry of tracking.json
     {"id": Name, "events": Count, "results": Truth}, {"run_id": Name | None}
@@ -168,19 +163,9 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def checked(kind: Any, value: Any, where: str, fix: str = AGAIN) -> Any:
-    """Check a value that was read.
+    """Check that a value which was parsed from the file ``where`` is of a type, and return it.
 
-    Args:
-        kind: Its type.
-        value: As parsed.
-        where: The file, perhaps with the line.
-        fix: What to do if it is damaged.
-
-    Returns:
-        The value; an optional number that is not finite is None.
-
-    Raises:
-        UserError: The first mistake, with its place in the file.
+    An optional number that is not finite becomes None; ``fix`` says what to do about a damaged file.
     """
     try:
         return _adapter(kind).validate_python(value)
@@ -196,9 +181,6 @@ def read_events(path: Path) -> tuple[list[Record], list[int]]:
 
     Returns:
         The events, and the numbers of the lines that cannot be used, from 1.
-
-    Raises:
-        UserError: The file cannot be read at all.
     """
     events, bad = [], []
     check_file(path)
@@ -217,38 +199,25 @@ def read_events(path: Path) -> tuple[list[Record], list[int]]:
 
 
 def _read(kind: Any, path: Path, fix: str = AGAIN) -> Record:
+    """Read a JSON file; a UserError if it is missing or damaged."""
     found: Record = checked(kind, read_json_object(path, fix), str(path), fix)
     return found
 
 
-def read_costs(path: Path) -> Record:
-    """Read ``costs.json``; UserError if it is missing or damaged."""
-    return _read(CostsFile, path)
-
-
-def read_environment(path: Path) -> Record:
-    """Read ``environment.json``; UserError if it is missing or damaged."""
-    return _read(Environment, path)
-
-
-def read_shots(path: Path) -> Record:
-    """Read a file of shots; UserError if it is missing or damaged."""
-    return _read(Shots, path)
+read_costs = partial(_read, CostsFile)  # costs.json
+read_environment = partial(_read, Environment)  # environment.json
+read_shots = partial(_read, Shots)  # shots/<task>.seed<n>.json
 
 
 def read_alignment(path: Path) -> list[Record]:
     """Read the rows of ``alignment.json``; UserError if it is missing or damaged."""
-    rows: list[Record] = _read(AlignmentFile, path, "measure it again with 'metaxcr adapters align'")["rows"]
-    return rows
+    return list(_read(AlignmentFile, path, "measure it again with 'metaxcr adapters align'")["rows"])
 
 
 def read_config_text(path: Path) -> tuple[str, Record]:
     """Read ``config.yaml`` for a report: its text, and the part that the report uses.
 
     To continue the run, use :func:`metaxcr.config.io.load_config`.
-
-    Raises:
-        UserError: The file is missing or damaged.
     """
     text = read_text(path)
     value = parse_yaml(text, str(path))
@@ -259,15 +228,7 @@ def read_config_text(path: Path) -> tuple[str, Record]:
 def damaged(what: str, where: Path, fix: str) -> Iterator[None]:
     """Turn errors in a block that uses the content of one file into a UserError.
 
-    For pages that are made of a single file.
-
-    Args:
-        what: What the file is, in words.
-        where: The file.
-        fix: How to get a good one.
-
-    Raises:
-        UserError: The content is missing or has a wrong type.
+    For pages that are made of a single file. ``what`` names it in words, ``fix`` says how to get a good one.
     """
     try:
         yield

@@ -9,8 +9,7 @@ import pytest
 from tests.compare.test_cell_record import predictions, record
 
 from metaxcr.compare.cell_store import CellStore, changed_data
-from metaxcr.data.data_dirs import data_fingerprint, split_files
-from metaxcr.data.registry import task_spec
+from metaxcr.data.registry import data_fingerprint, split_files, task_spec
 from metaxcr.errors import UserError
 
 
@@ -109,7 +108,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 
 def test_changed_data_are_named() -> None:
-    files = split_files(task_spec("starter_target"), "test", "es").all()
+    files = split_files(task_spec("starter_target"), "test", "es")
     now = data_fingerprint(files)
     places = {"starter_target/test/es": now, "shots": "?", "parallel": "?", "xcopa/test/xx": "?"}
     assert changed_data(record(predictions(5), checksums=places), None) == []

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from metaxcr.data.corpora import (
     CORPORA,
-    Corpus,
     corpus_ids,
     corpus_spec,
     load_pairs,
@@ -15,6 +14,7 @@ from metaxcr.data.corpora import (
     load_text,
 )
 from metaxcr.data.registry import load
+from metaxcr.data.spec import Corpus
 from metaxcr.errors import UserError
 
 

@@ -1,128 +1,26 @@
-"""Members out of archives, hostile ones included."""
+"""Files and the hub's interface, against a server on this machine."""
 
-import io
 import socket
-import tarfile
-import zipfile
 from types import SimpleNamespace
 
 import pytest
 import requests
-from pydantic import ValidationError
+from tests.server import Repository
 
 from metaxcr.data import download
-from metaxcr.data.download import Download, DownloadSource, UnreachableError, download_url, extract
+from metaxcr.data.download import (
+    CONVERTED,
+    DownloadSource,
+    UnreachableError,
+    _may_hold_data,
+    download_url,
+    list_hub_files,
+    resolve_revision,
+)
 from metaxcr.errors import UserError
 
-HELD = {"data/a.jsonl": b"a\n" * 2000, "data/b.jsonl": b"b\n", "../../evil.jsonl": b"evil\n"}
-
-
-def pack(path, kind: str):
-    if kind == "zip":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in HELD.items():
-                archive.writestr(name, content)
-        return path
-    with tarfile.open(path, "w:gz" if kind == "tar.gz" else "w") as archive:
-        for name, content in HELD.items():
-            entry = tarfile.TarInfo(f"./{name}" if name.startswith("data/a") else name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-        link = tarfile.TarInfo("data/link.jsonl")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(link)
-    return path
-
-
-@pytest.fixture(params=["zip", "tar", "tar.gz"])
-def archive(request, tmp_path):
-    return pack(tmp_path / "archive", request.param)
-
-
-def test_only_what_is_named_is_written(archive, tmp_path):
-    targets = {name: tmp_path / f"{n}.member" for n, name in enumerate(HELD)}
-    extract(archive, targets, "here")
-    assert {name: target.read_bytes() for name, target in targets.items()} == HELD
-    assert {path.name for path in tmp_path.iterdir()} == {"archive", "0.member", "1.member", "2.member"}
-    assert not (tmp_path.parent.parent / "evil.jsonl").exists()
-
-
-def test_a_missing_member_is_named_with_one_like_it(archive, tmp_path):
-    with pytest.raises(UserError, match=r"no 'a.jsonl' in the archive \(here\): it has 'data/a.jsonl'"):
-        extract(archive, {"a.jsonl": tmp_path / "x"}, "here")
-
-
-def test_a_huge_member_is_refused(archive, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "MEMBER_LIMIT", 1000)
-    with pytest.raises(UserError, match=r"'data/a.jsonl' unpacks to more than 1000"):
-        extract(archive, {"data/a.jsonl": tmp_path / "x"}, "here")
-    assert not (tmp_path / "x").exists()
-    extract(archive, {"data/b.jsonl": tmp_path / "x"}, "here")
-
-
-def test_a_zip_that_understates_a_member(tmp_path, monkeypatch):
-    path = pack(tmp_path / "archive", "zip")
-    monkeypatch.setattr(download, "MEMBER_LIMIT", 1000)
-    lied = path.read_bytes().replace((4000).to_bytes(4, "little"), (40).to_bytes(4, "little"))
-    path.write_bytes(lied)
-    with pytest.raises(UserError, match=r"cannot be read|more than"):
-        extract(path, {"data/a.jsonl": tmp_path / "x"}, "here")
-
-
-def test_a_tar_that_never_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "ARCHIVE_LIMIT", 3000)
-    with pytest.raises(UserError, match="unpacks to more than 3000"):
-        extract(pack(tmp_path / "archive", "tar.gz"), {"data/b.jsonl": tmp_path / "x"}, "here")
-
-
-def test_a_link_is_no_data(tmp_path):
-    with pytest.raises(UserError, match="no plain file"):
-        extract(pack(tmp_path / "archive", "tar"), {"data/link.jsonl": tmp_path / "x"}, "here")
-
-
-def test_what_is_no_archive(archive, tmp_path):
-    other = tmp_path / "other"
-    other.write_bytes(b'{"a": 1}\n')
-    with pytest.raises(UserError, match="neither a zip nor a tar"):
-        extract(other, {"a": tmp_path / "x"}, "here")
-    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 3])
-    with pytest.raises(UserError, match=r"cannot be read|neither a zip"):
-        extract(archive, {"data/a.jsonl": tmp_path / "x"}, "here")
-
-
+OLD, NEW, PARQUET = "a" * 40, "b" * 40, "c" * 40
 DATA = bytes(range(256)) * 4000
-
-
-def test_a_language_has_a_file_of_its_own():
-    declared = Download(to="x/{language}.tsv", url="https://h/{language}.zip", member="a/{language}.tsv")
-    assert declared.per_language
-    one = declared.for_language("et")
-    assert (one.to, one.url, one.member) == ("x/et.tsv", "https://h/et.zip", "a/et.tsv")
-    assert Download(to="x/{language}.tsv", hub="a/b").for_language("et").hub_path == "et.tsv"
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"to": "a"}, "either 'url' or 'hub'"),
-        ({"to": "a", "url": "https://h/a", "hub": "a/b"}, "either 'url' or 'hub'"),
-        ({"to": "a", "url": "file:///etc/passwd"}, "does not begin with"),
-        ({"to": "a", "hub": "a/b/c"}, "owner/name"),
-        ({"to": "a", "url": "https://h/a", "path": "x"}, "'path' goes with 'hub'"),
-        ({"to": "a", "hub": "a/b", "member": "x"}, "needs 'path'"),
-        ({"to": "../a", "url": "https://h/a"}, "below the data root"),
-        ({"to": "/a", "url": "https://h/a"}, "below the data root"),
-        ({"to": "a/.b", "url": "https://h/a"}, "below the data root"),
-        ({"to": "a\\b", "url": "https://h/a"}, "below the data root"),
-        ({"to": "fetched.json", "url": "https://h/a"}, "below the data root"),
-        ({"to": "{lang}", "url": "https://h/a"}, "may name only"),
-        ({"to": "a", "url": "https://h/{language}"}, "or in neither"),
-        ({"to": "{language}/a.json", "hub": "a/b"}, "or in neither"),
-    ],
-)
-def test_invalid_downloads_are_refused(fields, message):
-    with pytest.raises(ValidationError, match=message):
-        Download(**fields)
 
 
 @pytest.fixture
@@ -287,3 +185,86 @@ def test_a_file_that_never_ends_is_refused(server, get, monkeypatch):
     server.chunked = True
     with pytest.raises(UserError, match="GiB were received"):
         get()
+
+
+@pytest.fixture
+def repository(server):
+    server.hub["own/set"] = Repository(
+        {"main": OLD, CONVERTED: PARQUET},
+        {
+            OLD: {"README.md": b"#", "set.py": b"evil()", "dataset_infos.json": b"{}"},
+            NEW: {"README.md": b"#", "data/test.jsonl": b"{}\n"},
+            PARQUET: {"default/train/0000.parquet": b"PAR1"},
+        },
+    )
+    return server.hub["own/set"]
+
+
+def test_a_branch_is_resolved_and_a_commit_is_not_asked_for(server, repository):
+    assert resolve_revision("own/set", "main") == OLD
+    asked = len(server.log)
+    assert resolve_revision("own/set", NEW) == NEW
+    assert len(server.log) == asked
+
+
+def test_without_data_the_hubs_own_conversion_is_listed(repository):
+    assert list_hub_files("own/set") == (PARQUET, ["default/train/0000.parquet"])
+    repository.revisions["main"] = NEW
+    assert list_hub_files("own/set") == (NEW, ["README.md", "data/test.jsonl"])
+    assert list_hub_files("own/set", OLD)[0] == PARQUET
+    del repository.revisions[CONVERTED]
+    assert list_hub_files("own/set", OLD) == (OLD, ["README.md", "dataset_infos.json", "set.py"])
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("a/b.JSONL", True),
+        ("t.csv.gz", True),
+        ("dataset_infos.json", False),
+        ("x.py", False),
+        (".c/a.json", False),
+    ],
+)
+def test_data_are_told_by_name(path, data):
+    assert _may_hold_data(path) is data
+
+
+@pytest.mark.parametrize(
+    ("closed", "message"),
+    [
+        ((401, ""), r"no data set 'own/set' \(401\).*HF_TOKEN"),
+        ((401, "GatedRepo"), r"\(401\): accept the terms on .*/datasets/own/set.*HF_TOKEN"),
+        ((403, "GatedRepo"), r"\(403\): accept the terms"),
+        ((500, ""), "the hub says 500"),
+    ],
+)
+def test_a_refusal_of_the_hub_is_one_line(repository, closed, message):
+    repository.closed = closed
+    with pytest.raises(UserError, match=message):
+        resolve_revision("own/set", "main")
+
+
+def test_a_token_opens(repository, server, monkeypatch):
+    repository.closed = (403, "GatedRepo")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert resolve_revision("own/set", "main") == OLD
+
+
+def test_what_is_not_there(repository, server, monkeypatch):
+    with pytest.raises(UserError, match="'own/set' has no revision 'v2'"):
+        resolve_revision("own/set", "v2")
+    with pytest.raises(UserError, match=r"no data set 'own/other'"):
+        resolve_revision("own/other", "main")
+    with pytest.raises(UserError, match="hub"):
+        resolve_revision("not//valid", "main")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cannot reach 127.0.0.1:9.*--data"):
+        resolve_revision("own/set", "main")
+
+
+def test_offline_by_order(repository, server, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
+        resolve_revision("own/set", "main")
+    assert not server.log

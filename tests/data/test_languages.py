@@ -3,11 +3,9 @@
 import pytest
 
 from metaxcr.data.languages import (
-    family,
     language_groups,
     language_named,
     language_tag,
-    script,
     script_warning,
 )
 from metaxcr.data.registry import task_spec
@@ -88,7 +86,8 @@ def test_a_script_that_does_not_fit_is_told(text, code, fits):
 @pytest.mark.parametrize("task", ["xcopa", "xstorycloze", "xwinograd", "starter_target"])
 def test_every_tested_language_has_a_family_and_a_script(task: str) -> None:
     for language in task_spec(task).languages:
-        assert "unknown" not in (family(language), script(language)), language
+        groups = language_groups(language, "embedded")
+        assert "unknown" not in groups.values(), language
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,8 @@ from xml.etree import ElementTree
 import pytest
 
 from metaxcr.data.corpora import corpus_ids, corpus_spec, load_pairs, load_text
-from metaxcr.data.data_dirs import files_of
 from metaxcr.data.phrasing import phrase
-from metaxcr.data.registry import load, task_ids, task_spec
+from metaxcr.data.registry import files_of, load, task_ids, task_spec
 from metaxcr.data.validation import verify_repair
 from metaxcr.errors import UserError
 

@@ -1,8 +1,9 @@
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from metaxcr.data.registry import SPECS, task_ids, task_spec
-from metaxcr.data.spec import IdRange, read_spec
+from metaxcr.data.spec import Download, IdRange, read_spec
 from metaxcr.errors import UserError
 
 COPA = (SPECS / "copa.yaml").read_text(encoding="utf-8")
@@ -39,7 +40,7 @@ def test_every_shipped_task_is_declared_completely(task_id):
         ("relation: question", "relation: sideways", "relation"),
         ('"{split}-{idx}"', '"{split}-{idx.real}"', "fields.id"),
         ("copa/val.jsonl", '"copa/{lang}.jsonl"', "splits.val.files.data"),
-        ("origin: copa", 'origin: copa\nphrasing: {context: "{premise}"}', "phrasing"),
+        ("origin: copa", 'origin: copa\nphrasing: {context: "{premise}"}', "phrasing.context"),
         (
             "origin: copa",
             'origin: copa\nrelation_rules: [{pattern: "(", relation: cause}]',
@@ -82,3 +83,35 @@ def test_a_declaration_survives_a_round_trip(tmp_path):
 def test_id_ranges_include_both_ends():
     assert [number for number in range(5) if number in IdRange(first=1, last=3)] == [1, 2, 3]
     assert 10**6 in IdRange(first=4) and 3 not in IdRange(first=4)
+
+
+def test_a_language_has_a_file_of_its_own():
+    declared = Download(to="x/{language}.tsv", url="https://h/{language}.zip", member="a/{language}.tsv")
+    assert declared.per_language
+    one = declared.for_language("et")
+    assert (one.to, one.url, one.member) == ("x/et.tsv", "https://h/et.zip", "a/et.tsv")
+    assert Download(to="x/{language}.tsv", hub="a/b").for_language("et").hub_path == "et.tsv"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"to": "a"}, "either 'url' or 'hub'"),
+        ({"to": "a", "url": "https://h/a", "hub": "a/b"}, "either 'url' or 'hub'"),
+        ({"to": "a", "url": "file:///etc/passwd"}, "does not begin with"),
+        ({"to": "a", "hub": "a/b/c"}, "owner/name"),
+        ({"to": "a", "url": "https://h/a", "path": "x"}, "'path' goes with 'hub'"),
+        ({"to": "a", "hub": "a/b", "member": "x"}, "needs 'path'"),
+        ({"to": "../a", "url": "https://h/a"}, "below the data root"),
+        ({"to": "/a", "url": "https://h/a"}, "below the data root"),
+        ({"to": "a/.b", "url": "https://h/a"}, "below the data root"),
+        ({"to": "a\\b", "url": "https://h/a"}, "below the data root"),
+        ({"to": "fetched.json", "url": "https://h/a"}, "below the data root"),
+        ({"to": "{lang}", "url": "https://h/a"}, "may name only"),
+        ({"to": "a", "url": "https://h/{language}"}, "or in neither"),
+        ({"to": "{language}/a.json", "hub": "a/b"}, "or in neither"),
+    ],
+)
+def test_invalid_downloads_are_refused(fields, message):
+    with pytest.raises(ValidationError, match=message):
+        Download(**fields)

@@ -1,5 +1,6 @@
 """Sentence vectors layer by layer, with and without the adapters of a stack."""
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +18,12 @@ from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
 from metaxcr.errors import UserError
 from metaxcr.evaluation import predictions
 from metaxcr.evaluation.alignment import (
-    PENALTY,
     WEAK,
     XCOPA,
-    _fit,
     alignment,
     alignment_table,
     check_alignment,
-    language_probe,
     layer_vectors,
-    unit,
     weak_languages,
 )
 from metaxcr.model.choice_model import mean_pool
@@ -84,10 +81,6 @@ def test_batches_are_put_back_in_order(toy_encoder: FrozenEncoder, monkeypatch: 
     whole = layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32)
     monkeypatch.setattr(predictions, "FORWARD_TOKENS", 3)
     assert_close(layer_vectors(toy_encoder, SENTENCES, dtype=torch.float32), whole)
-
-
-def test_unit() -> None:
-    assert_close(unit(torch.tensor([[3.0, 4.0]])), torch.tensor([[0.6, 0.8]]))
 
 
 E = torch.eye(4)
@@ -219,6 +212,10 @@ def test_the_default_languages_are_those_of_xcopa() -> None:
     from metaxcr.data.registry import task_spec
 
     assert sorted(XCOPA) == sorted(task_spec("xcopa").split_languages("test"))
+
+
+PROBE = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "results" / "language-adapters" / "apart.py"))
+language_probe, _fit, PENALTY = (PROBE[name] for name in ("language_probe", "_fit", "PENALTY"))
 
 
 def vectors(shift: float, sentences: int, seed: int) -> dict[str, torch.Tensor]:

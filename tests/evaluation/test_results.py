@@ -12,7 +12,7 @@ from rich.table import Table
 
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions
-from metaxcr.evaluation.results import _validator, build_results, format_table, validate_results
+from metaxcr.evaluation.results import Setting, _validator, build_results, format_table, validate_results
 from metaxcr.evaluation.statistics import crossed_interval, minimum_detectable_difference, paired_difference
 from metaxcr.seeding import rng
 
@@ -363,3 +363,13 @@ def test_raw_stands_below_repaired_and_english_alone_has_no_average() -> None:
         "xcopa_en, test, repaired",
     ]
     assert sum("average" in line for line in text) == 2
+
+
+def test_settings_in_words() -> None:
+    assert Setting("none", "similarity", 0).label == "similarity"
+    assert Setting("zero-shot", "ctml", 0).label == "zero-shot/ctml"
+    assert Setting("few-shot", "finetune", 16).label == "few-shot/finetune/k=16"
+    assert Setting("few-shot", "finetune", 16).title == "few-shot, finetune, 16 shots"
+    assert Setting("none", "similarity", 0).title == "similarity (untrained)"
+    order = [Setting("none", "similarity", 0), Setting("few-shot", "a", 4), Setting("few-shot", "a", 16)]
+    assert sorted(order[::-1], key=lambda setting: setting.order) == order

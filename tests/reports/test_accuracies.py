@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from metaxcr.evaluation.scores import Place, Setting
+from metaxcr.evaluation.results import Place, Setting
 from metaxcr.reports.accuracies import averages, baseline_difference, differences, language_points, main_place
 from metaxcr.reports.run_records import read_run
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from matplotlib import image
 
-from metaxcr.evaluation.scores import Place, Setting
+from metaxcr.evaluation.results import Place, Setting
 from metaxcr.reports import canvas
 from metaxcr.reports.accuracies import averages, language_points
 from metaxcr.reports.run_figures import (

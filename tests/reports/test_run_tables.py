@@ -1,6 +1,7 @@
 import pytest
 
-from metaxcr.evaluation.scores import Estimate, Place, Setting
+from metaxcr.evaluation.results import Place, Setting
+from metaxcr.evaluation.statistics import Estimate
 from metaxcr.reports import run_tables
 from metaxcr.reports.accuracies import AccuracyDifference, Average, averages, differences, language_points
 from metaxcr.reports.run_records import read_run

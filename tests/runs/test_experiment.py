@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from metaxcr.api import MetaXCR
 from metaxcr.config.io import load_config
 from metaxcr.config.schema import Config
+from metaxcr.data.example import draw_shots
 from metaxcr.data.registry import load
-from metaxcr.data.shots import draw_shots
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
 from metaxcr.model_card import model_card

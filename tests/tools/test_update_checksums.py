@@ -3,7 +3,7 @@
 import pytest
 from tools.update_checksums import OTHER_FORM, checksums_of
 
-from metaxcr.data.fetcher import official_checksums
+from metaxcr.data.registry import official_checksums
 
 
 @pytest.mark.real

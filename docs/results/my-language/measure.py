@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from metaxcr.api import MetaXCR
+from metaxcr.data.example import draw_shots
 from metaxcr.data.registry import load
-from metaxcr.data.shots import draw_shots
 from metaxcr.evaluation.statistics import crossed_interval, language_average, paired_difference
 from metaxcr.fewshot.adaptation import (
     Settings,

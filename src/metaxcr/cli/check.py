@@ -125,8 +125,7 @@ def _check_task(spec: "TaskSpec", options: _Options, *, required: bool) -> Itera
     A file that cannot be read is a problem of its split. A missing file, split or language is an error where
     the task is ``required``, that is, named by the user.
     """
-    from metaxcr.data.data_dirs import missing_files
-    from metaxcr.data.registry import load
+    from metaxcr.data.registry import load, missing_files
 
     missing = set(missing_files(spec, options.data))
     read = 0

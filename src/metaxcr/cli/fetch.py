@@ -17,9 +17,9 @@ from metaxcr.cli.tasks import LanguageOption, SplitOption
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.data.data_dirs import Declaration
     from metaxcr.data.download import Report
     from metaxcr.data.fetcher import FetchedFile, Fetcher, FetchPlan
+    from metaxcr.data.spec import Declaration
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -52,8 +52,8 @@ def fetch(
     and right are not fetched again, so an interrupted fetch continues with the next file. The licence is
     shown first: fetching means to agree to it.
     """
-    from metaxcr.data.data_dirs import cache_root
     from metaxcr.data.fetcher import open_fetcher
+    from metaxcr.data.registry import cache_root
 
     specs = _specs(tasks or [], everything, split, language)
     root = Path(os.path.expanduser(to or cache_root()))

@@ -11,9 +11,8 @@ from metaxcr.cli.options import DataOption, JsonOption, examples
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
-    from metaxcr.data.corpora import Corpus
     from metaxcr.data.example import Example
-    from metaxcr.data.spec import Repair, TaskSpec
+    from metaxcr.data.spec import Corpus, Repair, TaskSpec
 
 app = typer.Typer(help="List, show and check data sets ('metaxcr tasks ls').")
 
@@ -33,8 +32,7 @@ NoRepairOption = Annotated[
 def ls(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the tasks and the text corpora, and which of their files are there."""
     from metaxcr.data.corpora import corpus_ids, corpus_spec
-    from metaxcr.data.data_dirs import candidate_roots
-    from metaxcr.data.registry import task_ids, task_spec
+    from metaxcr.data.registry import candidate_roots, task_ids, task_spec
 
     rows = [_task_entry(task_spec(task), data) for task in task_ids()]
     rows += [_corpus_entry(corpus_spec(name), data) for name in corpus_ids()]
@@ -140,7 +138,7 @@ def _corpus_entry(corpus: "Corpus", data: Path | None) -> dict[str, Any]:
 def _entry(
     spec: "TaskSpec | Corpus", group: str, splits: Mapping[str, int | None], data: Path | None
 ) -> dict[str, Any]:
-    from metaxcr.data.data_dirs import files_of, missing_files
+    from metaxcr.data.registry import files_of, missing_files
 
     return {
         "id": spec.id,

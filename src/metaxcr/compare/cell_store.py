@@ -13,8 +13,7 @@ from typing import Any
 from filelock import FileLock
 
 from metaxcr.compare.cell_record import AGAIN, CellRecord, ids_digest
-from metaxcr.data.data_dirs import data_fingerprint, split_files
-from metaxcr.data.registry import task_ids, task_spec
+from metaxcr.data.registry import data_fingerprint, split_files, task_ids, task_spec
 from metaxcr.errors import UserError
 from metaxcr.files import remove_leftovers, replacing, write_atomically
 from metaxcr.parse import file_error, json_value, lines_of_text, parse_json, read_json, read_text
@@ -207,7 +206,7 @@ def _checksum(group: str, root: Path | None) -> str | None:
     if not language or task not in _task_ids():
         return None  # parallel text and shots are no files of a task
     try:
-        files = split_files(task_spec(task), split, language, root).all()
+        files = split_files(task_spec(task), split, language, root)
     except UserError:
         return None
     return _fingerprint(tuple((file, file.stat().st_mtime_ns) for file in files))

@@ -9,7 +9,7 @@ import numpy as np
 from metaxcr.compare.cell_record import CellRecord
 from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.comparison import Comparison
-from metaxcr.evaluation.scores import ItemScores, LanguageScores, common_seeds, of_seed
+from metaxcr.evaluation.statistics import ItemScores, LanguageScores, common_seeds, of_seed
 
 
 class Line(NamedTuple):

@@ -14,15 +14,17 @@ from metaxcr.compare.grid_scores import Line, MethodCells, collect, scores_of
 from metaxcr.compare.plan import GridCell
 from metaxcr.data.languages import language_groups
 from metaxcr.evaluation.results import rounded
-from metaxcr.evaluation.scores import (
+from metaxcr.evaluation.statistics import (
     accuracy,
     accuracy_difference,
+    benjamini_hochberg,
     common_seeds,
+    holm,
     named_seeds,
     score_tables,
+    sign_flip_test,
     target_languages,
 )
-from metaxcr.evaluation.statistics import benjamini_hochberg, holm, sign_flip_test
 from metaxcr.reports.wording import licences
 
 SCHEMA = 1

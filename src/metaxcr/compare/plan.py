@@ -12,9 +12,8 @@ from typing import Any
 from metaxcr.compare.grid import Grid, GridTarget, Method
 from metaxcr.config.io import ALGORITHM_VERSION, change, read_settings, settings_of_results, validate
 from metaxcr.config.schema import Clml, Config, Finetune
-from metaxcr.data.data_dirs import data_fingerprint
-from metaxcr.data.registry import task_spec
-from metaxcr.data.shots import read_shots, shots_digest
+from metaxcr.data.example import read_shots, shots_digest
+from metaxcr.data.registry import data_fingerprint, task_spec
 from metaxcr.errors import UserError
 from metaxcr.hardware import AUTO
 from metaxcr.model.build import untrained_kind

@@ -1,20 +1,15 @@
 """Text without questions: plain text, the same sentences in several languages, lists of word pairs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field, field_validator
 
 from metaxcr.data.contamination import identity
-from metaxcr.data.data_dirs import split_files
-from metaxcr.data.download import Download
 from metaxcr.data.example import Example
-from metaxcr.data.registry import load, task_ids, task_spec
+from metaxcr.data.registry import load, split_files, task_ids, task_spec
 from metaxcr.data.rows import lines_of, strict
-from metaxcr.data.spec import LanguageTemplate, Strict
+from metaxcr.data.spec import Corpus
 from metaxcr.errors import UserError
 from metaxcr.parse import read_yaml
 
@@ -22,64 +17,17 @@ CORPORA = Path(__file__).parent / "corpora"
 PARALLEL = "target.parallel"  # the setting that names a parallel corpus
 
 
-class Corpus(Strict):
-    """A text as its YAML file declares it."""
-
-    id: str  # also the name of the YAML file
-    version: int = Field(ge=1)  # raised whenever its texts may change
-    title: str
-    # parallel: line n says the same in every language; text: lines of one language, not aligned;
-    # lexicon: an English word and its translation a line
-    kind: Literal["parallel", "text", "lexicon"]
-    # ISO 639-1 code -> the code in file names; of a lexicon, the languages that are translated into
-    languages: dict[str, str] = Field(min_length=1)
-    splits: dict[str, LanguageTemplate] = Field(min_length=1)  # name -> file relative to the data root
-    lines: dict[str, int | dict[str, int]] = Field(default_factory=dict)  # of a split, or by language
-    fetch: list[Download] = Field(default_factory=list)  # where the files come from
-    licence: str
-    citation: str
-    url: str
-    defects: list[str] = Field(default_factory=list)
-
-    @field_validator("languages", mode="before")
-    @classmethod
-    def _same_codes(cls, languages: Any) -> Any:
-        return {code: code for code in languages} if isinstance(languages, list) else languages
-
-    @property
-    def codes(self) -> dict[str, str]:
-        """How file names spell the languages."""
-        return self.languages
-
-    @property
-    def package(self) -> bool:
-        """Whether the files ship inside the package: no corpus does."""
-        return False
-
-    def split_languages(self, split: str) -> list[str]:
-        """List the languages that a split has: all."""
-        return list(self.languages)
-
-    def files_of(self, split: str, language: str) -> list[str]:
-        """Name the file of one split in one language, relative to a data root."""
-        return [self.splits[split].format(language=self.languages[language])]
-
-
 def corpus_ids() -> list[str]:
     """List the ids of all corpora, sorted."""
     return sorted(path.stem for path in CORPORA.glob("*.yaml"))
 
 
+@lru_cache
 def corpus_spec(corpus_id: str) -> Corpus:
     """Return the declaration of a corpus."""
     if corpus_id not in corpus_ids():
         raise UserError(f"unknown corpus '{corpus_id}'", None, f"There are {', '.join(corpus_ids())}")
-    return _read(CORPORA / f"{corpus_id}.yaml")
-
-
-@lru_cache
-def _read(path: Path) -> Corpus:
-    return Corpus.model_validate(read_yaml(path))
+    return Corpus.model_validate(read_yaml(CORPORA / f"{corpus_id}.yaml"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +54,7 @@ def load_text(
     declared = corpus_spec(corpus_id)
     if declared.kind == "lexicon":
         raise UserError(f"'{corpus_id}' is a list of word pairs, not text", place, "use load_pairs")
-    split = _checked_split(declared, split, [language], place)
-    path = split_files(declared, split, language, root).data
+    path = _file(declared, split, language, root, place)
     lines: list[str] = []
     for number, line in _lines(path):
         if declared.kind == "parallel":
@@ -124,29 +71,32 @@ def load_pairs(
     if declared.kind == "text":
         raise UserError(f"the lines of '{corpus_id}' are not aligned", None, "use load_text")
     if declared.kind == "lexicon":
-        path = split_files(declared, _checked_split(declared, split, [language]), language, root).data
+        path = _file(declared, split, language, root)
         return [_word_pair(line, f"{path}:{number}") for number, line in _lines(path)]
     english, other = _aligned(declared, split, ["en", language], root)
     return [(one, two) for one, two in zip(english.lines, other.lines, strict=True) if one and two]
 
 
-def _checked_split(
-    declared: Corpus, split: str | None, languages: Sequence[str], place: str | None = None
-) -> str:
-    """Return the split, by default the only one; check it and the languages before a file is looked for."""
+def _file(
+    declared: Corpus, split: str | None, language: str, root: Path | None, place: str | None = None
+) -> Path:
+    """Find the file of a split in a language; their names are checked before it is looked for."""
+    split = _checked_split(declared, split, [language], place)
+    return split_files(declared, split, language, root)[0]
 
-    def choose(names: Iterable[str]) -> str:
-        return f"choose one of {', '.join(names)}"
 
-    if split is None and len(declared.splits) == 1:
-        split = next(iter(declared.splits))
-    if split is None:
-        raise UserError(f"'{declared.id}' has several splits", place, choose(declared.splits))
-    if split not in declared.splits:
-        raise UserError(f"'{declared.id}' has no split '{split}'", place, choose(declared.splits))
-    unknown = [language for language in languages if language not in declared.languages]
-    if unknown:
-        raise UserError(f"'{declared.id}' has no language '{unknown[0]}'", place, choose(declared.languages))
+def _checked_split(declared: Corpus, split: str | None, languages: Sequence[str], place: str | None) -> str:
+    """Return the split, by default the only one; unknown names of splits and languages are errors."""
+    splits, what = list(declared.splits), f"'{declared.id}' has"
+    if split is None and len(splits) == 1:
+        split = splits[0]
+    if split is None or split not in splits:
+        found = "several splits" if split is None else f"no split '{split}'"
+        raise UserError(f"{what} {found}", place, f"choose one of {', '.join(splits)}")
+    for language in languages:
+        if language not in declared.languages:
+            fix = f"choose one of {', '.join(declared.languages)}"
+            raise UserError(f"{what} no language '{language}'", place, fix)
     return split
 
 
@@ -176,11 +126,9 @@ def _aligned(
     shortest = min(texts, key=lambda text: len(text.lines))
     if any(len(text.lines) > len(shortest.lines) for text in texts):
         sizes = ", ".join(f"{code} {len(text.lines)}" for code, text in zip(languages, texts, strict=True))
-        raise UserError(
-            f"the languages differ in length ({sizes} lines)",
-            f"{shortest.file}:{len(shortest.lines)}",
-            "fetch the files again: the same line must say the same in all of them",
-        )
+        where = f"{shortest.file}:{len(shortest.lines)}"
+        fix = "fetch the files again: the same line must say the same in all of them"
+        raise UserError(f"the languages differ in length ({sizes} lines)", where, fix)
     return texts
 
 
@@ -201,28 +149,24 @@ def load_parallel(
     A parallel task may stand in for a corpus; its contexts and choices are then taken without the labels.
     """
     codes = list(dict.fromkeys(["en", *languages]))
-    if corpus in corpus_ids():
-        return _parallel_text(corpus, split, codes, root)
-    if corpus in task_ids() and task_spec(corpus).parallel:
+    declared = corpus_spec(corpus) if corpus in corpus_ids() else None
+    if declared is None and corpus in task_ids() and task_spec(corpus).parallel:
         return _parallel_task(corpus, split, codes, root)
-    raise UserError(f"unknown parallel corpus {corpus!r}", PARALLEL, f"known: {_known()}")
-
-
-def _parallel_text(corpus: str, split: str, languages: list[str], root: Path | None) -> ParallelCorpus:
-    declared = corpus_spec(corpus)
-    if declared.kind != "parallel":
-        kind = "a list of word pairs" if declared.kind == "lexicon" else "text whose lines are not aligned"
-        raise UserError(f"{corpus!r} is not parallel text but {kind}", PARALLEL, f"known: {_known()}")
-    texts = _aligned(declared, split, languages, root, PARALLEL)
-    sentences = {code: text.lines for code, text in zip(languages, texts, strict=True)}
+    if declared is None or declared.kind != "parallel":
+        plain = [name for name in corpus_ids() if corpus_spec(name).kind == "parallel"]
+        known = ", ".join([*plain, *(name for name in task_ids() if task_spec(name).parallel)])
+        what = f"unknown parallel corpus {corpus!r}"
+        if declared is not None:
+            kinds = {"lexicon": "a list of word pairs", "text": "text whose lines are not aligned"}
+            what = f"{corpus!r} is not parallel text but {kinds[declared.kind]}"
+        raise UserError(what, PARALLEL, f"known: {known}")
+    texts = _aligned(declared, split, codes, root, PARALLEL)
+    sentences = {code: text.lines for code, text in zip(codes, texts, strict=True)}
     return ParallelCorpus(sentences, [text.file for text in texts], [])
 
 
 def _parallel_task(task: str, split: str, languages: list[str], root: Path | None) -> ParallelCorpus:
-    loaded = {
-        language: load(_task_in(task, split, language), split, language=language, root=root)
-        for language in languages
-    }
+    loaded = {code: load(_task_in(task, split, code), split, language=code, root=root) for code in languages}
     files = [file for part in loaded.values() for file in part.files]
     by_item = {language: {identity(e): e for e in part.examples} for language, part in loaded.items()}
     if len({frozenset(found) for found in by_item.values()}) > 1:
@@ -246,8 +190,3 @@ def _task_in(task: str, split: str, language: str) -> str:
         if same and other.parallel and split in other.splits and language in other.split_languages(split):
             return other.id
     return task  # load then raises an error that lists its languages
-
-
-def _known() -> str:
-    plain = [name for name in corpus_ids() if corpus_spec(name).kind == "parallel"]
-    return ", ".join([*plain, *(name for name in task_ids() if task_spec(name).parallel)])

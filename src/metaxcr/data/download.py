@@ -1,114 +1,21 @@
-"""Downloads as tasks declare them: files from plain URLs with pooch, and single files out of archives."""
+"""Files from the network: from plain addresses with pooch, from the Hugging Face hub through its cache."""
 
-import lzma
 import os
 import re
 import shutil
 import ssl
-import tarfile
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from pydantic import BaseModel, ConfigDict, model_validator
-
 from metaxcr.errors import UserError
-from metaxcr.files import disk_error
 
 if TYPE_CHECKING:
     from requests import Response
-
-MEMBER_LIMIT = 8 << 30  # bytes of one member
-ARCHIVE_LIMIT = 64 << 30  # bytes of a tar, unpacked: it is read until the members are found
-UNPACK_CHUNK = 1 << 20
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
-
-
-def extract(archive: Path, wanted: Mapping[str, Path], name: str) -> None:
-    """Write members of an archive to files; names inside the archive never become paths.
-
-    Args:
-        archive: A zip or tar file; a tar may be compressed.
-        wanted: Member -> the file to write.
-        name: The archive's name in messages.
-
-    Raises:
-        UserError: It is no archive, is damaged, lacks a member, or a member is larger than any data set.
-    """
-    try:
-        if zipfile.is_zipfile(archive):
-            _extract_zip(archive, wanted, name)
-        elif tarfile.is_tarfile(archive):
-            _extract_tar(archive, wanted, name)
-        else:
-            raise UserError("the file is neither a zip nor a tar archive", name, "see the task's page")
-    except BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"the archive cannot be read: {reason}", name, "fetch again") from error
-
-
-def _extract_zip(archive: Path, wanted: Mapping[str, Path], name: str) -> None:
-    with zipfile.ZipFile(archive) as opened:
-        entries = {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}
-        for member, target in wanted.items():
-            if member not in entries:
-                raise _missing(member, entries, name)
-            _check_size(member, entries[member].file_size, name)
-            with opened.open(entries[member]) as stream:
-                _copy(stream, target, member, name)
-
-
-def _extract_tar(archive: Path, wanted: Mapping[str, Path], name: str) -> None:
-    """Read up to the last wanted entry: a tar has no table of contents."""
-    left, seen = dict(wanted), []
-    with tarfile.open(archive) as opened:
-        for entry in opened:
-            if entry.offset_data + entry.size > ARCHIVE_LIMIT:
-                raise UserError(f"the archive unpacks to more than {ARCHIVE_LIMIT} bytes", name)
-            member = entry.name.removeprefix("./")
-            seen.append(member)
-            target = left.pop(member, None)
-            if target is not None:
-                stream = opened.extractfile(entry) if entry.isreg() else None  # a link may point anywhere
-                if stream is None:
-                    raise UserError(f"'{member}' in the archive is no plain file", name)
-                _check_size(member, entry.size, name)
-                with stream:
-                    _copy(stream, target, member, name)
-            if not left:
-                return
-    raise _missing(next(iter(left)), seen, name)
-
-
-def _copy(stream: IO[bytes], target: Path, member: str, name: str) -> None:
-    """Copy and count: a member may be larger than the archive says."""
-    done = 0
-    with target.open("wb") as file:
-        while chunk := stream.read(UNPACK_CHUNK):
-            done += len(chunk)
-            _check_size(member, done, name)
-            file.write(chunk)
-
-
-def _check_size(member: str, size: int, name: str) -> None:
-    if size > MEMBER_LIMIT:
-        raise UserError(f"'{member}' unpacks to more than {MEMBER_LIMIT} bytes", name)
-
-
-def _missing(member: str, entries: Collection[str], name: str) -> UserError:
-    last = member.rsplit("/", 1)[-1]
-    similar = [entry for entry in entries if entry.rsplit("/", 1)[-1] == last]
-    found = f"it has '{similar[0]}'" if similar else f"it has {len(entries)} others"
-    return UserError(f"there is no '{member}' in the archive", name, f"{found}; correct 'member'")
-
-
-LANGUAGE = "{language}"
-RECORD_FILE = "fetched.json"  # in a data root: what was fetched into it
 
 TIMEOUT = 30.0  # seconds without a byte
 ATTEMPTS = 4
@@ -116,6 +23,10 @@ PAUSE = 1.0  # seconds before the second attempt; doubles with each
 CHUNK = 1 << 18  # bytes
 LIMIT = 64 << 30  # bytes of one file
 BUSY = (408, 425, 429, 500, 502, 503, 504)  # status codes after which another attempt may succeed
+
+CONVERTED = "refs/convert/parquet"  # the hub's own conversion of data sets that consist of a program
+DATA = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".xml", ".txt", ".lst", ".gz", ".zip", ".tar")
+NO_DATA = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "requirements.txt")
 
 ELSEWHERE = (
     "fetch on another machine ('metaxcr tasks fetch ID --to DIR') and give the copied folder as --data"
@@ -128,70 +39,6 @@ Report = Callable[[str, int, int | None], None]
 
 def no_report(label: str, done: int, total: int | None) -> None:
     """Report nothing."""
-
-
-class Download(BaseModel):
-    """Where one file of a data set, or one file a language, is published.
-
-    ``{language}`` in ``to``, ``url``, ``path`` and ``member`` stands for the language's code in file names;
-    such a download is repeated for every language of the data set.
-
-    Attributes:
-        to: Name under the data root, as a split's files name it.
-        url: Address of the file, or of the archive that holds it. Exclusive with ``hub``.
-        member: Path inside the archive (zip, tar, tar.gz).
-        hub: A data set on the Hugging Face hub, ``owner/name``.
-        revision: On the hub. A branch is resolved at the first fetch and pinned from then on.
-        path: Path inside the hub repository; default: the last part of ``to``.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    to: str
-    url: str | None = None
-    member: str | None = None
-    hub: str | None = None
-    revision: str = "main"
-    path: str | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.url is None) == (self.hub is None):
-            raise ValueError("a download has either 'url' or 'hub'")
-        if self.url is not None and not re.match(r"https?://[^/\s]", self.url):
-            raise ValueError(f"'{self.url}' does not begin with https:// or http://")
-        if self.hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.hub):
-            raise ValueError(f"'{self.hub}' is no data set on the hub: it has the form owner/name")
-        if self.path is not None and self.hub is None:
-            raise ValueError("'path' goes with 'hub'; the path inside an archive is 'member'")
-        if self.member is not None and self.hub is not None and self.path is None:
-            raise ValueError("'member' on the hub needs 'path', the archive that holds it")
-        hidden = any(part.startswith(".") or not part for part in self.to.split("/"))
-        if hidden or "\\" in self.to or self.to == RECORD_FILE:
-            raise ValueError(f"'to' is '{self.to}', but must be a plain path below the data root")
-        sources = [text for text in (self.url, self.hub and self.hub_path, self.member) if text]
-        for text in (self.to, *sources):
-            unknown = set(re.findall(r"\{[^{}]*\}", text)) - {LANGUAGE}
-            if unknown:
-                raise ValueError(f"template '{text}' may name only {LANGUAGE}, not {unknown.pop()}")
-        if self.per_language != any(LANGUAGE in text for text in sources):
-            raise ValueError(f"{LANGUAGE} stands in 'to' and in where the file comes from, or in neither")
-        return self
-
-    @property
-    def per_language(self) -> bool:
-        """Whether every language has a file of its own."""
-        return LANGUAGE in self.to
-
-    @property
-    def hub_path(self) -> str:
-        """The path inside the hub repository."""
-        return self.path or PurePosixPath(self.to).name
-
-    def for_language(self, code: str) -> Self:
-        """Put a language's code, as file names spell it, into all templates."""
-        templates = self.model_dump(include={"to", "url", "member", "path"}, exclude_none=True)
-        return self.model_copy(update={key: text.replace(LANGUAGE, code) for key, text in templates.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,22 +56,30 @@ class UnreachableError(UserError):
     """Raised when there is no connection to a host."""
 
     def __init__(self, host: str, error: BaseException) -> None:
-        cause = root_cause(error)
-        what, fix = f"cannot reach {host}: {reason(cause)}", f"check the network, or {ELSEWHERE}"
+        cause = _root_cause(error)
+        what, fix = f"cannot reach {host}: {_reason(cause)}", f"check the network, or {ELSEWHERE}"
         if isinstance(cause, ssl.SSLCertVerificationError):
             what = f"the certificate of {host} cannot be verified"
             fix = "set SSL_CERT_FILE to the file of your certificates"
         super().__init__(what, None, fix)
 
 
+def _root_cause(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what an error says, on one line."""
+    said = getattr(error, "strerror", None) or str(error).split("\n")[0]
+    return " ".join(said.split()) or type(error).__name__
+
+
 def download_url(source: DownloadSource, target: Path, label: str, report: Report = no_report) -> None:
     """Download a file from a plain address, in several attempts if the connection breaks.
 
-    Args:
-        source: Where the file is.
-        target: The file to write; it appears when it is complete.
-        label: Name of the file in the progress report.
-        report: Called with the progress.
+    ``target`` appears when it is complete; ``label`` is the name of the file in the progress report.
 
     Raises:
         UserError: The host cannot be reached, refuses, sends a web page or stops, or the disk is too full.
@@ -245,11 +100,11 @@ def download_url(source: DownloadSource, target: Path, label: str, report: Repor
                 raise _refusal(transfer.status, source) from error
             problem = f"the server says {transfer.status}"
         except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError) as error:
-            cause, problem = root_cause(error), reason(root_cause(error))
+            cause, problem = _root_cause(error), _reason(_root_cause(error))
             if not transfer.status and not isinstance(cause, ConnectionResetError):
                 raise UnreachableError(urlsplit(source.address).netloc, cause) from error
         except (requests.RequestException, ValueError) as error:  # too many redirects, headers that are none
-            raise UserError(f"no download: {reason(error)}", source.address, f"see {source.page}") from error
+            raise UserError(f"no download: {_reason(error)}", source.address, f"see {source.page}") from error
         if attempt < ATTEMPTS - 1:
             time.sleep(PAUSE * 2**attempt)
     raise UserError(f"the download stopped: {problem}", source.address, AGAIN)
@@ -317,13 +172,13 @@ class _Transfer:
         """Refuse an empty file and a web page: a login, a notice, an error that calls itself a success."""
         from requests.exceptions import ChunkedEncodingError
 
-        address, page = self.source.address, self.source.page
+        address, page, size = self.source.address, self.source.page, path.stat().st_size
         with path.open("rb") as file:
             begin = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-        if not path.stat().st_size:
+        if not size:
             raise UserError("the server sent an empty file", address, f"see {page}")
-        if self.total not in (0, path.stat().st_size):  # older versions of urllib3 do not check this
-            raise ChunkedEncodingError(f"{path.stat().st_size} of {self.total} bytes were received")
+        if self.total not in (0, size):  # older versions of urllib3 do not check this
+            raise ChunkedEncodingError(f"{size} of {self.total} bytes were received")
         html = begin.startswith((b"<!doctype html", b"<html"))
         html |= self.kind == "text/html" and begin.startswith(b"<") and not begin.startswith(b"<?xml")
         if html and not address.lower().endswith((".html", ".htm")):
@@ -332,32 +187,160 @@ class _Transfer:
 
 def _refusal(status: int, source: DownloadSource) -> UserError:
     """Return the message for a status code after which another attempt is useless."""
-    what, fix = f"the server says {status}", f"see {source.page}"
     if status in (401, 403):
-        what, fix = f"{urlsplit(source.address).netloc} refuses ({status})", _by_hand(source.page)
-    elif status in (404, 410):
-        what = f"there is no such file ({status})"
-    return UserError(what, source.address, fix)
+        what = f"{urlsplit(source.address).netloc} refuses ({status})"
+        return UserError(what, source.address, _by_hand(source.page))
+    what = f"there is no such file ({status})" if status in (404, 410) else f"the server says {status}"
+    return UserError(what, source.address, f"see {source.page}")
 
 
 def _by_hand(page: str) -> str:
     return f"download by hand from {page} and give the folder as --data"
 
 
-def write_error(error: OSError, path: Path) -> UserError:
-    """Turn a failed write into a message; complete files stay."""
-    failed = disk_error(error, path)
-    return UserError(failed.what, failed.where, f"make room, then {AGAIN}")
+def hub_source(repo: str, commit: str, path: str) -> DownloadSource:
+    """Return where a file of a data set is at a commit."""
+    from huggingface_hub import hf_hub_url
+
+    address = hf_hub_url(repo, path, repo_type="dataset", revision=commit, endpoint=_endpoint())
+    return DownloadSource(address, hub_page(repo), repo, commit, path)
 
 
-def root_cause(error: BaseException) -> BaseException:
-    """Return the first error of a chain."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error
+def hub_page(repo: str) -> str:
+    """Return the address of a data set's page."""
+    return f"{_endpoint()}/datasets/{repo}"
 
 
-def reason(error: BaseException) -> str:
-    """Return what an error says, on one line."""
-    said = getattr(error, "strerror", None) or str(error).split("\n")[0]
-    return " ".join(said.split()) or type(error).__name__
+def resolve_revision(repo: str, revision: str, path: str | None = None) -> str:
+    """Return the commit that a branch or tag of a data set means now; a commit is returned as it is.
+
+    When the hub must not be asked, it is the commit of ``path`` in the hub's cache.
+    """
+    if re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    if path and _offline():
+        found = try_to_load_from_cache(repo, path, revision=revision, repo_type="dataset")
+        if isinstance(found, str):
+            parts = Path(found).parts
+            return parts[len(parts) - parts[::-1].index("snapshots")]
+    with _hub_errors(repo, revision):
+        commit = HfApi(endpoint=_endpoint()).dataset_info(repo, revision=revision, timeout=TIMEOUT).sha
+    if not commit:
+        raise UserError(f"the hub names no commit of '{revision}'", hub_page(repo), "give a commit")
+    return commit
+
+
+def list_hub_files(repo: str, revision: str = "main") -> tuple[str, list[str]]:
+    """List the files of a data set: the commit, and the paths at it, sorted.
+
+    Where a repository holds a program in place of data, the hub's own conversion to Parquet is listed; the
+    program is never run.
+    """
+    from huggingface_hub import HfApi
+
+    commit = resolve_revision(repo, revision)
+    with _hub_errors(repo, commit):
+        api = HfApi(endpoint=_endpoint())
+        paths = sorted(api.list_repo_files(repo, revision=commit, repo_type="dataset"))
+    if revision != CONVERTED and not any(map(_may_hold_data, paths)):
+        with suppress(UserError):  # there is no conversion
+            return list_hub_files(repo, CONVERTED)
+    return commit, paths
+
+
+def download_hub_file(
+    source: DownloadSource, target: Path, label: str, report: Report = no_report, *, force: bool = False
+) -> None:
+    """Copy a file from the hub's cache, into which it is downloaded if it is missing there or with ``force``.
+
+    The arguments are those of :func:`download_url`.
+
+    Raises:
+        UserError: The hub cannot be reached, refuses, or has no such file.
+        OSError: The file cannot be written.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        """Passes the progress on and draws nothing."""
+
+        def __init__(self, *args: Any, total: int | None = None, initial: int = 0, **kwargs: Any) -> None:
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
+            self.received, self.expected = initial, total
+
+        def update(self, n: float | None = 1) -> None:
+            self.received += int(n or 0)
+            report(label, self.received, self.expected)
+
+    repo = source.repo or ""
+    with _hub_errors(repo, source.commit, source.address):
+        cached = hf_hub_download(
+            repo, source.path, repo_type="dataset", revision=source.commit, endpoint=_endpoint(),
+            force_download=force and not _offline(), tqdm_class=Bar,
+        )  # fmt: skip
+    shutil.copyfile(cached, target)
+
+
+def _endpoint() -> str:
+    """Return the hub's address: ``$HF_ENDPOINT`` as it is now, or the public one."""
+    from huggingface_hub import constants
+
+    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+
+
+def _offline() -> bool:
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
+
+
+def _may_hold_data(path: str) -> bool:
+    name = path.rsplit("/", 1)[-1].lower()
+    return name.endswith(DATA) and name not in NO_DATA and not path.startswith(".")
+
+
+@contextmanager
+def _hub_errors(repo: str, revision: str | None, address: str | None = None) -> Iterator[None]:
+    """Turn what huggingface_hub raises into a message."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    # The base is an error of the HTTP library, which is not the same in all versions.
+    network_error: type[Exception] = HfHubHTTPError.__bases__[0]
+    try:
+        yield
+    except (network_error, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
+            raise  # the disk is full
+        cause: BaseException = error
+        if isinstance(error, LocalEntryNotFoundError | ValueError) and error.__cause__:
+            cause = error.__cause__  # why a file that is not in the cache was not downloaded
+        known = isinstance(cause, HfHubHTTPError | OfflineModeIsEnabled)
+        if isinstance(cause, network_error | OSError) and not known:
+            raise UnreachableError(urlsplit(_endpoint()).netloc, cause) from error
+        raise _hub_error(cause, repo, revision, address) from error
+
+
+def _hub_error(error: BaseException, repo: str, revision: str | None, address: str | None) -> UserError:
+    from huggingface_hub import errors
+
+    page = hub_page(repo)
+    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else 0
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        what = f"HF_HUB_OFFLINE is set and '{repo}' is not in the hub's cache"
+        return UserError(what, None, f"unset it, or {ELSEWHERE}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return UserError(f"'{repo}' has no revision '{revision}'", page, "see the page")
+    if isinstance(error, errors.EntryNotFoundError):
+        return UserError(f"there is no such file ({status})", address, f"see {page}")
+    if status == 403 or isinstance(error, errors.GatedRepoError):
+        fix = f"accept the terms on {page} if it has some, and set HF_TOKEN to your token"
+        return UserError(f"access denied: gated data set ({status})", None, fix)
+    if status in (401, 404):  # without a token, the hub does not tell a private data set from none
+        fix = "check the name; if it is private or has terms to accept, do so and set HF_TOKEN"
+        return UserError(f"the hub shows no data set '{repo}' ({status})", page, fix)
+    if status:
+        return UserError(f"the hub says {status}", page, "try again later")
+    return UserError(f"no answer of a hub: {_reason(error)}", page, "check HF_ENDPOINT")

@@ -1,41 +1,47 @@
-"""The files of declared tasks in a data root: what is missing is fetched, checked and recorded.
+"""The files of declared tasks in a data root: what is missing is fetched, unpacked, checked and recorded.
 
 ``fetched.json`` in the data root says what was fetched: source, commit, SHA-256 and date of every file.
 """
 
+import lzma
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from metaxcr.data.data_dirs import Declaration, candidate_roots, files_of, sha256
 from metaxcr.data.download import (
     AGAIN,
-    RECORD_FILE,
-    Download,
     DownloadSource,
     Report,
     UnreachableError,
+    download_hub_file,
     download_url,
-    extract,
+    hub_page,
+    hub_source,
     no_report,
-    write_error,
+    resolve_revision,
 )
-from metaxcr.data.hub_data import download_hub_file, hub_page, hub_source, resolve_revision
+from metaxcr.data.registry import candidate_roots, downloads_of, files_of, official_checksums, sha256
+from metaxcr.data.spec import RECORD_FILE, Declaration, Download
 from metaxcr.errors import UserError
 from metaxcr.files import disk_error, lock_folder, write_atomically
-from metaxcr.parse import lines_of_text
 
-CHECKSUMS = Path(__file__).parent / "specs" / "SHA256SUMS"
 PARTIAL = ".partial"  # folder under the root for files that are not complete
+MAKE_ROOM = f"make room, then {AGAIN}"
+MEMBER_LIMIT = 8 << 30  # bytes of one member of an archive
+ARCHIVE_LIMIT = 64 << 30  # bytes of a tar, unpacked: it is read until the members are found
+UNPACK_CHUNK = 1 << 20
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
 class FileRecord(BaseModel):
@@ -52,15 +58,10 @@ class FileRecord(BaseModel):
 
 
 class FetchRecord(BaseModel):
-    """What was fetched into a data root.
+    """What was fetched into a data root."""
 
-    Attributes:
-        files: Name under the root -> how it was fetched.
-        revisions: ``owner/name@revision`` -> the commit that it meant at the first fetch.
-    """
-
-    files: dict[str, FileRecord] = {}
-    revisions: dict[str, str] = {}
+    files: dict[str, FileRecord] = {}  # name under the root -> how it was fetched
+    revisions: dict[str, str] = {}  # owner/name@revision -> the commit that it meant at the first fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +92,15 @@ def open_fetcher(root: Path, *, force: bool = False, report: Report = no_report)
     """Keep other processes from filling a data root, and give what fills it.
 
     With ``force``, files that are there are fetched again, and branches of the hub are taken as they are now.
-
-    Raises:
-        UserError: Another process fills the data root, it cannot be written, or its record is damaged.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = lock_folder(root, "another fetch fills this folder", ".fetch.lock")
     except OSError as error:
-        failed = disk_error(error, root)
-        raise UserError(failed.what, failed.where, "give another folder with --to") from error
+        raise disk_error(error, root, "give another folder with --to") from error
     try:
         shutil.rmtree(root / PARTIAL, ignore_errors=True)  # of a process that was killed
-        yield Fetcher(root, _read_record(root / RECORD_FILE), force, report)
+        yield Fetcher(root, force, report)
     finally:
         shutil.rmtree(root / PARTIAL, ignore_errors=True)
         lock.release()
@@ -112,23 +109,19 @@ def open_fetcher(root: Path, *, force: bool = False, report: Report = no_report)
 class Fetcher:
     """Fills one data root; see :func:`open_fetcher`."""
 
-    def __init__(self, root: Path, record: FetchRecord, force: bool, report: Report) -> None:
-        self.root, self.record, self.force, self.report = root, record, force, report
+    def __init__(self, root: Path, force: bool, report: Report) -> None:
+        self.root, self.force, self.report = root, force, report
+        self.record = _read_record(root / RECORD_FILE)
         self._archives: dict[DownloadSource, Path] = {}  # kept for other members until the end
         self._unreachable: dict[str, UnreachableError] = {}  # hosts, which are tried once only
         self._resolved: set[str] = set()  # revisions that were looked up in this fetch
 
     def plan(self, spec: Declaration, split: str | None = None, language: str | None = None) -> FetchPlan:
-        """Compare the files of a task, of one split or one language of it, with what is there.
-
-        Raises:
-            UserError: The task has no such split or language, or a file is there but is not the official one.
-        """
+        """Compare the files of a task, of one split or one language of it, with what is there."""
         downloads = {download.to: download for download in downloads_of(spec, split, language)}
         plan = FetchPlan(spec, [], [], [])
         for name in {**dict.fromkeys(files_of(spec, split, language)), **downloads}:
-            present = None if self.force and name in downloads else self._present(spec, name)
-            if present is not None:
+            if not (self.force and name in downloads) and (present := self._present(spec, name)):
                 plan.present.append(present)
             elif name in downloads:
                 plan.missing.append(downloads[name])
@@ -139,17 +132,18 @@ class Fetcher:
     def fetch(
         self, task: str, downloads: Sequence[Download], page: str | None = None
     ) -> Iterator[FetchedFile]:
-        """Fetch files, one after the other; those that are complete stay when a later one fails.
-
-        Raises:
-            UserError: A file cannot be fetched, or is not the one that it should be.
-        """
+        """Fetch files, one after the other; those that are complete stay when a later one fails."""
         groups: dict[object, dict[str, Download]] = {}  # an archive is read once for all of its members
         for download in downloads:
             archive = (download.url, download.hub, download.revision, download.path)
             groups.setdefault(archive if download.member else download.to, {})[download.to] = download
         for group in groups.values():
-            source = self._source(next(iter(group.values())), page)
+            first = next(iter(group.values()))
+            if first.hub is None:
+                source = DownloadSource(str(first.url), page or str(first.url))
+            else:
+                commit = self.commit(first.hub, first.revision, first.hub_path)
+                source = hub_source(first.hub, commit, first.hub_path)
             for download, path in zip(group.values(), self._files(source, group), strict=True):
                 yield self._place(task, download, source, path)
 
@@ -166,13 +160,6 @@ class Fetcher:
             self._save_record()
         return commit
 
-    def _source(self, download: Download, page: str | None) -> DownloadSource:
-        if download.hub is None:
-            url = download.url or ""
-            return DownloadSource(url, page or url)
-        commit = self.commit(download.hub, download.revision, download.hub_path)
-        return hub_source(download.hub, commit, download.hub_path)
-
     def _files(self, source: DownloadSource, downloads: dict[str, Download]) -> list[Path]:
         """Fetch what a source holds of one or, from an archive, several files; return temporary names."""
         partial, members = self.root / PARTIAL, [download.member for download in downloads.values()]
@@ -183,12 +170,11 @@ class Fetcher:
             if source not in self._archives:
                 target = partial / f"archive-{len(self._archives)}"
                 self._archives[source] = self._download(source, target, source.address)
-            targets = [partial / f"member-{number}" for number in range(len(members))]
-            wanted = {member or "": target for member, target in zip(members, targets, strict=True)}
+            wanted = {member or "": partial / f"member-{number}" for number, member in enumerate(members)}
             extract(self._archives[source], wanted, source.address)
-            return targets
+            return [wanted[member or ""] for member in members]
         except OSError as error:
-            raise write_error(error, self.root) from error
+            raise disk_error(error, self.root, MAKE_ROOM) from error
 
     def _download(self, source: DownloadSource, target: Path, label: str) -> Path:
         host = urlsplit(source.address).netloc
@@ -214,15 +200,11 @@ class Fetcher:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
         except OSError as error:
-            raise write_error(error, target) from error
+            raise disk_error(error, target, MAKE_ROOM) from error
         self.record.files[name] = FileRecord(
-            sha256=digest,
-            bytes=size,
-            source=source.address,
-            member=download.member,
-            commit=source.commit,
+            sha256=digest, bytes=size, source=source.address, member=download.member, commit=source.commit,
             date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        )
+        )  # fmt: skip
         self._save_record()
         return FetchedFile(task, name, size, digest, source.address, source.commit, "fetched")
 
@@ -256,7 +238,7 @@ class Fetcher:
         try:
             write_atomically(self.root / RECORD_FILE, self.record.model_dump_json(indent=1) + "\n")
         except UserError as error:
-            raise UserError(error.what, error.where, f"make room, then {AGAIN}") from error
+            raise UserError(error.what, error.where, MAKE_ROOM) from error
 
 
 def _read_record(path: Path) -> FetchRecord:
@@ -276,9 +258,6 @@ def fetch_hub_files(
 
     Returns:
         The commit and the local files, in the order of ``paths``.
-
-    Raises:
-        UserError: The hub cannot be reached, refuses, or has no such file.
     """
     with open_fetcher(root, report=report) as fetcher:
         commit = fetcher.commit(repo, revision, paths[0] if paths else None)
@@ -295,25 +274,67 @@ def fetch_hub_files(
     return commit, files
 
 
-def downloads_of(spec: Declaration, split: str | None = None, language: str | None = None) -> list[Download]:
-    """List the downloads of a task, or of one split or language of it, without placeholders, one a file.
+def extract(archive: Path, wanted: Mapping[str, Path], name: str) -> None:
+    """Write members of a zip or tar archive to files; names inside the archive never become paths.
 
-    A language's file that no split names is left out; a file for all languages that no split names (a
-    licence) belongs to the whole task only.
+    ``wanted`` maps members to the files to write, ``name`` is the archive's name in messages.
     """
-    names = set(files_of(spec, split, language))
-    codes = [spec.codes.get(code, code) for code in spec.languages]
-    found: dict[str, Download] = {}
-    for declared in spec.fetch:
-        for code in codes if declared.per_language else [""]:
-            download = declared.for_language(code)
-            if download.to in names or not (declared.per_language or split or language):
-                found.setdefault(download.to, download)
-    return list(found.values())
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                _extract_zip(opened, wanted, name)
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                _extract_tar(tar, wanted, name)
+        else:
+            raise UserError("the file is neither a zip nor a tar archive", name, "see the task's page")
+    except BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"the archive cannot be read: {reason}", name, "fetch again") from error
 
 
-@lru_cache(maxsize=1)
-def official_checksums() -> dict[str, str]:
-    """Return the SHA-256 of the official files of the package's tasks, by name under a data root."""
-    lines = lines_of_text(CHECKSUMS.read_text(encoding="utf-8"))
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines if line)}
+def _extract_zip(archive: zipfile.ZipFile, wanted: Mapping[str, Path], name: str) -> None:
+    entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
+    for member, target in wanted.items():
+        if member not in entries:
+            raise _missing(member, entries, name)
+        with archive.open(entries[member]) as stream:
+            _copy(stream, entries[member].file_size, target, member, name)
+
+
+def _extract_tar(archive: tarfile.TarFile, wanted: Mapping[str, Path], name: str) -> None:
+    """Read up to the last wanted entry: a tar has no table of contents."""
+    left, seen = dict(wanted), []
+    for entry in archive:
+        if entry.offset_data + entry.size > ARCHIVE_LIMIT:
+            raise UserError(f"the archive unpacks to more than {ARCHIVE_LIMIT} bytes", name)
+        member = entry.name.removeprefix("./")
+        seen.append(member)
+        if (target := left.pop(member, None)) is not None:
+            stream = archive.extractfile(entry) if entry.isreg() else None  # a link may point anywhere
+            if stream is None:
+                raise UserError(f"'{member}' in the archive is no plain file", name)
+            with stream:
+                _copy(stream, entry.size, target, member, name)
+        if not left:
+            return
+    raise _missing(next(iter(left)), seen, name)
+
+
+def _copy(stream: IO[bytes], size: int, target: Path, member: str, name: str) -> None:
+    """Copy and count: a member may be larger than the ``size`` that the archive says."""
+    error = UserError(f"'{member}' unpacks to more than {MEMBER_LIMIT} bytes", name)
+    if size > MEMBER_LIMIT:
+        raise error
+    with target.open("wb") as file:
+        while chunk := stream.read(UNPACK_CHUNK):
+            if file.tell() + len(chunk) > MEMBER_LIMIT:
+                raise error
+            file.write(chunk)
+
+
+def _missing(member: str, entries: Collection[str], name: str) -> UserError:
+    last = member.rsplit("/", 1)[-1]
+    similar = [entry for entry in entries if entry.rsplit("/", 1)[-1] == last]
+    found = f"it has '{similar[0]}'" if similar else f"it has {len(entries)} others"
+    return UserError(f"there is no '{member}' in the archive", name, f"{found}; correct 'member'")

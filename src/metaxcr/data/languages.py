@@ -56,17 +56,18 @@ def language_tag(given: str) -> Tag:
         raise UserError(f"'{text}' is {kind}", place, f"write '{meant}'")
     try:
         tag = langcodes.Language.get(text)
-        valid = tag.language is not None and langcodes.Language.make(language=tag.language).is_valid()
+        valid = tag.language not in (None, "und", "mul", "mis", "zxx")
+        valid = valid and langcodes.Language.make(language=tag.language).is_valid()
     except ValueError:
-        tag, valid = None, False
-    if tag is None or not valid or tag.language in (None, "und", "mul", "mis", "zxx"):
+        valid = False
+    if not valid:
         fix = "give its ISO 639 code, such as sw or th (two letters; three where there are no two)"
         raise UserError(f"'{text}' is not a language code", place, fix)
     code = str(tag.prefer_macrolanguage().language)
     if code.casefold() == text.casefold():
         return Tag(code, text)
-    rest = any(mark in text for mark in "-_")
-    return Tag(code, text, f"'{text}' is kept as '{code}'" + (": only the language counts" if rest else ""))
+    rest = ": only the language counts" if "-" in text or "_" in text else ""
+    return Tag(code, text, f"'{text}' is kept as '{code}'{rest}")
 
 
 def language_named(value: object) -> tuple[str, str] | None:
@@ -91,20 +92,17 @@ def is_language(value: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _named(text: str) -> tuple[str, str] | None:
-    code = _by_name(text)
-    if code is not None:
-        words = sorted(word for word in _words(text) if word not in _NAMES)
-        return code, " ".join(words)
+    if code := _by_name(text):
+        return code, " ".join(sorted(word for word in _words(text) if word not in _NAMES))
     try:
-        tag = language_tag(text)
+        code = language_tag(text).code
     except UserError:
-        code = _MISTAKES.get(text.casefold())
-        return None if code is None else (code, "")
-    plain = text.casefold().replace("_", "-")
-    usual = {tag.code, langcodes.Language.get(tag.code).to_alpha3()}
-    script = langcodes.Language.get(tag.code).maximize().script or ""
-    usual |= {f"{code}-{script.casefold()}" for code in usual}
-    return tag.code, "" if plain in usual else plain
+        meant = _MISTAKES.get(text.casefold())
+        return (meant, "") if meant else None
+    language, plain = langcodes.Language.get(code), text.casefold().replace("_", "-")
+    script = (language.maximize().script or "").casefold()
+    usual = [f"{spelt}{end}" for spelt in (code, language.to_alpha3()) for end in ("", f"-{script}")]
+    return code, "" if plain in usual else plain
 
 
 def _by_name(text: str) -> str | None:
@@ -121,8 +119,7 @@ def _words(text: str) -> list[str]:
 
 def script_warning(texts: Iterable[str], code: str) -> str | None:
     """Return a warning where texts are in a script in which their language is not written, or None."""
-    script = langcodes.Language.get(code).maximize().script
-    expected = _SCRIPTS.get(script or "")
+    expected = _SCRIPTS.get(langcodes.Language.get(code).maximize().script or "")
     if not expected:
         return None
     expected = expected | _OTHER_SCRIPTS.get(code, set())
@@ -140,34 +137,21 @@ def _script(char: str) -> str:
     return name.split()[0].split("-")[0]
 
 
-def family(language: str) -> str:
-    """Return the family of a language, or ``unknown``."""
-    return _FAMILIES.get(language, "unknown")
-
-
-def script(language: str) -> str:
-    """Return the script in which a language's test sets are written, or ``unknown``."""
-    return _TEST_SCRIPTS.get(language, "Latin" if language in _FAMILIES else "unknown")
-
-
 def _seen_in_pretraining(language: str, encoder: str) -> str:
     """Return ``seen`` or ``not seen``, by the published list of the encoder's corpus, or ``unknown``."""
     name = encoder.lower()
-    if name.startswith("random"):
-        return "unknown"  # random weights
-    if "bert-base-multilingual" in name or "mbert" in name or "distilbert" in name:
-        corpus = _MBERT
-    elif name == "embedded" or any(part in name for part in ("xlm-r", "e5", "minilm")):
-        corpus = _CC100
-    else:
-        return "unknown"
-    return "seen" if language in corpus else "not seen"
+    if not name.startswith("random"):  # weights of no training
+        if any(part in name for part in ("bert-base-multilingual", "mbert", "distilbert")):
+            return "seen" if language in _MBERT else "not seen"
+        if name == "embedded" or any(part in name for part in ("xlm-r", "e5", "minilm")):
+            return "seen" if language in _CC100 else "not seen"
+    return "unknown"
 
 
 def language_groups(language: str, encoder: str) -> dict[str, str]:
     """Return the groups of a language in which results are averaged: ``family``, ``script`` and ``seen``."""
     return {
-        "family": family(language),
-        "script": script(language),
+        "family": _FAMILIES.get(language, "unknown"),
+        "script": _TEST_SCRIPTS.get(language, "Latin" if language in _FAMILIES else "unknown"),
         "seen": _seen_in_pretraining(language, encoder),
     }

@@ -65,13 +65,11 @@ def read_examples(
         UserError: A malformed line, a missing field, an empty text, a label out of range, an id twice, or
             files of unequal length; always with file and line.
     """
-    declared, repairs = spec.splits[split], Repairs.of(spec.repair_steps, off)
+    declared, repairs = spec.splits[split], Repairs.of([repair.step for repair in spec.repairs], off)
     reader = _RowReader(spec, split, language, labels, repairs)
     columns = declared.columns or spec.columns
     rows = FORMATS[declared.format or spec.format](data, columns, repairs) if parsed is None else parsed
-    examples: list[Example] = []
-    lines: list[int] = []
-    skipped: list[str] = []
+    loaded = LoadedSplit(spec, split, language, [], [data] if labels is None else [data, labels])
     index, previous = -1, 0
     for index, (line, row) in enumerate(unfold_rows(rows, reader.fields.unfold, declared.part, columns)):
         try:
@@ -81,29 +79,28 @@ def read_examples(
             place = defect.where or f"{data}:{line}" + (f", row {index + 1}" if line == previous else "")
             if not spec.skip_bad:
                 raise UserError(defect.what, place, defect.fix) from None
-            skipped.append(f"{place}: {defect.what}")
+            loaded.skipped.append(f"{place}: {defect.what}")
         else:
             if example is not None:
-                examples.append(example)
-                lines.append(line)
+                loaded.examples.append(example)
+                loaded.lines.append(line)
         previous = line
     if labels is not None:
         check_length(data, labels, index + 1)
-    if not examples:
-        raise UserError("the file holds no examples", str(data), _why_none(reader, index + 1, skipped))
-    files = [data] if labels is None else [data, labels]
-    return LoadedSplit(spec, split, language, examples, files, lines, dict(repairs.counts), skipped)
+    if not loaded.examples:
+        reason = _why_none(loaded, reader.where, index + 1)
+        raise UserError("the file holds no examples", str(data), reason)
+    loaded.repairs.update(repairs.counts)
+    return loaded
 
 
-def _why_none(reader: "_RowReader", count: int, skipped: list[str]) -> str:
-    """Say why a file holds no examples, as far as it is known."""
-    if skipped:
-        return f"{len(skipped)} rows were left out, first {skipped[0]}"
-    if count and reader.where:
-        return f"none of its {count} rows has {shown(reader.where)}"
-    if count:
-        return f"none of its {count} rows belongs to the split '{reader.split}'"
-    return "fetch it again"
+def _why_none(loaded: LoadedSplit, where: Mapping[str, str], count: int) -> str:
+    if loaded.skipped:
+        return f"{len(loaded.skipped)} rows were left out, first {loaded.skipped[0]}"
+    if not count:
+        return "fetch it again"
+    belongs = f"has {shown(where)}" if where else f"belongs to the split '{loaded.split}'"
+    return f"none of its {count} rows {belongs}"
 
 
 class _RowReader:
@@ -120,12 +117,10 @@ class _RowReader:
         code = spec.codes.get(language, language)
         self.where = {name: value.format(language=code) for name, value in fields.where.items()}
         # fields that may hold any name of the language, unless the task declares how the file spells it
-        self.language_fields = {name for name, value in fields.where.items() if value == "{language}"}
-        if language in spec.codes:
-            self.language_fields = set()
-        self.question_kinds = {
-            word.casefold(): kind for kind, words in fields.question_words.items() for word in words
-        }
+        of_language = {name for name, value in fields.where.items() if value == "{language}"}
+        self.language_fields = set() if language in spec.codes else of_language
+        words = fields.question_words
+        self.question_kinds = {word.casefold(): kind for kind in words for word in words[kind]}
         self.n_choices = next((step.n for step in spec.repairs if step.step == "choices"), None)
         self.question_repairs = [
             (set(step.ids.get(split, {}).get(language, [])), step.to)
@@ -180,8 +175,8 @@ class _RowReader:
             if name not in words:
                 raise Defect(f"no field '{name}'", "add it; the id is made from it")
             if type(words[name]) not in (str, int, float):
-                kind = type(words[name]).__name__
-                raise Defect(f"field '{name}' is {kind}", "write text or a number; the id is made from it")
+                what = f"field '{name}' is {type(words[name]).__name__}"
+                raise Defect(what, "write text or a number; the id is made from it")
             _checked(str(words[name]), name)
         return self.fields.id.format_map(words)
 
@@ -203,8 +198,7 @@ class _RowReader:
         names = self.fields.context or []
         names = [names] if isinstance(names, str) else names
         if self.fields.blank_context:
-            values = {name: value_of(row, name) for name in names}
-            names = [name for name in names if values[name] is not None and str(values[name]).strip()]
+            names = [name for name in names if not _is_blank(value_of(row, name))]
         glue = "" if self.language in UNSPACED else " "
         context = glue.join(_text(row, name, glue) for name in names)
         blank = self.spec.phrasing.blank
@@ -230,13 +224,11 @@ class _RowReader:
             raise Defect(f"{len(choices)} choices where {self.n_choices} belong", "correct the row")
         kept: list[Any] = []
         for choice in choices:
-            if str(choice if choice is not None else "").strip() and choice not in kept:
+            if not _is_blank(choice) and choice not in kept:
                 kept.append(choice)
-        if len(kept) != self.n_choices:
+        if len(kept) != self.n_choices or (label is not None and choices[label] not in kept):
             return None
-        if label is None:
-            return kept, None
-        return (kept, kept.index(choices[label])) if choices[label] in kept else None
+        return kept, None if label is None else kept.index(choices[label])
 
     def _choice_texts(self, choices: list[Any]) -> list[str]:
         """Check the texts of the choices, without their numbers or letters where the task says so."""
@@ -281,13 +273,17 @@ def choices_of(row: Row, fields: Fields) -> list[Any]:
                 raise Defect(what, f"write objects with '{fields.choice_text}'")
             found = [value_of(choice, fields.choice_text) for choice in found]
     found = list(found)
-    while fields.blank_choices and found and (found[-1] is None or not str(found[-1]).strip()):
+    while fields.blank_choices and found and _is_blank(found[-1]):
         found.pop()
     if len(found) < 2:
         raise Defect(f"{len(found)} choices where two or more are needed", "fill them in or remove the row")
     if len(found) > MAX_CHOICES:
         raise Defect(f"{len(found)} choices, more than {MAX_CHOICES}", "check the field")
     return found
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or not str(value).strip()
 
 
 def _text(row: Row, name: str, glue: str = " ") -> str:
@@ -319,5 +315,5 @@ def _number(identity: str) -> int:
     try:
         return int(identity)
     except ValueError:
-        what = f"id {shown(identity)} is not a whole number"
-        raise Defect(what, "number the items: the split is an id range") from None
+        fix = "number the items: the split is an id range"
+        raise Defect(f"id {shown(identity)} is not a whole number", fix) from None

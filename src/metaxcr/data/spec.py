@@ -1,9 +1,9 @@
-"""What a task declares about itself: one YAML file, strictly checked."""
+"""What a task or a text corpus declares about itself: one YAML file, strictly checked."""
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from string import Formatter
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,15 +15,17 @@ from pydantic import (
     model_validator,
 )
 
-from metaxcr.data.download import Download
 from metaxcr.data.example import Relation
 from metaxcr.data.file_formats import FORMATS
 from metaxcr.data.rows import read_text
 from metaxcr.errors import UserError
 from metaxcr.parse import parse_yaml
 
+LANGUAGE = "{language}"
+RECORD_FILE = "fetched.json"  # in a data root: what was fetched into it
 
-def check_placeholders(template: str, known: set[str] | None) -> str:
+
+def _check_placeholders(template: str, known: set[str] | None = None) -> str:
     """Return the template; raise ValueError where a placeholder is not a plain name, or not ``known``."""
     for _, name, form, conversion in Formatter().parse(template):
         if name is None:
@@ -33,6 +35,10 @@ def check_placeholders(template: str, known: set[str] | None) -> str:
             allowed = "plain field names" if known is None else ", ".join(sorted(known))
             raise ValueError(f"template {template!r} may name only {allowed}")
     return template
+
+
+def _template(*names: str) -> AfterValidator:
+    return AfterValidator(lambda text: _check_placeholders(text, set(names)))
 
 
 def _check_format(name: str) -> str:
@@ -50,16 +56,70 @@ def _check_pattern(pattern: str) -> str:
 
 
 Format = Annotated[str, AfterValidator(_check_format)]
-LanguageTemplate = Annotated[str, AfterValidator(lambda text: check_placeholders(text, {"language"}))]
+LanguageTemplate = Annotated[str, _template("language")]
 
 
-class Strict(BaseModel):
+class _Strict(BaseModel):
     """Base of all parts: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Files(Strict):
+class Download(_Strict):
+    """Where one file of a data set, or one file a language, is published.
+
+    ``{language}`` in ``to``, ``url``, ``path`` and ``member`` stands for the language's code in file names;
+    such a download is repeated for every language of the data set.
+    """
+
+    to: str  # name under the data root, as a split's files name it
+    url: str | None = None  # of the file, or of the archive that holds it; exclusive with hub
+    member: str | None = None  # path inside the archive (zip, tar, tar.gz)
+    hub: str | None = None  # a data set on the Hugging Face hub, owner/name
+    revision: str = "main"  # on the hub; a branch is resolved at the first fetch and pinned from then on
+    path: str | None = None  # inside the hub repository; default: the last part of 'to'
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.url is None) == (self.hub is None):
+            raise ValueError("a download has either 'url' or 'hub'")
+        if self.url is not None and not re.match(r"https?://[^/\s]", self.url):
+            raise ValueError(f"'{self.url}' does not begin with https:// or http://")
+        if self.hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.hub):
+            raise ValueError(f"'{self.hub}' is no data set on the hub: it has the form owner/name")
+        if self.path is not None and self.hub is None:
+            raise ValueError("'path' goes with 'hub'; the path inside an archive is 'member'")
+        if self.member is not None and self.hub is not None and self.path is None:
+            raise ValueError("'member' on the hub needs 'path', the archive that holds it")
+        hidden = any(part.startswith(".") or not part for part in self.to.split("/"))
+        if hidden or "\\" in self.to or self.to == RECORD_FILE:
+            raise ValueError(f"'to' is '{self.to}', but must be a plain path below the data root")
+        sources = [text for text in (self.url, self.hub and self.hub_path, self.member) if text]
+        for text in (self.to, *sources):
+            unknown = set(re.findall(r"\{[^{}]*\}", text)) - {LANGUAGE}
+            if unknown:
+                raise ValueError(f"template '{text}' may name only {LANGUAGE}, not {unknown.pop()}")
+        if self.per_language != any(LANGUAGE in text for text in sources):
+            raise ValueError(f"{LANGUAGE} stands in 'to' and in where the file comes from, or in neither")
+        return self
+
+    @property
+    def per_language(self) -> bool:
+        """Whether every language has a file of its own."""
+        return LANGUAGE in self.to
+
+    @property
+    def hub_path(self) -> str:
+        """The path inside the hub repository."""
+        return self.path or PurePosixPath(self.to).name
+
+    def for_language(self, code: str) -> Self:
+        """Put a language's code, as file names spell it, into all templates."""
+        templates = self.model_dump(include={"to", "url", "member", "path"}, exclude_none=True)
+        return self.model_copy(update={key: text.replace(LANGUAGE, code) for key, text in templates.items()})
+
+
+class Files(_Strict):
     """The files of one split: relative to the data root, or absolute (a user's own files)."""
 
     data: str | dict[str, str]  # name with {language} for its code, or names language by language
@@ -69,14 +129,14 @@ class Files(Strict):
     @field_validator("data")
     @classmethod
     def _known_placeholders(cls, data: str | dict[str, str]) -> str | dict[str, str]:
-        return check_placeholders(data, {"language"}) if isinstance(data, str) else data
+        return _check_placeholders(data, {"language"}) if isinstance(data, str) else data
 
 
-class Fields(Strict):
+class Fields(_Strict):
     """Where a row keeps what. A dotted name reaches into nested objects."""
 
     # template over the row's own fields, {split}, {line} (from 1) and {position} of the row (from 0)
-    id: Annotated[str, AfterValidator(lambda text: check_placeholders(text, None))] = "{split}-{line}"
+    id: Annotated[str, AfterValidator(_check_placeholders)] = "{split}-{line}"
     context: str | list[str] | None = None  # field, or fields to be joined
     blank_context: bool = False  # a row may leave the context blank; its question then stands alone
     question: str | None = None  # field with cause/effect or a question in words
@@ -101,7 +161,7 @@ class Fields(Strict):
     unfold: list[list[str]] = []  # steps of metaxcr.data.unfold.unfold_rows
 
 
-class IdRange(Strict):
+class IdRange(_Strict):
     """The items of a split where several share a file: numbers from ``first`` to ``last`` inclusive."""
 
     first: int
@@ -111,7 +171,7 @@ class IdRange(Strict):
         return self.first <= number and (self.last is None or number <= self.last)
 
 
-class Split(Strict):
+class Split(_Strict):
     """One split: its files and what is special about it."""
 
     files: Files
@@ -129,32 +189,26 @@ class Split(Strict):
         return self.n.get(language) if isinstance(self.n, dict) else self.n
 
 
-class Phrasing(Strict):
+class Phrasing(_Strict):
     """Templates for what the encoder reads: ``{context} {question}`` and ``{choice}``.
 
     With ``blank`` the context is cut there, and ``{before}`` and ``{after}`` name its two parts. Where the
     blank comes first, ``{before}`` is the whole context with its blank.
     """
 
-    context: str = "{context}"
-    choice: str = "{choice}"
+    context: Annotated[str, _template("context", "question", "before")] = "{context}"
+    choice: Annotated[str, _template("choice", "after")] = "{choice}"
     blank: str | None = None
 
-    @model_validator(mode="after")
-    def _known_placeholders(self) -> Self:
-        check_placeholders(self.context, {"context", "question", "before"})
-        check_placeholders(self.choice, {"choice", "after"})
-        return self
 
-
-class RelationRule(Strict):
+class RelationRule(_Strict):
     """A question that matches a regular expression has this relation; the first match decides."""
 
     pattern: Annotated[str, AfterValidator(_check_pattern)]
     relation: Relation
 
 
-class QuestionRepair(Strict):
+class QuestionRepair(_Strict):
     """Rows of the official files whose ``question`` is wrong, by split, language and id; ``to`` is right.
 
     XCOPA v1 says "effect" in 250 of 500 Thai test items that ask for the cause, and in fewer items of four
@@ -167,14 +221,14 @@ class QuestionRepair(Strict):
     ids: dict[str, dict[str, list[str]]]
 
 
-class ChoicesRepair(Strict):
+class ChoicesRepair(_Strict):
     """Rows with more choices than ``n``: blank and repeated ones are taken out, or the row is left out."""
 
     step: Literal["choices"]
     n: int = Field(ge=2)
 
 
-class OtherRepair(Strict):
+class OtherRepair(_Strict):
     """A repair without settings, see :data:`metaxcr.data.repairs.DECLARED`."""
 
     step: Literal["repeated-ids", "label-spelling"]
@@ -183,7 +237,7 @@ class OtherRepair(Strict):
 Repair = Annotated[QuestionRepair | ChoicesRepair | OtherRepair, Field(discriminator="step")]
 
 
-class TaskSpec(Strict):
+class TaskSpec(_Strict):
     """A task as its YAML file declares it."""
 
     id: str  # also the name of the YAML file
@@ -241,10 +295,47 @@ class TaskSpec(Strict):
         """Return where the rows of a split keep what."""
         return self.splits[split].fields_ or self.fields_
 
+
+class Corpus(_Strict):
+    """A text without questions as its YAML file declares it."""
+
+    id: str  # also the name of the YAML file
+    version: int = Field(ge=1)  # raised whenever its texts may change
+    title: str
+    # parallel: line n says the same in every language; text: lines of one language, not aligned;
+    # lexicon: an English word and its translation a line
+    kind: Literal["parallel", "text", "lexicon"]
+    # ISO 639-1 code -> the code in file names; of a lexicon, the languages that are translated into
+    languages: dict[str, str] = Field(min_length=1)
+    splits: dict[str, LanguageTemplate] = Field(min_length=1)  # name -> file relative to the data root
+    lines: dict[str, int | dict[str, int]] = {}  # of a split, or by language
+    fetch: list[Download] = []  # where the files come from
+    licence: str
+    citation: str
+    url: str
+    defects: list[str] = []
+    package: ClassVar[bool] = False  # no corpus ships inside the package
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _same_codes(cls, languages: Any) -> Any:
+        return {code: code for code in languages} if isinstance(languages, list) else languages
+
     @property
-    def repair_steps(self) -> tuple[str, ...]:
-        """Names of the repair steps that the task declares."""
-        return tuple(repair.step for repair in self.repairs)
+    def codes(self) -> dict[str, str]:
+        """How file names spell the languages."""
+        return self.languages
+
+    def split_languages(self, split: str) -> list[str]:
+        """List the languages that a split has: all."""
+        return list(self.languages)
+
+    def files_of(self, split: str, language: str) -> list[str]:
+        """Name the file of one split in one language, relative to a data root."""
+        return [self.splits[split].format(language=self.languages[language])]
+
+
+Declaration = TaskSpec | Corpus
 
 
 def read_spec(path: Path) -> TaskSpec:
@@ -260,6 +351,6 @@ def read_spec(path: Path) -> TaskSpec:
     except (ValueError, RecursionError) as error:  # an invalid date, an endless number or list
         raise UserError(f"the task file cannot be read ({error})", str(path), "correct the value") from error
     if spec.id != path.stem:
-        what = f"task id '{spec.id}' and file name differ"
-        raise UserError(what, str(path), f"name the file {spec.id}.yaml")
+        fix = f"name the file {spec.id}.yaml"
+        raise UserError(f"task id '{spec.id}' and file name differ", str(path), fix)
     return spec

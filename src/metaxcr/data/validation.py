@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.data.contamination import Leak, find_leaks, normalise, wording
-from metaxcr.data.data_dirs import missing_files
 from metaxcr.data.example import Example
-from metaxcr.data.registry import LoadedSplit, available_splits, load, task_ids, task_spec
+from metaxcr.data.registry import LoadedSplit, available_splits, load, missing_files, task_ids, task_spec
 
 HELD_OUT_NAME = re.compile(r"(^|_)(dev|val|valid|validation|test|eval)")  # of splits
 

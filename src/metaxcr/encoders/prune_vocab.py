@@ -26,9 +26,8 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from metaxcr.data import corpora
-from metaxcr.data.data_dirs import missing_files
 from metaxcr.data.phrasing import phrase
-from metaxcr.data.registry import load, task_ids, task_spec
+from metaxcr.data.registry import load, missing_files, task_ids, task_spec
 from metaxcr.encoders import embedded
 from metaxcr.encoders.encoder import FrozenEncoder, Text
 from metaxcr.encoders.families.family import check_family

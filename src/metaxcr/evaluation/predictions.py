@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +20,10 @@ from metaxcr.files import write_atomically
 from metaxcr.model.batch import TaskData
 from metaxcr.model.choice_model import SCORER, ChoiceModel
 from metaxcr.parse import lines_of_text, parse_json, read_text
-from metaxcr.records import PredictionRow, PredictionsMeta, checked
+from metaxcr.records import PredictionRow, PredictionsMeta, Record, checked
 
 DATA = ("repaired", "raw")
+FORWARD_TOKENS = 4096  # bounds the memory of one forward pass
 _REWRITE = "write the file anew"
 _META = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "total_labels")
 
@@ -33,9 +35,6 @@ class Predictions:
     ``regime`` is ``"none"`` for an untrained baseline. A deterministic method has seed None: its answers hold
     for every seed. ``k`` counts labelled examples of the tested language, ``total_labels`` those of all
     languages.
-
-    Raises:
-        UserError: The parts do not fit together.
     """
 
     task: str
@@ -52,10 +51,9 @@ class Predictions:
     labels: list[int]
 
     def __post_init__(self) -> None:
-        if self.regime not in REGIMES:
-            raise UserError(f"unknown regime {self.regime!r}", self.name, f"use one of {', '.join(REGIMES)}")
-        if self.data not in DATA:
-            raise UserError(f"unknown data {self.data!r}", self.name, f"use one of {', '.join(DATA)}")
+        for kind, value, known in (("regime", self.regime, REGIMES), ("data", self.data, DATA)):
+            if value not in known:
+                raise UserError(f"unknown {kind} {value!r}", self.name, f"use one of {', '.join(known)}")
         if not self.ids:
             raise UserError("there are no predictions", self.name)
         if not len(self.ids) == len(self.probabilities) == len(self.labels):
@@ -78,11 +76,10 @@ class Predictions:
         appended.
         """
         method = self.method if self.regime == "none" else f"{self.regime}-{self.method}"
-        parts = [self.task, self.lang, f"{method}-k{self.k}" if self.k else method]
-        parts.append("seedall" if self.seed is None else f"seed{self.seed}")
-        parts += [self.split] if self.split != "test" else []
-        parts += ["raw"] if self.data == "raw" else []
-        return ".".join(parts)
+        method += f"-k{self.k}" if self.k else ""
+        seed = "seedall" if self.seed is None else f"seed{self.seed}"
+        marks = [self.split] * (self.split != "test") + ["raw"] * (self.data == "raw")
+        return ".".join([self.task, self.lang, method, seed, *marks])
 
     @cached_property
     def choices(self) -> list[int]:
@@ -104,14 +101,9 @@ class Predictions:
 
         The items are written last: a reader that sees them finds their metadata. Equal predictions give
         equal bytes.
-
-        Raises:
-            UserError: They cannot be written, or not be read back.
         """
-        meta = {key: getattr(self, key) for key in _META}
-        write_atomically(
-            folder / f"{self.name}.meta.json", json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
-        )
+        meta = json.dumps({key: getattr(self, key) for key in _META}, indent=2, ensure_ascii=False)
+        write_atomically(folder / f"{self.name}.meta.json", meta + "\n")
         rows = zip(self.ids, self.probabilities, self.choices, self.labels, strict=True)
         keys = ("id", "probabilities", "choice", "label")
         lines = [json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + "\n" for row in rows]
@@ -123,27 +115,19 @@ class Predictions:
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":
-        """Read the ``.jsonl`` file that :meth:`write` wrote, and the ``.meta.json`` beside it.
-
-        Raises:
-            UserError: A file is missing or a line is malformed; the message names file and line.
-        """
+        """Read the ``.jsonl`` file that :meth:`write` wrote, and the ``.meta.json`` beside it."""
         meta_path = path.with_name(path.name.removesuffix(".jsonl") + ".meta.json")
-        meta = parse_json(_read(meta_path), str(meta_path), _REWRITE)
-        meta = checked(PredictionsMeta, meta, str(meta_path), _REWRITE)
+        meta = _parse(PredictionsMeta, _read(meta_path), str(meta_path))
         rows = []
         for number, line in enumerate(lines_of_text(_read(path)), start=1):
             where = f"{path}:{number}"
-            row = checked(PredictionRow, parse_json(line, where, _REWRITE), where, _REWRITE)
+            row = _parse(PredictionRow, line, where)
             if not row["probabilities"] or row["choice"] != int(np.argmax(row["probabilities"])):
                 raise UserError("choice is not the most probable one", where, _REWRITE)
             rows.append(row)
-        return cls(
-            **{key: meta[key] for key in _META},
-            ids=[str(row["id"]) for row in rows],
-            probabilities=[[float(value) for value in row["probabilities"]] for row in rows],
-            labels=[row["label"] for row in rows],
-        )
+        ids = [str(row["id"]) for row in rows]
+        probabilities = [[float(value) for value in row["probabilities"]] for row in rows]
+        return cls(**meta, ids=ids, probabilities=probabilities, labels=[row["label"] for row in rows])
 
 
 def _read(path: Path) -> str:
@@ -154,7 +138,9 @@ def _read(path: Path) -> str:
         raise UserError(what, error.where, "run `metaxcr evaluate` again") from error
 
 
-FORWARD_TOKENS = 4096  # bounds the memory of one forward pass
+def _parse(kind: Any, text: str, where: str) -> Record:
+    record: Record = checked(kind, parse_json(text, where, _REWRITE), where, _REWRITE)
+    return record
 
 
 @torch.no_grad()
@@ -180,10 +166,9 @@ def predict(
         questions = data.questions.renumber(positions).to(vectors.device)
         scores, _ = model.plausibility(phi[SCORER], vectors, questions)
         asked = torch.where(torch.isinf(scores), scores, questions.sign * scores)
-        p = torch.softmax(asked.cpu().double(), dim=1)
-        counts = questions.counts.tolist()
-        rows = zip(p.tolist(), counts, strict=True)
-        probabilities.append([[round(x, 6) for x in row[:n]] for row, n in rows])
+        rows = torch.softmax(asked.cpu().double(), dim=1).tolist()
+        counted = zip(rows, questions.counts.tolist(), strict=True)
+        probabilities.append([[round(p, 6) for p in row[:n]] for row, n in counted])
     return probabilities, tokens
 
 

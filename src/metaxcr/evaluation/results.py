@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jsonschema import Draft202012Validator
@@ -13,14 +13,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from metaxcr.config.regimes import ALONE
+from metaxcr.config.regimes import ALONE, REGIMES
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions
-from metaxcr.evaluation.scores import (
-    Estimate,
-    LanguageScores,
-    Place,
-    Setting,
+from metaxcr.evaluation.statistics import (
+    Scores,
     accuracy,
     accuracy_difference,
     common_seeds,
@@ -36,6 +33,47 @@ DIGITS = 6  # of every float: enough for any use, and the same text on machines 
 BASELINE = "similarity"
 DEMONSTRATION = "demonstration, not a benchmark"
 _LANGUAGES_A_TABLE = 12  # more do not fit into 100 columns
+
+
+class Place(NamedTuple):
+    """Where accuracies are measured; only those of one place are compared."""
+
+    task: str
+    split: str
+    data: str
+
+
+class Setting(NamedTuple):
+    """What was trained and with which labels: one colour in every figure, one row in every table."""
+
+    regime: str
+    method: str
+    k: int
+
+    @property
+    def label(self) -> str:
+        """The name in files, such as ``few-shot/finetune/k=16`` or ``similarity``."""
+        name = self.method if self.regime == "none" else f"{self.regime}/{self.method}"
+        return f"{name}/k={self.k}" if self.k else name
+
+    @property
+    def title(self) -> str:
+        """The setting in words."""
+        if self.regime == "none":
+            return f"{self.method} (untrained)"
+        shots = f", {self.k} shots" if self.k else ""
+        return f"{self.regime}, {self.method}{shots}"
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """Sort key: baseline first, then by how many target-language labels a regime may see."""
+        return regime_order(self.regime), self.k, self.method
+
+
+def regime_order(regime: str) -> int:
+    """Position of a regime in tables; unknown ones come last."""
+    return list(REGIMES).index(regime) if regime in REGIMES else len(REGIMES)
+
 
 Line = tuple[Place, Setting]  # a line of a table: every language and seed of one setting at one place
 Runs = dict[str, dict[int | None, Predictions]]  # language -> seed -> predictions
@@ -57,24 +95,20 @@ def build_results(
     """
     ordered = sorted(predictions, key=lambda p: (_line(p), p.lang, -1 if p.seed is None else p.seed))
     lines = _target_lines(ordered)
-    scores = {
-        line: {lang: {seed: p.scores for seed, p in runs[lang].items()} for lang in runs}
-        for line, runs in lines.items()
-    }
-    results = {
-        "schema": SCHEMA,
-        "config_hash": config_hash,
-        "data_hash": data_hash,
-        "rows": [_row(item) for item in ordered],
-        "averages": [_average(line, runs, scores[line]) for line, runs in lines.items()],
-        "differences": [
-            row for a, b in _comparisons(lines) if (row := _difference(a, b, scores)) is not None
-        ],
-        "shares": dict(shares),
-    }
-    final: dict[str, Any] = rounded(results)
-    validate_results(final)
-    return final
+    differences = [_difference(a, b, lines) for a, b in _comparisons(list(lines))]
+    results: Record = rounded(
+        {
+            "schema": SCHEMA,
+            "config_hash": config_hash,
+            "data_hash": data_hash,
+            "rows": [_row(item) for item in ordered],
+            "averages": [_average(line, runs) for line, runs in lines.items()],
+            "differences": [row for row in differences if row],
+            "shares": dict(shares),
+        }
+    )
+    validate_results(results)
+    return results
 
 
 def _line(item: Predictions) -> Line:
@@ -93,28 +127,27 @@ def _target_lines(ordered: Iterable[Predictions]) -> dict[Line, Runs]:
     return {line: runs for line, runs in targets.items() if runs}
 
 
-def _row(item: Predictions) -> dict[str, Any]:
+def _row(item: Predictions) -> Record:
     keys = ("task", "lang", "split", "data", "regime", "method", "seed", "k", "total_labels")
     found = accuracy(item.correct.astype(float)[:, None])
-    row: dict[str, Any] = {key: getattr(item, key) for key in keys}
+    row: Record = {key: getattr(item, key) for key in keys}
     return row | {"acc": found.mean, "n": found.n, "ci95": found.ci95, "ci_kind": found.kind}
 
 
-def _average(line: Line, runs: Runs, scores: LanguageScores) -> dict[str, Any]:
+def _average(line: Line, runs: Runs) -> Record:
     place, setting = line
-    seeds = _seeds([scores], list(scores), setting.label)
-    found = accuracy(score_tables([scores], list(scores), seeds)[0])
+    seeds, (table,) = _tables([runs], list(runs), setting.label)
+    found = accuracy(table)
     labels = max(item.total_labels for by_seed in runs.values() for item in by_seed.values())
-    row: dict[str, Any] = place._asdict() | setting._asdict()
-    row |= {"langs": list(scores), "seeds": named_seeds(seeds), "total_labels": labels, "n": found.n}
+    row: Record = place._asdict() | setting._asdict()
+    row |= {"langs": list(runs), "seeds": named_seeds(seeds), "total_labels": labels, "n": found.n}
     row |= {"mean": found.mean, "ci95": found.ci95, "ci_kind": found.kind}
     return row | {"se": found.se, "dof": found.dof, "mdd": found.mdd}
 
 
-def _comparisons(lines: Iterable[Line]) -> list[tuple[Line, Line]]:
+def _comparisons(lines: Sequence[Line]) -> list[tuple[Line, Line]]:
     """Trained settings with the baseline, those with target labels with zero-shot, CLML with none."""
-    listed = list(lines)
-    pairs = [(a, b) for a in listed for b in listed if a[0] == b[0]]
+    pairs = [(a, b) for a in lines for b in lines if a[0] == b[0]]
     baseline = [(a, b) for a, b in pairs if a[1].regime != "none" and b[1][:2] == ("none", BASELINE)]
     more = [
         (a, b) for a, b in pairs if a[1].regime not in ("none", "zero-shot") and b[1].regime == "zero-shot"
@@ -123,27 +156,27 @@ def _comparisons(lines: Iterable[Line]) -> list[tuple[Line, Line]]:
     return baseline + more + same
 
 
-def _difference(a: Line, b: Line, scores: Mapping[Line, LanguageScores]) -> dict[str, Any] | None:
-    sides = [scores[a], scores[b]]
-    langs = sorted(sides[0].keys() & sides[1].keys())
+def _difference(a: Line, b: Line, lines: Mapping[Line, Runs]) -> Record | None:
+    langs = sorted(lines[a].keys() & lines[b].keys())
     if not langs:
         return None
-    seeds = _seeds(sides, langs, f"{a[1].label}, {b[1].label}")
-    first, second = score_tables(sides, langs, seeds)
+    seeds, (first, second) = _tables([lines[a], lines[b]], langs, f"{a[1].label}, {b[1].label}")
     if len(first) < 2:
         return None
-    found: Estimate = accuracy_difference(first, second)
-    row: dict[str, Any] = a[0]._asdict()
-    row |= {"a": a[1].label, "b": b[1].label, "langs": langs, "seeds": named_seeds(seeds)}
+    found = accuracy_difference(first, second)
+    row: Record = a[0]._asdict() | {"a": a[1].label, "b": b[1].label}
+    row |= {"langs": langs, "seeds": named_seeds(seeds)}
     row |= {"mean": found.mean, "ci95": found.ci95, "ci_kind": found.kind}
     return row | {"p": found.p, "se": found.se, "dof": found.dof, "n": found.n, "mdd": found.mdd}
 
 
-def _seeds(sides: Sequence[LanguageScores], langs: Sequence[str], where: str) -> list[int | None]:
-    seeds = common_seeds(sides, langs)
+def _tables(sides: Sequence[Runs], langs: Sequence[str], where: str) -> tuple[list[int | None], list[Scores]]:
+    """The seeds that all sides share, and one table of shape (items, seeds) a side."""
+    scores = [{x: {seed: p.scores for seed, p in runs[x].items()} for x in langs} for runs in sides]
+    seeds = common_seeds(scores, langs)
     if not seeds:
         raise UserError("no training seed is shared by what is compared", where, "evaluate the same seeds")
-    return seeds
+    return seeds, score_tables(scores, langs, seeds)
 
 
 def rounded(value: Any) -> Any:
@@ -158,22 +191,14 @@ def rounded(value: Any) -> Any:
 
 
 def read_results(path: Path) -> Record:
-    """Read ``results.json``.
-
-    Raises:
-        UserError: It cannot be read, or does not follow the schema.
-    """
+    """Read ``results.json``."""
     results = read_json_object(path, AGAIN)
     validate_results(results, str(path))
     return results | {"shares": checked(Shares, results["shares"], f"{path}.shares")}
 
 
 def validate_results(results: Mapping[str, Any], where: str = "results.json") -> None:
-    """Check results against the JSON Schema that ships with the package.
-
-    Raises:
-        UserError: The first violation, with its place in the document.
-    """
+    """Check results against the JSON Schema that ships with the package."""
     error = next(iter(sorted(_validator().iter_errors(results), key=lambda e: list(map(str, e.path)))), None)
     if error is not None:
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.path)
@@ -196,7 +221,8 @@ def format_table(results: Mapping[str, Any]) -> Table:
     """
     grid = Table.grid()
     averages = {_row_line(row): row for row in results["averages"]}
-    for place in sorted({_row_line(row)[0] for row in results["rows"]}, key=_place_order):
+    places = {_row_line(row)[0] for row in results["rows"]}
+    for place in sorted(places, key=lambda place: (place.task, place.split, place.data != "repaired")):
         rows = [row for row in results["rows"] if _row_line(row)[0] == place]
         languages = sorted({row["lang"] for row in rows}, key=lambda lang: (lang != "en", lang))
         grid.add_row(_title(rows))
@@ -234,13 +260,8 @@ def _row_line(row: Record) -> Line:
     return Place(row["task"], row["split"], row["data"]), Setting(row["regime"], row["method"], row["k"])
 
 
-def _place_order(place: Place) -> tuple[str, str, bool]:
-    return place.task, place.split, place.data != "repaired"
-
-
 def _title(rows: Sequence[Record]) -> Text:
-    first = rows[0]
-    counts = sorted({row["n"] for row in rows})
+    first, counts = rows[0], sorted({row["n"] for row in rows})
     items = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     seeds = len({row["seed"] for row in rows if row["seed"] is not None})
     title = f"{first['task']}, {first['split']}, {first['data']}: {items} items"

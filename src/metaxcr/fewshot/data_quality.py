@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from metaxcr.data.contamination import wording
+from metaxcr.data.contamination import near_duplicates, wording
 from metaxcr.data.example import Example
-from metaxcr.data.near_duplicates import near_duplicates
 from metaxcr.fewshot.calibration import Probabilities
 
 CERTAIN = 0.9  # a label is doubted if another choice is at least this probable

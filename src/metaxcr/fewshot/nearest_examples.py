@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from metaxcr.autodiff import Params
-from metaxcr.data.data_dirs import missing_files
-from metaxcr.data.registry import load, task_spec
+from metaxcr.data.registry import load, missing_files, task_spec
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.errors import UserError
 from metaxcr.model.batch import TaskData, make_batch

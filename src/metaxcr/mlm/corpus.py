@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metaxcr.data.corpora import Corpus, corpus_spec, load_text
+from metaxcr.data.corpora import corpus_spec, load_text
 from metaxcr.data.rows import Defect, lines_of
+from metaxcr.data.spec import Corpus
 from metaxcr.errors import UserError
 from metaxcr.seeding import rng
 

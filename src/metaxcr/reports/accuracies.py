@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from metaxcr.evaluation.scores import Estimate, Place, Setting, regime_order
+from metaxcr.evaluation.results import Place, Setting, regime_order
+from metaxcr.evaluation.statistics import Estimate
 from metaxcr.reports.run_records import Record, records
 
 

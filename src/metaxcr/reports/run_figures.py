@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metaxcr.config.regimes import REGIMES
-from metaxcr.evaluation.scores import Setting
+from metaxcr.evaluation.results import Setting
 from metaxcr.printable import shorten
 from metaxcr.reports import canvas
 from metaxcr.reports.accuracies import Average, LanguagePoint

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from metaxcr.diagnosis.rules import diagnose
 from metaxcr.evaluation.alignment import WEAK
-from metaxcr.evaluation.scores import Place
+from metaxcr.evaluation.results import Place
 from metaxcr.files import write_atomically
 from metaxcr.reports import curves, run_figures, run_tables
 from metaxcr.reports.accuracies import Average, averages, differences, language_points, main_place, place_of

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metaxcr.evaluation.scores import Place, Setting
+from metaxcr.evaluation.results import Place, Setting
 from metaxcr.reports import canvas
 from metaxcr.reports.accuracies import (
     AccuracyDifference,

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from metaxcr.data.contamination import Leak, find_leaks
-from metaxcr.data.data_dirs import split_files
 from metaxcr.data.example import Example
-from metaxcr.data.registry import LoadedSplit, load, task_spec
+from metaxcr.data.registry import LoadedSplit, load, split_files, task_spec
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.model.batch import TaskData
@@ -57,7 +56,7 @@ class ProcessCache:
         spec = task_spec(task)
         if split not in spec.splits or language not in spec.split_languages(split):
             return read()  # raises with a message
-        files = [(file, file.stat().st_mtime_ns) for file in split_files(spec, split, language, root).all()]
+        files = [(file, file.stat().st_mtime_ns) for file in split_files(spec, split, language, root)]
         options = sorted((name, tuple(v) if isinstance(v, list) else v) for name, v in how.items())
         return _cached(self._splits, (task, split, language, *files, *options), self._most_splits, read)
 

@@ -11,9 +11,8 @@ from metaxcr.config.regimes import WITH_SHOTS
 from metaxcr.config.schema import Config
 from metaxcr.data.contamination import Leak, leak_error, other_versions
 from metaxcr.data.corpora import ParallelCorpus, load_parallel
-from metaxcr.data.example import Example
+from metaxcr.data.example import Example, check_shots, draw_shots, read_shots, split_target
 from metaxcr.data.registry import LoadedSplit
-from metaxcr.data.shots import check_shots, draw_shots, read_shots, split_target
 from metaxcr.errors import UserError
 from metaxcr.runs.process_cache import ProcessCache
 from metaxcr.seeding import rng

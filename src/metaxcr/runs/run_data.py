@@ -5,11 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from metaxcr.config.schema import Config
 from metaxcr.data.contamination import Leak
-from metaxcr.data.data_dirs import data_fingerprint
-from metaxcr.data.example import Example
+from metaxcr.data.example import Example, shots_digest
 from metaxcr.data.phrasing import phrase
-from metaxcr.data.registry import LoadedSplit
-from metaxcr.data.shots import shots_digest
+from metaxcr.data.registry import LoadedSplit, data_fingerprint
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from metaxcr.data.contamination import find_leaks, identity
-from metaxcr.data.data_dirs import split_files
 from metaxcr.data.infer.table import ColumnHints
 from metaxcr.data.infer.user_files import DataSource, local_sources, read_rows
 from metaxcr.data.infer.user_task import (
@@ -26,7 +25,7 @@ from metaxcr.data.infer.user_task import (
 )
 from metaxcr.data.languages import language_tag
 from metaxcr.data.readers import LoadedSplit
-from metaxcr.data.registry import load, task_spec
+from metaxcr.data.registry import load, split_files, task_spec
 from metaxcr.data.validation import check_split
 from metaxcr.errors import UserError
 
@@ -77,7 +76,7 @@ def test_a_file_becomes_a_task(tmp_path, own_folder):
     assert [e.label for e in loaded.examples] == [i % 2 for i in range(30)]
     assert loaded.examples[3].id == "test-3"
     assert check_split(loaded)["expected"] == 30
-    assert split_files(spec, "test", "sw").data.is_absolute()
+    assert split_files(spec, "test", "sw")[0].is_absolute()
 
 
 @pytest.mark.parametrize(

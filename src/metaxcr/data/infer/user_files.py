@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from metaxcr.data.data_dirs import cache_root
-from metaxcr.data.download import Download
 from metaxcr.data.file_formats import FORMATS, MARKDOWN_RULE, SEPARATOR_LINE
 from metaxcr.data.infer.roles_by_value import propose_names
 from metaxcr.data.languages import Tag
+from metaxcr.data.registry import cache_root
 from metaxcr.data.repairs import Repairs
 from metaxcr.data.rows import Defect, Row, open_bytes, read_text
+from metaxcr.data.spec import Download
 from metaxcr.errors import UserError
 from metaxcr.parse import check_file, json_value
 
@@ -302,8 +302,8 @@ def hub_sources(
     By default ``config`` is the only part of the data set, or the one that the language names, and all
     splits are read.
     """
+    from metaxcr.data.download import list_hub_files
     from metaxcr.data.fetcher import fetch_hub_files
-    from metaxcr.data.hub_data import list_hub_files
 
     commit, paths = list_hub_files(repo, "main")
     chosen = choose_paths(repo, paths, config, language)

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from metaxcr.data.data_dirs import split_files
 from metaxcr.data.example import Example
 from metaxcr.data.infer.guess import Guess, guess
 from metaxcr.data.infer.guess_choices import AmbiguousLabels
@@ -17,7 +16,7 @@ from metaxcr.data.infer.table import ColumnHints
 from metaxcr.data.infer.user_files import DataSource, local_sources
 from metaxcr.data.languages import Tag, language_tag, script_warning
 from metaxcr.data.readers import LoadedSplit, read_examples
-from metaxcr.data.registry import SPECS, load, user_specs
+from metaxcr.data.registry import SPECS, load, split_files, user_specs
 from metaxcr.data.repairs import LAYOUT
 from metaxcr.data.spec import TaskSpec, read_spec
 from metaxcr.errors import UserError
@@ -436,7 +435,7 @@ def _with_parallel(
             if code == language and split in new:
                 languages.append(new[split].examples)
             else:
-                file = split_files(spec, split, code, root).data
+                file = split_files(spec, split, code, root)[0]
                 languages.append(read_examples(spec, split, code, file).examples)
         labels = {example.id: example.label for example in languages[0]}
         for other in languages[1:]:
