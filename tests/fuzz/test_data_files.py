@@ -13,12 +13,11 @@ from tests.damaged import ITEMS, TABLE, good, jsonl
 from tests.fuzzing import TEXTS, VALUES, damaged, fuzz, only_user_errors, run_command
 
 from metaxcr.compare.external import _read_choices
-from metaxcr.data.cell_values import cut_cell
 from metaxcr.data.file_formats import FORMATS
 from metaxcr.data.infer.user_files import read_rows, sniff
 from metaxcr.data.infer.user_questions import read_questions
-from metaxcr.data.repairs import Repairs
-from metaxcr.data.rows import Defect
+from metaxcr.data.labels import cut_cell
+from metaxcr.data.rows import Defect, Repairs
 from metaxcr.data.shots import read_shots
 from metaxcr.evaluation.predictions import Predictions
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from metaxcr.data.cell_values import is_missing, parse_index
 from metaxcr.data.infer.table import Table, has_role, numbered_columns, question_kind
-from metaxcr.data.unfold import value_at
+from metaxcr.data.labels import is_missing, parse_index
+from metaxcr.data.rows import value_at
 
 SAMPLE = 200  # rows that are looked at
 _QUESTION_MARKS = ("?", "？", "؟", "՞")

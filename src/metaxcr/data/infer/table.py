@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.data.languages import Tag, is_language, language_named
-from metaxcr.data.rows import Row
-from metaxcr.data.unfold import value_at
+from metaxcr.data.rows import Row, value_at
 from metaxcr.errors import UserError
 from metaxcr.parse import read_yaml
+
+# ---- names of columns
 
 _NUMBERED = re.compile(r"(.*?)[ _.-]?(\d{1,2})")
 _LETTERED = re.compile(r"(.*?)[ _.-]?([a-j])")
@@ -29,10 +30,7 @@ def _names() -> dict[str, list[str]]:
 @cache
 def vocabulary(role: str) -> dict[str, int]:
     """Return the known names of a role in comparable form, with their rank: the most telling is 0."""
-    ranks: dict[str, int] = {}
-    for name in _names()[role]:
-        ranks.setdefault(comparable(name), len(ranks))
-    return ranks
+    return {name: rank for rank, name in enumerate(dict.fromkeys(map(comparable, _names()[role])))}
 
 
 def comparable(name: str) -> str:
@@ -70,12 +68,13 @@ def numbered_columns(names: Iterable[str]) -> dict[str, list[str]]:
     found: dict[tuple[str, str], dict[int, str]] = {}
     for name in names:
         path, dot, last = _folded(name).rpartition(".")
-        for kind, pattern in (("number", _NUMBERED), ("letter", _LETTERED)):
-            if match := pattern.fullmatch(last):
-                number = int(match[2]) if kind == "number" else ord(match[2]) - ord("a") + 1
-                stem = path + dot + comparable(match[1])
-                found.setdefault((kind, stem), {}).setdefault(number, name)
-                break
+        if match := _NUMBERED.fullmatch(last):
+            kind, number = "number", int(match[2])
+        elif match := _LETTERED.fullmatch(last):
+            kind, number = "letter", ord(match[2]) - ord("a") + 1
+        else:
+            continue
+        found.setdefault((kind, path + dot + comparable(match[1])), {}).setdefault(number, name)
     groups: dict[str, list[str]] = {}
     for (_, stem), members in found.items():
         numbers = sorted(members)
@@ -96,11 +95,10 @@ def _folded(name: str) -> str:
     return "".join(str(unicodedata.digit(char)) if char.isdigit() else char for char in folded)
 
 
+# ---- what the user said, and what is known
+
 ROLES = ("premise", "question", "choices", "label", "id", "cause", "effect", "language", "ignore")
 LABEL_KINDS = ("zero", "one", "letter", "key", "text", "flag", "none")
-_MAX_LANGUAGES = 200  # a column with more different values does not name languages
-_ENGLISH = {"no", "is", "it", "to", "so", "he", "or", "id", "as", "an", "in", "my", "be", "am", "yes"}
-_LANGUAGE_WORDS = {"language", "lang", "dialect", "locale"}
 
 
 @dataclass(frozen=True)
@@ -136,14 +134,20 @@ class NotUnderstood(UserError):
 
 
 class Table:
-    """Rows, and what is known of their columns so far.
+    """Rows, and what was found out about their columns so far.
 
     Attributes:
         names: All columns; those of nested objects are dotted.
         unused: Columns without a role so far.
         fields: What is known, as :class:`metaxcr.data.spec.Fields` declares it.
+        relation: As a task declares it.
+        phrasing: As a task declares it.
+        labelled: Whether there are labels.
         repairs: Repairs that the file needs, as a task declares them.
+        codes: Language -> how the file spells it, where that is not its code.
         reasons: Role -> what was found, in words.
+        warnings: What the user should check.
+        other_languages: Number of rows that are not read.
     """
 
     def __init__(self, rows: Sequence[tuple[int, Row]], hints: ColumnHints, path: Path) -> None:
@@ -151,8 +155,12 @@ class Table:
         self.names = columns_of(row for _, row in rows)
         self.unused = [name for name in self.names if name not in hints.roles.get("ignore", [])]
         self.fields: dict[str, Any] = {}
+        self.relation, self.phrasing, self.labelled = "none", dict[str, str](), False
         self.repairs: list[dict[str, Any]] = []
+        self.codes: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self.other_languages = 0
 
     def values(self, name: str) -> list[Any]:
         """List what all rows hold in a column."""
@@ -201,12 +209,14 @@ def is_blank(value: object) -> bool:
 
 # ---- which rows are read: --where, and a column that names languages
 
+_MAX_LANGUAGES = 200  # a column with more different values does not name languages
+_ENGLISH = {"no", "is", "it", "to", "so", "he", "or", "id", "as", "an", "in", "my", "be", "am", "yes"}
+_LANGUAGE_WORDS = {"language", "lang", "dialect", "locale"}
 
-def select_rows(table: Table, language: Tag) -> dict[str, str]:
-    """Keep the rows that the user wants, and of these the rows in the language, where a column names it.
 
-    Returns language -> how the file spells it, where that is not its code.
-    """
+def select_rows(table: Table, language: Tag) -> None:
+    """Keep the rows that the user wants, and of these the rows in the language, where a column names it."""
+    total = len(table.rows)
     for name, value in table.hints.where.items():
         if name not in table.names:
             raise NotUnderstood(f"there is no column '{name}'", table, "--where COLUMN=VALUE")
@@ -217,11 +227,10 @@ def select_rows(table: Table, language: Tag) -> dict[str, str]:
         _keep_rows(table, name, value, [value])
         table.reasons["rows"] = f"{name} = {value} ({counts[value]} of {counts.total()} rows)"
     named = table.hints.roles.get("language", [])
-    codes: dict[str, str] = {}
     for name in named or list(table.unused):
         if named or _names_languages(table, name):
-            codes |= _keep_language(table, name, language, required=bool(named))
-    return codes
+            _keep_language(table, name, language, required=bool(named))
+    table.other_languages = total - len(table.rows)
 
 
 def _keep_rows(table: Table, name: str, declared: str, values: Sequence[str]) -> None:
@@ -243,17 +252,20 @@ def _names_languages(table: Table, name: str) -> bool:
     return not {value.casefold() for value in different} <= _ENGLISH and all(map(is_language, different))
 
 
-def _keep_language(table: Table, name: str, language: Tag, *, required: bool) -> dict[str, str]:
-    """Keep the rows that a column says to be in the language; return how it spells the language."""
+def _keep_language(table: Table, name: str, language: Tag, *, required: bool) -> None:
+    """Keep the rows that a column says to be in the language, and note how it spells the language."""
     counts = Counter(str(value).strip() for value in table.values(name) if not is_blank(value))
     named = {value: found for value in counts if (found := language_named(value))}
     take_all = f"or take all rows with {table.option('ignore', name)}"
     if not named:
-        if len(counts) == 1 and not required:
-            return {}  # says nothing about languages and does not tell rows apart
-        first = counts.most_common(1)[0][0]
+        if len(counts) < 2 and not required:
+            return  # says nothing about languages and does not tell rows apart
+        present, first = (
+            ", ".join(list(counts)[:20]) or "no value",
+            max(counts, key=counts.__getitem__, default="VALUE"),
+        )
         raise UserError(
-            f"'{name}' has {', '.join(list(counts)[:20])}, and it is not known which is '{language.code}'",
+            f"'{name}' has {present}, and it is not known which is '{language.code}'",
             str(table.path),
             f"name the rows to read with {shlex.join(['--where', f'{name}={first}'])}, {take_all}",
         )
@@ -261,8 +273,7 @@ def _keep_language(table: Table, name: str, language: Tag, *, required: bool) ->
     given = language.given.casefold().replace("_", "-")
     spellings = [v for v in spellings if v.casefold().replace("_", "-") == given] or spellings
     if not spellings or len({named[value][1] for value in spellings}) > 1:
-        fix = "write --language as there"
-        what = f"no row is in '{language.code}'"
+        what, fix = f"no row is in '{language.code}'", "write --language as there"
         if spellings:
             what = f"{' and '.join(sorted(spellings))} are both in '{language.code}'"
             fix = f"name one: {shlex.join(['--where', f'{name}={min(spellings)}'])}"
@@ -271,7 +282,8 @@ def _keep_language(table: Table, name: str, language: Tag, *, required: bool) ->
     table.use(name)
     total = len(table.rows)
     if len(counts) == 1 and counts.total() == total:
-        return {}
+        return
     _keep_rows(table, name, "{language}", spellings)
     table.reasons["language"] = f"{name} = {' or '.join(spellings)} ({len(table.rows)} of {total} rows)"
-    return {} if spellings == [language.code] or len(spellings) > 1 else {language.code: spellings[0]}
+    if len(spellings) == 1 and spellings != [language.code]:
+        table.codes[language.code] = spellings[0]

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from metaxcr.data.data_dirs import cache_root
 from metaxcr.data.download import Download
 from metaxcr.data.file_formats import FORMATS, MARKDOWN_RULE, SEPARATOR_LINE
 from metaxcr.data.infer.roles_by_value import propose_names
 from metaxcr.data.languages import Tag
-from metaxcr.data.repairs import Repairs
-from metaxcr.data.rows import Defect, Row, open_bytes, read_text
+from metaxcr.data.rows import Defect, Repairs, Row, open_bytes, read_text
 from metaxcr.errors import UserError
 from metaxcr.parse import check_file, json_value
 
@@ -38,7 +38,7 @@ class DataSource:
         name: How the task's declaration names the file: absolute, or relative to a data root.
         part: The key of the file's one object that holds the split.
         columns: Names of the columns, where the file has no header line.
-        repairs: Step of :mod:`metaxcr.data.repairs` -> how often parsing needed it.
+        repairs: Step of :data:`metaxcr.data.rows.STEPS` -> how often parsing needed it.
     """
 
     path: Path
@@ -91,48 +91,35 @@ def _first_lines(path: Path, limit: int) -> str:
 def _sniff_json(text: str) -> str:
     """Tell JSON lines, where each line is an object or a list, from every other shape."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    first_lines = [_json_or_none(line) for line in lines[:2]]
+    first = [_json_or_none(line) for line in lines[:2]]
     whole = sum(line.startswith("{") and line.endswith("}") for line in lines)
-    objects = lines[0].startswith("{") and whole > len(lines) / 2
-    if len(lines) > 1 and objects and any(isinstance(value, dict) for value in first_lines):
+    objects = lines[0].startswith("{") and whole > len(lines) / 2 and dict in map(type, first)
+    if len(lines) > 1 and (objects or all(isinstance(value, list) for value in first)):
         return "jsonl"
-    if len(lines) > 1 and all(isinstance(value, list) for value in first_lines):
-        return "jsonl"
-    first = _first_item(text)
-    if isinstance(first, list) and [type(part) for part in first] == [list, list, str]:
-        return "dream" if first[1] and isinstance(first[1][0], dict) else "json"
-    return "json"
+    item = _json_or_none(text[text.find("[") + 1 :].lstrip(), first_only=True)
+    dialogue = isinstance(item, list) and [type(part) for part in item] == [list, list, str]
+    return "dream" if dialogue and item[1] and isinstance(item[1][0], dict) else "json"
 
 
-def _json_or_none(line: str) -> object:
+def _json_or_none(text: str, *, first_only: bool = False) -> Any:
+    """Parse a JSON text, or only the value that it begins with."""
     try:
-        return json_value(line)
-    except ValueError:
-        return None
-
-
-def _first_item(text: str) -> object:
-    """Return the first item of a JSON list."""
-    rest = text[text.find("[") + 1 :].lstrip()
-    try:
-        return json.JSONDecoder().raw_decode(rest)[0]
+        return json.JSONDecoder().raw_decode(text)[0] if first_only else json_value(text)
     except (ValueError, RecursionError):
         return None
 
 
 def _sniff_table(text: str, path: Path) -> str:
     """Find the separator that cuts most records into as many fields as the header has."""
-    best, columns = "", 1
     first, _, rest = text.partition("\n")
     if MARKDOWN_RULE.fullmatch(rest.partition("\n")[0].strip()):
         return "markdown"
     stated = SEPARATOR_LINE.fullmatch(first.strip().strip('"'))
     if stated:
         text = rest
+    best, columns = "", 2
     for separator in [mark for mark in _TABLES if not stated or mark == stated[1]]:
-        records = _records(text, separator)
-        if records is None or len(records[0]) < 3:
-            continue
+        records = _records(text, separator) or [[]]
         width = Counter(map(len, records)).most_common(1)[0][0]
         if width == len(records[0]) and width > columns:
             best, columns = separator, width
@@ -177,15 +164,12 @@ def _is_quoted(text: str) -> bool:
         return False
     if any(len(record) != len(records[0]) for record in records):
         return True
-    if not all(len(cell) > 1 and cell.endswith('"') and '"' not in _undoubled(cell) for cell in marked):
+    inside = [cell[1:-1] for cell in marked]
+    closed = all(len(cell) > 1 and cell.endswith('"') for cell in marked)
+    if not closed or any('"' in text.replace('""', "") for text in inside):
         return False
     texts = [cell for cell in cells if not cell.replace(".", "").isdigit()]
-    return len(marked) >= 0.9 * len(texts) or any('""' in cell[1:-1] for cell in marked)
-
-
-def _undoubled(cell: str) -> str:
-    """Return what is between the marks of a cell, without doubled marks."""
-    return cell[1:-1].replace('""', "")
+    return len(marked) >= 0.9 * len(texts) or any('""' in text for text in inside)
 
 
 def read_rows(
