@@ -16,7 +16,7 @@ _NOT_TEXT = {  # first bytes of a file -> what it is
     b"\x1f\x8b": "packed (gzip)",
     b"PK\x03\x04": "packed (zip)",
     b"\xfd7zXZ": "packed (xz)",
-    b"BZh9": "packed (bzip2)",
+    b"BZh": "packed (bzip2)",
     b"7z\xbc\xaf": "packed (7z)",
     b"\x28\xb5\x2f\xfd": "packed (zstandard)",
     b"PAR1": "Parquet, not text",

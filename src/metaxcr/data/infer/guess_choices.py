@@ -260,18 +260,13 @@ def _columns_step(rows: Sequence[Row]) -> list[str] | None:
     head, body = rows[0].get("columns"), rows[0].get("data")
     if isinstance(head, list) and isinstance(body, list) and body and isinstance(body[0], list):
         return ["columns=data"] if len(body[0]) == len(head) else None  # pandas, orient="split"
-    return list(rows[0]) if _holds_columns(list(rows[0].values())) else None
-
-
-def _holds_columns(values: Sequence[Any]) -> bool:
-    if len(values) < 3:
-        return False
-    if all(isinstance(value, list) for value in values):
-        return len({len(value) for value in values}) == 1 and len(values[0]) > 1
-    if all(isinstance(value, dict) and value for value in values):  # pandas: {column: {"0": ...}}
-        keys = [list(value) for value in values]
-        return all(key == keys[0] for key in keys) and all(name.isdecimal() for name in keys[0])
-    return False
+    values, holds = list(rows[0].values()), False
+    if len(values) >= 3 and all(isinstance(value, list) for value in values):
+        holds = len(values[0]) > 1 and len({len(value) for value in values}) == 1
+    elif len(values) >= 3 and all(isinstance(value, dict) and value for value in values):
+        keys = [list(value) for value in values]  # pandas: {column: {"0": ...}}
+        holds = all(key == keys[0] for key in keys) and all(name.isdecimal() for name in keys[0])
+    return list(rows[0]) if holds else None
 
 
 def _each_step(rows: Sequence[Row]) -> list[str] | None:
@@ -286,7 +281,8 @@ def _each_step(rows: Sequence[Row]) -> list[str] | None:
 def _nested_step(rows: Sequence[Row], depth: int) -> list[str] | None:
     """Find a list of questions in each row, or lists of questions, choices and labels side by side."""
     sample = rows[:_SAMPLE]
-    values = {name: [value_at(row, name) for row in sample] for name in _list_fields(rows[0], "")}
+    lists = [name for name in columns_of(rows[:1]) if isinstance(value_at(rows[0], name), list)]
+    values = {name: [value_at(row, name) for row in sample] for name in lists}
     for name, held in values.items():
         items = [item for value in held if isinstance(value, list) for item in value]
         objects = bool(items) and all(isinstance(item, dict) for item in items)
@@ -322,14 +318,3 @@ def _may_hold(value: object, depth: int) -> bool:
         return False
     held = [inner if isinstance(inner, list) else [inner] for inner in value.values()]
     return any(items and all(_may_hold(item, depth - 1) for item in items) for items in held)
-
-
-def _list_fields(row: Row, prefix: str, depth: int = 3) -> list[str]:
-    """Name the fields that hold lists, nested ones dotted."""
-    found: list[str] = []
-    for name, value in row.items():
-        if isinstance(value, list):
-            found.append(f"{prefix}{name}")
-        elif isinstance(value, dict) and depth > 1:
-            found += _list_fields(value, f"{prefix}{name}.", depth - 1)
-    return found

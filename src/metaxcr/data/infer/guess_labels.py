@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from metaxcr.data.infer.guess_choices import MOST, or_none
 from metaxcr.data.infer.table import NotUnderstood, Table, has_word, known, words_of
@@ -22,14 +22,6 @@ _COUNTERS = {
 
 class AmbiguousLabels(UserError):
     """The labels of a file fit two readings."""
-
-
-class LabelKind(NamedTuple):
-    """A ``label_kind`` of a task, the reason, and whether the repair ``label-spelling`` is needed."""
-
-    kind: str
-    reason: str
-    loose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +64,14 @@ def find_label(table: Table) -> bool:
     names = table.hints.roles.get("label") or _columns_named_like_labels(table)
     labels = {name: rows for name in names if (rows := _labels(table, name))}
     for name, rows in labels.items():
-        if found := _kind_of(table, name, rows):
+        given = table.hints.labels
+        found = (given, f"{given}, as you say") if given else label_kind(rows, f"{table.path}, '{name}'")
+        if found is not None:
             table.use(name)
-            fields.update(label=name, label_kind=found.kind)
-            reasons["label"] = f"{name}, {found.reason}"
-            table.repairs += [{"step": "label-spelling"}] if found.loose else []
+            fields.update(label=name, label_kind=found[0])
+            reasons["label"] = f"{name}, {found[1]}"
+            if _needs_repair(rows, found[0], given=given is not None):
+                table.repairs.append({"step": "label-spelling"})
             return True
     if labels:
         raise _not_understood(table, *next(iter(labels.items())))
@@ -154,16 +149,8 @@ def _not_understood(table: Table, name: str, rows: list[RowLabel]) -> UserError:
 # ---- spellings of labels
 
 
-def _kind_of(table: Table, name: str, rows: list[RowLabel]) -> LabelKind | None:
-    given = table.hints.labels
-    if given is None:
-        return label_kind(rows, f"{table.path}, '{name}'")
-    loose = _is_loose(rows, given) if _share(rows, given) else given in ("zero", "one", "letter", "text")
-    return LabelKind(given, f"{given}, as you say", loose)
-
-
-def label_kind(rows: Sequence[RowLabel], where: str) -> LabelKind | None:
-    """Tell the kind of the labels that are not missing; None: these are no labels.
+def label_kind(rows: Sequence[RowLabel], where: str) -> tuple[str, str] | None:
+    """Return the ``label_kind`` of labels that are not missing, and the reason; None: these are no labels.
 
     Whole numbers within range are indices, whatever the choices say: "3" may well be the text of the second
     choice. A 0, or a label as high as the number of choices, shows whether they count from 0 or from 1. A few
@@ -172,22 +159,22 @@ def label_kind(rows: Sequence[RowLabel], where: str) -> LabelKind | None:
     columns = [replace(row, keys=row.columns) for row in rows]
     for least in (1.0, MOST) if len(rows) >= _SEVERAL else (1.0,):  # what all fit, before what most fit
         if _share(rows, "key") >= least:
-            return LabelKind("key", "the key of a choice")
+            return "key", "the key of a choice"
         if max(_share(rows, kind, loosely=False) for kind in ("zero", "one")) >= least:
             return _indices(rows, where, least)
         if _share(rows, "text") >= least:
-            return LabelKind("text", "the text of a choice", _share(rows, "text", loosely=False) < 1)
+            return "text", "the text of a choice"
         if _share(columns, "key") >= least:
-            return LabelKind("key", "the name of the choice's column")
+            return "key", "the name of the choice's column"
         for kind, reason in (("letter", "letters"), ("flag", "a list that marks the right choice")):
             if _share(rows, kind) >= least:
-                return LabelKind(kind, reason + _but(rows, kind), _is_loose(rows, kind))
+                return kind, reason + _but(rows, kind)
         if found := _indices(rows, where, least):
             return found
     return None
 
 
-def _indices(rows: Sequence[RowLabel], where: str, least: float) -> LabelKind | None:
+def _indices(rows: Sequence[RowLabel], where: str, least: float) -> tuple[str, str] | None:
     kinds = [kind for kind in ("zero", "one") if _share(rows, kind) >= least]
     spelt = [found for row in rows if (found := parse_index(row.raw))]
     if len(kinds) > 1:
@@ -203,15 +190,19 @@ def _indices(rows: Sequence[RowLabel], where: str, least: float) -> LabelKind | 
         reason = f"false is the first choice, true the second{but}"
     else:
         reason = f"counted from 0 ({sum(row.index(kind) == 0 for row in rows)} are 0{but})"
-    return LabelKind(kind, reason, _is_loose(rows, kind))
+    return kind, reason
 
 
 def _share(rows: Sequence[RowLabel], kind: str, *, loosely: bool = True) -> float:
     return sum(row.index(kind, loosely=loosely) is not None for row in rows) / len(rows)
 
 
-def _is_loose(rows: Sequence[RowLabel], kind: str) -> bool:
+def _needs_repair(rows: Sequence[RowLabel], kind: str, *, given: bool) -> bool:
     """Tell whether some labels of a kind are spelt freely (``1.0``, ``(b)``)."""
+    if given and not _share(rows, kind):
+        return kind in ("zero", "one", "letter", "text")
+    if kind == "text" and not given:
+        return _share(rows, kind, loosely=False) < 1
     return any(row.index(kind) != row.index(kind, loosely=False) for row in rows)
 
 

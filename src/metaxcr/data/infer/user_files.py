@@ -23,7 +23,6 @@ from metaxcr.parse import check_file, json_value
 _SAMPLE = 2_000  # records that are looked at to tell tables apart
 _SPLITS = ("train", "dev", "val", "valid", "validation", "test", "eval")
 _SPLIT_KEYS = (*_SPLITS, "training", "development", "testing")
-_PACKED = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"7z\xbc\xaf": "7z"}
 _TABLES = {",": "csv", ";": "csv-semicolon", "\t": "tsv-quoted", "|": "csv-pipe"}
 _HUB = re.compile(r"([\w.-]+/[\w.-]+?)(?::([^/\s][^\s]*))?")
 _SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")  # the best first
@@ -63,12 +62,8 @@ def sniff(path: Path, limit: int | None = None) -> str:
     """
     check_file(path)
     with path.open("rb") as stream:
-        head = stream.read(8)
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    packed = next((kind for mark, kind in _PACKED.items() if head.startswith(mark)), None)
-    if packed:
-        raise UserError(f"the file is packed ({packed})", str(path), "unpack it and name the file inside")
+        if stream.read(4) == b"PAR1":
+            return "parquet"
     text = read_text(path) if limit is None or path.stat().st_size <= limit else _first_lines(path, limit)
     start = text.lstrip()[:1]
     if not start:
@@ -202,12 +197,9 @@ def local_sources(
     for number, name in enumerate(names):
         if not re.fullmatch(r"[A-Za-z][\w-]*", name):
             raise UserError(f"'{name}' cannot name a split", "--split", "use letters, digits, - and _")
-        if name in names[:number]:
-            raise UserError(
-                f"{files[names.index(name)].name} and {files[number].name} are both split '{name}'",
-                None,
-                "name the split of each file: --split NAME --split NAME",
-            )
+        if (first := names.index(name)) < number:
+            what = f"{files[first].name} and {files[number].name} are both split '{name}'"
+            raise UserError(what, None, "name the split of each file: --split NAME --split NAME")
     if len(paths) == 1:
         return [replace(source, split=names[0])]
     return [_parse(path, split, str(path), columns) for path, split in zip(paths, names, strict=True)]
@@ -291,9 +283,8 @@ def hub_sources(
 
     commit, paths = list_hub_files(repo, "main")
     chosen = choose_paths(repo, paths, config, language)
-    for split in splits:
-        if split not in chosen:
-            raise UserError(f"'{repo}' has no split '{split}'", "--split", f"it has {', '.join(chosen)}")
+    if missing := [split for split in splits if split not in chosen]:
+        raise UserError(f"'{repo}' has no split '{missing[0]}'", "--split", f"it has {', '.join(chosen)}")
     chosen = {split: path for split, path in chosen.items() if not splits or split in splits}
     root = cache_root()
     commit, files = fetch_hub_files(repo, commit, list(chosen.values()), root)
@@ -307,22 +298,23 @@ def hub_sources(
 
 def choose_paths(repo: str, paths: Sequence[str], config: str | None, language: Tag) -> dict[str, str]:
     """Choose the files of one configuration of a data set, one for each split: split -> path."""
-    data = [path for path in paths if path.casefold().endswith(_SUFFIXES) and not _is_card(path)]
-    if not data:
+    configs: dict[str, dict[str, list[str]]] = {}
+    for path in paths:
+        name = PurePosixPath(path).name.casefold()
+        card = name.startswith((".", "dataset_info", "readme")) or path.startswith(".")
+        if path.casefold().endswith(_SUFFIXES) and not card:
+            split, part = _split_and_config(path)
+            configs.setdefault(part, {}).setdefault(split, []).append(path)
+    if not configs:
         raise UserError(f"'{repo}' holds no file that can be read", None, "download it and name the file")
-    parts = {path: _split_and_config(path) for path in data}
-    configs = {name for _, name in parts.values()}
+    matching = set(configs)
     if config or len(configs) > 1:
-        matching = _matching_configs(configs, config, language)
-        if len(matching) != 1:
-            listed = ", ".join(sorted(name or "(none)" for name in matching or configs)[:20])
-            what = "no such part" if config and not matching else "several parts"
-            raise UserError(f"'{repo}' has {what}: {listed}", None, f"say which: {repo}:PART")
-        configs = matching
-    by_split: dict[str, list[str]] = {}
-    for path in data:
-        if parts[path][1] in configs:
-            by_split.setdefault(parts[path][0], []).append(path)
+        matching = _matching_configs(matching, config, language)
+    if len(matching) != 1:
+        listed = ", ".join(sorted(name or "(none)" for name in matching or configs)[:20])
+        what = "no such part" if config and not matching else "several parts"
+        raise UserError(f"'{repo}' has {what}: {listed}", None, f"say which: {repo}:PART")
+    by_split = configs[matching.pop()]
     order = sorted(by_split, key=lambda split: _SPLITS.index(split) if split in _SPLITS else 9)
     return {split: _only_file(repo, split, by_split[split]) for split in order}
 
@@ -346,20 +338,15 @@ def _only_file(repo: str, split: str, paths: Sequence[str]) -> str:
     return files[0]
 
 
-def _is_card(path: str) -> bool:
-    name = PurePosixPath(path).name.casefold()
-    return name.startswith((".", "dataset_info", "readme")) or path.startswith(".")
-
-
 def _split_and_config(path: str) -> tuple[str, str]:
     """Read split and configuration from a path in a repository; the latter may be empty."""
-    folders = PurePosixPath(path).parent.parts
-    stem = re.sub(r"-\d{5}-of-\d{5}$", "", PurePosixPath(path).name.rsplit(".", 1)[0].casefold())
+    *folders, name = PurePosixPath(path.casefold()).parts
+    stem = re.sub(r"-\d{5}-of-\d{5}$", "", name.rsplit(".", 1)[0])
     split = split_name(stem)
-    inside = [folder for folder in folders if folder.casefold() not in ("data", "default", *_SPLITS)]
+    inside = [folder for folder in folders if folder not in ("data", "default", *_SPLITS)]
     if split is None:
-        split = next((f.casefold() for f in reversed(folders) if f.casefold() in _SPLITS), "test")
-        rest = "" if re.fullmatch(r"\d+|data|dataset", stem) or folders[-1:] == (split,) else stem
+        split = next((folder for folder in reversed(folders) if folder in _SPLITS), "test")
+        rest = "" if re.fullmatch(r"\d+|data|dataset", stem) or folders[-1:] == [split] else stem
     else:
         rest = re.sub(rf"(?<![a-z]){split}(?![a-z])", "", stem).strip("-_. ")
-    return split, "/".join([*(folder.casefold() for folder in inside), *([rest] if rest else [])])
+    return split, "/".join([*inside, *([rest] if rest else [])])
