@@ -97,9 +97,8 @@ def decode_text(content: bytes, path: Path) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            "the line is not UTF-8 text", f"{path}:{line}", "convert the file to UTF-8"
-        ) from error
+        what, place = "the line is not UTF-8 text", f"{path}:{line}"
+        raise UserError(what, place, "convert the file to UTF-8") from error
 
 
 def json_value(text: str, decoder: json.JSONDecoder | None = None) -> Any:
@@ -369,11 +368,9 @@ def read_pickled_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
         raise
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower():
-            raise UserError(
-                "the file holds more than tensors, such as code, which is not run",
-                str(path),
-                "do not use it, or ask its author for a safetensors file",
-            ) from error
+            what = "the file holds more than tensors, such as code, which is not run"
+            fix = "do not use it, or ask its author for a safetensors file"
+            raise UserError(what, str(path), fix) from error
         raise tensors_error(error, path, fix) from error
     except Exception as error:  # IndexError, KeyError, AttributeError, EOFError, RuntimeError and others
         raise tensors_error(error, path, fix) from error

@@ -14,7 +14,7 @@ from tests.fuzzing import TEXTS, VALUES, damaged, fuzz, only_user_errors, run_co
 
 from metaxcr.compare.external import _read_choices
 from metaxcr.data.file_formats import FORMATS
-from metaxcr.data.infer.user_files import read_rows, sniff
+from metaxcr.data.infer.user_files import sniff
 from metaxcr.data.infer.user_questions import read_questions
 from metaxcr.data.labels import cut_cell
 from metaxcr.data.rows import Defect, Repairs
@@ -50,7 +50,7 @@ def test_readers(tmp_path: Path, form: str, data: st.DataObject) -> None:
         for _ in FORMATS[form](path, None, Repairs()):
             pass
     with only_user_errors():
-        read_rows(path, sniff(path))
+        list(FORMATS[sniff(path)](path, None, Repairs()))
 
 
 @fuzz(0.02, quick=20, content=damaged(st.just(packed())))

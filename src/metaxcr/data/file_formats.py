@@ -129,7 +129,10 @@ def parquet_batches(path: Path) -> Iterator[Any]:
     with parquet.ParquetFile(path) as file:
         check_columns(file.schema_arrow.names, str(path))
         leaves = [file.schema.column(n) for n in range(len(file.schema))]
-        _check_size(path, _declared_size(file.metadata, leaves), limit)
+        # of pages and rows only: where what a file says of its columns is damaged, pyarrow ends the process
+        groups, rows = range(file.metadata.num_row_groups), file.metadata.num_rows
+        pages = sum(file.metadata.row_group(number).total_byte_size for number in groups)
+        _check_size(path, int(max(pages, rows * max(_ROW, sum(leaf.length for leaf in leaves)))), limit)
     with parquet.ParquetFile(path, read_dictionary=[leaf.path for leaf in leaves]) as file:
         unpacked = 0
         for group in range(file.num_row_groups):  # each has dictionaries of its own
@@ -143,15 +146,6 @@ def _check_size(path: Path, size: int, limit: int) -> None:
     if size > limit:
         what = f"the file unpacks to {size:,} bytes or more, {limit:,} are allowed"
         raise UserError(what, str(path), "look at what it holds, then cut it into parts")
-
-
-def _declared_size(metadata: Any, leaves: list[Any]) -> int:
-    """Return what the file says about the size of its pages and rows.
-
-    Its columns say more, but pyarrow ends the whole process where that part is damaged.
-    """
-    pages = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    return int(max(pages, metadata.num_rows * max(_ROW, sum(leaf.length for leaf in leaves))))
 
 
 def unpacked_size(array: Any) -> int:

@@ -161,12 +161,10 @@ def lines_of(path: Path, repairs: Repairs | None = None) -> Iterator[tuple[int, 
     repairs = repairs or Repairs()
     with _open_after_mark(path, repairs) as stream:
         for number, raw in enumerate(stream, start=1):
-            if number == 1 and not raw.endswith(b"\n") and b"\r" in raw:  # line ends of an old Macintosh
-                for at, line in enumerate(raw.split(b"\r"), start=1):
-                    if line.strip():
-                        yield at, _line(line, True, repairs)
-            elif raw.strip():
-                yield number, _line(raw.removesuffix(b"\n"), False, repairs)
+            old = number == 1 and not raw.endswith(b"\n") and b"\r" in raw  # line ends of an old Macintosh
+            for at, line in enumerate(raw.split(b"\r") if old else [raw.removesuffix(b"\n")], start=number):
+                if line.strip():
+                    yield at, _line(line, old, repairs)
 
 
 def _line(raw: bytes, ended_by_cr: bool, repairs: Repairs) -> str | Defect:

@@ -119,7 +119,7 @@ def verify_repair(root: Path | None = None, task: str | None = None) -> list[str
     """
     wrong = []
     for spec in map(task_spec, [task] if task else task_ids()):
-        if "question" not in spec.repair_steps or missing_files(spec, root):
+        if not any(step.step == "question" for step in spec.repairs) or missing_files(spec, root):
             continue
         for split in spec.splits:
             languages = spec.split_languages(split)

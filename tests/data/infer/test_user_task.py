@@ -10,7 +10,7 @@ import pytest
 from metaxcr.data.contamination import find_leaks, identity
 from metaxcr.data.data_dirs import split_files
 from metaxcr.data.infer.table import ColumnHints
-from metaxcr.data.infer.user_files import DataSource, local_sources, read_rows
+from metaxcr.data.infer.user_files import local_sources
 from metaxcr.data.infer.user_task import (
     copa_match,
     number_as_copa,
@@ -380,7 +380,7 @@ def test_ids_become_copas(make_spec, make_example, tmp_path, shown, split, templ
         splits={split: {"files": {"data": {"en": str(file)}}}},
         relation="question",
     )
-    source = DataSource(file, split, "jsonl", read_rows(file, "jsonl"), str(file))
+    source = local_sources([file], [split])[0]
     changed, notes = number_as_copa(spec, [source], copa)
     assert changed.origin == "copa"
     assert changed.split_fields(split).id == template

@@ -33,11 +33,9 @@ def declare(
     first, splits = guesses[0], {}
     for source, table in zip(sources, guesses, strict=True):
         if (table.relation, table.phrasing) != (first.relation, first.phrasing):
-            raise UserError(
-                f"{sources[0].path.name} and {source.path.name} ask in different ways",
-                f"relations '{first.relation}' and '{table.relation}'",
-                "add them under two names",
-            )
+            what = f"{sources[0].path.name} and {source.path.name} ask in different ways"
+            relations = f"relations '{first.relation}' and '{table.relation}'"
+            raise UserError(what, relations, "add them under two names")
         splits[source.split] = {
             "files": {"data": {language: source.name}},
             "labelled": table.labelled,
@@ -83,13 +81,12 @@ def merged(old: TaskSpec, new: TaskSpec, language: str, *, force: bool, path: Pa
         return validated({**now, "version": old.version + 1})
     for key in _SAME_IN_ALL:
         if getattr(old, key) != getattr(new, key):
-            known, other = (getattr(spec, key) or "none" for spec in (old, new))
-            what = f"'{old.id}' has {key} {known}, these files {other}"
+            ours, theirs = (getattr(spec, key) or "none" for spec in (old, new))
+            what = f"'{old.id}' has {key} {ours}, these files {theirs}"
             raise UserError(what, str(path), "give another --name")
     for name, split in added.items():
-        _merge_split(
-            splits.setdefault(name, {**split, "files": {"data": {}}, "n": {}}), split, name, old.id, path
-        )
+        known = splits.setdefault(name, {**split, "files": {"data": {}}, "n": {}})
+        _merge_split(known, split, f"'{old.id}' {name}", path)
     fetch = {load["to"]: load for load in [*was.get("fetch", []), *now.get("fetch", [])]}
     repairs = {step["step"]: step for step in [*was.get("repairs", []), *now.get("repairs", [])]}
     refuse = "refuse" in (old.equal_choices, new.equal_choices)
@@ -108,15 +105,15 @@ def merged(old: TaskSpec, new: TaskSpec, language: str, *, force: bool, path: Pa
     return validated(body)
 
 
-def _merge_split(known: dict[str, Any], new: dict[str, Any], name: str, task: str, path: Path) -> None:
+def _merge_split(known: dict[str, Any], new: dict[str, Any], what: str, path: Path) -> None:
     """Add the files of a split in one language to what is known of the split."""
     fix = "give another --name, or another --split"
     if known.get("labelled", True) != new.get("labelled", True):
-        raise UserError(f"'{task}' {name} has labels in one language and none in another", str(path), fix)
+        raise UserError(f"{what} has labels in one language and none in another", str(path), fix)
     fields, new_fields = _unified([known["fields"], new["fields"]])
     same = all(known.get(key) == new.get(key) for key in ("format", "part", "columns"))
     if not same or fields != new_fields:
-        raise UserError(f"'{task}' {name} has another layout", str(path), fix)
+        raise UserError(f"{what} has another layout", str(path), fix)
     known["fields"] = fields
     known["files"]["data"] |= new["files"]["data"]
     known["n"] |= new["n"]
@@ -130,7 +127,7 @@ def full_splits(spec: TaskSpec) -> dict[str, dict[str, Any]]:
         if not isinstance(split.files.data, dict) or split.files.labels or split.ids or spec.columns:
             fix = "add the files to it by hand, or give another --name"
             raise UserError(f"'{spec.id}' was written by hand", f"split {name}", fix)
-        counts = {"n": split.n if isinstance(split.n, dict) else {}, "languages": None}
+        counts = {"n": dict(split.n) if isinstance(split.n, dict) else {}, "languages": None}
         splits[name] = {"format": spec.format, "fields": body["fields"], **body["splits"][name], **counts}
     return splits
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from glob import escape
 from pathlib import Path
 
-from metaxcr.data.infer.guess_choices import columns_of_choices, find_choices, find_steps, or_none
+from metaxcr.data.infer.guess_choices import columns_of_choices, find_choices, find_steps, most, or_none
 from metaxcr.data.infer.guess_labels import AmbiguousLabels, find_label
 from metaxcr.data.infer.roles_by_value import SAMPLE, candidate_roles, missing_header, share_of_questions
 from metaxcr.data.infer.table import (
@@ -24,6 +24,7 @@ from metaxcr.data.infer.table import (
     select_rows,
     vocabulary,
 )
+from metaxcr.data.labels import without_numbers
 from metaxcr.data.languages import Tag
 from metaxcr.data.readers import choices_of
 from metaxcr.data.rows import Defect, Row, unfold_rows, value_at
@@ -46,14 +47,9 @@ def guess(
     path: Path,
     part: str | None = None,
 ) -> Table:
-    """Guess the roles of a file's columns, in the terms of a task's declaration.
+    """Guess the roles of a file's columns from its rows, as parsed.
 
-    Args:
-        rows: All rows, parsed.
-        language: Of the texts.
-        hints: What the user said about the file.
-        path: The file, for messages.
-        part: The key of the file's one object that holds the rows.
+    ``path`` is for messages; ``part`` is the key of the file's one object that holds the rows.
     """
     unfolded = list(unfold_rows(rows, [], part, hints.columns or None))
     steps = find_steps([row for _, row in unfolded[:SAMPLE] if not isinstance(row, Defect)])
@@ -91,9 +87,7 @@ def _guess_columns(table: Table, language: Tag) -> None:
     _guess_relation(table, *_find_texts(table))
     table.labelled = find_label(table)
     _guess_id(table)
-    table.warnings = _unused_warnings(table)
-    if not table.labelled and table.hints.labels is None:
-        table.warnings += _label_file_warning(table.path)
+    _warn(table)
 
 
 def _with_proposal(error: NotUnderstood, table: Table, language: Tag) -> UserError:
@@ -147,8 +141,13 @@ def _guess_choices(table: Table) -> None:
     table.fields.update(found)
     table.use(*columns_of_choices(found, table.unused))
     table.reasons["choices"] = ", ".join(_listed(found["choices"]))
-    fields = Fields.model_validate(table.fields)
-    counts = Counter(len(choices) for row in rows if (choices := or_none(choices_of, row, fields)))
+    fields = Fields.model_validate(found)
+    table.choices = [or_none(choices_of, row, fields) for row in rows]
+    if found.get("label_kind") != "first" and most(
+        without_numbers(choices) is not None for choices in table.choices if choices
+    ):
+        table.fields["choice_numbers"] = True
+    counts = Counter(len(choices) for choices in table.choices if choices)
     if not counts:
         return
     usual, times = counts.most_common(1)[0]
@@ -187,30 +186,28 @@ def _guess_id(table: Table) -> None:
 # ---- context and question
 
 
-def _find_texts(table: Table) -> tuple[str | None, list[str]]:
-    """Return the column of the question or None, and the columns of the context, perhaps none."""
+def _find_texts(table: Table) -> tuple[list[str], list[str]]:
+    """Return the column of the question, and the columns of the context; there may be none."""
     roles = table.hints.roles
-    context = list(roles.get("premise", []))
-    question = next(iter(roles.get("question", [])), None)
-    table.use(*context, *([question] if question else []))
-    if question is None:
-        question = _find_question(table, has_context=bool(context))
-        table.use(*([question] if question else []))
+    question, context = roles.get("question", [])[:1], list(roles.get("premise", []))
+    table.use(*context, *question)
+    question = question or _find_question(table, has_context=bool(context))
+    table.use(*question)
     context = context or _find_context(table)
-    guessed = question is None and len(context) == 1 and "premise" not in roles
+    guessed = not question and len(context) == 1 and "premise" not in roles
     if guessed and _asks(table, context[0], 0.8):
-        question, context = context[0], []
+        question, context = context, []
     elif all(is_blank(value) for name in context for value in table.values(name)):
         context = []
-    table.use(*context, *([question] if question else []))
-    nothing = not context and question is None and table.hints.relation != "none"
+    table.use(*context, *question)
+    nothing = not context and not question and table.hints.relation != "none"
     if nothing and any(_is_varied_text(table, name) for name in table.unused):
         fix = "--relation none, or --map premise=COLUMN"
         raise NotUnderstood("no column is known to be the context", table, fix)
     return question, context
 
 
-def _find_question(table: Table, *, has_context: bool) -> str | None:
+def _find_question(table: Table, *, has_context: bool) -> list[str]:
     for name in known("question", table.unused):
         texts = table.texts(name)
         if len(texts) < 0.9 * len(table.rows):
@@ -221,8 +218,8 @@ def _find_question(table: Table, *, has_context: bool) -> str | None:
             context = has_context or any(other != name for other in known("context", table.unused))
             if not context and not _asks(table, name, 0.5):
                 continue
-        return name
-    return None
+        return [name]
+    return []
 
 
 def _find_context(table: Table) -> list[str]:
@@ -262,22 +259,20 @@ def _is_varied_text(table: Table, name: str, varied: float = 0.5) -> bool:
 # ---- relation between context and choices
 
 
-def _guess_relation(table: Table, question: str | None, context: list[str]) -> None:
+def _guess_relation(table: Table, question: list[str], context: list[str]) -> None:
     """Tell relation and phrasing as a task declares them, with the fields of question and context."""
     if context:
         table.fields["context"] = context[0] if len(context) == 1 else context
         table.reasons["context"] = ", ".join(context)
-    if question is not None:
-        table.fields["question"] = question
-        _relation_with_question(table, question, context)
-    elif context:
-        table.relation = (
-            "cause" if comparable(context[0]) == "goal" else "effect"
-        )  # PIQA's solutions come first
-        if len(context) == 1 and all(str(value).count("_") == 1 for value in table.values(context[0])):
-            table.reasons["context"] += ", with a blank _"
-            table.relation = "effect"
-            table.phrasing = {"blank": "_", "context": "{before}", "choice": "{choice}{after}"}
+    if question:
+        table.fields["question"] = question[0]
+        _relation_with_question(table, question[0], context)
+    elif len(context) == 1 and all(str(value).count("_") == 1 for value in table.values(context[0])):
+        table.reasons["context"] += ", with a blank _"
+        table.relation = "effect"
+        table.phrasing = {"blank": "_", "context": "{before}", "choice": "{choice}{after}"}
+    elif context:  # in PIQA the solution leads to the goal
+        table.relation = "cause" if comparable(context[0]) == "goal" else "effect"
     if table.hints.relation == "question" and table.relation != "question":
         problem = "relation 'question' needs a question that is cause or effect"
         raise NotUnderstood(problem, table, "--map question=COLUMN")
@@ -335,34 +330,32 @@ def _are_in_words(counts: Counter[str], unknown: list[str]) -> bool:
 # ---- warnings: labels beside the file, columns that are not used
 
 
-def _label_file_warning(path: Path) -> list[str]:
-    """Name a file beside a file without labels that may hold them, such as PIQA's ``train-labels.lst``."""
-    stem = escape(path.name.partition(".")[0])
-    names = sorted(file.name for file in path.parent.glob(f"{stem}*label*") if file.name != path.name)
-    join = f"join the two files, with the labels as a column 'label' of {path.name}"
-    return [f"{names[0]} may hold the labels: {join}; otherwise say --labels none"] if names else []
-
-
-def _unused_warnings(table: Table) -> list[str]:
-    """Name unused columns that hold long or varied text, or that tell splits apart."""
-    used = [*_listed(table.fields.get("context")), *_listed(table.fields.get("question"))]
-    warnings = []
+def _warn(table: Table) -> None:
+    """Name unused columns that hold long or varied text, or that tell splits apart, and a file of labels."""
+    context, question = _listed(table.fields.get("context")), _listed(table.fields.get("question"))
     for name in table.unused:
         ignore = table.option("ignore", name)
         values = {str(value).strip().casefold() for value in table.values(name)}
         if len(values) > 1 and values <= _SPLITS:
             where = shlex.join(["--where", f"{name}={min(values)}"])
-            warnings.append(
+            table.warnings.append(
                 f"'{name}' has {', '.join(sorted(values))}, and all rows are read as one split: choose "
                 f"rows with {where}, or say {ignore}"
             )
-        elif _holds_new_text(table, name, used):
-            context = _listed(table.fields.get("context"))
-            warnings.append(
+        elif _holds_new_text(table, name, [*context, *question]):
+            table.warnings.append(
                 f"'{name}' holds text and is not used: if it is part of the context say "
                 f"{table.option('premise', *context, name)}, otherwise {ignore}"
             )
-    return warnings
+    if table.labelled or table.hints.labels is not None:
+        return
+    file = table.path  # a file beside it may hold the labels, such as PIQA's train-labels.lst
+    stem = escape(file.name.partition(".")[0])
+    if beside := sorted(
+        other.name for other in file.parent.glob(f"{stem}*label*") if other.name != file.name
+    ):
+        join = f"join the two files, with the labels as a column 'label' of {file.name}"
+        table.warnings.append(f"{beside[0]} may hold the labels: {join}; otherwise say --labels none")
 
 
 def _listed(names: str | list[str] | None) -> list[str]:

@@ -13,10 +13,8 @@ from metaxcr.data.infer.table import (
     numbered_columns,
     vocabulary,
 )
-from metaxcr.data.labels import cut_cell, marked_index, parse_index, without_numbers
-from metaxcr.data.readers import choices_of
+from metaxcr.data.labels import cut_cell, marked_index, parse_index
 from metaxcr.data.rows import EACH, Defect, Row, take_step, value_at
-from metaxcr.data.spec import Fields
 
 Declared = dict[str, Any]  # keys of metaxcr.data.spec.Fields
 MOST = 0.9  # share of the rows that a layout must fit; the reader names the others
@@ -48,19 +46,11 @@ def find_choices(names: Sequence[str], rows: Sequence[Row], given: Sequence[str]
     Returns the keys of :class:`metaxcr.data.spec.Fields` that describe them; None: nothing fits. ``given`` is
     what the user said with ``--map choices``: one column, or one for each choice.
     """
-    found: Declared | None
     if len(given) > 1:
-        found = _right_and_wrong(given, rows) or _one_column_each(list(given), rows)
-    elif given:
-        found = _in_one_column(given[0], names, rows)
-    else:
-        found = _in_known_columns(names, rows) or _in_unknown_columns(names, rows)
-    if found is not None and found.get("label_kind") != "first":
-        fields = Fields.model_validate(found)
-        cut = [choices for row in rows if (choices := or_none(choices_of, row, fields)) is not None]
-        if most(without_numbers(choices) is not None for choices in cut):
-            found["choice_numbers"] = True
-    return found
+        return _right_and_wrong(given, rows) or _one_column_each(list(given), rows)
+    if given:
+        return _in_one_column(given[0], names, rows)
+    return _in_known_columns(names, rows) or _in_unknown_columns(names, rows)
 
 
 def columns_of_choices(declared: Declared, names: Sequence[str]) -> set[str]:

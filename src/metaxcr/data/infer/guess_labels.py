@@ -7,7 +7,6 @@ from typing import Any
 from metaxcr.data.infer.guess_choices import MOST, or_none
 from metaxcr.data.infer.table import NotUnderstood, Table, has_word, known, words_of
 from metaxcr.data.labels import decode_label, is_missing, keys_of_choices, parse_index
-from metaxcr.data.readers import choices_of
 from metaxcr.data.rows import GENERAL, STEPS, Repairs, shown, value_at
 from metaxcr.data.spec import Fields
 from metaxcr.errors import UserError
@@ -108,10 +107,10 @@ def _labels(table: Table, name: str) -> list[RowLabel]:
     columns = fields.choices if isinstance(fields.choices, list) else ()
     have_keys = fields.choice_keys is not None or fields.choice_key is not None
     labels = []
-    for line, row in table.rows:
-        raw, choices = value_at(row, name), or_none(choices_of, row, fields)
+    for (line, row), choices in zip(table.rows, table.choices, strict=True):
         if choices is None:
-            continue
+            continue  # the reader names the row
+        raw = value_at(row, name)
         keys = or_none(keys_of_choices, row, fields, len(choices)) or () if have_keys else ()
         if not is_missing(raw) or raw in keys:
             labels.append(RowLabel(line, raw, choices, keys, columns))

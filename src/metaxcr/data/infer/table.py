@@ -103,25 +103,16 @@ LABEL_KINDS = ("zero", "one", "letter", "key", "text", "flag", "none")
 
 @dataclass(frozen=True)
 class ColumnHints:
-    """What the user said about a file, where the guess does not do.
+    """What the user said about a file, where the guess does not do."""
 
-    Attributes:
-        roles: Role of :data:`ROLES` -> columns; for ``cause`` and ``effect`` the words that mean it.
-        labels: How labels are spelt, one of :data:`LABEL_KINDS`.
-        relation: As in a task's declaration.
-        columns: Names of the columns, for a file without a header line.
-        where: Column -> value of the rows to keep.
-        skip_bad: Leave out rows that cannot be used.
-        repairs: Repair steps to declare.
-    """
-
+    # a role of ROLES -> columns; for cause and effect, the words that mean it
     roles: dict[str, list[str]] = field(default_factory=dict)
-    labels: str | None = None
-    relation: str | None = None
-    columns: tuple[str, ...] = ()
-    where: dict[str, str] = field(default_factory=dict)
-    skip_bad: bool = False
-    repairs: tuple[str, ...] = ()
+    labels: str | None = None  # how they are spelt, one of LABEL_KINDS
+    relation: str | None = None  # as in a task's declaration
+    columns: tuple[str, ...] = ()  # their names, for a file without a header line
+    where: dict[str, str] = field(default_factory=dict)  # column -> value of the rows to keep
+    skip_bad: bool = False  # leave out rows that cannot be used
+    repairs: tuple[str, ...] = ()  # steps to declare
 
 
 class NotUnderstood(UserError):
@@ -134,33 +125,20 @@ class NotUnderstood(UserError):
 
 
 class Table:
-    """Rows, and what was found out about their columns so far.
-
-    Attributes:
-        names: All columns; those of nested objects are dotted.
-        unused: Columns without a role so far.
-        fields: What is known, as :class:`metaxcr.data.spec.Fields` declares it.
-        relation: As a task declares it.
-        phrasing: As a task declares it.
-        labelled: Whether there are labels.
-        repairs: Repairs that the file needs, as a task declares them.
-        codes: Language -> how the file spells it, where that is not its code.
-        reasons: Role -> what was found, in words.
-        warnings: What the user should check.
-        other_languages: Number of rows that are not read.
-    """
+    """Rows, and what was found out about them so far, in the terms of a task's declaration."""
 
     def __init__(self, rows: Sequence[tuple[int, Row]], hints: ColumnHints, path: Path) -> None:
         self.rows, self.hints, self.path = list(rows), hints, path
-        self.names = columns_of(row for _, row in rows)
+        self.names = columns_of(row for _, row in rows)  # those of nested objects are dotted
         self.unused = [name for name in self.names if name not in hints.roles.get("ignore", [])]
-        self.fields: dict[str, Any] = {}
+        self.fields: dict[str, Any] = {}  # see metaxcr.data.spec.Fields
+        self.choices: list[list[Any] | None] = []  # of each row; None where they cannot be used
         self.relation, self.phrasing, self.labelled = "none", dict[str, str](), False
         self.repairs: list[dict[str, Any]] = []
-        self.codes: dict[str, str] = {}
-        self.reasons: dict[str, str] = {}
-        self.warnings: list[str] = []
-        self.other_languages = 0
+        self.codes: dict[str, str] = {}  # language -> how the file spells it, where that is not its code
+        self.reasons: dict[str, str] = {}  # role -> what was found, in words
+        self.warnings: list[str] = []  # what the user should check
+        self.other_languages = 0  # number of rows that are not read
 
     def values(self, name: str) -> list[Any]:
         """List what all rows hold in a column."""
@@ -264,11 +242,9 @@ def _keep_language(table: Table, name: str, language: Tag, *, required: bool) ->
             ", ".join(list(counts)[:20]) or "no value",
             max(counts, key=counts.__getitem__, default="VALUE"),
         )
-        raise UserError(
-            f"'{name}' has {present}, and it is not known which is '{language.code}'",
-            str(table.path),
-            f"name the rows to read with {shlex.join(['--where', f'{name}={first}'])}, {take_all}",
-        )
+        what = f"'{name}' has {present}, and it is not known which is '{language.code}'"
+        fix = f"name the rows to read with {shlex.join(['--where', f'{name}={first}'])}, {take_all}"
+        raise UserError(what, str(table.path), fix)
     spellings = [value for value, (code, _) in named.items() if code == language.code]
     given = language.given.casefold().replace("_", "-")
     spellings = [v for v in spellings if v.casefold().replace("_", "-") == given] or spellings

@@ -30,25 +30,17 @@ _SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")  # the best first
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """One split in one file, which is parsed once.
-
-    Attributes:
-        rows: Pairs of a line and its row, or what is wrong with it.
-        name: How the task's declaration names the file: absolute, or relative to a data root.
-        part: The key of the file's one object that holds the split.
-        columns: Names of the columns, where the file has no header line.
-        repairs: Step of :data:`metaxcr.data.rows.STEPS` -> how often parsing needed it.
-    """
+    """One split in one file, which is parsed once."""
 
     path: Path
     split: str
     format: str
-    rows: list[tuple[int, Row | Defect]]
-    name: str
+    rows: list[tuple[int, Row | Defect]]  # line, row or what is wrong with it
+    name: str  # of the file in the task's declaration: absolute, or relative to a data root
     download: Download | None = None
-    part: str | None = None
-    columns: tuple[str, ...] = ()
-    repairs: dict[str, int] = field(default_factory=dict)
+    part: str | None = None  # the key of the file's one object that holds the split
+    columns: tuple[str, ...] = ()  # their names, where the file has no header line
+    repairs: dict[str, int] = field(default_factory=dict)  # step -> how often parsing needed it
 
 
 # ---- formats
@@ -122,11 +114,9 @@ def _sniff_table(text: str, path: Path) -> str:
         return "tsv-quoted" if best and _is_quoted(text) else "tsv"
     if not best:
         head = text.lstrip().split("\n", 1)[0].strip()[:60]
-        raise UserError(
-            f"the format is not known; the file begins with '{head}'",
-            f"{path}:1",
-            "give CSV, TSV, JSON, JSON lines or Parquet; a table needs three columns or more, and a header",
-        )
+        what = f"the format is not known; the file begins with '{head}'"
+        fix = "give CSV, TSV, JSON, JSON lines or Parquet; a table needs three columns or more, and a header"
+        raise UserError(what, f"{path}:1", fix)
     return _TABLES[best]
 
 
@@ -165,13 +155,6 @@ def _is_quoted(text: str) -> bool:
         return False
     texts = [cell for cell in cells if not cell.replace(".", "").isdigit()]
     return len(marked) >= 0.9 * len(texts) or any('""' in text for text in inside)
-
-
-def read_rows(
-    path: Path, file_format: str, columns: Sequence[str] = (), repairs: Repairs | None = None
-) -> list[tuple[int, Row | Defect]]:
-    """Parse a file in a format that :func:`sniff` found; ``repairs`` counts what had to be repaired."""
-    return list(FORMATS[file_format](path, columns or None, repairs or Repairs()))
 
 
 # ---- files on this machine
@@ -218,16 +201,15 @@ def _parse(
     if columns and file_format in ("copa-xml", "parquet", "dream", "markdown"):
         raise UserError("the file names its columns itself", str(path), "leave out --columns")
     try:
-        rows = read_rows(path, file_format, columns, repairs)
+        rows = list(FORMATS[file_format](path, columns or None, repairs))
     except UserError as error:
         names = [] if columns or not error.what.startswith("two columns") else _propose(path, file_format)
         if not names:
             raise
         fix = f"{error.fix}; if the file has no header line, say --columns {','.join(names)}"
         raise UserError(error.what, error.where, fix) from error
-    return DataSource(
-        path, split, file_format, rows, name, download, None, tuple(columns), dict(repairs.counts)
-    )
+    counts = dict(repairs.counts)
+    return DataSource(path, split, file_format, rows, name, download, None, tuple(columns), counts)
 
 
 def _propose(path: Path, file_format: str) -> list[str]:
@@ -248,13 +230,10 @@ def _splits_inside(source: DataSource, wanted: Sequence[str]) -> list[DataSource
     if not names or not all(isinstance(row[key], list | dict) for key in names):
         return []
     names = {key: name for key, name in names.items() if row[key]}
-    missing = [name for name in wanted if name not in names.values()]
-    if missing:
+    if missing := [name for name in wanted if name not in names.values()]:
         present = ", ".join(names.values())
         raise UserError(f"the file has no split '{missing[0]}'", str(source.path), f"it has {present}")
-    return [
-        replace(source, split=name, part=key) for key, name in names.items() if not wanted or name in wanted
-    ]
+    return [replace(source, split=n, part=key) for key, n in names.items() if not wanted or n in wanted]
 
 
 # ---- data sets on the hub

@@ -105,13 +105,8 @@ def read_user_file(
 ) -> tuple[LoadedSplit, list[str]]:
     """Read a file that no task declares, as it would be read once it is added.
 
-    Args:
-        file: Any file that :func:`user_task` understands.
-        language: Tag of its language.
-        split: Name of the result; default: from the file's name.
-        hints: What the user said about the columns.
-        part: The split to read, of a file that holds several.
-        ordered: Keep the choices in the order of the file, where their order would be drawn.
+    ``split`` names the result (default: from the file's name), ``part`` is the one to read of a file with
+    several splits, and ``ordered`` keeps the choices in the order of the file, where it would be drawn.
 
     Returns:
         Its examples, and what the user should look at.
@@ -137,22 +132,21 @@ def read_user_file(
 
 def _guess_all(sources: Sequence[DataSource], language: Tag, hints: ColumnHints) -> list[Table]:
     """Guess all files; where the labels of one are ambiguous, those of the others decide."""
-    found: list[Table | AmbiguousLabels] = []
+    found: dict[str, Table] = {}
+    ambiguous: dict[str, AmbiguousLabels] = {}
     for source in sources:
         try:
-            found.append(guess(source.rows, language, hints, source.path, source.part))
+            found[source.split] = guess(source.rows, language, hints, source.path, source.part)
         except AmbiguousLabels as error:
-            found.append(error)
-    kinds = {one.fields["label_kind"] for one in found if isinstance(one, Table) and one.labelled}
-    guesses = []
-    for source, one in zip(sources, found, strict=True):
-        if isinstance(one, AmbiguousLabels):
+            ambiguous[source.split] = error
+    kinds = {table.fields["label_kind"] for table in found.values() if table.labelled}
+    for source in sources:
+        if source.split in ambiguous:
             if len(kinds) != 1:
-                raise one
-            kind_known = replace(hints, labels=next(iter(kinds)))
-            one = guess(source.rows, language, kind_known, source.path, source.part)
-        guesses.append(one)
-    return guesses
+                raise ambiguous[source.split]
+            known = replace(hints, labels=min(kinds))
+            found[source.split] = guess(source.rows, language, known, source.path, source.part)
+    return [found[source.split] for source in sources]
 
 
 def _read(spec: TaskSpec, source: DataSource) -> LoadedSplit:
@@ -181,11 +175,9 @@ def refuse_equal(spec: TaskSpec, readings: Sequence[LoadedSplit]) -> TaskSpec:
             continue
         if spec.skip_bad:
             return validated({**body_of(spec), "equal_choices": "refuse"})
-        raise UserError(
-            f"{len(lines)} of {len(reading.examples)} rows offer the same choice twice",
-            f"{reading.files[0]}:{lines[0]}",
-            "correct them, or leave them out with --skip-bad",
-        )
+        what = f"{len(lines)} of {len(reading.examples)} rows offer the same choice twice"
+        fix = "correct them, or leave them out with --skip-bad"
+        raise UserError(what, f"{reading.files[0]}:{lines[0]}", fix)
     return spec
 
 
@@ -251,7 +243,7 @@ def copa_match(numbered: Mapping[int, Example], copa: Mapping[str, list[Example]
     split and the finding in words.
     """
     for split, items in copa.items():
-        pairs = [(items[number], example) for number, example in numbered.items() if 0 <= number < len(items)]
+        pairs = [(items[n], example) for n, example in numbered.items() if 0 <= n < len(items)]
         if len(pairs) < max(_MIN_ROWS, _AGREEMENT * len(numbered)):
             continue
         agree = {}
@@ -270,8 +262,10 @@ def number_as_copa(
 ) -> tuple[TaskSpec, list[str]]:
     """Give translations of COPA its numbers as ids; return the declaration and what was found in words."""
     ids, notes = {}, []
-    for source in sources:
-        for template in _number_templates(spec.split_fields(source.split).id) if copa else ():
+    for source in sources if copa else ():
+        # COPA's number may be in the column of the id, or be the position of the row
+        columns = re.findall(r"^(?:\{split\}-)?(\{(?!line\})[^{}]+\})$", spec.split_fields(source.split).id)
+        for template in dict.fromkeys([*columns, "{position}"]):
             examples = _read(with_ids(spec, {source.split: template}), source).examples
             numbered = {n: e for e in examples if e.id.isascii() and (n := digits_value(e.id)) is not None}
             match = copa_match(numbered, copa) if len(numbered) == len(examples) else None
@@ -285,10 +279,3 @@ def number_as_copa(
     for split in spec.splits:  # what is not COPA's must not have the number of one of its items
         ids.setdefault(split, f"own-{spec.split_fields(split).id}")
     return with_ids(spec, ids, origin=COPA), notes
-
-
-def _number_templates(declared: str) -> list[str]:
-    """List the id templates that may number the rows as COPA does: the column in the id, then the order."""
-    column = re.fullmatch(r"(?:\{split\}-)?(\{[^{}]+\})", declared)
-    named = column is not None and column[1] not in ("{line}", "{position}")
-    return [column[1], "{position}"] if column and named else ["{position}"]
