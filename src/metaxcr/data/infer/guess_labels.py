@@ -49,16 +49,17 @@ def find_label(table: Table) -> bool:
         apart = "the right answer is a column of its own, but labels are not wanted"
         reasons["label"] = apart if right_is_first else "no labels, as you say"
         return False
+    by_choices = None
     if right_is_first:
-        reasons["label"] = f"{choices[0]} is the right one; the order of the choices is drawn"
-        return True
-    if fields.get("choice_cell") == "mapping":
+        by_choices = f"{choices[0]} is the right one; the order of the choices is drawn"
+    elif fields.get("choice_cell") == "mapping":
         fields.update(label=choices, label_kind="flag")
-        reasons["label"] = f"{choices} marks the right one; the order of the choices is drawn"
-        return True
-    if "choice_flag" in fields:
+        by_choices = f"{choices} marks the right one; the order of the choices is drawn"
+    elif "choice_flag" in fields:
         fields["label_kind"] = "flag"
-        reasons["label"] = f"{choices}: {fields['choice_flag']} marks the right one"
+        by_choices = f"{choices}: {fields['choice_flag']} marks the right one"
+    if by_choices is not None:
+        reasons["label"] = by_choices
         return True
     names = table.hints.roles.get("label") or _columns_named_like_labels(table)
     labels = {name: rows for name in names if (rows := _labels(table, name))}

@@ -238,10 +238,8 @@ def _keep_language(table: Table, name: str, language: Tag, *, required: bool) ->
     if not named:
         if len(counts) < 2 and not required:
             return  # says nothing about languages and does not tell rows apart
-        present, first = (
-            ", ".join(list(counts)[:20]) or "no value",
-            max(counts, key=counts.__getitem__, default="VALUE"),
-        )
+        present = ", ".join(list(counts)[:20]) or "no value"
+        first = max(counts, key=counts.__getitem__, default="VALUE")
         what = f"'{name}' has {present}, and it is not known which is '{language.code}'"
         fix = f"name the rows to read with {shlex.join(['--where', f'{name}={first}'])}, {take_all}"
         raise UserError(what, str(table.path), fix)
