@@ -198,19 +198,19 @@ def test_only_listed_rows_change_and_only_when_wrong(make_spec, tmp_path):
 def test_steps_that_are_on(make_spec):
     assert {step for step in STEPS if Repairs().take(step)} == set(GENERAL)
     spec = declared(make_spec)
-    assert {step for step in STEPS if Repairs.of(spec.repair_steps).take(step)} == {
+    assert {step for step in STEPS if Repairs.of([step.step for step in spec.repairs]).take(step)} == {
         *GENERAL,
         "question",
         "repeated-ids",
     }
-    off = Repairs.of(spec.repair_steps, ["digits", "question"])
+    off = Repairs.of([step.step for step in spec.repairs], ["digits", "question"])
     assert not off.take("digits") and not off.take("question") and off.take("repeated-ids")
     assert off.take("repeated-ids") and off.counts == {"repeated-ids": 2}
 
 
 def test_a_step_that_does_not_exist_is_refused(make_spec):
     with pytest.raises(UserError, match="unknown repair step 'questions'") as caught:
-        Repairs.of(make_spec().repair_steps, ["questions"])
+        Repairs.of([step.step for step in make_spec().repairs], ["questions"])
     assert caught.value.fix is not None and all(step in caught.value.fix for step in STEPS)
 
 
