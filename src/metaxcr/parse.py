@@ -65,17 +65,16 @@ def file_error(error: Exception, path: Path | str, fix: str | None = None) -> Us
     """
     place = str(path)
     place = place if len(place) <= 200 else f"{place[:120]}...{place[-60:]}"
+    what, way = f"cannot read the file: {getattr(error, 'strerror', None) or error}", "check the name"
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        what = _broken_link(path) or "there is no such file"
-        return UserError(what, place, fix or "check the name")
-    if getattr(error, "errno", None) == errno.ELOOP:
-        return UserError(_broken_link(path) or "its links form a circle", place, "check the name")
-    if isinstance(error, PermissionError):
-        return UserError(f"cannot read the file: {error.strerror}", place, "check its permissions")
-    if isinstance(error, IsADirectoryError):
-        return UserError("this is a folder, not a file", place, "name the file itself")
-    reason = getattr(error, "strerror", None) or str(error)
-    return UserError(f"cannot read the file: {reason}", place, "check the name")
+        what, way = _broken_link(path) or "there is no such file", fix or way
+    elif getattr(error, "errno", None) == errno.ELOOP:
+        what = _broken_link(path) or "its links form a circle"
+    elif isinstance(error, PermissionError):
+        way = "check its permissions"
+    elif isinstance(error, IsADirectoryError):
+        what, way = "this is a folder, not a file", "name the file itself"
+    return UserError(what, place, way)
 
 
 def _broken_link(path: Path | str) -> str:
@@ -98,9 +97,8 @@ def decode_text(content: bytes, path: Path) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            "the line is not UTF-8 text", f"{path}:{line}", "convert the file to UTF-8"
-        ) from error
+        what, place = "the line is not UTF-8 text", f"{path}:{line}"
+        raise UserError(what, place, "convert the file to UTF-8") from error
 
 
 def json_value(text: str, decoder: json.JSONDecoder | None = None) -> Any:
@@ -127,8 +125,7 @@ def too_deep_at(text: str) -> int:
         return -1
     depth = 0
     for found in _BRACKETS.finditer(text):
-        bracket = found[0]
-        depth += (bracket in "[{") - (bracket in "]}")
+        depth += (found[0] in "[{") - (found[0] in "]}")
         if depth > DEPTH:
             return found.start()
     return -1
@@ -247,11 +244,7 @@ def yaml_value(text: str) -> Any:
             number, text, list or mapping.
     """
     try:
-        loader = _Loader(text)
-        try:
-            return loader.get_single_data()
-        finally:
-            loader.dispose()
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         raise
     except Exception as error:  # the scanner does not expect some characters
@@ -328,16 +321,10 @@ def number(
 
     ``what`` is its name in the message; ``whole``: only whole numbers, such as 16 and 16.0.
     """
-    kind = "a whole number" if whole else "a number"
-    valid = (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) <= 1e300
-        and low <= value <= high
-        and (not whole or value == int(value))
-    )
-    if not valid:
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
+    if not valid or not low <= value <= high or (whole and value != int(value)):
         shown = repr(value)[:40] if not isinstance(value, int) or abs(value) < 10**40 else "a huge number"
+        kind = "a whole number" if whole else "a number"
         above = f" from {low:g} to {high:g}" if math.isfinite(high) else ""
         raise UserError(f"{what} is {shown}, not {kind}{above}", where, AGAIN)
     return int(value) if whole else float(value)
@@ -381,19 +368,17 @@ def read_pickled_tensors(path: Path, fix: str = AGAIN) -> "dict[str, Tensor]":
         raise
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower():
-            raise UserError(
-                "the file holds more than tensors, such as code, which is not run",
-                str(path),
-                "do not use it, or ask its author for a safetensors file",
-            ) from error
+            what = "the file holds more than tensors, such as code, which is not run"
+            fix = "do not use it, or ask its author for a safetensors file"
+            raise UserError(what, str(path), fix) from error
         raise tensors_error(error, path, fix) from error
     except Exception as error:  # IndexError, KeyError, AttributeError, EOFError, RuntimeError and others
         raise tensors_error(error, path, fix) from error
-    if not isinstance(loaded, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in loaded.items()
-    ):
+    if not isinstance(loaded, Mapping):
         raise UserError("the file is not a dictionary of tensors", str(path), fix)
     for name, tensor in loaded.items():  # a view may claim to be far larger than its storage
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise UserError("the file is not a dictionary of tensors", str(path), fix)
         plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
         if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise UserError(f"the tensor {name!r} is not a plain one", str(path), fix)

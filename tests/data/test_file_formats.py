@@ -5,8 +5,7 @@ import pytest
 from pyarrow import parquet
 
 from metaxcr.data.file_formats import FORMATS, read_dream, read_xwinograd, unpacked_size
-from metaxcr.data.repairs import Repairs
-from metaxcr.data.rows import Defect
+from metaxcr.data.rows import Defect, Repairs
 from metaxcr.errors import UserError
 
 

@@ -3,8 +3,7 @@ import json
 import pytest
 
 from metaxcr.data.json_rows import read_json, read_jsonl
-from metaxcr.data.repairs import Repairs
-from metaxcr.data.rows import Defect
+from metaxcr.data.rows import Defect, Repairs
 from metaxcr.errors import UserError
 
 ROWS = [{"id": n, "text": f"ガラス {n}", "in": {"list": [n, "]"]}} for n in range(3)]

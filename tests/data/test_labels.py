@@ -1,8 +1,14 @@
 import pytest
 
-from metaxcr.data.labels import check_length, decode_label, label_source
-from metaxcr.data.repairs import Repairs
-from metaxcr.data.rows import Defect
+from metaxcr.data.labels import (
+    check_length,
+    cut_cell,
+    decode_label,
+    is_missing,
+    label_source,
+    marked_index,
+)
+from metaxcr.data.rows import Defect, Repairs
 from metaxcr.data.spec import Fields
 from metaxcr.errors import UserError
 
@@ -190,3 +196,49 @@ def test_free_spellings_are_a_repair_that_a_task_declares(kind, raw, index):
 def test_free_spellings_have_their_limits(kind, raw):
     with pytest.raises(Defect):
         decode_label(raw, kind, TWO, Repairs(("label-spelling",)))
+
+
+# ---- cells that hold a whole list of choices, missing labels, marks
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "1. one\n2. two\n",
+        "(1) one\n\n(2) two",
+        "A) one\r\nB) two",
+        "① one\n②two",
+        "one\ntwo",
+        "a. one\nb. two",
+    ],
+)
+def test_lines_with_their_numbers(cell):
+    assert cut_cell(cell, "lines") == ["one", "two"]
+
+
+def test_a_number_that_belongs_to_a_choice_stays():
+    assert cut_cell("2003년\n2004년", "lines") == ["2003년", "2004년"]
+    assert cut_cell("1. 3.5 kg\n2. 10 kg", "lines") == ["3.5 kg", "10 kg"]
+
+
+@pytest.mark.parametrize("cell", ['["one", "two"]', "['one', 'two']", " ['one', \"two\"]"])
+def test_lists_as_json_and_python_write_them(cell):
+    assert cut_cell(cell, "json") == ["one", "two"]
+
+
+@pytest.mark.parametrize("cell", ["one, two", "__import__('os')", "", "[" * 5000])
+def test_what_is_no_list(cell):
+    with pytest.raises(Defect, match="is no list"):
+        cut_cell(cell, "json")
+
+
+def test_hidden_labels():
+    assert all(map(is_missing, (None, "", " - ", -1, "-1", "null", float("nan"))))
+    assert not any(map(is_missing, (0, "0", "A", False, "no")))
+
+
+def test_marks_of_any_size():
+    assert marked_index([10**400, 0, -(10**400)]) == 0
+    assert marked_index([0, True]) == 1
+    with pytest.raises(Defect, match="2 choices are marked"):
+        marked_index([10**400, 10**400, 1])

@@ -81,14 +81,9 @@ def test_a_wrong_question_that_the_list_lacks_is_found(data_root, tmp_path):
     assert '"question": "effect"' in lines[0]
     lines[0] = lines[0].replace('"question": "effect"', '"question": "cause"')
     path.write_text("\n".join(lines), encoding="utf-8")
-    (found,) = verify_repair(tmp_path)
-    assert (found.example.language, found.split, found.example.id, found.majority) == (
-        "et",
-        "val",
-        "val-0",
-        "effect",
-    )
-    assert "xcopa val et val-0" in str(found)
+    told = "xcopa val et val-0: 'cause' after the repair, 'effect' by majority over the languages"
+    assert verify_repair(tmp_path) == [told]
+    assert verify_repair(tmp_path, "copa") == []
 
 
 @pytest.mark.real

@@ -13,13 +13,12 @@ from tests.damaged import ITEMS, TABLE, good, jsonl
 from tests.fuzzing import TEXTS, VALUES, damaged, fuzz, only_user_errors, run_command
 
 from metaxcr.compare.external import _read_choices
-from metaxcr.data.cell_values import cut_cell
 from metaxcr.data.example import read_shots
 from metaxcr.data.file_formats import FORMATS
-from metaxcr.data.infer.user_files import read_rows, sniff
+from metaxcr.data.infer.user_files import sniff
 from metaxcr.data.infer.user_questions import read_questions
-from metaxcr.data.repairs import Repairs
-from metaxcr.data.rows import Defect
+from metaxcr.data.labels import cut_cell
+from metaxcr.data.rows import Defect, Repairs
 from metaxcr.evaluation.predictions import Predictions
 
 ROWS = [good(n, label=n % 2) for n in range(8)]
@@ -51,7 +50,7 @@ def test_readers(tmp_path: Path, form: str, data: st.DataObject) -> None:
         for _ in FORMATS[form](path, None, Repairs()):
             pass
     with only_user_errors():
-        read_rows(path, sniff(path))
+        list(FORMATS[sniff(path)](path, None, Repairs()))
 
 
 @fuzz(0.02, quick=20, content=damaged(st.just(packed())))

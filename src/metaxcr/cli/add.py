@@ -90,15 +90,15 @@ def add(
     with text that is not used are listed. Nothing is copied: the task refers to the files where they are.
     Files in another language, or of another split, are added to a task that is already declared.
     """
-    from metaxcr.data.infer.user_task import TaskInfo, own_path, user_task
+    from metaxcr.data.infer.user_task import own_path, user_task
     from metaxcr.data.languages import language_tag
 
     own_path(name)
     hints = column_hints(mapping, labels, relation, columns, where, skip_bad, repair)
     tag = language_tag(language)
-    info = TaskInfo(group, licence, citation, url, origin)
+    info = {"group": group, "licence": licence, "citation": citation, "url": url, "origin": origin}
     sources = _sources(files, tag, split or [], hints.columns)
-    task = user_task(name, tag, sources, hints, info, force=force, root=data)
+    task = user_task(name, tag, sources, hints, force=force, root=data, **info)
     if not dry_run:
         task.write()
     commands = [] if dry_run else _next_commands(task, data)

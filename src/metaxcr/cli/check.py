@@ -102,7 +102,7 @@ def _check_tasks(task: str | None, options: _Options) -> tuple[list[Record], lis
         raise UserError(f"no task that is there has {wanted}", None, "see 'metaxcr tasks ls'")
     problems = [f"{r['task']} {r['split']} {r['language']}: {p}" for r in records for p in r["problems"]]
     if not problems and "question" not in options.repairs_off:  # it reads files, which must be readable
-        problems = [str(d) for d in verify_repair(options.data) if task in (None, d.example.task)]
+        problems = verify_repair(options.data, task)
     return records, problems
 
 

@@ -165,7 +165,7 @@ def _declaration(spec: "TaskSpec") -> dict[str, Any]:
 
 def _repair(step: "Repair") -> str:
     """Say what a declared repair does."""
-    from metaxcr.data.repairs import DECLARED
+    from metaxcr.data.rows import DECLARED
 
     if step.step != "question":
         return DECLARED[step.step]

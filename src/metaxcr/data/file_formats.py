@@ -7,26 +7,28 @@ XWinograd's and DREAM's. JSON is in :mod:`metaxcr.data.json_rows`.
 import csv
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
 from metaxcr.data.json_rows import read_json, read_jsonl
-from metaxcr.data.repairs import Repairs
 from metaxcr.data.rows import (
     Defect,
     FormatReader,
+    Repairs,
     Row,
     Rows,
     check_columns,
     flaw,
     lines_of,
     open_text,
-    paired,
     read_text,
     shown,
+    strict,
+    with_names,
 )
 from metaxcr.errors import UserError
 from metaxcr.parse import MAX_BYTES, check_file, json_value
@@ -55,44 +57,30 @@ def read_csv(path: Path, columns: Sequence[str] | None, repairs: Repairs, *, del
                 what = str(error).replace("\t", "\\t")
                 raise UserError(f"broken quoting ({what})", f"{path}:{begun}", "mend the line") from error
 
-    return _with_columns(path, records(), columns)
+    return _table(path, records(), columns)
 
 
 def read_tsv(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
     """Yield the lines of a tab-separated file; quotation marks are ordinary characters."""
     lines = lines_of(path, repairs)
     records = ((n, line if isinstance(line, Defect) else line.split("\t")) for n, line in lines)
-    return _with_columns(path, records, columns)
+    return _table(path, records, columns)
 
 
-def _with_columns(
-    path: Path, records: Iterable[tuple[int, list[str] | Defect]], columns: Sequence[str] | None
+def _table(
+    path: Path, records: Iterator[tuple[int, list[str] | Defect]], columns: Sequence[str] | None
 ) -> Rows:
-    """Pair the fields of each record with the names of the columns."""
-    for number, record in records:
-        if columns is not None:
-            yield number, record if isinstance(record, Defect) else paired(record, columns)
-            continue
-        if isinstance(record, Defect):
-            raise UserError(record.what, f"{path}:{number}", record.fix)
-        columns = [name.strip() for name in record]
-        check_columns(columns, f"{path}:{number}")
+    """Name the fields of each record; without ``columns``, the first one names them and must be readable."""
+    if columns is None:
+        records = chain(strict(path, islice(records, 1)), records)
+    return with_names(path, records, columns)
 
 
 MARKDOWN_RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)+\|?")  # the line below the header
 
 
 def read_markdown(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
-    """Yield the rows of a Markdown table, ``| a | b |`` below a header and a line of hyphens.
-
-    Args:
-        path: The file.
-        columns: Not used: the table names its columns.
-        repairs: The steps that are on.
-
-    Yields:
-        (line number, row).
-    """
+    """Yield the rows of a Markdown table, ``| a | b |`` below a header and a line of hyphens."""
 
     def cells(line: str) -> list[str]:
         inside = line.strip().removeprefix("|").removesuffix("|")
@@ -103,7 +91,7 @@ def read_markdown(path: Path, columns: Sequence[str] | None, repairs: Repairs) -
         for number, line in lines_of(path, repairs)
         if isinstance(line, Defect) or not MARKDOWN_RULE.fullmatch(line.strip())
     )
-    yield from _with_columns(path, records, None)
+    return _table(path, records, None)
 
 
 # ---- Parquet: a small file may unpack to far more than fits into memory
@@ -141,7 +129,10 @@ def parquet_batches(path: Path) -> Iterator[Any]:
     with parquet.ParquetFile(path) as file:
         check_columns(file.schema_arrow.names, str(path))
         leaves = [file.schema.column(n) for n in range(len(file.schema))]
-        _check_size(path, _declared_size(file.metadata, leaves), limit)
+        # of pages and rows only: where what a file says of its columns is damaged, pyarrow ends the process
+        groups, rows = range(file.metadata.num_row_groups), file.metadata.num_rows
+        pages = sum(file.metadata.row_group(number).total_byte_size for number in groups)
+        _check_size(path, int(max(pages, rows * max(_ROW, sum(leaf.length for leaf in leaves)))), limit)
     with parquet.ParquetFile(path, read_dictionary=[leaf.path for leaf in leaves]) as file:
         unpacked = 0
         for group in range(file.num_row_groups):  # each has dictionaries of its own
@@ -155,15 +146,6 @@ def _check_size(path: Path, size: int, limit: int) -> None:
     if size > limit:
         what = f"the file unpacks to {size:,} bytes or more, {limit:,} are allowed"
         raise UserError(what, str(path), "look at what it holds, then cut it into parts")
-
-
-def _declared_size(metadata: Any, leaves: list[Any]) -> int:
-    """Return what the file says about the size of its pages and rows.
-
-    Its columns say more, but pyarrow ends the whole process where that part is damaged.
-    """
-    pages = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    return int(max(pages, metadata.num_rows * max(_ROW, sum(leaf.length for leaf in leaves))))
 
 
 def unpacked_size(array: Any) -> int:

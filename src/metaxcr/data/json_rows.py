@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from metaxcr.data.repairs import Repairs
-from metaxcr.data.rows import Defect, Row, Rows, check_columns, lines_of, paired, read_text
+from metaxcr.data.rows import Defect, Repairs, Row, Rows, lines_of, read_text, with_names
 from metaxcr.errors import UserError
 from metaxcr.parse import check_characters, json_value, too_deep_at
 
@@ -16,18 +15,16 @@ _BETWEEN, _COLON = re.compile(r"[\s,]*"), re.compile(r"\s*:\s*")
 
 def read_jsonl(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
     """Yield one JSON object a line, or one list a line; without ``columns``, the first list names them."""
-    decoder, lists = _decoder(repairs), columns is not None
-    for at, (number, line) in enumerate(lines_of(path, repairs)):
-        row = line if isinstance(line, Defect) else _parsed_line(decoder, line)
-        lists = lists or (at == 0 and isinstance(row, list))
-        if not isinstance(row, list):
-            yield number, row
-        elif not lists:
-            yield number, _object(row)
-        elif columns is None:
-            columns = _column_names(row, f"{path}:{number}")
-        else:
-            yield number, paired(row, columns)
+    decoder = _decoder(repairs)
+
+    def rows() -> Iterator[tuple[int, Row | list[Any] | Defect]]:
+        lists = columns is not None
+        for at, (number, line) in enumerate(lines_of(path, repairs)):
+            row = line if isinstance(line, Defect) else _parsed_line(decoder, line)
+            lists = lists or (at == 0 and isinstance(row, list))
+            yield number, row if lists else _object(row)
+
+    return with_names(path, rows(), columns)
 
 
 def read_json(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Rows:
@@ -37,52 +34,30 @@ def read_json(path: Path, columns: Sequence[str] | None, repairs: Repairs) -> Ro
     that holds one list, or a sequence of objects with any line breaks. Text that is not JSON is an error:
     nothing after it can be found.
     """
-    text = read_text(path, repairs)
+    return with_names(path, _documents(path, repairs), columns)
+
+
+def _documents(path: Path, repairs: Repairs) -> Iterator[tuple[int, Row | list[Any] | Defect]]:
+    """Yield the values of a document that are rows, with the lines on which they begin."""
+    text, decoder = read_text(path, repairs), _decoder(repairs)
     if "\n" not in text:
         text = text.replace("\r", "\n")  # line ends of an old Macintosh
-    if (deep := too_deep_at(text)) >= 0:
-        raise UserError(
-            "the file is nested too deeply", _place(path, text, deep), "mend it, or fetch it again"
-        )
-    start = _first_row(text)
-    listed, line = start > 0 and text[start - 1] == "[", 1 + text.count("\n", 0, start)
-    for value, begin, end in _values(path, text, start, listed, _decoder(repairs)):
-        line += text.count("\n", start, begin)
-        start = begin
-        if not isinstance(value, list):
-            yield line, _half_character(text[begin:end], value) or _object(value)
-        elif columns is None:
-            columns = _column_names(value, f"{path}:{line}")
-        else:
-            yield line, _half_character(text[begin:end], value) or paired(value, columns)
-
-
-def _column_names(cells: list[Any], place: str) -> list[str]:
-    columns = [str(cell).strip() for cell in cells]
-    check_columns(columns, place)
-    return columns
-
-
-def _place(path: Path, text: str, position: int) -> str:
-    line = 1 + text.count("\n", 0, position)
-    return f"{path}:{line}"
-
-
-def _values(
-    path: Path, text: str, position: int, listed: bool, decoder: json.JSONDecoder
-) -> Iterator[tuple[Any, int, int]]:
-    """Yield (value or defect, where it begins, where it ends) from a position on."""
 
     def wrong(what: str, at: int) -> UserError:
-        return UserError(what, _place(path, text, at), "mend it, or fetch it again")
+        line = 1 + text.count("\n", 0, at)
+        return UserError(what, f"{path}:{line}", "mend it, or fetch it again")
 
+    if (deep := too_deep_at(text)) >= 0:
+        raise wrong("the file is nested too deeply", deep)
+    position, line, counted = _first_row(text), 1, 0
+    listed = position > 0 and text[position - 1] == "["
     while (position := _skip(_BETWEEN, text, position)) < len(text):
         if listed and text[position] == "]":
             rest = _skip(_BETWEEN, text, position + 1)
             if text.lstrip().startswith("[") and rest < len(text):  # of an object, _first_row checks the rest
                 raise wrong("the file is not JSON (something follows the list)", rest)
             return
-        value: Any
+        line, counted = line + text.count("\n", counted, position), position
         try:
             value, end = decoder.raw_decode(text, position)
         except Defect as defect:
@@ -91,7 +66,8 @@ def _values(
             raise wrong(f"the file is not JSON ({_reason(error)})", error.pos) from None
         except ValueError:  # more digits than Python converts
             raise wrong("a number has too many digits", position) from None
-        yield value, position, end
+        row = value if isinstance(value, list) else _object(value)
+        yield line, _half_character(text[position:end], row) or row
         position = end
     if listed:
         raise wrong("the file is not JSON (the list does not end)", position)

@@ -12,15 +12,12 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from metaxcr.data.cell_values import carries_number, cut_cell, without_numbers
 from metaxcr.data.example import Example
 from metaxcr.data.file_formats import FORMATS
-from metaxcr.data.labels import check_length, label_source
+from metaxcr.data.labels import carries_number, check_length, cut_cell, label_source, without_numbers
 from metaxcr.data.languages import language_named
-from metaxcr.data.repairs import LAYOUT, Repairs
-from metaxcr.data.rows import Defect, Row, flaw, shown, value_of
+from metaxcr.data.rows import LAYOUT, Defect, Repairs, Row, flaw, shown, unfold_rows, value_of
 from metaxcr.data.spec import Fields, TaskSpec
-from metaxcr.data.unfold import unfold_rows
 from metaxcr.errors import UserError
 
 UNSPACED = frozenset({"ja", "km", "lo", "my", "th", "zh"})  # scripts without spaces between sentences

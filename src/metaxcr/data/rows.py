@@ -1,11 +1,11 @@
-"""Rows of a file: the text they are read from, and the defect in place of a row that cannot be used."""
+"""Rows of a file: the text they are read from, repairs, defects, and rows inside rows."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from metaxcr.data.repairs import Repairs
 from metaxcr.errors import UserError
 from metaxcr.parse import check_file, decode_text, file_error
 
@@ -16,7 +16,7 @@ _NOT_TEXT = {  # first bytes of a file -> what it is
     b"\x1f\x8b": "packed (gzip)",
     b"PK\x03\x04": "packed (zip)",
     b"\xfd7zXZ": "packed (xz)",
-    b"BZh9": "packed (bzip2)",
+    b"BZh": "packed (bzip2)",
     b"7z\xbc\xaf": "packed (7z)",
     b"\x28\xb5\x2f\xfd": "packed (zstandard)",
     b"PAR1": "Parquet, not text",
@@ -33,6 +33,46 @@ class Defect(Exception):
     def __init__(self, what: str, fix: str, where: str | None = None) -> None:
         super().__init__(what)  # where: a line of the label file, if it is not the row itself
         self.what, self.fix, self.where = what, fix, where
+
+
+# ---- repairs of known defects: each step is counted and can be switched off
+
+# Steps that every task has; the others are declared in a task's YAML file.
+GENERAL = {
+    "byte-order-mark": "a byte order mark at the start of the file is dropped",
+    "line-ends": "line ends of another system (CRLF) are read as line ends",
+    "digits": "a label in the digits of another script is read as a number",
+    "repeated-keys": "of a key that a JSON object has twice, the last value counts",
+}
+DECLARED = {
+    "question": "cause or effect, where the file has the wrong one",
+    "choices": "surplus choices, blank or repeated, are taken out; rows that still do not fit are left out",
+    "label-spelling": "a label such as 1.0, (b) or choice2 is read as the number or letter in it",
+    "repeated-ids": "an id that occurs again gets #2, #3, ... added",
+}
+STEPS = {**GENERAL, **DECLARED}
+LAYOUT = frozenset({"byte-order-mark", "line-ends"})  # steps that change no example
+
+
+class Repairs:
+    """The steps that are on for a file; ``counts`` says how often each changed something."""
+
+    def __init__(self, steps: Collection[str] = tuple(GENERAL)) -> None:
+        self._on = frozenset(steps)
+        self.counts: Counter[str] = Counter()
+
+    @classmethod
+    def of(cls, declared: Iterable[str], off: Collection[str] = ()) -> "Repairs":
+        """Return the general steps and those that a task declares, without those that are switched off."""
+        if unknown := [step for step in off if step not in STEPS]:
+            raise UserError(f"unknown repair step '{unknown[0]}'", None, f"There are {', '.join(STEPS)}")
+        return cls({*GENERAL, *declared} - {*off})
+
+    def take(self, step: str) -> bool:
+        """Tell whether a step is on; if so, count it once more."""
+        if step in self._on:
+            self.counts[step] += 1
+        return step in self._on
 
 
 # (1-based line, row). A row that cannot be parsed comes as a defect, so that the reader can go on after it.
@@ -52,10 +92,21 @@ def value_of(row: Row, name: str) -> Any:
     return value
 
 
+def value_at(row: Row, name: str) -> Any:
+    """Look a field up as :func:`value_of` does; None where there is no such field."""
+    try:
+        return value_of(row, name)
+    except Defect:
+        return None
+
+
 def shown(value: object) -> str:
     """Quote a value from a file in a message, on one line of at most 60 characters."""
     quoted = repr(value)
     return quoted if len(quoted) <= 60 else f"{quoted[:57]}..."
+
+
+# ---- text
 
 
 def open_bytes(path: Path) -> io.BufferedReader:
@@ -110,12 +161,10 @@ def lines_of(path: Path, repairs: Repairs | None = None) -> Iterator[tuple[int, 
     repairs = repairs or Repairs()
     with _open_after_mark(path, repairs) as stream:
         for number, raw in enumerate(stream, start=1):
-            if number == 1 and not raw.endswith(b"\n") and b"\r" in raw:  # line ends of an old Macintosh
-                for at, line in enumerate(raw.split(b"\r"), start=1):
-                    if line.strip():
-                        yield at, _line(line, True, repairs)
-            elif raw.strip():
-                yield number, _line(raw.removesuffix(b"\n"), False, repairs)
+            old = number == 1 and not raw.endswith(b"\n") and b"\r" in raw  # line ends of an old Macintosh
+            for at, line in enumerate(raw.split(b"\r") if old else [raw.removesuffix(b"\n")], start=number):
+                if line.strip():
+                    yield at, _line(line, old, repairs)
 
 
 def _line(raw: bytes, ended_by_cr: bool, repairs: Repairs) -> str | Defect:
@@ -147,6 +196,9 @@ def _second_mark(text: str) -> Defect | None:
     return None
 
 
+# ---- records with named columns
+
+
 def check_columns(columns: Sequence[str], place: str) -> None:
     """Raise a UserError where two columns have the same name."""
     twice = [name for name in columns if columns.count(name) > 1]
@@ -165,9 +217,123 @@ def paired(record: Sequence[Any], columns: Sequence[str]) -> Row | Defect:
     return dict(zip(columns, record, strict=True))
 
 
+def with_names(
+    path: Path, records: Iterable[tuple[int, Row | Sequence[Any] | Defect]], columns: Sequence[str] | None
+) -> Rows:
+    """Name the fields of the records that are lists; without ``columns``, the first list names them."""
+    for number, record in records:
+        if isinstance(record, Defect | Mapping):
+            yield number, record
+        elif columns is not None:
+            yield number, paired(record, columns)
+        else:
+            columns = [str(cell).strip() for cell in record]
+            check_columns(columns, f"{path}:{number}")
+
+
 def strict(path: Path, items: Iterable[tuple[int, Item | Defect]]) -> Iterator[tuple[int, Item]]:
     """Yield numbered rows or lines of a file; raise the first defect as a UserError."""
     for line, item in items:
         if isinstance(item, Defect):
             raise UserError(item.what, f"{path}:{line}", item.fix)
         yield line, item
+
+
+# ---- rows inside rows: columns of a JSON document, rows by id, several questions under one passage
+
+EACH = "*"  # the step for a document whose fields are the rows
+Steps = Sequence[Sequence[str]]
+
+
+def unfold_rows(
+    rows: Iterable[tuple[int, Row | Defect]],
+    steps: Steps,
+    part: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> Rows:
+    """Yield the rows that a file's own rows hold, each with its line, or what is wrong with it.
+
+    A step names fields whose lists are as long as each other: the row is repeated with the first item of
+    each, the second, and so on. ``*`` alone takes every field as a row; ``head=body`` takes the lists of
+    ``body`` as rows whose columns ``head`` names. ``part`` is the field that holds the rows of this split,
+    and ``columns`` names the columns where these are lists.
+    """
+    for line, row in rows:
+        for found in [row] if part is None else _rows_of_part(row, part, columns):
+            if isinstance(found, Defect) or not steps:
+                yield line, found
+                continue
+            try:
+                for inner in _unfold(found, steps):
+                    yield line, inner
+            except Defect as defect:
+                yield line, defect
+            except RecursionError:
+                yield line, Defect("nested too deeply", "mend or remove it")
+
+
+def _rows_of_part(row: Row | Defect, part: str, columns: Sequence[str] | None) -> Iterator[Row | Defect]:
+    held = row if isinstance(row, Defect) else row.get(part)
+    if isinstance(held, Defect | dict):
+        yield held
+    elif not isinstance(held, list):
+        yield Defect(f"'{part}' is no list of rows", "write a list of objects")
+    else:
+        for item in held:
+            if not isinstance(item, list):
+                yield item if isinstance(item, dict) else Defect(f"'{part}' holds no objects", "write {...}")
+            elif columns is None:
+                columns = [str(cell).strip() for cell in item]
+            else:
+                yield paired(item, columns)
+
+
+def _unfold(row: Row, steps: Steps) -> Iterator[Row]:
+    if not steps:
+        yield row
+        return
+    for inner in take_step(row, steps[0]):
+        yield from _unfold(inner, steps[1:])
+
+
+def take_step(row: Row, step: Sequence[str]) -> Iterator[Row]:
+    """Yield the rows to which one step of :func:`unfold_rows` leads; a row without them is a defect."""
+    head, equals, body = step[0].partition("=")
+    if list(step) == [EACH]:
+        for key, value in row.items():
+            if not isinstance(value, dict):
+                raise Defect(f"'{key[:60]}' is no object", "write {...} with named fields")
+            yield {"key": key, **value}
+    elif equals and step[0] not in row:
+        for record in _list_at(row, body):
+            pair = paired(record if isinstance(record, list) else [record], _list_at(row, head))
+            if isinstance(pair, Defect):
+                raise pair
+            yield pair
+    else:
+        lists = [_list_at(row, name) for name in step]
+        if len({len(items) for items in lists}) > 1:
+            lengths = ", ".join(f"{name} {len(items)}" for name, items in zip(step, lists, strict=True))
+            raise Defect(f"lists of different lengths: {lengths}", "correct the row")
+        for items in zip(*lists, strict=True):
+            new = row
+            for name, item in zip(step, items, strict=True):
+                new = _with(new, name, item)
+            yield new
+
+
+def _list_at(row: Row, name: str) -> list[Any]:
+    value = value_of(row, name)
+    if isinstance(value, dict):  # pandas writes a column as {"0": ...}
+        return list(value.values())
+    if not isinstance(value, list):
+        raise Defect(f"'{name}' is no list", "write a list")
+    return value
+
+
+def _with(row: Row, name: str, value: object) -> Row:
+    """Copy a row with another value in a field, which may be dotted."""
+    if name in row:
+        return {**row, name: value}
+    first, _, rest = name.partition(".")
+    return {**row, first: _with(row[first], rest, value)}

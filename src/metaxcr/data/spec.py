@@ -158,7 +158,7 @@ class Fields(_Strict):
     shuffle: int | None = None  # draw the order of the choices from this seed and the example's id
     question_words: dict[Literal["cause", "effect"], list[str]] = {}  # how the file spells them
     where: dict[str, LanguageTemplate] = {}  # only rows whose field has this value, or names the {language}
-    unfold: list[list[str]] = []  # steps of metaxcr.data.unfold.unfold_rows
+    unfold: list[list[str]] = []  # steps of metaxcr.data.rows.unfold_rows
 
 
 class IdRange(_Strict):
@@ -229,7 +229,7 @@ class ChoicesRepair(_Strict):
 
 
 class OtherRepair(_Strict):
-    """A repair without settings, see :data:`metaxcr.data.repairs.DECLARED`."""
+    """A repair without settings, see :data:`metaxcr.data.rows.DECLARED`."""
 
     step: Literal["repeated-ids", "label-spelling"]
 
@@ -259,7 +259,7 @@ class TaskSpec(_Strict):
     polarity: Literal["plausible", "implausible"] = "plausible"
     parallel: bool = False  # the same id means the same item in every language
     origin: str | None = None  # tasks of one origin share items: the same id means the same item
-    repairs: list[Repair] = []  # beside the general ones of metaxcr.data.repairs
+    repairs: list[Repair] = []  # beside the general ones of metaxcr.data.rows
     equal_choices: Literal["keep", "refuse"] = "keep"  # refuse: a row with two equal choices cannot be used
     skip_bad: bool = False  # rows that cannot be used are left out and counted, instead of an error
     fetch: list[Download] = []  # where the files come from (metaxcr tasks fetch)

@@ -34,9 +34,9 @@ def check_split(
     examples = loaded.examples
     first = {key: n for n, key in reversed(list(enumerate(map(wording, examples))))}
     repeated = sorted({*range(len(examples))} - {*first.values()})
-    equal = [n for n, example in enumerate(examples) if len(set(example.choices)) < len(example.choices)]
-    blank = [n for n, example in enumerate(examples) if "" in map(normalise, example.choices)]
-    kinds = (example.question if example.question in ("cause", "effect") else "other" for example in examples)
+    equal = [n for n, e in enumerate(examples) if len(set(e.choices)) < len(e.choices)]
+    blank = [n for n, e in enumerate(examples) if "" in map(normalise, e.choices)]
+    kinds = (e.question if e.question in ("cause", "effect") else "other" for e in examples)
     record: dict[str, Any] = {
         "task": loaded.spec.id,
         "split": loaded.split,
@@ -110,29 +110,14 @@ def held_out_elsewhere(loaded: LoadedSplit, root: Path | None = None) -> list[Le
     return find_leaks(loaded.examples, held_out)
 
 
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """A repaired row whose question differs from that of most languages in the official files."""
-
-    example: Example
-    split: str
-    majority: str
-
-    def __str__(self) -> str:
-        e = self.example
-        return (
-            f"{e.task} {self.split} {e.language} {e.id}: "
-            f"'{e.question}' after the repair, '{self.majority}' by majority over the languages"
-        )
-
-
-def verify_repair(root: Path | None = None) -> list[Disagreement]:
+def verify_repair(root: Path | None = None, task: str | None = None) -> list[str]:
     """Compare the repaired questions with the majority over the languages of the official files.
 
-    A task with a missing file is passed over: a majority over some of the languages proves nothing.
+    Returns the rows that differ, in words. A task with a missing file is passed over: a majority over some
+    of the languages proves nothing.
     """
-    disagreements = []
-    for spec in map(task_spec, task_ids()):
+    wrong = []
+    for spec in map(task_spec, [task] if task else task_ids()):
         if not any(step.step == "question" for step in spec.repairs) or missing_files(spec, root):
             continue
         for split in spec.splits:
@@ -141,11 +126,11 @@ def verify_repair(root: Path | None = None) -> list[Disagreement]:
             for language in languages:
                 for example in load(spec.id, split, language=language, root=root, raw=True).examples:
                     votes.setdefault(example.id, Counter())[example.question] += 1
-            majority = {item: count.most_common(1)[0][0] for item, count in votes.items()}
-            disagreements += [
-                Disagreement(example, split, majority[example.id])
-                for language in languages
-                for example in load(spec.id, split, language=language, root=root).examples
-                if example.question != majority[example.id]
-            ]
-    return disagreements
+            for language in languages:
+                for e in load(spec.id, split, language=language, root=root).examples:
+                    majority = votes[e.id].most_common(1)[0][0]
+                    if e.question != majority:
+                        place = f"{spec.id} {split} {language} {e.id}"
+                        why = f"'{e.question}' after the repair, '{majority}' by majority over the languages"
+                        wrong.append(f"{place}: {why}")
+    return wrong

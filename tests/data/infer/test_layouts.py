@@ -8,7 +8,7 @@ from tests.data.infer.layouts import LAYOUTS, items, lines, pairs, table
 from metaxcr.cli.options import column_hints
 from metaxcr.data.infer.user_files import local_sources
 from metaxcr.data.infer.user_questions import read_questions
-from metaxcr.data.infer.user_task import TaskInfo, user_task
+from metaxcr.data.infer.user_task import user_task
 from metaxcr.data.languages import language_tag
 from metaxcr.data.registry import load
 from metaxcr.errors import UserError
@@ -55,7 +55,7 @@ def written(layout, tmp_path):
 def added(file, layout, *options):
     asked = hints([*layout.options, *options])
     sources = local_sources([file], columns=asked.columns)
-    return user_task("mine", language_tag(layout.language), sources, asked, TaskInfo())
+    return user_task("mine", language_tag(layout.language), sources, asked)
 
 
 def check(examples, layout):

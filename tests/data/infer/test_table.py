@@ -86,8 +86,20 @@ def test_columns_of_all_rows_with_nested_ones_dotted():
 def test_only_the_rows_that_are_wanted_are_read():
     rows = [(n, {"lang": ("hr", "en")[n % 2], "part": "ab"[n // 2]}) for n in range(4)]
     table = Table(rows, ColumnHints(where={"part": "b"}), Path("file.x"))
-    assert select_rows(table, language_tag("hr")) == {}
+    select_rows(table, language_tag("hr"))
+    assert (table.codes, table.other_languages) == ({}, 3)
     assert [line for line, _ in table.rows] == [2]
     assert table.fields == {"where": {"part": "b", "lang": "{language}"}}
     with pytest.raises(UserError, match=r"no row has part=c .*'part' has a, b"):
         select_rows(Table(rows, ColumnHints(where={"part": "c"}), Path("file.x")), language_tag("hr"))
+
+
+def test_a_column_for_languages_may_be_blank():
+    rows = [(n, {"lang": "", "premise": "p"}) for n in range(4)]
+    table = Table(rows, ColumnHints(), Path("file.x"))
+    select_rows(table, language_tag("hr"))
+    assert (len(table.rows), table.fields) == (4, {})
+    with pytest.raises(UserError, match="'lang' has no value, and it is not known which is 'hr'"):
+        select_rows(
+            Table(rows, ColumnHints(roles={"language": ["lang"]}), Path("file.x")), language_tag("hr")
+        )

@@ -5,16 +5,17 @@ import json
 import pytest
 from tests.server import Repository
 
+from metaxcr.data.file_formats import FORMATS
 from metaxcr.data.infer.user_files import (
     choose_paths,
     hub_name,
     hub_sources,
     local_sources,
-    read_rows,
     sniff,
     split_name,
 )
 from metaxcr.data.languages import language_tag
+from metaxcr.data.rows import Repairs
 from metaxcr.errors import UserError
 
 ONE, TWO = {"premise": "p", "choice1": "a"}, {"premise": "q", "choice1": "b"}
@@ -50,7 +51,7 @@ def test_the_content_tells_the_format_whatever_the_suffix(tmp_path, content, for
         file = tmp_path / f"file.{suffix}"
         file.write_text(content, encoding="utf-8")
         assert sniff(file) == form
-        assert len(read_rows(file, form)) == rows
+        assert len(list(FORMATS[form](file, None, Repairs()))) == rows
 
 
 def test_parquet(tmp_path):

@@ -9,19 +9,15 @@ import pytest
 
 from metaxcr.data.contamination import find_leaks, identity
 from metaxcr.data.infer.table import ColumnHints
-from metaxcr.data.infer.user_files import DataSource, local_sources, read_rows
+from metaxcr.data.infer.user_files import local_sources
 from metaxcr.data.infer.user_task import (
-    TaskInfo,
-    body_of,
     copa_match,
-    merged,
     number_as_copa,
     own_path,
     read_user_file,
     refuse_equal,
     remarks,
     user_task,
-    validated,
 )
 from metaxcr.data.languages import language_tag
 from metaxcr.data.readers import LoadedSplit
@@ -56,8 +52,8 @@ def added(*files, name="mine", language="sw", splits=(), force=False, info=None,
         language_tag(language),
         local_sources(files, splits),
         ColumnHints(**hints),
-        info or TaskInfo(),
         force=force,
+        **(info or {}),
     )
     own.write()
     return own
@@ -65,7 +61,7 @@ def added(*files, name="mine", language="sw", splits=(), force=False, info=None,
 
 def test_a_file_becomes_a_task(tmp_path, own_folder):
     own = added(
-        written(tmp_path / "a {b} test.jsonl", rows()), info=TaskInfo(licence="CC0", url="https://x.org")
+        written(tmp_path / "a {b} test.jsonl", rows()), info={"licence": "CC0", "url": "https://x.org"}
     )
     assert own.path == own_folder / "mine.yaml"
     assert "\n" in own.path.read_text()
@@ -239,48 +235,6 @@ def test_blank_contexts_choices_in_a_cell_and_rows_on_one_line(tmp_path):
     assert [e.id for e in load("flat", "test", language="sw").examples] == [f"test-{n}" for n in range(4)]
 
 
-# ---- declarations made of two
-
-
-def test_a_value_that_is_not_allowed_is_one_line(make_spec):
-    with pytest.raises(UserError, match="group: Input should be 'source' or 'target'"):
-        validated({**body_of(make_spec()), "group": "other"})
-
-
-def test_a_declaration_written_by_hand_is_left_alone(make_spec):
-    spec = make_spec()
-    with pytest.raises(UserError, match="written by hand"):
-        merged(spec, make_spec(languages=["sw"]), "sw", force=False, path=Path("toy.yaml"))
-
-
-def test_the_body_reads_back(make_spec):
-    assert validated(body_of(make_spec(skip_bad=True))) == make_spec(skip_bad=True)
-
-
-def test_words_for_the_question_are_joined(make_spec):
-    def one(language, **more):
-        fields = {
-            "id": "{id}",
-            "context": "p",
-            "question": "q",
-            "choices": ["a", "b"],
-            "label": "label",
-            **more,
-        }
-        splits = {"test": {"files": {"data": {language: f"/{language}"}}}}
-        return make_spec(languages=[language], fields=fields, splits=splits, relation="question")
-
-    spec = merged(
-        one("en"),
-        one("ko", question_words={"cause": ["원인"], "effect": ["결과"]}),
-        "ko",
-        force=False,
-        path=Path("toy.yaml"),
-    )
-    assert spec.fields_.question_words == {"cause": ["cause", "원인"], "effect": ["effect", "결과"]}
-    assert spec.splits["test"].files.data == {"en": "/en", "ko": "/ko"}
-
-
 def real(root: Path, name: str, language: str, official: tuple[str, str], *files: str, **hints):
     """Add official files as if they were foreign, and compare them with the official declaration."""
     own = user_task(
@@ -288,7 +242,6 @@ def real(root: Path, name: str, language: str, official: tuple[str, str], *files
         language_tag(language),
         local_sources([root / f for f in files]),
         ColumnHints(**hints),
-        TaskInfo(),
         root=root,
     )
     expected = load(*official, language=language, root=root).examples
@@ -331,40 +284,38 @@ def test_official_files_added_as_if_foreign(data_root, language, official, file,
         assert [e.id for e in found] == [e.id for e in expected]
 
 
-@pytest.fixture
-def source(tmp_path):
-    return DataSource(tmp_path / "x.csv", "test", "csv", [], "x.csv")
-
-
-def reading(make_example, n, equal, **more):
+def reading(make_example, n, equal, language="en", **more):
     examples = [make_example(id=str(i), choices=("a", "a") if i < equal else ("a", "b")) for i in range(n)]
-    return LoadedSplit(task_spec("copa"), "train", "en", examples, [], list(range(2, n + 2)), **more)
+    lines, files = list(range(2, n + 2)), [Path("x.csv")]
+    return LoadedSplit(task_spec("copa"), "test", language, examples, files, lines, **more)
 
 
 @pytest.mark.parametrize(
     ("n", "equal", "refused"), [(100, 5, False), (99, 5, True), (300, 15, False), (5, 0, False)]
 )
-def test_more_than_one_row_in_twenty_is_too_much(make_spec, make_example, source, n, equal, refused):
+def test_more_than_one_row_in_twenty_is_too_much(make_spec, make_example, n, equal, refused):
     read = reading(make_example, n, equal)
-    skipping = refuse_equal(make_spec(skip_bad=True), [source], [read])
+    skipping = refuse_equal(make_spec(skip_bad=True), [read])
     assert skipping.equal_choices == ("refuse" if refused else "keep")
     if not refused:
-        assert refuse_equal(make_spec(), [source], [read]) == make_spec()
+        assert refuse_equal(make_spec(), [read]) == make_spec()
         return
     with pytest.raises(UserError, match=r"x\.csv:2.*--skip-bad"):
-        refuse_equal(make_spec(), [source], [read])
+        refuse_equal(make_spec(), [read])
 
 
-def test_remarks(make_example, source):
-    read = reading(make_example, 3, 1, repairs={"digits": 2, "line-ends": 3}, skipped=["x.csv:9: broken"])
-    told = remarks([source], [read], "th")
+def test_remarks(make_example):
+    read = reading(
+        make_example, 3, 1, "th", repairs={"digits": 2, "line-ends": 3}, skipped=["x.csv:9: broken"]
+    )
+    told = remarks([read])
     assert told[0].startswith("warning: test: the texts are mostly in Latin letters")
     assert told[1:] == [
         "test: 1 rows offer the same choice twice (line 2); kept",
         "test: 1 rows left out, first x.csv:9: broken",
         "test: 2 x repaired: digits",
     ]
-    assert remarks([source], [reading(make_example, 3, 0)], "en") == []
+    assert remarks([reading(make_example, 3, 0)]) == []
 
 
 def items(make_example, n=100):
@@ -428,7 +379,7 @@ def test_ids_become_copas(make_spec, make_example, tmp_path, shown, split, templ
         splits={split: {"files": {"data": {"en": str(file)}}}},
         relation="question",
     )
-    source = DataSource(file, split, "jsonl", read_rows(file, "jsonl"), str(file))
+    source = local_sources([file], [split])[0]
     changed, notes = number_as_copa(spec, [source], copa)
     assert changed.origin == "copa"
     assert changed.split_fields(split).id == template
@@ -439,9 +390,7 @@ def test_ids_become_copas(make_spec, make_example, tmp_path, shown, split, templ
 def test_the_leak_guard_knows_a_translation(data_root, tmp_path, monkeypatch):
     monkeypatch.setenv("METAXCR_TASKS", str(tmp_path))
     file = data_root / "xcopa/data/sw/test.sw.jsonl"
-    user_task(
-        "leaky", language_tag("sw"), local_sources([file]), ColumnHints(), TaskInfo(), root=data_root
-    ).write()
+    user_task("leaky", language_tag("sw"), local_sources([file]), ColumnHints(), root=data_root).write()
     mine = load("leaky", "test", language="sw").examples
     assert identity(mine[3]) == ("copa", "test-3")
     held_out = load("xcopa", "test", language="et", root=data_root).examples

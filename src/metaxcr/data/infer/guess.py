@@ -3,18 +3,17 @@
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
-from typing import Any
 
-from metaxcr.data.infer.guess_choices import AmbiguousLabels, columns_of_choices, find_choices, find_label
+from metaxcr.data.infer.guess_choices import columns_of_choices, find_choices, find_steps, most, or_none
+from metaxcr.data.infer.guess_labels import AmbiguousLabels, find_label
 from metaxcr.data.infer.roles_by_value import SAMPLE, candidate_roles, missing_header, share_of_questions
 from metaxcr.data.infer.table import (
     ColumnHints,
     NotUnderstood,
     Table,
-    columns_of,
     comparable,
     has_role,
     has_word,
@@ -25,11 +24,11 @@ from metaxcr.data.infer.table import (
     select_rows,
     vocabulary,
 )
+from metaxcr.data.labels import without_numbers
 from metaxcr.data.languages import Tag
 from metaxcr.data.readers import choices_of
-from metaxcr.data.rows import Defect, Row
+from metaxcr.data.rows import Defect, Row, unfold_rows, value_at
 from metaxcr.data.spec import Fields
-from metaxcr.data.unfold import find_steps, unfold_rows, value_at
 from metaxcr.errors import UserError
 
 _UNIQUE = 0.99  # share of different values that makes a column an id
@@ -41,99 +40,54 @@ _LONG = 25  # characters on average that make texts long
 _SPLITS = {"train", "training", "dev", "val", "valid", "validation", "test", "testing", "eval"}
 
 
-@dataclass(frozen=True)
-class Guess:
-    """What a file holds, in the terms of a task's declaration.
-
-    ``codes`` says how the file spells the language, where that is not its code; ``reasons`` gives, role by
-    role, what was found in words; ``other_languages`` counts the rows that are not read.
-    """
-
-    fields: dict[str, Any]
-    relation: str
-    phrasing: dict[str, str]
-    labelled: bool
-    repairs: list[dict[str, Any]]
-    codes: dict[str, str]
-    reasons: dict[str, str]
-    unused: list[str]
-    warnings: list[str]
-    other_languages: int
-
-
 def guess(
     rows: Sequence[tuple[int, Row | Defect]],
     language: Tag,
     hints: ColumnHints,
     path: Path,
     part: str | None = None,
-) -> Guess:
-    """Guess the roles of a file's columns.
+) -> Table:
+    """Guess the roles of a file's columns from its rows, as parsed.
 
-    Args:
-        rows: All rows, as :func:`metaxcr.data.infer.user_files.read_rows` returns them.
-        language: Of the texts.
-        hints: What the user said about the file.
-        path: The file, for messages.
-        part: The key of the file's one object that holds the rows.
+    ``path`` is for messages; ``part`` is the key of the file's one object that holds the rows.
     """
-    unfolded, steps = _unfold(rows, part, hints)
+    unfolded = list(unfold_rows(rows, [], part, hints.columns or None))
+    steps = find_steps([row for _, row in unfolded[:SAMPLE] if not isinstance(row, Defect)])
+    if steps:
+        unfolded = list(unfold_rows(unfolded, steps))
     good = [(line, row) for line, row in unfolded if not isinstance(row, Defect)]
     table = Table(good, hints, path)
     if len(good) < len(unfolded) and (columns := missing_header(table)):
         raise UserError("the first line names no columns", f"{path}:1", f"say --columns {columns}")
-    _check_readable(unfolded, hints, path, any_good=bool(good))
+    for line, row in unfolded:
+        if isinstance(row, Defect) and not (hints.skip_bad and good):
+            skip = ", or leave such rows out with --skip-bad" if good else ""
+            raise UserError(row.what, f"{path}:{line}", f"{row.fix}{skip}")
+    if not good:
+        raise UserError("the file holds no rows", str(path), "name the data file")
     if steps:
         table.fields["unfold"] = steps
         table.reasons["rows"] = "inside " + ", ".join("+".join(step) for step in steps)[:100]
     try:
-        return _guess_columns(table, language)
+        _guess_columns(table, language)
     except NotUnderstood as error:
         raise _with_proposal(error, table, language) from error
+    return table
 
 
-def _check_readable(
-    rows: Sequence[tuple[int, Row | Defect]], hints: ColumnHints, path: Path, *, any_good: bool
-) -> None:
-    """Refuse rows that cannot be read, unless they may be left out and others remain."""
-    for line, row in rows:
-        if isinstance(row, Defect) and not (hints.skip_bad and any_good):
-            skip = ", or leave such rows out with --skip-bad" if any_good else ""
-            raise UserError(row.what, f"{path}:{line}", f"{row.fix}{skip}")
-    if not any_good:
-        raise UserError("the file holds no rows", str(path), "name the data file")
-
-
-def _guess_columns(table: Table, language: Tag) -> Guess:
+def _guess_columns(table: Table, language: Tag) -> None:
     """Guess one role after the other; each takes its columns out of those that are left."""
     for role in ("premise", "question", "choices", "label", "id", "language", "ignore"):
         for name in table.hints.roles.get(role, []):
             if not any(name == column or column.startswith(f"{name}.") for column in table.names):
                 fix = f"--map {role}=COLUMN with one of them"
                 raise NotUnderstood(f"there is no column '{name}'", table, fix)
-    total = len(table.rows)
-    codes = select_rows(table, language)
-    other_languages = total - len(table.rows)
+    select_rows(table, language)
     _guess_choices(table)
-    question, context = _find_texts(table)
-    relation, phrasing = _guess_relation(table, question, context)
-    labelled = find_label(table)
+    _guess_relation(table, *_find_texts(table))
+    table.labelled = find_label(table)
     _guess_id(table)
-    warnings = _unused_warnings(table)
-    if not labelled and table.hints.labels is None:
-        warnings += _label_file_warning(table.path)
-    return Guess(
-        table.fields,
-        relation,
-        phrasing,
-        labelled,
-        table.repairs,
-        codes,
-        table.reasons,
-        table.unused,
-        warnings,
-        other_languages,
-    )
+    _warn(table)
 
 
 def _with_proposal(error: NotUnderstood, table: Table, language: Tag) -> UserError:
@@ -172,50 +126,28 @@ def _working_options(table: Table, language: Tag) -> str | None:
     return None
 
 
-# ---- rows inside rows, choices, id
-
-
-def _unfold(
-    rows: Sequence[tuple[int, Row | Defect]], part: str | None, hints: ColumnHints
-) -> tuple[list[tuple[int, Row | Defect]], list[list[str]]]:
-    """Return the rows that the file's own rows hold, and the steps that lead to them."""
-    columns = hints.columns or None
-    outer = list(unfold_rows(rows, [], part, columns))
-    sample = [row for _, row in outer[:SAMPLE] if not isinstance(row, Defect)]
-    steps = find_steps(sample, lambda row: find_choices(columns_of([row]), [row]) is not None, _are_questions)
-    return (list(unfold_rows(rows, steps, part, columns)) if steps else outer), steps
-
-
-def _are_questions(rows: Sequence[Row]) -> bool:
-    """Tell whether rows have a question and choices already."""
-    names = columns_of(rows)
-    asked = any(
-        sum(isinstance(value_at(row, name), str) for row in rows) >= 0.9 * len(rows)
-        for name in known("question", names)
-    )
-    return asked and find_choices(names, rows) is not None
+# ---- choices, id
 
 
 def _guess_choices(table: Table) -> None:
     """Find the choices, and whether a few rows have more of them than all others."""
-    roles = table.hints.roles
+    roles, rows = table.hints.roles, [row for _, row in table.rows]
     taken = {name for role in ("premise", "question", "label", "id") for name in roles.get(role, [])}
     names = [name for name in table.unused if name not in taken]
-    found = find_choices(names, [row for _, row in table.rows], roles.get("choices", []))
+    found = find_choices(names, rows, roles.get("choices", []))
     if found is None:
         fix = "--map choices=COLUMN,COLUMN or --map choices=COLUMN"
         raise NotUnderstood("no columns hold the choices", table, fix)
     table.fields.update(found)
     table.use(*columns_of_choices(found, table.unused))
-    listed = found["choices"]
-    table.reasons["choices"] = listed if isinstance(listed, str) else ", ".join(listed)
-    fields = Fields.model_validate(table.fields)
-    counts: Counter[int] = Counter()
-    for _, row in table.rows:
-        try:
-            counts[len(choices_of(row, fields))] += 1
-        except Defect:  # the reader names the row
-            continue
+    table.reasons["choices"] = ", ".join(_listed(found["choices"]))
+    fields = Fields.model_validate(found)
+    table.choices = [or_none(choices_of, row, fields) for row in rows]
+    if found.get("label_kind") != "first" and most(
+        without_numbers(choices) is not None for choices in table.choices if choices
+    ):
+        table.fields["choice_numbers"] = True
+    counts = Counter(len(choices) for choices in table.choices if choices)
     if not counts:
         return
     usual, times = counts.most_common(1)[0]
@@ -244,8 +176,7 @@ def _guess_id(table: Table) -> None:
         table.fields["id"] = f"{{split}}-{{{name}}}" if digits else f"{{{name}}}"
         table.use(name)
         table.reasons["id"] = name + (f" ({n - different} rows repeat one)" if different < n else "")
-        if different < n:
-            table.repairs.append({"step": "repeated-ids"})
+        table.repairs += [{"step": "repeated-ids"}] if different < n else []
         return
     by_line = len({line for line, _ in table.rows}) == len(table.rows)
     table.fields["id"] = "{split}-{line}" if by_line else "{split}-{position}"
@@ -255,30 +186,28 @@ def _guess_id(table: Table) -> None:
 # ---- context and question
 
 
-def _find_texts(table: Table) -> tuple[str | None, list[str]]:
-    """Return the column of the question or None, and the columns of the context, perhaps none."""
+def _find_texts(table: Table) -> tuple[list[str], list[str]]:
+    """Return the column of the question, and the columns of the context; there may be none."""
     roles = table.hints.roles
-    context = list(roles.get("premise", []))
-    question = next(iter(roles.get("question", [])), None)
-    table.use(*context, *([question] if question else []))
-    if question is None:
-        question = _find_question(table, has_context=bool(context))
-        table.use(*([question] if question else []))
+    question, context = roles.get("question", [])[:1], list(roles.get("premise", []))
+    table.use(*context, *question)
+    question = question or _find_question(table, has_context=bool(context))
+    table.use(*question)
     context = context or _find_context(table)
-    guessed = question is None and len(context) == 1 and "premise" not in roles
+    guessed = not question and len(context) == 1 and "premise" not in roles
     if guessed and _asks(table, context[0], 0.8):
-        question, context = context[0], []
+        question, context = context, []
     elif all(is_blank(value) for name in context for value in table.values(name)):
         context = []
-    table.use(*context, *([question] if question else []))
-    nothing = not context and question is None and table.hints.relation != "none"
+    table.use(*context, *question)
+    nothing = not context and not question and table.hints.relation != "none"
     if nothing and any(_is_varied_text(table, name) for name in table.unused):
         fix = "--relation none, or --map premise=COLUMN"
         raise NotUnderstood("no column is known to be the context", table, fix)
     return question, context
 
 
-def _find_question(table: Table, *, has_context: bool) -> str | None:
+def _find_question(table: Table, *, has_context: bool) -> list[str]:
     for name in known("question", table.unused):
         texts = table.texts(name)
         if len(texts) < 0.9 * len(table.rows):
@@ -289,8 +218,8 @@ def _find_question(table: Table, *, has_context: bool) -> str | None:
             context = has_context or any(other != name for other in known("context", table.unused))
             if not context and not _asks(table, name, 0.5):
                 continue
-        return name
-    return None
+        return [name]
+    return []
 
 
 def _find_context(table: Table) -> list[str]:
@@ -330,48 +259,44 @@ def _is_varied_text(table: Table, name: str, varied: float = 0.5) -> bool:
 # ---- relation between context and choices
 
 
-def _guess_relation(table: Table, question: str | None, context: list[str]) -> tuple[str, dict[str, str]]:
-    """Return relation and phrasing as a task declares them; write question and context into the fields."""
+def _guess_relation(table: Table, question: list[str], context: list[str]) -> None:
+    """Tell relation and phrasing as a task declares them, with the fields of question and context."""
     if context:
         table.fields["context"] = context[0] if len(context) == 1 else context
         table.reasons["context"] = ", ".join(context)
-    if question is None:
-        relation, phrasing = _relation_without_question(table, context)
-    else:
-        table.fields["question"] = question
-        relation, phrasing = _relation_with_question(table, question, context)
-    if table.hints.relation == "question" and relation != "question":
+    if question:
+        table.fields["question"] = question[0]
+        _relation_with_question(table, question[0], context)
+    elif len(context) == 1 and all(str(value).count("_") == 1 for value in table.values(context[0])):
+        table.reasons["context"] += ", with a blank _"
+        table.relation = "effect"
+        table.phrasing = {"blank": "_", "context": "{before}", "choice": "{choice}{after}"}
+    elif context:  # in PIQA the solution leads to the goal
+        table.relation = "cause" if comparable(context[0]) == "goal" else "effect"
+    if table.hints.relation == "question" and table.relation != "question":
         problem = "relation 'question' needs a question that is cause or effect"
         raise NotUnderstood(problem, table, "--map question=COLUMN")
-    return table.hints.relation or relation, phrasing
+    table.relation = table.hints.relation or table.relation
 
 
-def _relation_with_question(table: Table, question: str, context: list[str]) -> tuple[str, dict[str, str]]:
+def _relation_with_question(table: Table, question: str, context: list[str]) -> None:
     words = _words_for_kinds(table, question)
     if words is None:
         table.reasons["question"] = f"{question}, in words"
         if any(is_blank(value) for name in context for value in table.values(name)):
             table.fields["blank_context"] = True
-        return "answer", {"context": "{context} {question}" if context else "{question}"}
+        table.relation = "answer"
+        table.phrasing = {"context": "{context} {question}" if context else "{question}"}
+        return
     if not context:
         problem = f"'{question}' asks for cause or effect, but there is no context"
         raise NotUnderstood(problem, table, "--map premise=COLUMN")
+    table.relation = "question"
     table.reasons["question"] = f"{question}, cause or effect"
     if words:
         table.fields["question_words"] = words
         spelt = (f"{'/'.join(found)} = {kind}" for kind, found in words.items())
         table.reasons["question"] += f" ({', '.join(spelt)})"
-    return "question", {}
-
-
-def _relation_without_question(table: Table, context: list[str]) -> tuple[str, dict[str, str]]:
-    if not context:
-        return "none", {}
-    if len(context) == 1 and all(str(value).count("_") == 1 for value in table.values(context[0])):
-        table.reasons["context"] += ", with a blank _"
-        return "effect", {"blank": "_", "context": "{before}", "choice": "{choice}{after}"}
-    # in PIQA the solution leads to the goal
-    return ("cause" if comparable(context[0]) == "goal" else "effect"), {}
 
 
 def _words_for_kinds(table: Table, name: str) -> dict[str, list[str]] | None:
@@ -405,34 +330,32 @@ def _are_in_words(counts: Counter[str], unknown: list[str]) -> bool:
 # ---- warnings: labels beside the file, columns that are not used
 
 
-def _label_file_warning(path: Path) -> list[str]:
-    """Name a file beside a file without labels that may hold them, such as PIQA's ``train-labels.lst``."""
-    stem = escape(path.name.partition(".")[0])
-    names = sorted(file.name for file in path.parent.glob(f"{stem}*label*") if file.name != path.name)
-    join = f"join the two files, with the labels as a column 'label' of {path.name}"
-    return [f"{names[0]} may hold the labels: {join}; otherwise say --labels none"] if names else []
-
-
-def _unused_warnings(table: Table) -> list[str]:
-    """Name unused columns that hold long or varied text, or that tell splits apart."""
-    used = [*_listed(table.fields.get("context")), *_listed(table.fields.get("question"))]
-    warnings = []
+def _warn(table: Table) -> None:
+    """Name unused columns that hold long or varied text, or that tell splits apart, and a file of labels."""
+    context, question = _listed(table.fields.get("context")), _listed(table.fields.get("question"))
     for name in table.unused:
         ignore = table.option("ignore", name)
         values = {str(value).strip().casefold() for value in table.values(name)}
         if len(values) > 1 and values <= _SPLITS:
             where = shlex.join(["--where", f"{name}={min(values)}"])
-            warnings.append(
+            table.warnings.append(
                 f"'{name}' has {', '.join(sorted(values))}, and all rows are read as one split: choose "
                 f"rows with {where}, or say {ignore}"
             )
-        elif _holds_new_text(table, name, used):
-            context = _listed(table.fields.get("context"))
-            warnings.append(
+        elif _holds_new_text(table, name, [*context, *question]):
+            table.warnings.append(
                 f"'{name}' holds text and is not used: if it is part of the context say "
                 f"{table.option('premise', *context, name)}, otherwise {ignore}"
             )
-    return warnings
+    if table.labelled or table.hints.labels is not None:
+        return
+    file = table.path  # a file beside it may hold the labels, such as PIQA's train-labels.lst
+    stem = escape(file.name.partition(".")[0])
+    if beside := sorted(
+        other.name for other in file.parent.glob(f"{stem}*label*") if other.name != file.name
+    ):
+        join = f"join the two files, with the labels as a column 'label' of {file.name}"
+        table.warnings.append(f"{beside[0]} may hold the labels: {join}; otherwise say --labels none")
 
 
 def _listed(names: str | list[str] | None) -> list[str]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from metaxcr.data.cell_values import is_missing, parse_index
 from metaxcr.data.infer.table import Table, has_role, numbered_columns, question_kind
-from metaxcr.data.unfold import value_at
+from metaxcr.data.labels import is_missing, parse_index
+from metaxcr.data.rows import value_at
 
 SAMPLE = 200  # rows that are looked at
 _QUESTION_MARKS = ("?", "？", "؟", "՞")
@@ -14,11 +14,7 @@ _MAX_CHOICES = 12
 
 
 def candidate_roles(table: Table) -> Iterator[tuple[dict[str, list[str]], str | None]]:
-    """Yield assignments of roles to columns, the most likely first.
-
-    Yields:
-        Role -> columns, and the relation that the user would have to give, or None.
-    """
+    """Yield roles with their columns, the most likely first, and the relation to be given, or None."""
     taken = {name for names in table.hints.roles.values() for name in names}
     names = [name for name in table.names if name not in taken and "," not in name]
     rows = [row for _, row in table.rows[:SAMPLE]]
@@ -35,9 +31,8 @@ def candidate_roles(table: Table) -> Iterator[tuple[dict[str, list[str]], str | 
         rest = [n for n in texts if n != label]
         asked = table.hints.roles.get("choices")
         for choices in [asked] if asked else _choice_sets(rest, lists, values[label] if label else ()):
-            others = sorted(
-                (n for n in rest if n not in choices), key=lambda n: -sum(len(str(v)) for v in values[n])
-            )
+            others = [n for n in rest if n not in choices]
+            others.sort(key=lambda n: -sum(len(str(v)) for v in values[n]))
             question = kinds[:1] or [n for n in others if share_of_questions(values[n]) > 0.8][:1]
             premise = [n for n in others if n not in question][:1]
             roles = {"premise": premise, "question": question, "choices": choices}
@@ -47,14 +42,8 @@ def candidate_roles(table: Table) -> Iterator[tuple[dict[str, list[str]], str | 
 
 def _answer_texts(texts: Sequence[str], values: dict[str, list[Any]]) -> list[str]:
     """List the columns whose text stands in another column, too, in every row."""
-    return [
-        name
-        for name in texts
-        if all(
-            any(value == values[other][k] for other in texts if other != name)
-            for k, value in enumerate(values[name])
-        )
-    ]
+    rows = list(zip(*(values[name] for name in texts), strict=True))
+    return [name for place, name in enumerate(texts) if all(row.count(row[place]) > 1 for row in rows)]
 
 
 def _choice_sets(texts: Sequence[str], lists: Sequence[str], labels: Sequence[object]) -> Iterator[list[str]]:
@@ -97,9 +86,8 @@ def missing_header(table: Table) -> str | None:
     names, rows = table.names, [row for _, row in table.rows[:SAMPLE]]
     if not 3 <= len(names) <= 30 or any(set(row) != set(names) for row in rows) or table.hints.columns:
         return None
-    if any(has_role(name, role) for role in _HEADER_ROLES for name in names if len(name) > 1):
-        return None
-    if any(numbered_columns(names)):
+    known = any(has_role(name, role) for role in _HEADER_ROLES for name in names if len(name) > 1)
+    if known or any(numbered_columns(names)):
         return None
     columns = [[name, *(row[name] for row in rows)] for name in names]
     alike = sum(_are_indices(column) or _starts_alike(column) for column in columns)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.data.languages import Tag, is_language, language_named
-from metaxcr.data.rows import Row
-from metaxcr.data.unfold import value_at
+from metaxcr.data.rows import Row, value_at
 from metaxcr.errors import UserError
 from metaxcr.parse import read_yaml
+
+# ---- names of columns
 
 _NUMBERED = re.compile(r"(.*?)[ _.-]?(\d{1,2})")
 _LETTERED = re.compile(r"(.*?)[ _.-]?([a-j])")
@@ -29,10 +30,7 @@ def _names() -> dict[str, list[str]]:
 @cache
 def vocabulary(role: str) -> dict[str, int]:
     """Return the known names of a role in comparable form, with their rank: the most telling is 0."""
-    ranks: dict[str, int] = {}
-    for name in _names()[role]:
-        ranks.setdefault(comparable(name), len(ranks))
-    return ranks
+    return {name: rank for rank, name in enumerate(dict.fromkeys(map(comparable, _names()[role])))}
 
 
 def comparable(name: str) -> str:
@@ -70,12 +68,13 @@ def numbered_columns(names: Iterable[str]) -> dict[str, list[str]]:
     found: dict[tuple[str, str], dict[int, str]] = {}
     for name in names:
         path, dot, last = _folded(name).rpartition(".")
-        for kind, pattern in (("number", _NUMBERED), ("letter", _LETTERED)):
-            if match := pattern.fullmatch(last):
-                number = int(match[2]) if kind == "number" else ord(match[2]) - ord("a") + 1
-                stem = path + dot + comparable(match[1])
-                found.setdefault((kind, stem), {}).setdefault(number, name)
-                break
+        if match := _NUMBERED.fullmatch(last):
+            kind, number = "number", int(match[2])
+        elif match := _LETTERED.fullmatch(last):
+            kind, number = "letter", ord(match[2]) - ord("a") + 1
+        else:
+            continue
+        found.setdefault((kind, path + dot + comparable(match[1])), {}).setdefault(number, name)
     groups: dict[str, list[str]] = {}
     for (_, stem), members in found.items():
         numbers = sorted(members)
@@ -96,34 +95,24 @@ def _folded(name: str) -> str:
     return "".join(str(unicodedata.digit(char)) if char.isdigit() else char for char in folded)
 
 
+# ---- what the user said, and what is known
+
 ROLES = ("premise", "question", "choices", "label", "id", "cause", "effect", "language", "ignore")
 LABEL_KINDS = ("zero", "one", "letter", "key", "text", "flag", "none")
-_MAX_LANGUAGES = 200  # a column with more different values does not name languages
-_ENGLISH = {"no", "is", "it", "to", "so", "he", "or", "id", "as", "an", "in", "my", "be", "am", "yes"}
-_LANGUAGE_WORDS = {"language", "lang", "dialect", "locale"}
 
 
 @dataclass(frozen=True)
 class ColumnHints:
-    """What the user said about a file, where the guess does not do.
+    """What the user said about a file, where the guess does not do."""
 
-    Attributes:
-        roles: Role of :data:`ROLES` -> columns; for ``cause`` and ``effect`` the words that mean it.
-        labels: How labels are spelt, one of :data:`LABEL_KINDS`.
-        relation: As in a task's declaration.
-        columns: Names of the columns, for a file without a header line.
-        where: Column -> value of the rows to keep.
-        skip_bad: Leave out rows that cannot be used.
-        repairs: Repair steps to declare.
-    """
-
+    # a role of ROLES -> columns; for cause and effect, the words that mean it
     roles: dict[str, list[str]] = field(default_factory=dict)
-    labels: str | None = None
-    relation: str | None = None
-    columns: tuple[str, ...] = ()
-    where: dict[str, str] = field(default_factory=dict)
-    skip_bad: bool = False
-    repairs: tuple[str, ...] = ()
+    labels: str | None = None  # how they are spelt, one of LABEL_KINDS
+    relation: str | None = None  # as in a task's declaration
+    columns: tuple[str, ...] = ()  # their names, for a file without a header line
+    where: dict[str, str] = field(default_factory=dict)  # column -> value of the rows to keep
+    skip_bad: bool = False  # leave out rows that cannot be used
+    repairs: tuple[str, ...] = ()  # steps to declare
 
 
 class NotUnderstood(UserError):
@@ -136,23 +125,20 @@ class NotUnderstood(UserError):
 
 
 class Table:
-    """Rows, and what is known of their columns so far.
-
-    Attributes:
-        names: All columns; those of nested objects are dotted.
-        unused: Columns without a role so far.
-        fields: What is known, as :class:`metaxcr.data.spec.Fields` declares it.
-        repairs: Repairs that the file needs, as a task declares them.
-        reasons: Role -> what was found, in words.
-    """
+    """Rows, and what was found out about them so far, in the terms of a task's declaration."""
 
     def __init__(self, rows: Sequence[tuple[int, Row]], hints: ColumnHints, path: Path) -> None:
         self.rows, self.hints, self.path = list(rows), hints, path
-        self.names = columns_of(row for _, row in rows)
+        self.names = columns_of(row for _, row in rows)  # those of nested objects are dotted
         self.unused = [name for name in self.names if name not in hints.roles.get("ignore", [])]
-        self.fields: dict[str, Any] = {}
+        self.fields: dict[str, Any] = {}  # see metaxcr.data.spec.Fields
+        self.choices: list[list[Any] | None] = []  # of each row; None where they cannot be used
+        self.relation, self.phrasing, self.labelled = "none", dict[str, str](), False
         self.repairs: list[dict[str, Any]] = []
-        self.reasons: dict[str, str] = {}
+        self.codes: dict[str, str] = {}  # language -> how the file spells it, where that is not its code
+        self.reasons: dict[str, str] = {}  # role -> what was found, in words
+        self.warnings: list[str] = []  # what the user should check
+        self.other_languages = 0  # number of rows that are not read
 
     def values(self, name: str) -> list[Any]:
         """List what all rows hold in a column."""
@@ -201,12 +187,14 @@ def is_blank(value: object) -> bool:
 
 # ---- which rows are read: --where, and a column that names languages
 
+_MAX_LANGUAGES = 200  # a column with more different values does not name languages
+_ENGLISH = {"no", "is", "it", "to", "so", "he", "or", "id", "as", "an", "in", "my", "be", "am", "yes"}
+_LANGUAGE_WORDS = {"language", "lang", "dialect", "locale"}
 
-def select_rows(table: Table, language: Tag) -> dict[str, str]:
-    """Keep the rows that the user wants, and of these the rows in the language, where a column names it.
 
-    Returns language -> how the file spells it, where that is not its code.
-    """
+def select_rows(table: Table, language: Tag) -> None:
+    """Keep the rows that the user wants, and of these the rows in the language, where a column names it."""
+    total = len(table.rows)
     for name, value in table.hints.where.items():
         if name not in table.names:
             raise NotUnderstood(f"there is no column '{name}'", table, "--where COLUMN=VALUE")
@@ -217,11 +205,10 @@ def select_rows(table: Table, language: Tag) -> dict[str, str]:
         _keep_rows(table, name, value, [value])
         table.reasons["rows"] = f"{name} = {value} ({counts[value]} of {counts.total()} rows)"
     named = table.hints.roles.get("language", [])
-    codes: dict[str, str] = {}
     for name in named or list(table.unused):
         if named or _names_languages(table, name):
-            codes |= _keep_language(table, name, language, required=bool(named))
-    return codes
+            _keep_language(table, name, language, required=bool(named))
+    table.other_languages = total - len(table.rows)
 
 
 def _keep_rows(table: Table, name: str, declared: str, values: Sequence[str]) -> None:
@@ -243,26 +230,24 @@ def _names_languages(table: Table, name: str) -> bool:
     return not {value.casefold() for value in different} <= _ENGLISH and all(map(is_language, different))
 
 
-def _keep_language(table: Table, name: str, language: Tag, *, required: bool) -> dict[str, str]:
-    """Keep the rows that a column says to be in the language; return how it spells the language."""
+def _keep_language(table: Table, name: str, language: Tag, *, required: bool) -> None:
+    """Keep the rows that a column says to be in the language, and note how it spells the language."""
     counts = Counter(str(value).strip() for value in table.values(name) if not is_blank(value))
     named = {value: found for value in counts if (found := language_named(value))}
     take_all = f"or take all rows with {table.option('ignore', name)}"
     if not named:
-        if len(counts) == 1 and not required:
-            return {}  # says nothing about languages and does not tell rows apart
-        first = counts.most_common(1)[0][0]
-        raise UserError(
-            f"'{name}' has {', '.join(list(counts)[:20])}, and it is not known which is '{language.code}'",
-            str(table.path),
-            f"name the rows to read with {shlex.join(['--where', f'{name}={first}'])}, {take_all}",
-        )
+        if len(counts) < 2 and not required:
+            return  # says nothing about languages and does not tell rows apart
+        present = ", ".join(list(counts)[:20]) or "no value"
+        first = max(counts, key=counts.__getitem__, default="VALUE")
+        what = f"'{name}' has {present}, and it is not known which is '{language.code}'"
+        fix = f"name the rows to read with {shlex.join(['--where', f'{name}={first}'])}, {take_all}"
+        raise UserError(what, str(table.path), fix)
     spellings = [value for value, (code, _) in named.items() if code == language.code]
     given = language.given.casefold().replace("_", "-")
     spellings = [v for v in spellings if v.casefold().replace("_", "-") == given] or spellings
     if not spellings or len({named[value][1] for value in spellings}) > 1:
-        fix = "write --language as there"
-        what = f"no row is in '{language.code}'"
+        what, fix = f"no row is in '{language.code}'", "write --language as there"
         if spellings:
             what = f"{' and '.join(sorted(spellings))} are both in '{language.code}'"
             fix = f"name one: {shlex.join(['--where', f'{name}={min(spellings)}'])}"
@@ -271,7 +256,8 @@ def _keep_language(table: Table, name: str, language: Tag, *, required: bool) ->
     table.use(name)
     total = len(table.rows)
     if len(counts) == 1 and counts.total() == total:
-        return {}
+        return
     _keep_rows(table, name, "{language}", spellings)
     table.reasons["language"] = f"{name} = {' or '.join(spellings)} ({len(table.rows)} of {total} rows)"
-    return {} if spellings == [language.code] or len(spellings) > 1 else {language.code: spellings[0]}
+    if len(spellings) == 1 and spellings != [language.code]:
+        table.codes[language.code] = spellings[0]

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from metaxcr.data.file_formats import FORMATS, MARKDOWN_RULE, SEPARATOR_LINE
 from metaxcr.data.infer.roles_by_value import propose_names
 from metaxcr.data.languages import Tag
 from metaxcr.data.registry import cache_root
-from metaxcr.data.repairs import Repairs
-from metaxcr.data.rows import Defect, Row, open_bytes, read_text
+from metaxcr.data.rows import Defect, Repairs, Row, open_bytes, read_text
 from metaxcr.data.spec import Download
 from metaxcr.errors import UserError
 from metaxcr.parse import check_file, json_value
@@ -23,7 +23,6 @@ from metaxcr.parse import check_file, json_value
 _SAMPLE = 2_000  # records that are looked at to tell tables apart
 _SPLITS = ("train", "dev", "val", "valid", "validation", "test", "eval")
 _SPLIT_KEYS = (*_SPLITS, "training", "development", "testing")
-_PACKED = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"7z\xbc\xaf": "7z"}
 _TABLES = {",": "csv", ";": "csv-semicolon", "\t": "tsv-quoted", "|": "csv-pipe"}
 _HUB = re.compile(r"([\w.-]+/[\w.-]+?)(?::([^/\s][^\s]*))?")
 _SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")  # the best first
@@ -31,25 +30,17 @@ _SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")  # the best first
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """One split in one file, which is parsed once.
-
-    Attributes:
-        rows: Pairs of a line and its row, or what is wrong with it.
-        name: How the task's declaration names the file: absolute, or relative to a data root.
-        part: The key of the file's one object that holds the split.
-        columns: Names of the columns, where the file has no header line.
-        repairs: Step of :mod:`metaxcr.data.repairs` -> how often parsing needed it.
-    """
+    """One split in one file, which is parsed once."""
 
     path: Path
     split: str
     format: str
-    rows: list[tuple[int, Row | Defect]]
-    name: str
+    rows: list[tuple[int, Row | Defect]]  # line, row or what is wrong with it
+    name: str  # of the file in the task's declaration: absolute, or relative to a data root
     download: Download | None = None
-    part: str | None = None
-    columns: tuple[str, ...] = ()
-    repairs: dict[str, int] = field(default_factory=dict)
+    part: str | None = None  # the key of the file's one object that holds the split
+    columns: tuple[str, ...] = ()  # their names, where the file has no header line
+    repairs: dict[str, int] = field(default_factory=dict)  # step -> how often parsing needed it
 
 
 # ---- formats
@@ -63,12 +54,8 @@ def sniff(path: Path, limit: int | None = None) -> str:
     """
     check_file(path)
     with path.open("rb") as stream:
-        head = stream.read(8)
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    packed = next((kind for mark, kind in _PACKED.items() if head.startswith(mark)), None)
-    if packed:
-        raise UserError(f"the file is packed ({packed})", str(path), "unpack it and name the file inside")
+        if stream.read(4) == b"PAR1":
+            return "parquet"
     text = read_text(path) if limit is None or path.stat().st_size <= limit else _first_lines(path, limit)
     start = text.lstrip()[:1]
     if not start:
@@ -91,48 +78,35 @@ def _first_lines(path: Path, limit: int) -> str:
 def _sniff_json(text: str) -> str:
     """Tell JSON lines, where each line is an object or a list, from every other shape."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    first_lines = [_json_or_none(line) for line in lines[:2]]
+    first = [_json_or_none(line) for line in lines[:2]]
     whole = sum(line.startswith("{") and line.endswith("}") for line in lines)
-    objects = lines[0].startswith("{") and whole > len(lines) / 2
-    if len(lines) > 1 and objects and any(isinstance(value, dict) for value in first_lines):
+    objects = lines[0].startswith("{") and whole > len(lines) / 2 and dict in map(type, first)
+    if len(lines) > 1 and (objects or all(isinstance(value, list) for value in first)):
         return "jsonl"
-    if len(lines) > 1 and all(isinstance(value, list) for value in first_lines):
-        return "jsonl"
-    first = _first_item(text)
-    if isinstance(first, list) and [type(part) for part in first] == [list, list, str]:
-        return "dream" if first[1] and isinstance(first[1][0], dict) else "json"
-    return "json"
+    item = _json_or_none(text[text.find("[") + 1 :].lstrip(), first_only=True)
+    dialogue = isinstance(item, list) and [type(part) for part in item] == [list, list, str]
+    return "dream" if dialogue and item[1] and isinstance(item[1][0], dict) else "json"
 
 
-def _json_or_none(line: str) -> object:
+def _json_or_none(text: str, *, first_only: bool = False) -> Any:
+    """Parse a JSON text, or only the value that it begins with."""
     try:
-        return json_value(line)
-    except ValueError:
-        return None
-
-
-def _first_item(text: str) -> object:
-    """Return the first item of a JSON list."""
-    rest = text[text.find("[") + 1 :].lstrip()
-    try:
-        return json.JSONDecoder().raw_decode(rest)[0]
+        return json.JSONDecoder().raw_decode(text)[0] if first_only else json_value(text)
     except (ValueError, RecursionError):
         return None
 
 
 def _sniff_table(text: str, path: Path) -> str:
     """Find the separator that cuts most records into as many fields as the header has."""
-    best, columns = "", 1
     first, _, rest = text.partition("\n")
     if MARKDOWN_RULE.fullmatch(rest.partition("\n")[0].strip()):
         return "markdown"
     stated = SEPARATOR_LINE.fullmatch(first.strip().strip('"'))
     if stated:
         text = rest
+    best, columns = "", 2
     for separator in [mark for mark in _TABLES if not stated or mark == stated[1]]:
-        records = _records(text, separator)
-        if records is None or len(records[0]) < 3:
-            continue
+        records = _records(text, separator) or [[]]
         width = Counter(map(len, records)).most_common(1)[0][0]
         if width == len(records[0]) and width > columns:
             best, columns = separator, width
@@ -140,11 +114,9 @@ def _sniff_table(text: str, path: Path) -> str:
         return "tsv-quoted" if best and _is_quoted(text) else "tsv"
     if not best:
         head = text.lstrip().split("\n", 1)[0].strip()[:60]
-        raise UserError(
-            f"the format is not known; the file begins with '{head}'",
-            f"{path}:1",
-            "give CSV, TSV, JSON, JSON lines or Parquet; a table needs three columns or more, and a header",
-        )
+        what = f"the format is not known; the file begins with '{head}'"
+        fix = "give CSV, TSV, JSON, JSON lines or Parquet; a table needs three columns or more, and a header"
+        raise UserError(what, f"{path}:1", fix)
     return _TABLES[best]
 
 
@@ -177,22 +149,12 @@ def _is_quoted(text: str) -> bool:
         return False
     if any(len(record) != len(records[0]) for record in records):
         return True
-    if not all(len(cell) > 1 and cell.endswith('"') and '"' not in _undoubled(cell) for cell in marked):
+    inside = [cell[1:-1] for cell in marked]
+    closed = all(len(cell) > 1 and cell.endswith('"') for cell in marked)
+    if not closed or any('"' in text.replace('""', "") for text in inside):
         return False
     texts = [cell for cell in cells if not cell.replace(".", "").isdigit()]
-    return len(marked) >= 0.9 * len(texts) or any('""' in cell[1:-1] for cell in marked)
-
-
-def _undoubled(cell: str) -> str:
-    """Return what is between the marks of a cell, without doubled marks."""
-    return cell[1:-1].replace('""', "")
-
-
-def read_rows(
-    path: Path, file_format: str, columns: Sequence[str] = (), repairs: Repairs | None = None
-) -> list[tuple[int, Row | Defect]]:
-    """Parse a file in a format that :func:`sniff` found; ``repairs`` counts what had to be repaired."""
-    return list(FORMATS[file_format](path, columns or None, repairs or Repairs()))
+    return len(marked) >= 0.9 * len(texts) or any('""' in text for text in inside)
 
 
 # ---- files on this machine
@@ -218,12 +180,9 @@ def local_sources(
     for number, name in enumerate(names):
         if not re.fullmatch(r"[A-Za-z][\w-]*", name):
             raise UserError(f"'{name}' cannot name a split", "--split", "use letters, digits, - and _")
-        if name in names[:number]:
-            raise UserError(
-                f"{files[names.index(name)].name} and {files[number].name} are both split '{name}'",
-                None,
-                "name the split of each file: --split NAME --split NAME",
-            )
+        if (first := names.index(name)) < number:
+            what = f"{files[first].name} and {files[number].name} are both split '{name}'"
+            raise UserError(what, None, "name the split of each file: --split NAME --split NAME")
     if len(paths) == 1:
         return [replace(source, split=names[0])]
     return [_parse(path, split, str(path), columns) for path, split in zip(paths, names, strict=True)]
@@ -242,16 +201,15 @@ def _parse(
     if columns and file_format in ("copa-xml", "parquet", "dream", "markdown"):
         raise UserError("the file names its columns itself", str(path), "leave out --columns")
     try:
-        rows = read_rows(path, file_format, columns, repairs)
+        rows = list(FORMATS[file_format](path, columns or None, repairs))
     except UserError as error:
         names = [] if columns or not error.what.startswith("two columns") else _propose(path, file_format)
         if not names:
             raise
         fix = f"{error.fix}; if the file has no header line, say --columns {','.join(names)}"
         raise UserError(error.what, error.where, fix) from error
-    return DataSource(
-        path, split, file_format, rows, name, download, None, tuple(columns), dict(repairs.counts)
-    )
+    counts = dict(repairs.counts)
+    return DataSource(path, split, file_format, rows, name, download, None, tuple(columns), counts)
 
 
 def _propose(path: Path, file_format: str) -> list[str]:
@@ -272,13 +230,10 @@ def _splits_inside(source: DataSource, wanted: Sequence[str]) -> list[DataSource
     if not names or not all(isinstance(row[key], list | dict) for key in names):
         return []
     names = {key: name for key, name in names.items() if row[key]}
-    missing = [name for name in wanted if name not in names.values()]
-    if missing:
+    if missing := [name for name in wanted if name not in names.values()]:
         present = ", ".join(names.values())
         raise UserError(f"the file has no split '{missing[0]}'", str(source.path), f"it has {present}")
-    return [
-        replace(source, split=name, part=key) for key, name in names.items() if not wanted or name in wanted
-    ]
+    return [replace(source, split=n, part=key) for key, n in names.items() if not wanted or n in wanted]
 
 
 # ---- data sets on the hub
@@ -307,9 +262,8 @@ def hub_sources(
 
     commit, paths = list_hub_files(repo, "main")
     chosen = choose_paths(repo, paths, config, language)
-    for split in splits:
-        if split not in chosen:
-            raise UserError(f"'{repo}' has no split '{split}'", "--split", f"it has {', '.join(chosen)}")
+    if missing := [split for split in splits if split not in chosen]:
+        raise UserError(f"'{repo}' has no split '{missing[0]}'", "--split", f"it has {', '.join(chosen)}")
     chosen = {split: path for split, path in chosen.items() if not splits or split in splits}
     root = cache_root()
     commit, files = fetch_hub_files(repo, commit, list(chosen.values()), root)
@@ -323,22 +277,23 @@ def hub_sources(
 
 def choose_paths(repo: str, paths: Sequence[str], config: str | None, language: Tag) -> dict[str, str]:
     """Choose the files of one configuration of a data set, one for each split: split -> path."""
-    data = [path for path in paths if path.casefold().endswith(_SUFFIXES) and not _is_card(path)]
-    if not data:
+    configs: dict[str, dict[str, list[str]]] = {}
+    for path in paths:
+        name = PurePosixPath(path).name.casefold()
+        card = name.startswith((".", "dataset_info", "readme")) or path.startswith(".")
+        if path.casefold().endswith(_SUFFIXES) and not card:
+            split, part = _split_and_config(path)
+            configs.setdefault(part, {}).setdefault(split, []).append(path)
+    if not configs:
         raise UserError(f"'{repo}' holds no file that can be read", None, "download it and name the file")
-    parts = {path: _split_and_config(path) for path in data}
-    configs = {name for _, name in parts.values()}
+    matching = set(configs)
     if config or len(configs) > 1:
-        matching = _matching_configs(configs, config, language)
-        if len(matching) != 1:
-            listed = ", ".join(sorted(name or "(none)" for name in matching or configs)[:20])
-            what = "no such part" if config and not matching else "several parts"
-            raise UserError(f"'{repo}' has {what}: {listed}", None, f"say which: {repo}:PART")
-        configs = matching
-    by_split: dict[str, list[str]] = {}
-    for path in data:
-        if parts[path][1] in configs:
-            by_split.setdefault(parts[path][0], []).append(path)
+        matching = _matching_configs(matching, config, language)
+    if len(matching) != 1:
+        listed = ", ".join(sorted(name or "(none)" for name in matching or configs)[:20])
+        what = "no such part" if config and not matching else "several parts"
+        raise UserError(f"'{repo}' has {what}: {listed}", None, f"say which: {repo}:PART")
+    by_split = configs[matching.pop()]
     order = sorted(by_split, key=lambda split: _SPLITS.index(split) if split in _SPLITS else 9)
     return {split: _only_file(repo, split, by_split[split]) for split in order}
 
@@ -362,20 +317,15 @@ def _only_file(repo: str, split: str, paths: Sequence[str]) -> str:
     return files[0]
 
 
-def _is_card(path: str) -> bool:
-    name = PurePosixPath(path).name.casefold()
-    return name.startswith((".", "dataset_info", "readme")) or path.startswith(".")
-
-
 def _split_and_config(path: str) -> tuple[str, str]:
     """Read split and configuration from a path in a repository; the latter may be empty."""
-    folders = PurePosixPath(path).parent.parts
-    stem = re.sub(r"-\d{5}-of-\d{5}$", "", PurePosixPath(path).name.rsplit(".", 1)[0].casefold())
+    *folders, name = PurePosixPath(path.casefold()).parts
+    stem = re.sub(r"-\d{5}-of-\d{5}$", "", name.rsplit(".", 1)[0])
     split = split_name(stem)
-    inside = [folder for folder in folders if folder.casefold() not in ("data", "default", *_SPLITS)]
+    inside = [folder for folder in folders if folder not in ("data", "default", *_SPLITS)]
     if split is None:
-        split = next((f.casefold() for f in reversed(folders) if f.casefold() in _SPLITS), "test")
-        rest = "" if re.fullmatch(r"\d+|data|dataset", stem) or folders[-1:] == (split,) else stem
+        split = next((folder for folder in reversed(folders) if folder in _SPLITS), "test")
+        rest = "" if re.fullmatch(r"\d+|data|dataset", stem) or folders[-1:] == [split] else stem
     else:
         rest = re.sub(rf"(?<![a-z]){split}(?![a-z])", "", stem).strip("-_. ")
-    return split, "/".join([*(folder.casefold() for folder in inside), *([rest] if rest else [])])
+    return split, "/".join([*inside, *([rest] if rest else [])])

@@ -13,8 +13,7 @@ from metaxcr.data.infer.table import ColumnHints
 from metaxcr.data.infer.user_files import sniff
 from metaxcr.data.infer.user_task import read_user_file
 from metaxcr.data.languages import language_tag
-from metaxcr.data.repairs import Repairs
-from metaxcr.data.rows import Defect, Row, lines_of, strict
+from metaxcr.data.rows import Defect, Repairs, Row, lines_of, strict
 from metaxcr.errors import UserError
 from metaxcr.parse import check_file, json_value
 
