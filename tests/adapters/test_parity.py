@@ -15,7 +15,7 @@ from metaxcr.adapters.adapter_files import build_for, load_language, read_adapte
 from metaxcr.adapters.adapterhub.hub_tensors import from_hub
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.adapters.layers import AdapterShape, AdapterStack
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText
 from metaxcr.encoders.loading import wrap
 from metaxcr.errors import UserError
@@ -129,7 +129,9 @@ def test_the_trunk_and_the_upper_layers_together_equal_the_library(
     adapted = AdaptedEncoder(encoder, sorted(task), shape, torch.Generator(), {"sw": language})
     for i, adapter in task.items():
         adapted.task[str(i)].load_state_dict(adapter.state_dict())
-    store = TrunkStore(encoder, start, torch.float32, tmp_path, max_tokens=32, languages=adapted.languages)
+    store = ActivationCache(
+        encoder, start, torch.float32, tmp_path, max_tokens=32, languages=adapted.languages
+    )
     trunk = store.gather(store.ensure(texts_of(reference), language="sw"))
     out = adapted(trunk, torch.float32, "sw")
     embedded = encoder.embed(encoder.tokenize(texts_of(reference), 32))

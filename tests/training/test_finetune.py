@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from metaxcr.config.schema import Finetune
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.model.batch import Batch, TaskData
 from metaxcr.model.choice_model import ChoiceModel
 from metaxcr.optim import schedule
@@ -16,7 +16,7 @@ SETTINGS = Finetune(steps=12, batch=6, lr=0.01, average=0.5)
 
 
 @pytest.fixture
-def draw(toy_store: TrunkStore) -> BatchSampler:
+def draw(toy_store: ActivationCache) -> BatchSampler:
     return BatchSampler(toy_store, 0, "finetune/et")
 
 

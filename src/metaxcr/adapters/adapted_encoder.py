@@ -25,7 +25,7 @@ class AdaptedEncoder(nn.Module):
     """Layers ``layers[0]`` to the top, with a task adapter in each of ``layers``.
 
     The part of a language adapter below ``layers[0]`` is frozen and belongs to the trunk, so it acts where
-    the trunk is computed (:class:`metaxcr.encoders.activation_cache.TrunkStore`), not here.
+    the trunk is computed (:class:`metaxcr.encoders.activation_cache.ActivationCache`), not here.
 
     Args:
         encoder: The frozen encoder.

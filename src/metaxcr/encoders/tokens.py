@@ -1,28 +1,125 @@
-"""Lengths of texts in tokens, cached on disk: all texts of a run are counted before it starts.
+"""Tokenizers of published and of random encoders, and the lengths of texts in tokens, cached on disk.
 
-A chunk's key depends neither on the encoder's weights nor on the length limit: lengths before truncation are
-cached, so other weights with the same tokenizer, another layer, dtype or limit use the same chunks.
+All texts of a run are counted before it starts. The cache depends neither on the encoder's weights nor on the
+length limit: lengths before truncation are cached, so other weights with the same tokenizer, another layer,
+dtype or limit use the same chunks.
 """
 
 import hashlib
 import json
+import re
+import zlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tokenizers
 import torch
+import transformers
 
-from metaxcr.encoders.encoder import FrozenEncoder, Text
+from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WordTokens, truncate
 from metaxcr.encoders.tensor_cache import Chunk, ChunkFolder
 
 CODE_VERSION = 1  # raise when the values of a chunk may change
 CHUNK_TEXTS = 8192
 UNLIMITED = 2**31 - 1  # tokens
+PLAIN: dict[str, Any] = {"truncation": False, "padding": False, "verbose": False}  # a call of a hub tokenizer
+CLS, SEP, MASK = 2, 3, 4  # of the hash tokenizer
+RESERVED = 8  # ids below are special or unused
+PIECE_CHARACTERS = 4
+_WORDS = re.compile(r"\w+|[^\w\s]")
 
 Pair = tuple[str, str | None]
 Array = npt.NDArray[np.int64]
+
+
+class HubTokenizer:
+    """A fast ``transformers`` tokenizer behind this package's protocols."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.mask_id: int | None = tokenizer.mask_token_id
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Checksum of the tokenizer's own serialisation: vocabulary, normalisation, template, added tokens.
+
+        The version of ``transformers`` is in it because the call goes through that package.
+        """
+        backend = self._tokenizer.backend_tokenizer
+        backend.no_truncation()  # every call below does the same, and the serialisation would contain it
+        backend.no_padding()
+        how = [type(self._tokenizer).__name__, self._tokenizer.split_special_tokens, transformers.__version__]
+        return hashlib.sha256(f"{how} {backend.to_str()}".encode()).hexdigest()
+
+    def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
+        """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
+        tokenized: dict[int, TokenizedText] = {}
+        for paired in (False, True):  # a call takes single texts or pairs
+            rows = [i for i, t in enumerate(texts) if (t.second is not None) == paired]
+            if not rows:
+                continue
+            parts = [[texts[i][part] for i in rows] for part in range(1 + paired)]
+            full = self._tokenizer(*parts, **PLAIN, return_token_type_ids=True, return_attention_mask=False)
+            encoded = zip(rows, full["input_ids"], full["token_type_ids"], strict=True)
+            for n, (row, ids, segments) in enumerate(encoded):
+                if len(ids) <= max_tokens:  # the parts are only computed where something is cut
+                    tokenized[row] = TokenizedText(ids, segments, len(ids))
+                else:
+                    tokenized[row] = truncate(texts[row], ids, segments, full.sequence_ids(n), max_tokens)
+        return [tokenized[row] for row in range(len(texts))]
+
+    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
+        """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
+        full = self._tokenizer([text.first for text in texts], **PLAIN)
+        return [WordTokens(ids, full.word_ids(n)) for n, ids in enumerate(full["input_ids"])]
+
+
+class HashTokenizer:
+    """Cuts any text into pieces of at most four characters; a piece's id is a checksum of it.
+
+    It needs no vocabulary, and gives about as many tokens as a real multilingual tokenizer. ``segments``:
+    whether the second part of a pair has segment 1.
+    """
+
+    mask_id: int | None = MASK
+
+    def __init__(self, vocabulary: int, segments: bool) -> None:
+        self._vocabulary, self._segments = vocabulary, segments
+        self.fingerprint = f"hash 1 {vocabulary} {segments}"
+
+    def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
+        """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
+        tokenized = []
+        for text in texts:
+            first, _ = self._pieces(text.first)
+            ids, parts = [CLS, *first, SEP], [None, *([0] * len(first)), None]
+            segments = [0] * len(ids)
+            if text.second is not None:
+                second, _ = self._pieces(text.second)
+                ids += [*second, SEP]
+                parts += [*([1] * len(second)), None]
+                segments += [int(self._segments)] * (len(second) + 1)
+            tokenized.append(truncate(text, ids, segments, parts, max_tokens))
+        return tokenized
+
+    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
+        """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
+        pieces = [self._pieces(text.first) for text in texts]
+        return [WordTokens([CLS, *ids, SEP], [None, *words, None]) for ids, words in pieces]
+
+    def _pieces(self, text: str) -> tuple[list[int], list[int]]:
+        """The id and the word of each piece."""
+        ids, words = [], []
+        for number, word in enumerate(_WORDS.findall(text)):
+            for begin in range(0, len(word), PIECE_CHARACTERS):
+                piece = ("##" if begin else "") + word[begin : begin + PIECE_CHARACTERS]
+                ids.append(RESERVED + zlib.crc32(piece.encode()) % (self._vocabulary - RESERVED))
+                words.append(number)
+        return ids, words
 
 
 class TokenCounter:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metaxcr.config.regimes import REGIMES
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
 from metaxcr.model.batch import TaskData
@@ -159,7 +159,7 @@ FORWARD_TOKENS = 4096  # bounds the memory of one forward pass
 
 @torch.no_grad()
 def predict(
-    model: ChoiceModel, phi: Mapping[str, Tensor], sets: Sequence[TaskData], store: TrunkStore
+    model: ChoiceModel, phi: Mapping[str, Tensor], sets: Sequence[TaskData], store: ActivationCache
 ) -> tuple[list[list[list[float]]], int]:
     """Predict sets of one language that share texts (raw and repaired files), encoding each text once.
 

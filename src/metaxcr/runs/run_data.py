@@ -10,7 +10,7 @@ from metaxcr.data.example import Example
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import LoadedSplit
 from metaxcr.data.shots import shots_digest
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError
 from metaxcr.model.batch import TaskData, encode_task
@@ -65,7 +65,11 @@ class RunData:
 
 
 def prepare(
-    config: Config, raw: RawData, store: TrunkStore, progress: Progress, cache: ProcessCache | None = None
+    config: Config,
+    raw: RawData,
+    store: ActivationCache,
+    progress: Progress,
+    cache: ProcessCache | None = None,
 ) -> RunData:
     """Encode the texts up to the trunk: at once what is needed whole, the rest when it is drawn.
 
@@ -131,7 +135,9 @@ def encoded_when_drawn(config: Config, questions: int) -> bool:
     return draws < WHOLE * questions
 
 
-def _base(config: Config, raw: RawData, encode: Encode, store: TrunkStore, cache: ProcessCache) -> Encoded:
+def _base(
+    config: Config, raw: RawData, encode: Encode, store: ActivationCache, cache: ProcessCache
+) -> Encoded:
     """Encode the sources, the English target's own among them, and the parts of the English target data."""
     named = [source.name for source in config.sources[: len(raw.sources)]]
     english = raw.english
@@ -150,7 +156,7 @@ def _base(config: Config, raw: RawData, encode: Encode, store: TrunkStore, cache
     return {**sources, english.spec.id: parts["source"]}, parts
 
 
-def _adaptations(config: Config, raw: RawData, store: TrunkStore) -> list[Adaptation]:
+def _adaptations(config: Config, raw: RawData, store: ActivationCache) -> list[Adaptation]:
     """Plan the runs of CLML on auxiliary languages, all of them or the nearest to each tested language."""
     target, auxiliary = config.target, config.target.auxiliary
     if auxiliary is None or not raw.auxiliary:

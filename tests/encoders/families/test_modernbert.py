@@ -13,7 +13,8 @@ from torch import Tensor
 from metaxcr.encoders.encoder import Text, TokenizedText
 from metaxcr.encoders.families.modernbert import ModernBert, neighbours, rotation
 from metaxcr.encoders.layer import Hooks, Norm
-from metaxcr.encoders.loading import HubTokenizer, wrap
+from metaxcr.encoders.loading import wrap
+from metaxcr.encoders.tokens import HubTokenizer
 from metaxcr.errors import UserError
 
 
