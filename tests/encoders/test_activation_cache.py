@@ -641,7 +641,7 @@ def test_the_cache_key_knows_the_language_adapters_weights(make: Callable[..., A
     fill(with_languages, TEXTS, language="sw")
     assert with_languages.stats.computed_texts == len(TEXTS)
     changed = language_adapter(store.encoder, 1)
-    changed.at(1).up.bias.data[0] += 1
+    changed.by_layer[1].up.bias.data[0] += 1
     other = fill(make(languages={"sw": changed}), TEXTS, language="sw")
     assert other.stats.computed_texts == len(TEXTS)
     assert len({path.parent for path in files(store.folder)}) == 3

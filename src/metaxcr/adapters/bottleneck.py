@@ -29,16 +29,11 @@ class Bottleneck(nn.Module):
     """
 
     def __init__(
-        self,
-        width: int,
-        bottleneck: int,
-        nonlinearity: str,
-        generator: torch.Generator,
-        out: int | None = None,
+        self, width: int, bottleneck: int, nonlinearity: str, generator: torch.Generator, out: int = 0
     ) -> None:
         super().__init__()
         self.down = nn.Linear(width, bottleneck)
-        self.up = nn.Linear(bottleneck, width if out is None else out)
+        self.up = nn.Linear(bottleneck, out or width)
         self.nonlinearity = nonlinearity
         nn.init.normal_(self.down.weight, std=width**-0.5, generator=generator)
         for zero in (self.down.bias, self.up.weight, self.up.bias):

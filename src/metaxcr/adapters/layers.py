@@ -3,7 +3,7 @@
 Also the two kinds that adapters are compared with: all weights of a layer are trained, or none.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -16,6 +16,7 @@ from metaxcr.errors import UserError
 
 FULL = "full"  # full fine-tuning of the layers that carry a "task adapter"
 NONE = "none"  # no task adapter: only the scorer is trained
+OutputHook = Callable[[Tensor, Tensor, Norm], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -145,38 +146,34 @@ class AdapterStack(Hooks):
 
     def projections(self, hidden: Tensor, qkv: Tensor) -> Tensor:
         """See :class:`metaxcr.encoders.layer.Hooks`."""
-        for adapter in self._adapters:
-            added = adapter.projections(hidden)
-            qkv = qkv if added is None else qkv + added
-        return qkv
+        return _sum(qkv, (adapter.projections(hidden) for adapter in self._adapters))
 
     def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
         """See :class:`metaxcr.encoders.layer.Hooks`."""
-        return self._climb([a.attended for a in self._adapters], z, output, norm)
+        return _climb([adapter.attended for adapter in self._adapters], z, output, norm)
 
     def feed_forward(self, hidden: Tensor, output: Tensor) -> Tensor:
         """See :class:`metaxcr.encoders.layer.Hooks`."""
-        for adapter in self._adapters:
-            added = adapter.feed_forward(hidden)
-            output = output if added is None else output + added
-        return output
+        return _sum(output, (adapter.feed_forward(hidden) for adapter in self._adapters))
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
         """See :class:`metaxcr.encoders.layer.Hooks`."""
-        return self._climb([a.output for a in self._adapters], z, output, norm)
+        return _climb([adapter.output for adapter in self._adapters], z, output, norm)
 
-    @staticmethod
-    def _climb(
-        hooks: Sequence[Callable[[Tensor, Tensor, Norm], Tensor | None]],
-        z: Tensor,
-        output: Tensor,
-        norm: Norm,
-    ) -> Tensor:
-        for position, hook in enumerate(hooks):
-            added = hook(z, output, norm)
-            if added is None:
-                continue
-            z = z + added
-            if position + 1 < len(hooks):  # no adapter sees the output of the uppermost one
-                output = output + added
-        return z
+
+def _sum(total: Tensor, added: Iterable[Tensor | None]) -> Tensor:
+    for part in added:
+        total = total if part is None else total + part
+    return total
+
+
+def _climb(hooks: Sequence[OutputHook], z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+    """Let adapters add to ``output`` and to z, from below."""
+    for position, hook in enumerate(hooks):
+        added = hook(z, output, norm)
+        if added is None:
+            continue
+        z = z + added
+        if position + 1 < len(hooks):  # no adapter sees the output of the uppermost one
+            output = output + added
+    return z

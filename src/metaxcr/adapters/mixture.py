@@ -73,10 +73,9 @@ def reduce_mixture(phi: dict[str, Tensor]) -> dict[str, Tensor]:
     up-projections side by side each times its weight, biases summed. Exact except for rounding. Parameters
     without a mixture are returned as they are.
     """
-    reduced, mixtures = {}, [name.removesuffix("logits") for name in phi if name.endswith(".logits")]
-    for name, tensor in phi.items():
-        if not any(name.startswith((f"{m}sources.", f"{m}logits")) for m in mixtures):
-            reduced[name] = tensor
+    mixtures = [name.removesuffix("logits") for name in phi if name.endswith(".logits")]
+    parts_of = tuple(f"{mixture}{part}" for mixture in mixtures for part in ("sources.", "logits"))
+    reduced = {name: tensor for name, tensor in phi.items() if not name.startswith(parts_of)}
     for mixture in mixtures:
         weights = torch.softmax(phi[f"{mixture}logits"], dim=0)
         first = f"{mixture}sources.0."

@@ -1,5 +1,6 @@
 """One frozen transformer layer on ragged activations, and the hooks through which adapters act in it."""
 
+import copy
 import functools
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Norm = Callable[[Tensor], Tensor]
 Activation = Callable[[Tensor], Tensor]
+PARTS = (("weight", ""), ("bias", "_bias"))  # of a module, and the ends of their names in a layer
 
 
 def outside_transforms(make: Callable[P, T]) -> Callable[P, T]:
@@ -80,9 +82,11 @@ class FrozenLayer(nn.Module):
 
     Attributes:
         derived: Names of buffers that are computed from other weights and are no weights of the layer.
+        eps: Of its LayerNorms.
     """
 
     qkv: Tensor
+    eps: float
     derived: Collection[str] = ()
 
     def __init__(self, heads: int, weights: Mapping[str, Tensor | None]) -> None:
@@ -102,14 +106,23 @@ class FrozenLayer(nn.Module):
         ``deltas`` are added to weights before the cast, so that small changes are not lost; gradients reach
         them.
         """
-        deltas = deltas or {}
-        copy = type(self).__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        copy._buffers = {}
+        other, deltas = copy.copy(self), deltas or {}
+        other._buffers = {}
         for name, tensor in self._buffers.items():
             changed = tensor + deltas[name] if tensor is not None and name in deltas else tensor
-            copy.register_buffer(name, None if changed is None else cast_weight(changed, dtype))
-        return copy
+            other.register_buffer(name, None if changed is None else cast_weight(changed, dtype))
+        return other
+
+    def linear(self, x: Tensor, name: str) -> Tensor:
+        """Apply the linear map with a name."""
+        weight = self._buffers[name]
+        assert weight is not None
+        return F.linear(x, weight, self._buffers[f"{name}_bias"])
+
+    def norm(self, z: Tensor, name: str) -> Tensor:
+        """Apply the LayerNorm with a name, if the layer has it."""
+        weight, bias = self._buffers[name], self._buffers[f"{name}_bias"]
+        return z if weight is None else F.layer_norm(z, z.shape[-1:], weight, bias, self.eps)
 
     def attend(self, qkv: Tensor, context: Context) -> Tensor:
         """Self-attention within each text: (tokens, 3 * width) to (tokens, width)."""
@@ -134,87 +147,63 @@ class FrozenLayer(nn.Module):
         raise NotImplementedError
 
 
-class PostNormModules(NamedTuple):
-    """The modules of a post-LayerNorm layer, whatever their family calls them."""
+def bert_modules(layer: Any, suffix: str = "") -> dict[str, nn.Module]:
+    """The modules of a ``transformers`` layer with BERT's names, as :class:`PostNormLayer` takes them.
 
-    query: nn.Linear
-    key: nn.Linear
-    value: nn.Linear
-    attended: nn.Linear
-    norm1: nn.LayerNorm
-    up: nn.Linear
-    down: nn.Linear
-    norm2: nn.LayerNorm
-
-    @classmethod
-    def of_bert(cls, layer: Any, suffix: str = "") -> Self:
-        """Those of a layer with the names of BERT's; ``suffix`` ends the names of query, key and value."""
-        own = layer.attention.self
-        return cls(
-            query=getattr(own, f"query{suffix}"),
-            key=getattr(own, f"key{suffix}"),
-            value=getattr(own, f"value{suffix}"),
-            attended=layer.attention.output.dense,
-            norm1=layer.attention.output.LayerNorm,
-            up=layer.intermediate.dense,
-            down=layer.output.dense,
-            norm2=layer.output.LayerNorm,
-        )
+    ``suffix`` ends the names of query, key and value.
+    """
+    own = layer.attention.self
+    return {
+        **{name: getattr(own, name + suffix) for name in ("query", "key", "value")},
+        "attended": layer.attention.output.dense,
+        "norm1": layer.attention.output.LayerNorm,
+        "up": layer.intermediate.dense,
+        "down": layer.output.dense,
+        "norm2": layer.output.LayerNorm,
+    }
 
 
 class PostNormLayer(FrozenLayer):
     """A layer as in BERT: one LayerNorm after attention, one after the feed-forward part.
 
-    ``more`` has further weights of a family.
+    Args:
+        modules: The modules ``query``, ``key``, ``value``, ``attended``, ``norm1``, ``up``, ``down`` and
+            ``norm2``.
+        heads: Of attention.
+        activation: Of the feed-forward part.
+        more: Further weights of a family.
     """
-
-    qkv_bias: Tensor
-    attended: Tensor
-    attended_bias: Tensor
-    norm1: Tensor
-    norm1_bias: Tensor
-    up: Tensor
-    up_bias: Tensor
-    down: Tensor
-    down_bias: Tensor
-    norm2: Tensor
-    norm2_bias: Tensor
 
     def __init__(
         self,
-        modules: PostNormModules,
+        modules: Mapping[str, Any],
         heads: int,
         activation: Activation,
         more: Mapping[str, Tensor] | None = None,
     ) -> None:
-        fused = modules[:3]
-        weights = {
-            "qkv": torch.cat([m.weight for m in fused]),
-            "qkv_bias": torch.cat([m.bias for m in fused]),
-        }
-        for name in PostNormModules._fields[3:]:
-            module = getattr(modules, name)
-            weights |= {name: module.weight, f"{name}_bias": module.bias}
+        fused = [modules[name] for name in ("query", "key", "value")]
+        weights = {f"qkv{end}": torch.cat([getattr(m, part) for m in fused]) for part, end in PARTS}
+        for name in ("attended", "norm1", "up", "down", "norm2"):
+            weights |= {name + end: getattr(modules[name], part) for part, end in PARTS}
         super().__init__(heads, {**weights, **(more or {})})
-        self.activation = activation
-        self.eps: float = modules.norm2.eps
+        self.activation, self.eps = activation, modules["norm2"].eps
 
     def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
         """See :meth:`FrozenLayer.forward`."""
-        qkv = hooks.projections(hidden, F.linear(hidden, self.qkv, self.qkv_bias))
-        mixed = F.linear(self.attend(qkv, context), self.attended, self.attended_bias)
+        qkv = hooks.projections(hidden, self.linear(hidden, "qkv"))
+        mixed = self.linear(self.attend(qkv, context), "attended")
         hidden = self.first_norm(hooks.attended(mixed + hidden, mixed, self.first_norm))
-        inner = self.activation(F.linear(hidden, self.up, self.up_bias))
-        output = hooks.feed_forward(hidden, F.linear(inner, self.down, self.down_bias))
+        inner = self.activation(self.linear(hidden, "up"))
+        output = hooks.feed_forward(hidden, self.linear(inner, "down"))
         return self.last_norm(hooks.output(output + hidden, output, self.last_norm))
 
     def first_norm(self, z: Tensor) -> Tensor:
         """The LayerNorm after attention."""
-        return F.layer_norm(z, z.shape[-1:], self.norm1, self.norm1_bias, self.eps)
+        return self.norm(z, "norm1")
 
     def last_norm(self, z: Tensor) -> Tensor:
         """The layer's last LayerNorm, which adapters share (see :mod:`metaxcr.adapters.adapted_encoder`)."""
-        return F.layer_norm(z, z.shape[-1:], self.norm2, self.norm2_bias, self.eps)
+        return self.norm(z, "norm2")
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

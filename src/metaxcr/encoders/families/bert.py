@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from metaxcr.encoders.families.family import Family, register
-from metaxcr.encoders.layer import FrozenLayer, PostNormLayer, PostNormModules
+from metaxcr.encoders.layer import FrozenLayer, PostNormLayer, bert_modules
 
 
 @register
@@ -24,14 +24,11 @@ class Bert(Family):
 
     def layers(self, model: Any) -> list[FrozenLayer]:
         """See :meth:`Family.layers`."""
-        return [
-            PostNormLayer(
-                PostNormModules.of_bert(layer),
-                layer.attention.self.num_attention_heads,
-                layer.intermediate.intermediate_act_fn,
-            )
-            for layer in model.encoder.layer
-        ]
+        return [self._layer(layer) for layer in model.encoder.layer]
+
+    def _layer(self, layer: Any) -> FrozenLayer:
+        heads, activation = layer.attention.self.num_attention_heads, layer.intermediate.intermediate_act_fn
+        return PostNormLayer(bert_modules(layer), heads, activation)
 
     def mlm_head(self, model: Any) -> nn.Module | None:
         """See :meth:`Family.mlm_head`."""

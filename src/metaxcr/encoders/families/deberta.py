@@ -1,6 +1,6 @@
 """DeBERTa v2 and v3, mDeBERTa: attention with separate vectors for content and relative position."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from metaxcr.encoders.layer import (
     Context,
     FrozenLayer,
     PostNormLayer,
-    PostNormModules,
+    bert_modules,
     outside_transforms,
 )
 from metaxcr.hardware import CPU
@@ -27,7 +27,7 @@ class DisentangledLayer(PostNormLayer):
     tensors only, so they are computed once. The hook ``projections`` changes the content's q, k, v alone.
 
     Args:
-        modules: Of the ``transformers`` layer.
+        modules: As :class:`PostNormLayer` takes them.
         heads: Of attention.
         activation: Of the feed-forward part.
         positions: Names among ``position_key`` and ``position_query`` -> (2 * span, width).
@@ -40,10 +40,10 @@ class DisentangledLayer(PostNormLayer):
 
     def __init__(
         self,
-        modules: PostNormModules,
+        modules: Mapping[str, nn.Module],
         heads: int,
         activation: Activation,
-        positions: dict[str, Tensor],
+        positions: Mapping[str, Tensor],
         buckets: int,
         reach: int,
     ) -> None:
@@ -130,7 +130,7 @@ class Deberta(Family):
     def _layer(self, layer: Any, config: Any, relative: Tensor) -> FrozenLayer:
         own = layer.attention.self
         return DisentangledLayer(
-            PostNormModules.of_bert(layer, "_proj"),
+            bert_modules(layer, "_proj"),
             own.num_attention_heads,
             layer.intermediate.intermediate_act_fn,
             _position_vectors(own, config.pos_att_type or (), relative[: 2 * own.pos_ebd_size]),

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from metaxcr.encoders.families.family import Family, WordEmbeddings, register
-from metaxcr.encoders.layer import FrozenLayer, PostNormLayer, PostNormModules
+from metaxcr.encoders.layer import FrozenLayer, PostNormLayer
 
 
 @register
@@ -30,17 +30,10 @@ class DistilBert(Family):
         return [self._layer(layer, model.config.n_heads) for layer in model.transformer.layer]
 
     def _layer(self, layer: Any, heads: int) -> FrozenLayer:
-        attention = layer.attention
-        modules = PostNormModules(
-            query=attention.q_lin,
-            key=attention.k_lin,
-            value=attention.v_lin,
-            attended=attention.out_lin,
-            norm1=layer.sa_layer_norm,
-            up=layer.ffn.lin1,
-            down=layer.ffn.lin2,
-            norm2=layer.output_layer_norm,
-        )
+        own, feed = layer.attention, layer.ffn
+        modules = {"query": own.q_lin, "key": own.k_lin, "value": own.v_lin, "attended": own.out_lin}
+        modules |= {"norm1": layer.sa_layer_norm, "norm2": layer.output_layer_norm}
+        modules |= {"up": feed.lin1, "down": feed.lin2}
         return PostNormLayer(modules, heads, layer.ffn.activation)
 
     def mlm_head(self, model: Any) -> nn.Module | None:

@@ -44,12 +44,13 @@ def public_adapters(encoder: str | None = None, language: str | None = None) -> 
 
 def provenance() -> str:
     """The source of the index."""
-    index = _index()
-    return f"{index['confirmed']} Commit {index['commit']}."
+    return "{confirmed} Commit {commit}.".format_map(_index())
 
 
 def _index() -> dict[str, Any]:
-    index: dict[str, Any] = json.loads(Path(__file__).with_name("public.json").read_text(encoding="utf-8"))
+    index: dict[str, Any] = json.loads(
+        Path(__file__).with_name("public_adapters.json").read_text(encoding="utf-8")
+    )
     return index
 
 
