@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
     BertConfig,
@@ -23,7 +24,7 @@ from transformers import (
 
 from metaxcr.encoders.encoder import Text, TokenizedText
 from metaxcr.encoders.loading import find_commit, load_encoder, load_mlm_head, wrap
-from metaxcr.encoders.shapes import build_config, encoder_shape, known_encoder
+from metaxcr.encoders.shapes import encoder_shape, known_encoder
 from metaxcr.encoders.tokens import HubTokenizer
 from metaxcr.errors import UserError
 
@@ -163,7 +164,7 @@ TRUE_SIZES = {
 def test_true_size_random_weights(name: str, bert: Any, padded_forward: Forward) -> None:
     sizes, known = encoder_shape(name), known_encoder(name)
     assert known is not None
-    model = AutoModel.from_config(build_config(known.config)).eval()
+    model = AutoModel.from_config(AutoConfig.for_model(**known.config)).eval()
     encoder = wrap(name, model, HubTokenizer(bert.tokenizer), prefix="", fingerprint=name)
     assert encoder.parameters == sizes.parameters
     assert (encoder.depth, encoder.width) == (sizes.depth, sizes.width)

@@ -12,7 +12,7 @@ import importlib.util
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from tokenizers import Encoding, decoders, models, pre_tokenizers, processors
-from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from metaxcr.encoders.encoder import Text, TokenizedText, WordTokens, truncate
+from metaxcr.encoders.tokens import FastTokenizer
 from metaxcr.errors import UserError
 from metaxcr.parse import read_json
 
@@ -261,7 +260,7 @@ def _names(layers: int) -> dict[str, str]:
     return names
 
 
-class EmbeddedTokenizer:
+class EmbeddedTokenizer(FastTokenizer):
     """XLM-R's tokenizer rebuilt from the model file: code-point map, then Unigram.
 
     Pairs become ``<s> A </s></s> B </s>``, as XLM-R's do.
@@ -274,14 +273,14 @@ class EmbeddedTokenizer:
         self.mask_id = len(self._pieces) - 1 if self._pieces[-1][0] == "<mask>" else None
 
     @cached_property
-    def _fast(self) -> FastTokenizer:
+    def backend(self) -> Tokenizer:  # type: ignore[override]  # computed when it is used
         """Built for the first text, in half a second; not at all if all activations are cached.
 
         The model sees words, not whole texts as in the wheel, because it caches the segmentation of words.
         Both give the same tokens: a blank is only ever the first character of a piece and is a piece itself,
         and the log probabilities are multiples of 2**-23, so that their sums are exact and ties break alike.
         """
-        fast = FastTokenizer(models.Unigram(self._pieces, unk_id=UNKNOWN, byte_fallback=False))
+        fast = Tokenizer(models.Unigram(self._pieces, unk_id=UNKNOWN, byte_fallback=False))
         self._pieces = []  # a quarter of a million, copied by now
         fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
         fast.decoder = decoders.Metaspace()
@@ -296,27 +295,6 @@ class EmbeddedTokenizer:
         while "  " in text:
             text = text.replace("  ", " ")
         return text
-
-    def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
-        """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
-        firsts = [self.normalise(text.first) for text in texts]
-        seconds = [None if text.second is None else self.normalise(text.second) for text in texts]
-        batch = [a if b is None else (a, b) for a, b in zip(firsts, seconds, strict=True)]
-        encodings: list[Encoding] = self._fast.encode_batch_fast(batch)  # on all cores, without offsets
-        tokenized = []
-        for text, encoding in zip(texts, encodings, strict=True):
-            ids: list[int] = encoding.ids
-            segments = [0] * len(ids)
-            if len(ids) <= max_tokens:  # the parts of tokens take longer to get than the tokens
-                tokenized.append(TokenizedText(ids, segments, len(ids)))
-            else:
-                tokenized.append(truncate(text, ids, segments, encoding.sequence_ids, max_tokens))
-        return tokenized
-
-    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
-        """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
-        encodings = self._fast.encode_batch([self.normalise(text.first) for text in texts])
-        return [WordTokens(e.ids, e.word_ids) for e in encodings]
 
 
 def is_trimmed(folder: Path) -> bool:

@@ -89,11 +89,8 @@ def truncate(
     own = [] if text.cuttable is None else [i for i, part in enumerate(parts) if part == text.cuttable]
     if surplus > len(own):
         choice = text.second if text.cuttable == 0 and text.second is not None else text.first
-        raise UserError(
-            f"a choice does not fit into {max_tokens} tokens",
-            f"{choice[:60]!r}",
-            "raise encoder.max_tokens; a context may be cut, a choice never is",
-        )
+        what, fix = f"a choice does not fit into {max_tokens} tokens", "raise encoder.max_tokens"
+        raise UserError(what, f"{choice[:60]!r}", f"{fix}; a context may be cut, a choice never is")
     kept = sorted(set(range(len(ids))).difference(own[-surplus:]))
     return TokenizedText([ids[i] for i in kept], [segments[i] for i in kept], len(ids))
 
@@ -169,31 +166,26 @@ class FrozenEncoder:
 
     def prefixed(self, texts: Sequence[Text]) -> Sequence[Text]:
         """Texts with the encoder's prefix, as the tokenizer takes them."""
-        if not self.prefix:
-            return texts
-        return [Text(self.prefix + first, second, cuttable) for first, second, cuttable in texts]
+        return [t._replace(first=self.prefix + t.first) for t in texts] if self.prefix else texts
 
     def check_limit(self, max_tokens: int) -> None:
         """Raise UserError if a length limit is more than the position embeddings allow."""
-        if max_tokens > self.max_positions:
-            raise UserError(
-                f"max_tokens {max_tokens} is more than the {self.max_positions} positions of {self.name}",
-                "encoder.max_tokens",
-                f"use at most {self.max_positions}",
-            )
+        most = self.max_positions
+        if max_tokens > most:
+            what = f"max_tokens {max_tokens} is more than the {most} positions of {self.name}"
+            raise UserError(what, "encoder.max_tokens", f"use at most {most}")
 
     def embed(self, tokenized: Sequence[TokenizedText]) -> Ragged:
         """Run the embedding module, float32."""
         lengths = torch.tensor([len(t.ids) for t in tokenized], device=CPU)
-        tokens = int(lengths.sum())
         inputs = {
-            "input_ids": _flat([t.ids for t in tokenized], tokens),
-            "token_type_ids": _flat([t.segments for t in tokenized], tokens),
-            "position_ids": torch.from_numpy(_offsets(lengths.numpy(), self.first_position)),
+            "input_ids": np.fromiter(chain.from_iterable(t.ids for t in tokenized), np.int64),
+            "token_type_ids": np.fromiter(chain.from_iterable(t.segments for t in tokenized), np.int64),
+            "position_ids": _offsets(lengths.numpy(), self.first_position),
         }
+        on_device = {name: torch.from_numpy(x)[None].to(self.device) for name, x in inputs.items()}
         with torch.no_grad():
-            hidden = self.embeddings(**{name: x[None].to(self.device) for name, x in inputs.items()})[0]
-        return Ragged(hidden, lengths)
+            return Ragged(self.embeddings(**on_device)[0], lengths)
 
     def context(self, lengths: Tensor, *, rounded: bool = False) -> Context:
         """Prepare attention for texts of the given lengths, (texts,).
@@ -256,10 +248,6 @@ def count_layers(layers: Iterable[nn.Module]) -> tuple[int, ...]:
 def round_up(number: int, step: int) -> int:
     """The smallest multiple of ``step`` that is at least ``number``."""
     return -(-number // step) * step
-
-
-def _flat(rows: Sequence[Sequence[int]], total: int) -> Tensor:
-    return torch.from_numpy(np.fromiter(chain.from_iterable(rows), np.int64, total))
 
 
 def _offsets(lengths: npt.NDArray[np.int64], starts: npt.NDArray[np.int64] | int) -> npt.NDArray[np.int64]:

@@ -19,13 +19,13 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils.hub import cached_file
 
 from metaxcr.encoders import embedded
 from metaxcr.encoders.encoder import FrozenEncoder, Tokenizer
 from metaxcr.encoders.families.family import check_family
-from metaxcr.encoders.shapes import WHERE, RandomName, build_config, parse_random_name, read_config, reading
+from metaxcr.encoders.shapes import OF_ONE_ENCODER, WHERE, RandomName, parse_random_name, read_config, reading
 from metaxcr.encoders.tokens import HashTokenizer, HubTokenizer
 from metaxcr.errors import UserError
 from metaxcr.parse import read_json
@@ -43,9 +43,6 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
             ``random:NAME`` for random weights.
         prefix: Written before every text; default: see :func:`default_prefix`.
         revision: Commit, tag or branch on the hub; the commit is in the encoder's ``revision``.
-
-    Raises:
-        UserError: The encoder cannot be found, is incomplete, or is of an unsupported family.
     """
     prefix = default_prefix(name) if prefix is None else prefix
     commit: str | None = None
@@ -129,9 +126,9 @@ def _checksum(model: Any, tokenizer: str) -> str:
     return digest.hexdigest()
 
 
-def random_model(name: RandomName) -> tuple[Any, "HashTokenizer", str]:
+def random_model(name: RandomName) -> tuple[Any, HashTokenizer, str]:
     """Build a ``transformers`` model with random weights, a tokenizer for it, and the fingerprint of both."""
-    config = build_config(name.config)
+    config = AutoConfig.for_model(**name.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(name.seed)
         pooling = {} if name.base.pooler else {"add_pooling_layer": False}
@@ -160,13 +157,11 @@ def read_encoder(name: str, revision: str | None, *, with_tokenizer: bool = True
     missing = [key for key in missing if not key.startswith("pooler.")]
     if missing:
         raise UserError(f"encoder {name!r} lacks {len(missing)} weights, the first {missing[0]}", WHERE)
-    if tokenizer is not None and len(tokenizer) > config.vocab_size:
-        raise UserError(
-            f"the tokenizer of encoder {name!r} has {len(tokenizer)} ids, "
-            f"its embeddings have {config.vocab_size} rows",
-            WHERE,
-            "tokenizer and weights must be of the same encoder",
+    if tokenizer is not None and (ids := len(tokenizer)) > config.vocab_size:
+        what = (
+            f"the tokenizer of encoder {name!r} has {ids} ids, its embeddings have {config.vocab_size} rows"
         )
+        raise UserError(what, WHERE, "tokenizer and weights must be of the same encoder")
     return model, tokenizer
 
 
@@ -201,12 +196,9 @@ def _read_model(name: str, revision: str | None, config: Any, kind: Any = AutoMo
         )
     if report["mismatched_keys"]:
         key, found, wanted = min(report["mismatched_keys"])
-        raise UserError(
-            f"the weights of encoder {name!r} do not fit its configuration: "
-            f"{key} has the shape {tuple(found)}, {tuple(wanted)} is expected",
-            WHERE,
-            "config.json and the weights must be of the same encoder",
-        )
+        shapes = f"{key} has the shape {tuple(found)}, {tuple(wanted)} is expected"
+        what = f"the weights of encoder {name!r} do not fit its configuration: {shapes}"
+        raise UserError(what, WHERE, OF_ONE_ENCODER)
     return model.eval(), sorted(report["missing_keys"])
 
 
@@ -214,10 +206,9 @@ def _read_tokenizer(name: str, revision: str | None) -> Any:
     """Read a fast tokenizer."""
     if not any(_has(name, file, revision) for file in VOCABULARIES):
         raise UserError(f"encoder {name!r} has no tokenizer", WHERE, f"it needs {' or '.join(VOCABULARIES)}")
+    options = {"use_fast": True, "revision": revision, "trust_remote_code": False}
     with reading(name):
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, use_fast=True, revision=revision, trust_remote_code=False
-        )
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
     if not tokenizer.is_fast:
         raise UserError(f"encoder {name!r} has no fast tokenizer", WHERE, "it needs a tokenizer.json")
     return tokenizer

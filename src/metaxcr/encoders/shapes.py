@@ -24,6 +24,7 @@ from metaxcr.errors import UserError
 from metaxcr.parse import number
 
 WHERE = "encoder.name"
+OF_ONE_ENCODER = "config.json and the weights must be of the same encoder"
 NO_SAFETENSORS = (
     "save it as safetensors once where its pickle is trusted; some hub repositories have a converted "
     "copy under a revision such as refs/pr/1 (encoder.revision)"
@@ -97,14 +98,12 @@ def parse_random_name(name: str) -> RandomName | None:
         return None
     base, at, seed = rest.partition("@")
     encoder = known_encoder(base)
+    where = f"{WHERE} {name!r}"
     if encoder is None:
-        raise UserError(
-            f"no shape of an encoder {base!r} ships with the package",
-            f"encoder.name {name!r}",
-            f"known are {', '.join(known_encoders())}",
-        )
+        what, known = f"no shape of an encoder {base!r} ships with the package", ", ".join(known_encoders())
+        raise UserError(what, where, f"known are {known}")
     if at and not (seed.isdecimal() and len(seed) <= 18):
-        raise UserError(f"{seed[:40]!r} is no seed", f"encoder.name {name!r}", f"write {prefix}:{base}@1")
+        raise UserError(f"{seed[:40]!r} is no seed", where, f"write {prefix}:{base}@1")
     return RandomName(prefix == TINY, encoder, int(seed or 0))
 
 
@@ -124,16 +123,15 @@ class EncoderShape:
 
 @cache
 def encoder_shape(name: str, revision: str | None = None) -> EncoderShape:
-    """Count an encoder's layers, width and parameters, without its weights.
+    """Count the layers, width and parameters of an encoder of any name, without its weights.
 
-    The name may be a known encoder, by short name or hub name; ``random:NAME`` or ``random-tiny:NAME``; a
-    folder; or any other name on the hub, of which only the configuration is fetched.
+    Of a name on the hub that is not known, only the configuration is fetched.
     """
     random, known = parse_random_name(name), known_encoder(name)
     if random is not None:
-        config, pooler = build_config(random.config), random.base.pooler
+        config, pooler = AutoConfig.for_model(**random.config), random.base.pooler
     elif known is not None and not os.path.isdir(name):
-        config, pooler = build_config(known.config), known.pooler
+        config, pooler = AutoConfig.for_model(**known.config), known.pooler
     else:
         config, pooler = read_config(name, revision), not is_trimmed(Path(name))
     with torch.device("meta"):
@@ -149,11 +147,6 @@ def encoder_shape(name: str, revision: str | None = None) -> EncoderShape:
         embedding_parameters=sum(p.numel() for p in model.embeddings.parameters()),
         layer_parameters=count_layers(layers),
     )
-
-
-def build_config(settings: dict[str, Any]) -> Any:
-    """Make a ``transformers`` configuration from a published one."""
-    return AutoConfig.for_model(**settings)
 
 
 def read_config(name: str, revision: str | None = None) -> Any:
@@ -177,12 +170,9 @@ def _check_sizes(name: str, config: Any) -> None:
         held = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
         width = getattr(config, "embedding_size", None) or config.hidden_size
         if config.vocab_size * width > 16 * held + 10**8:  # more numbers than weights of four bits each
-            raise UserError(
-                f"encoder {name!r} has {config.vocab_size:,} words of {width} numbers in its configuration, "
-                f"its weights have {held:,} bytes",
-                WHERE,
-                "config.json and the weights must be of the same encoder",
-            )
+            words = f"{config.vocab_size:,} words of {width} numbers in its configuration"
+            what = f"encoder {name!r} has {words}, its weights have {held:,} bytes"
+            raise UserError(what, WHERE, OF_ONE_ENCODER)
 
 
 @contextmanager

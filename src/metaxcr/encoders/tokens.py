@@ -26,7 +26,6 @@ from metaxcr.encoders.tensor_cache import Chunk, ChunkFolder
 CODE_VERSION = 1  # raise when the values of a chunk may change
 CHUNK_TEXTS = 8192
 UNLIMITED = 2**31 - 1  # tokens
-PLAIN: dict[str, Any] = {"truncation": False, "padding": False, "verbose": False}  # a call of a hub tokenizer
 CLS, SEP, MASK = 2, 3, 4  # of the hash tokenizer
 RESERVED = 8  # ids below are special or unused
 PIECE_CHARACTERS = 4
@@ -36,46 +35,53 @@ Pair = tuple[str, str | None]
 Array = npt.NDArray[np.int64]
 
 
-class HubTokenizer:
-    """A fast ``transformers`` tokenizer behind this package's protocols."""
+class FastTokenizer:
+    """Tokens of a tokenizer of the ``tokenizers`` library. It cuts nothing: only contexts may be cut."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self.mask_id: int | None = tokenizer.mask_token_id
+    backend: tokenizers.Tokenizer
+    mask_id: int | None  # id of the mask token, if there is one
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Checksum of the tokenizer's own serialisation: vocabulary, normalisation, template, added tokens.
-
-        The version of ``transformers`` is in it because the call goes through that package.
-        """
-        backend = self._tokenizer.backend_tokenizer
-        backend.no_truncation()  # every call below does the same, and the serialisation would contain it
-        backend.no_padding()
-        how = [type(self._tokenizer).__name__, self._tokenizer.split_special_tokens, transformers.__version__]
-        return hashlib.sha256(f"{how} {backend.to_str()}".encode()).hexdigest()
+    def normalise(self, text: str) -> str:
+        """What is done to a text before the library sees it."""
+        return text
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
-        tokenized: dict[int, TokenizedText] = {}
-        for paired in (False, True):  # a call takes single texts or pairs
-            rows = [i for i, t in enumerate(texts) if (t.second is not None) == paired]
-            if not rows:
-                continue
-            parts = [[texts[i][part] for i in rows] for part in range(1 + paired)]
-            full = self._tokenizer(*parts, **PLAIN, return_token_type_ids=True, return_attention_mask=False)
-            encoded = zip(rows, full["input_ids"], full["token_type_ids"], strict=True)
-            for n, (row, ids, segments) in enumerate(encoded):
-                if len(ids) <= max_tokens:  # the parts are only computed where something is cut
-                    tokenized[row] = TokenizedText(ids, segments, len(ids))
-                else:
-                    tokenized[row] = truncate(texts[row], ids, segments, full.sequence_ids(n), max_tokens)
-        return [tokenized[row] for row in range(len(texts))]
+        firsts = [self.normalise(text.first) for text in texts]
+        seconds = [None if text.second is None else self.normalise(text.second) for text in texts]
+        batch = [a if b is None else (a, b) for a, b in zip(firsts, seconds, strict=True)]
+        tokenized = []
+        # On all cores, without offsets; the parts are only computed where something is cut.
+        for text, encoding in zip(texts, self.backend.encode_batch_fast(batch), strict=True):
+            ids, segments = encoding.ids, encoding.type_ids
+            if len(ids) <= max_tokens:
+                tokenized.append(TokenizedText(ids, segments, len(ids)))
+            else:
+                tokenized.append(truncate(text, ids, segments, encoding.sequence_ids, max_tokens))
+        return tokenized
 
     def words(self, texts: Sequence[Text]) -> list[WordTokens]:
         """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
-        full = self._tokenizer([text.first for text in texts], **PLAIN)
-        return [WordTokens(ids, full.word_ids(n)) for n, ids in enumerate(full["input_ids"])]
+        encodings = self.backend.encode_batch([self.normalise(text.first) for text in texts])
+        return [WordTokens(encoding.ids, encoding.word_ids) for encoding in encodings]
+
+
+class HubTokenizer(FastTokenizer):
+    """A fast ``transformers`` tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.mask_id = tokenizer.mask_token_id
+        self.backend = tokenizer.backend_tokenizer
+        self.backend.no_truncation()
+        self.backend.no_padding()
+        self.backend.encode_special_tokens = tokenizer.split_special_tokens
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Checksum of vocabulary, normalisation, template and added tokens."""
+        how = [type(self._tokenizer).__name__, self._tokenizer.split_special_tokens, transformers.__version__]
+        return hashlib.sha256(f"{how} {self.backend.to_str()}".encode()).hexdigest()
 
 
 class HashTokenizer:
