@@ -14,9 +14,10 @@ from metaxcr.adapters.adapted_encoder import AdaptedEncoder
 from metaxcr.adapters.adapter_files import build_for, load_language, read_adapter
 from metaxcr.adapters.adapterhub import from_hub
 from metaxcr.adapters.language_adapter import LanguageAdapter
-from metaxcr.adapters.layers import AdapterShape, AdapterStack
+from metaxcr.adapters.layers import AdapterShape
 from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText
+from metaxcr.encoders.layer import AdapterStack
 from metaxcr.encoders.loading import wrap
 from metaxcr.errors import UserError
 

@@ -23,8 +23,8 @@ from transformers import (
 )
 
 from metaxcr.encoders.encoder import Text, TokenizedText
-from metaxcr.encoders.loading import find_commit, load_encoder, load_mlm_head, wrap
-from metaxcr.encoders.shapes import encoder_shape, known_encoder
+from metaxcr.encoders.loading import encoder_shape, find_commit, load_encoder, load_mlm_head, wrap
+from metaxcr.encoders.shapes import known_encoder
 from metaxcr.encoders.tokens import HubTokenizer
 from metaxcr.errors import UserError
 

@@ -10,8 +10,8 @@ from metaxcr.adapters.adapter_files import save_language
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.config.io import load_config
 from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.encoders.loading import wrap
-from metaxcr.encoders.shapes import encoder_shape, known_encoder
+from metaxcr.encoders.loading import encoder_shape, wrap
+from metaxcr.encoders.shapes import known_encoder
 from metaxcr.model.build import build_model
 from metaxcr.runs.parameter_count import parameter_count
 

@@ -9,15 +9,16 @@ from torch import Tensor, nn
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.adapters.layers import (
     FULL,
+    MIXED,
     NONE,
     AdapterShape,
-    AdapterStack,
     LayerAdapter,
+    Mixture,
     adapted_layer,
     fresh_layer,
 )
-from metaxcr.adapters.mixture import MIXED, Mixture
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged
+from metaxcr.encoders.layer import AdapterStack
 from metaxcr.errors import UserError
 
 

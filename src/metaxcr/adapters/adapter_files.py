@@ -263,11 +263,8 @@ def check_encoder(
     """Refuse an adapter of another encoder, even one of the same size, or one with missing layers."""
     config = file.config
     if config.width != width:
-        raise UserError(
-            f"the adapter (width {config.width}) does not fit {name} (width {width})",
-            str(folder),
-            f"it was made for {config.encoder or 'another encoder'}",
-        )
+        what = f"the adapter (width {config.width}) does not fit {name} (width {width})"
+        raise UserError(what, str(folder), f"it was made for {config.encoder or 'another encoder'}")
     names = [config.encoder, name]
     others = all(_is_hub_name(name) for name in names) and len({n.rpartition("/")[2] for n in names}) > 1
     if others or (config.family and config.family not in model_types):

@@ -231,16 +231,12 @@ def write_config(config: AdapterConfig) -> dict[str, Any]:
             "inv_adapter": None if config.invertible is None else "nice",
             "inv_adapter_reduction_factor": config.invertible,
         }  # fmt: skip
-    names = {role: theirs for theirs, role in TYPES.items()}
+    kind = {role: theirs for theirs, role in TYPES.items()}.get(config.role)
     return {
-        "config": inner | {"leave_out": list(config.leave_out)},
-        "hidden_size": config.width,
-        "model_name": config.encoder,
-        "model_type": config.family,
-        "name": config.name,
-        "type": names.get(config.role),
+        "config": inner | {"leave_out": list(config.leave_out)}, "hidden_size": config.width,
+        "model_name": config.encoder, "model_type": config.family, "name": config.name, "type": kind,
         "version": VERSION,
-    }
+    }  # fmt: skip
 
 
 def _reduction_factor(width: int, bottleneck: int) -> float:

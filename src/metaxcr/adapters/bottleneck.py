@@ -67,7 +67,7 @@ class Pfeiffer(ScaledBottleneck, LayerAdapter):
     """
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
-        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
+        """See :class:`metaxcr.encoders.layer.Hooks`."""
         added: Tensor = self(norm(z))
         return added
 
@@ -87,12 +87,12 @@ class Houlsby(LayerAdapter):
         self.after_feed_forward = ScaledBottleneck(width, shape, generator)
 
     def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
-        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
+        """See :class:`metaxcr.encoders.layer.Hooks`."""
         added: Tensor = self.after_attention(output)
         return added
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
-        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
+        """See :class:`metaxcr.encoders.layer.Hooks`."""
         added: Tensor = self.after_feed_forward(output)
         return added
 
@@ -105,6 +105,6 @@ class Parallel(ScaledBottleneck, LayerAdapter):
     """
 
     def feed_forward(self, hidden: Tensor) -> Tensor:
-        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
+        """See :class:`metaxcr.encoders.layer.Hooks`."""
         added: Tensor = self(hidden)
         return added

@@ -21,8 +21,8 @@ from metaxcr.adapters.adapter_files import (
     write_adapter,
 )
 from metaxcr.adapters.layers import SIZELESS
-from metaxcr.encoders.families.family import family_of
-from metaxcr.encoders.shapes import encoder_shape, known_encoder
+from metaxcr.encoders.loading import encoder_shape
+from metaxcr.encoders.shapes import known_encoder
 from metaxcr.errors import UserError
 from metaxcr.files import temporary_folder
 from metaxcr.hub import download
@@ -48,9 +48,8 @@ def provenance() -> str:
 
 
 def _index() -> dict[str, Any]:
-    index: dict[str, Any] = json.loads(
-        Path(__file__).with_name("public_adapters.json").read_text(encoding="utf-8")
-    )
+    path = Path(__file__).with_name("public_adapters.json")
+    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return index
 
 
@@ -70,9 +69,7 @@ def import_adapter(
         name = encoder or file.config.encoder
         if encoder is not None or known_encoder(name) is not None:
             shape = encoder_shape(name)
-            family = family_of(shape.family)
-            types = family.model_types if family else (shape.family,)
-            check_encoder(file, name, types, shape.width, shape.depth, folder)
+            check_encoder(file, name, shape.family.model_types, shape.width, shape.depth, folder)
     write_adapter(out, file)
     return file
 
@@ -82,11 +79,8 @@ def export_adapter(source: Path, out: Path, *, name: str | None = None) -> Adapt
     _check_new(out)
     file = read_adapter(source)
     if file.config.shape.kind in SIZELESS:
-        raise UserError(
-            f"AdapterHub has no format for the kind {file.config.shape.kind!r}",
-            str(source),
-            "'metaxcr export' writes the whole model in this package's own",
-        )
+        what = f"AdapterHub has no format for the kind {file.config.shape.kind!r}"
+        raise UserError(what, str(source), "'metaxcr export' writes the whole model in this package's own")
     if name is not None:
         file = replace(file, config=replace(file.config, name=name))
     write_adapter(out, file, pickled=True)

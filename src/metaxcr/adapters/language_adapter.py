@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from metaxcr.adapters.bottleneck import Bottleneck
-from metaxcr.adapters.layers import AdapterShape, AdapterStack, LayerAdapter, build_layer
+from metaxcr.adapters.layers import AdapterShape, LayerAdapter, build_layer
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged
-from metaxcr.encoders.layer import NO_ADAPTER, Context, Hooks
+from metaxcr.encoders.layer import AdapterStack, Context
 
 MAD_X_REDUCTION = 2  # of language adapters in MAD-X; the `adapters` library's own default is 16
 
@@ -98,10 +98,10 @@ class LanguageAdapter(nn.Module):
         """Width of the token vectors that it takes."""
         return next(p.shape[1] for n, p in self.layers.named_parameters() if n.endswith("down.weight"))
 
-    def hooks(self, index: int) -> Hooks:
+    def hooks(self, index: int) -> AdapterStack:
         """The hooks of a layer in which no other adapter acts."""
         adapter = self.by_layer.get(index)
-        return NO_ADAPTER if adapter is None else AdapterStack([adapter])
+        return AdapterStack([] if adapter is None else [adapter])
 
     def forward(
         self, encoder: FrozenEncoder, embedded: Ragged, dtype: torch.dtype, stop: int | None = None

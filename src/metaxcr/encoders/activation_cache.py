@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -113,7 +114,6 @@ class ActivationCache:
         self._index: dict[tuple[str, Text], int] = {}  # (checksum, text) -> number
         self._texts: list[tuple[str, Text]] = []
         self._lengths: list[int] = []
-        self._digests: dict[int, bytes] = {}
         self._used: set[int] = set()
         self._resident: dict[int, Tensor] = {}
         cuda = encoder.device.type == "cuda"
@@ -148,7 +148,7 @@ class ActivationCache:
 
     def _copy_texts(self, source: "ActivationCache") -> None:
         self._index, self._texts, self._lengths = dict(source._index), [*source._texts], [*source._lengths]
-        self._digests, had = dict(source._digests), source.stats
+        had = source.stats
         self.stats.texts, self.stats.tokens, self.stats.cut_texts = had.texts, had.tokens, had.cut_texts
 
     def register(self, texts: Iterable[Text], *, language: str = "") -> list[int]:
@@ -252,10 +252,7 @@ class ActivationCache:
     def _value(self, number: int) -> Tensor | None:
         """The values of a text from memory or disk, None if they have to be computed."""
         checksum, text = self._texts[number]
-        if number not in self._digests:
-            digest = hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).digest()
-            self._digests[number] = digest[:KEY_BYTES]
-        return self._cache(checksum).get(self._digests[number])
+        return self._cache(checksum).get(_digest(text))
 
     def _cache(self, checksum: str) -> TensorCache:
         """The values of all texts under one language adapter, or under none."""
@@ -270,7 +267,7 @@ class ActivationCache:
             self.max_tokens, torch.__version__, self._tile, self.encoder.device.type,
         )  # fmt: skip
 
-    def _compute(self, numbers: list[int], progress: Callable[[int, int], None]) -> None:
+    def _compute(self, numbers: list[int], progress: TileProgress) -> None:
         tiles = list(self._tiles(numbers))
         for begin in range(0, len(tiles), TILES_AT_ONCE):
             several = tiles[begin : begin + TILES_AT_ONCE]
@@ -280,7 +277,7 @@ class ActivationCache:
                 checksum = self._texts[tile[0]][0]
                 hidden = self._run_tile([next(tokenized) for _ in tile], self._adapters.get(checksum))
                 values = torch.split(hidden, [self._lengths[n] for n in tile])
-                self._cache(checksum).put([self._digests[n] for n in tile], values)
+                self._cache(checksum).put([_digest(self._texts[n][1]) for n in tile], values)
                 self.stats.computed_texts += len(tile)
                 self.stats.computed_tokens += len(hidden)
                 progress(done, len(tiles))
@@ -340,6 +337,11 @@ def tile_shape(columns: int, tile: int) -> tuple[int, int]:
     """
     tokens = tile if columns <= tile else round_up(columns, LONG_STEP)
     return tokens, max(1, tokens // max(1, columns - BUCKET // 2))
+
+
+@lru_cache(maxsize=2**18)
+def _digest(text: Text) -> bytes:
+    return hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).digest()[:KEY_BYTES]
 
 
 def _order(text: Text) -> tuple[int, str, str, int]:

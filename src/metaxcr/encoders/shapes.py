@@ -1,7 +1,6 @@
-"""The shapes of encoders: their configurations, and the layers, width and parameters counted from these.
+"""The configurations of encoders: known ones, whose published configuration ships with us, and others.
 
-The published configurations of known encoders ship with the package, so parameter shares can be computed, and
-encoders of the true size built, without a network.
+With those, parameter shares can be computed, and encoders of the true size built, without a network.
 """
 
 import json
@@ -9,16 +8,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig
 from transformers.utils import logging
 
-from metaxcr.encoders.embedded import is_trimmed
-from metaxcr.encoders.encoder import count_layers
 from metaxcr.encoders.families.family import check_family
 from metaxcr.errors import UserError
 from metaxcr.parse import number
@@ -105,48 +100,6 @@ def parse_random_name(name: str) -> RandomName | None:
     if at and not (seed.isdecimal() and len(seed) <= 18):
         raise UserError(f"{seed[:40]!r} is no seed", where, f"write {prefix}:{base}@1")
     return RandomName(prefix == TINY, encoder, int(seed or 0))
-
-
-@dataclass(frozen=True)
-class EncoderShape:
-    """What an encoder's configuration says about its size."""
-
-    name: str  # as the user gave it
-    family: str  # its model_type
-    depth: int
-    width: int  # of a token vector
-    vocabulary: int  # rows of the word embeddings
-    parameters: int  # all of them, embeddings and a pooling layer included, as published sizes count
-    embedding_parameters: int  # of the embeddings alone: words, positions, segments, their LayerNorm
-    layer_parameters: tuple[int, ...]  # of each layer, from below
-
-
-@cache
-def encoder_shape(name: str, revision: str | None = None) -> EncoderShape:
-    """Count the layers, width and parameters of an encoder of any name, without its weights.
-
-    Of a name on the hub that is not known, only the configuration is fetched.
-    """
-    random, known = parse_random_name(name), known_encoder(name)
-    if random is not None:
-        config, pooler = AutoConfig.for_model(**random.config), random.base.pooler
-    elif known is not None and not os.path.isdir(name):
-        config, pooler = AutoConfig.for_model(**known.config), known.pooler
-    else:
-        config, pooler = read_config(name, revision), not is_trimmed(Path(name))
-    with torch.device("meta"):
-        model = AutoModel.from_config(config, **({} if pooler else {"add_pooling_layer": False}))
-        layers = check_family(name, config).layers(model)
-    return EncoderShape(
-        name=name,
-        family=config.model_type,
-        depth=config.num_hidden_layers,
-        width=config.hidden_size,
-        vocabulary=config.vocab_size,
-        parameters=sum(p.numel() for p in model.parameters()),
-        embedding_parameters=sum(p.numel() for p in model.embeddings.parameters()),
-        layer_parameters=count_layers(layers),
-    )
 
 
 def read_config(name: str, revision: str | None = None) -> Any:

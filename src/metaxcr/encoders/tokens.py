@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,11 @@ class HashTokenizer:
     def __init__(self, vocabulary: int, segments: bool) -> None:
         self._vocabulary, self._segments = vocabulary, segments
         self.fingerprint = f"hash 1 {vocabulary} {segments}"
+
+    @classmethod
+    def of(cls, config: Any) -> Self:
+        """The tokenizer for an encoder with a ``transformers`` configuration."""
+        return cls(config.vocab_size, getattr(config, "type_vocab_size", 0) > 1)
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         """See :class:`metaxcr.encoders.encoder.Tokenizer`."""

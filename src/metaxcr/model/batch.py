@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from metaxcr.adapters.mixture import MIXED
+from metaxcr.adapters.layers import MIXED
 from metaxcr.data.example import Example, Phrased
 from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Ragged, Text
@@ -62,8 +62,8 @@ class Questions:
         return self._map(lambda tensor: tensor.to(device))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Questions":
-        names = ("context", "choices", "direction", "labels")
-        return replace(self, **{name: change(getattr(self, name)) for name in names})
+        tensors = (change(x) for x in (self.context, self.choices, self.direction, self.labels))
+        return Questions(*tensors, sign=self.sign)
 
     def renumber(self, positions: Tensor) -> "Questions":
         """Express positions as indices into ``positions``, which holds all that are in use."""

@@ -7,8 +7,7 @@ from safetensors.torch import save_file
 
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
 from metaxcr.adapters.adapter_files import load_language, load_task, pack_adapter, write_adapter
-from metaxcr.adapters.layers import NONE, SIZELESS, AdapterShape, fresh_layer
-from metaxcr.adapters.mixture import reduce_mixture
+from metaxcr.adapters.layers import NONE, SIZELESS, AdapterShape, fresh_layer, reduce_mixture
 from metaxcr.config.schema import Config, resolve_layers
 from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder

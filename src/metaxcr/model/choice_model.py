@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
-from metaxcr.adapters.mixture import MIXED
+from metaxcr.adapters.layers import MIXED
 from metaxcr.encoders.encoder import Ragged
 from metaxcr.hardware import upcast
 from metaxcr.model.batch import Batch, Parallel, Questions

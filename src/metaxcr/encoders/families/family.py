@@ -15,7 +15,7 @@ class Family(ABC):
 
     A family turns a ``transformers`` model into an embedding module and frozen layers. Everything else
     (ragged activations, the trunk and its cache, adapters, saving) works on these. The layers call the four
-    hooks of :class:`metaxcr.encoders.layer.Hooks`.
+    methods of :class:`metaxcr.encoders.layer.AdapterStack`.
 
     Attributes:
         model_types: Values of a configuration's ``model_type`` that belong to it.

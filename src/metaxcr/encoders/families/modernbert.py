@@ -11,9 +11,9 @@ from metaxcr.encoders.families.family import Family, WordEmbeddings, register
 from metaxcr.encoders.layer import (
     NO_ADAPTER,
     PARTS,
+    AdapterStack,
     Context,
     FrozenLayer,
-    Hooks,
     attention,
     outside_transforms,
 )
@@ -55,7 +55,7 @@ class ModernLayer(FrozenLayer):
         self.activation: Callable[[Tensor], Tensor] = mlp.act
         self.eps, self.theta, self.window = source.mlp_norm.eps, theta, window
 
-    def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context, hooks: AdapterStack = NO_ADAPTER) -> Tensor:
         """See :meth:`metaxcr.encoders.layer.FrozenLayer.forward`."""
         entered, below = self.norm(hidden, "norm1"), hidden
         qkv = hooks.projections(entered, self.linear(entered, "qkv"))
