@@ -55,7 +55,7 @@ def test_without_adapters_it_is_the_encoder_in_the_order_given(toy_encoder: Froz
 
 def test_levels_of_a_stack(toy_encoder: FrozenEncoder) -> None:
     language, adapted = stack(toy_encoder)
-    levels = [language.at, lambda i: {2: adapted.task["2"]}.get(i)]  # type: ignore
+    levels = [language.by_layer.get, lambda i: {2: adapted.task["2"]}.get(i)]  # type: ignore
     seen: list[int] = []
     found = layer_vectors(
         toy_encoder,

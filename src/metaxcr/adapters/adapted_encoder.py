@@ -49,10 +49,9 @@ class AdaptedEncoder(nn.Module):
         super().__init__()
         fits = set(layers) <= set(range(encoder.depth)) and sorted(set(layers)) == list(layers)
         if not fits or (shape.kind == NONE) != (not layers):
+            what = f"adapter layers {list(layers)} do not fit an encoder of {encoder.depth} layers"
             raise UserError(
-                f"adapter layers {list(layers)} do not fit an encoder of {encoder.depth} layers",
-                "adapters.layers",
-                "list distinct layers in ascending order, counted from 0",
+                what, "adapters.layers", "list distinct layers in ascending order, counted from 0"
             )
         self.encoder, self.layers, self.shape = encoder, list(layers), shape
         self.task = nn.ModuleDict()
@@ -123,9 +122,8 @@ def _check_fit(language: str, adapter: LanguageAdapter, encoder: FrozenEncoder) 
     indices = adapter.indices
     width = adapter.width if indices else 0
     if width != encoder.width or indices[-1] >= encoder.depth:
+        what = f"the language adapter {language!r} (layers {indices}, width {width})"
+        other = f"{encoder.name} ({encoder.depth} layers, width {encoder.width})"
         raise UserError(
-            f"the language adapter {language!r} (layers {indices}, width {width}) "
-            f"does not fit {encoder.name} ({encoder.depth} layers, width {encoder.width})",
-            "adapters.language",
-            "it was made for another encoder",
+            f"{what} does not fit {other}", "adapters.language", "it was made for another encoder"
         )

@@ -268,21 +268,15 @@ def check_encoder(
     names = [config.encoder, name]
     others = all(_is_hub_name(name) for name in names) and len({n.rpartition("/")[2] for n in names}) > 1
     if others or (config.family and config.family not in model_types):
-        raise UserError(
-            f"the adapter was made for {config.encoder or config.family}, "
-            f"the encoder is {name} ({model_types[0]})",
-            str(folder),
-            "give an adapter of this encoder",
-        )
+        made_for = f"the adapter was made for {config.encoder or config.family}"
+        what = f"{made_for}, the encoder is {name} ({model_types[0]})"
+        raise UserError(what, str(folder), "give an adapter of this encoder")
     wanted, found = config.layers, sorted(file.layers)
     if wanted is None:
         wanted = [i for i in range(depth) if i not in config.leave_out]
     if found != sorted(wanted):
-        raise UserError(
-            f"the adapter has weights in layers {found}, not in {sorted(wanted)}",
-            str(folder),
-            f"it is incomplete, or not made for the {depth} layers of {name}",
-        )
+        what = f"the adapter has weights in layers {found}, not in {sorted(wanted)}"
+        raise UserError(what, str(folder), f"it is incomplete, or not made for the {depth} layers of {name}")
 
 
 def _is_hub_name(name: str) -> bool:

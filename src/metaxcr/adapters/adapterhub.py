@@ -206,9 +206,8 @@ def layer_numbers(value: Any, name: str, where: str) -> list[int]:
 def _check_keys(config: Mapping[str, Any], known: Iterable[str], where: str) -> None:
     unknown = sorted(set(config) - set(known) - _READ)
     if unknown:
-        raise UserError(
-            f"unknown key {unknown[0]!r} in the adapter's configuration", where, "it may change the adapter"
-        )
+        what = f"unknown key {unknown[0]!r} in the adapter's configuration"
+        raise UserError(what, where, "it may change the adapter")
 
 
 def write_config(config: AdapterConfig) -> dict[str, Any]:

@@ -144,11 +144,7 @@ class FrozenLayer(nn.Module):
         return {name: tensor for name, tensor in self.named_buffers() if name not in self.derived}
 
     def cast(self, dtype: torch.dtype, deltas: Mapping[str, Tensor] | None = None) -> Self:
-        """Copy the layer in another dtype.
-
-        ``deltas`` are added to weights before the cast, so that small changes are not lost; gradients reach
-        them.
-        """
+        """Copy the layer in another dtype; ``deltas`` are added to weights before, so that none is lost."""
         other, deltas = copy.copy(self), deltas or {}
         other._buffers = {}
         for name, tensor in self._buffers.items():
@@ -209,26 +205,17 @@ def bert_modules(layer: Any, suffix: str = "") -> dict[str, nn.Module]:
 class PostNormLayer(FrozenLayer):
     """A layer as in BERT: one LayerNorm after attention, one after the feed-forward part.
 
-    Args:
-        modules: The modules ``query``, ``key``, ``value``, ``attended``, ``norm1``, ``up``, ``down`` and
-            ``norm2``.
-        heads: Of attention.
-        activation: Of the feed-forward part.
-        more: Further weights of a family.
+    ``modules`` has the keys of :func:`bert_modules`, ``more`` further weights of a family.
     """
 
     def __init__(
-        self,
-        modules: Mapping[str, Any],
-        heads: int,
-        activation: Activation,
-        more: Mapping[str, Tensor] | None = None,
+        self, modules: Mapping[str, Any], heads: int, activation: Activation, **more: Tensor
     ) -> None:
         fused = [modules[name] for name in ("query", "key", "value")]
         weights = {f"qkv{end}": torch.cat([getattr(m, part) for m in fused]) for part, end in PARTS}
         for name in ("attended", "norm1", "up", "down", "norm2"):
             weights |= {name + end: getattr(modules[name], part) for part, end in PARTS}
-        super().__init__(heads, {**weights, **(more or {})})
+        super().__init__(heads, weights | more)
         self.activation, self.eps = activation, modules["norm2"].eps
 
     def forward(self, hidden: Tensor, context: Context, hooks: AdapterStack = NO_ADAPTER) -> Tensor:

@@ -76,12 +76,12 @@ class Questions:
 
 @dataclass(frozen=True)
 class TaskData:
-    """All examples of one task, split and language, registered in the trunk store."""
+    """All examples of one task, split and language, registered in the activation cache."""
 
     task: str
     language: str  # of the texts; its language adapter, if there is one, acts on them
     ids: list[str]  # (examples,) example ids
-    questions: Questions  # with positions in the trunk store
+    questions: Questions  # with positions in the activation cache
     # number of the source whose own task adapter learns from it, if there is one a source
     source: int = MIXED
 
@@ -123,9 +123,8 @@ def texts_of(phrased: Phrased, kind: str) -> tuple[Text | None, list[Text]]:
     such sequences and the context beside them.
     """
     if kind != "cross" and phrased.relation == "none":
-        raise UserError(
-            f"a task without a context cannot be scored by a {kind} encoder", "scoring.kind", "use cross"
-        )
+        what = f"a task without a context cannot be scored by a {kind} encoder"
+        raise UserError(what, "scoring.kind", "use cross")
     context = None if kind == "cross" else Text(phrased.context)
     if kind == "dual" or phrased.relation == "none":
         return context, [Text(c, cuttable=None) for c in phrased.choices]

@@ -110,7 +110,6 @@ def load_phi(folder: Path, model: ChoiceModel) -> Params:
     expected = reduce_mixture(model.params())
     same = {n: p.shape for n, p in phi.items()} == {n: p.shape for n, p in expected.items()}
     if not same or not all(model.adapted.is_of(adapter.shape) for adapter in adapters.values()):
-        raise UserError(
-            "the saved adapter is not of this model's shape", str(folder), "use its own config.yaml"
-        )
+        what = "the saved adapter is not of this model's shape"
+        raise UserError(what, str(folder), "use its own config.yaml")
     return {name: phi[name].to(expected[name].device) for name in expected}
