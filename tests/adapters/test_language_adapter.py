@@ -22,19 +22,24 @@ def randomised(encoder: FrozenEncoder, seed: int = 0, **options) -> LanguageAdap
     return adapter
 
 
+def run(adapter: LanguageAdapter, encoder: FrozenEncoder, start: Ragged, stop: int = 3) -> torch.Tensor:
+    hidden, context = encoder.enter(start, torch.float32)
+    return adapter.trunk(encoder, hidden, context, torch.float32, stop)[: len(start.hidden)]
+
+
 def test_a_fresh_one_is_mad_xs_and_changes_nothing(toy_encoder: FrozenEncoder) -> None:
     adapter, start = LanguageAdapter.create(toy_encoder, torch.Generator()), embedded(toy_encoder)
     assert adapter.indices == [0, 1, 2]
     assert adapter.by_layer[0].shape == AdapterShape("pfeiffer", 8)
     assert adapter.invertible.reduction == 2
-    hidden = adapter(toy_encoder, start, torch.float32)
+    hidden = run(adapter, toy_encoder, start)
     assert torch.equal(hidden, toy_encoder.run(start, 0, 3, torch.float32))
     assert torch.equal(adapter.before_head(hidden), hidden)
 
 
 def test_every_parameter_learns(toy_encoder: FrozenEncoder) -> None:
     adapter = randomised(toy_encoder)
-    hidden = adapter.before_head(adapter(toy_encoder, embedded(toy_encoder), torch.float32))
+    hidden = adapter.before_head(run(adapter, toy_encoder, embedded(toy_encoder)))
     (hidden * torch.randn_like(hidden)).sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in adapter.parameters())
 
@@ -46,7 +51,7 @@ def test_layers_shape_and_invertible_can_be_chosen(toy_encoder: FrozenEncoder) -
     assert 1 not in adapter.by_layer
     assert adapter.invertible is None
     start = embedded(toy_encoder)
-    lower = adapter(toy_encoder, start, torch.float32, 2)
+    lower = run(adapter, toy_encoder, start, 2)
     assert torch.equal(lower, toy_encoder.run(start, 0, 2, torch.float32))
     assert adapter.checksum(2) == ""
     assert adapter.checksum(3) != ""

@@ -616,7 +616,8 @@ def test_language_adapters_act_in_the_trunk(make: Callable[..., ActivationCache]
             atol=1e-5,
         )
         for name, adapter in languages.items():
-            hidden = adapter(encoder, embedded, torch.float32, layer)
+            context = encoder.context(embedded.lengths)
+            hidden = adapter.trunk(encoder, embedded.hidden, context, torch.float32, layer)
             assert torch.allclose(store.gather(numbers[name]).hidden, hidden, atol=1e-5)
 
 

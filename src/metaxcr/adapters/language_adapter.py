@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metaxcr.adapters.bottleneck import Bottleneck
 from metaxcr.adapters.layers import AdapterShape, LayerAdapter, build_layer
-from metaxcr.encoders.encoder import FrozenEncoder, Ragged
+from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.layer import AdapterStack, Context
 
 MAD_X_REDUCTION = 2  # of language adapters in MAD-X; the `adapters` library's own default is 16
@@ -103,30 +103,15 @@ class LanguageAdapter(nn.Module):
         adapter = self.by_layer.get(index)
         return AdapterStack([] if adapter is None else [adapter])
 
-    def forward(
-        self, encoder: FrozenEncoder, embedded: Ragged, dtype: torch.dtype, stop: int | None = None
-    ) -> Tensor:
-        """Run layers 0 to ``stop - 1`` (default: all) with this adapter: (tokens, width) in ``dtype``.
-
-        ``embedded`` is from :meth:`FrozenEncoder.embed`. For a language-modelling head, see
-        :meth:`before_head`.
-        """
-        hidden = embedded.hidden if self.invertible is None else self.invertible(embedded.hidden)
-        hidden, context = encoder.enter(Ragged(hidden, embedded.lengths), dtype)
-        hidden = self._layers(encoder, hidden, context, encoder.depth if stop is None else stop)
-        return hidden[: len(embedded.hidden)]
-
     def trunk(
         self, encoder: FrozenEncoder, embedded: Tensor, context: Context, dtype: torch.dtype, stop: int
     ) -> Tensor:
-        """As :meth:`forward`, on (tokens, width) and a context of fixed shapes, filler tokens included."""
-        hidden = embedded if self.invertible is None else self.invertible(embedded)
-        return self._layers(encoder, hidden.to(dtype), context, stop)
+        """Run layers 0 to ``stop - 1`` with this adapter on embeddings: (tokens, width) in ``dtype``.
 
-    def _layers(self, encoder: FrozenEncoder, hidden: Tensor, context: Context, stop: int) -> Tensor:
-        for index in range(stop):
-            hidden = encoder.layer(index, hidden.dtype)(hidden, context, self.hooks(index))
-        return hidden
+        For a language-modelling head, see :meth:`before_head`.
+        """
+        hidden = embedded if self.invertible is None else self.invertible(embedded)
+        return encoder.apply(hidden.to(dtype), context, range(stop), self.hooks)
 
     def before_head(self, hidden: Tensor) -> Tensor:
         """Undo the invertible part before a head whose weights are the embeddings': (tokens, width)."""

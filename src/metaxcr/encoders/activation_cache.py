@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText, round_up
-from metaxcr.encoders.layer import NO_ADAPTER, Context
+from metaxcr.encoders.layer import Context
 from metaxcr.encoders.tensor_cache import KEY_BYTES, ChunkFolder, TensorCache
 from metaxcr.encoders.tokens import TokenCounter
 from metaxcr.hardware import CPU
@@ -322,9 +322,7 @@ class ActivationCache:
         cells = F.pad(cells, (0, size - tokens), value=rows * columns).to(encoder.device)
         context = Context(cells, real[:, None, None, :].to(encoder.device), rows, columns)
         if adapter is None:
-            hidden = embedded.to(self.dtype)
-            for index in range(self.layer):
-                hidden = encoder.layer(index, self.dtype)(hidden, context, NO_ADAPTER)
+            hidden = encoder.apply(embedded.to(self.dtype), context, range(self.layer))
         else:
             hidden = adapter.trunk(encoder, embedded, context, self.dtype, self.layer)
         return hidden[:tokens].to("cpu", copy=True)  # a copy, so that the filler is not kept

@@ -5,7 +5,7 @@ matrix, so the matrix products, nearly all of the work, never touch padding. Onl
 (see :mod:`metaxcr.encoders.layer`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -17,9 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaxcr.encoders.families.family import Family
-from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, outside_transforms
+from metaxcr.encoders.layer import NO_ADAPTER, AdapterStack, Context, FrozenLayer, outside_transforms
 from metaxcr.errors import UserError
 from metaxcr.hardware import CPU, cast_weight, memory_errors
+
+LayerHooks = Callable[[int], AdapterStack]  # number of a layer -> the adapters in it
 
 ROUND_TOKENS, ROUND_TEXTS, ROUND_LENGTH = 128, 8, 8  # see FrozenEncoder.context
 
@@ -230,13 +232,19 @@ class FrozenEncoder:
         assert isinstance(source, FrozenLayer)
         return source
 
+    def apply(
+        self, hidden: Tensor, context: Context, layers: range, hooks: LayerHooks = lambda index: NO_ADAPTER
+    ) -> Tensor:
+        """Apply layers with the adapters that act in each: (tokens, width) in the dtype of ``hidden``."""
+        for index in layers:
+            hidden = self.layer(index, hidden.dtype)(hidden, context, hooks(index))
+        return hidden
+
     @torch.no_grad()
     def run(self, ragged: Ragged, start: int, stop: int, dtype: torch.dtype) -> Tensor:
         """Apply layers ``start`` to ``stop - 1`` without adapters: (tokens, width) in ``dtype``."""
         hidden, context = self.enter(ragged, dtype)
-        for index in range(start, stop):
-            hidden = self.layer(index, dtype)(hidden, context, NO_ADAPTER)
-        return hidden[: len(ragged.hidden)]
+        return self.apply(hidden, context, range(start, stop))[: len(ragged.hidden)]
 
 
 def count_layers(layers: Iterable[nn.Module]) -> tuple[int, ...]:

@@ -31,9 +31,6 @@ RESERVED = 8  # ids below are special or unused
 PIECE_CHARACTERS = 4
 _WORDS = re.compile(r"\w+|[^\w\s]")
 
-Pair = tuple[str, str | None]
-Array = npt.NDArray[np.int64]
-
 
 class FastTokenizer:
     """Tokens of a tokenizer of the ``tokenizers`` library. It cuts nothing: only contexts may be cut."""
@@ -157,11 +154,11 @@ class TokenCounter:
         self.read_chunks = 0
         self.computed_chunks = 0
 
-    def lengths(self, texts: Sequence[Text]) -> Array:
+    def lengths(self, texts: Sequence[Text]) -> npt.NDArray[np.int64]:
         """Tokens of texts before truncation, special tokens included: (texts,) int64."""
         if self._fingerprint is None:
             return self._count(texts).astype(np.int64)
-        index: dict[Pair, int] = {}  # which part may be cut makes no difference
+        index: dict[tuple[str, str | None], int] = {}  # which part may be cut makes no difference
         place = [index.setdefault((first, second), len(index)) for first, second, _ in texts]
         pairs = list(index)
         chunks = [self._chunk(pairs[at : at + CHUNK_TEXTS]) for at in range(0, len(pairs), CHUNK_TEXTS)]
@@ -185,7 +182,7 @@ class TokenCounter:
         tokenized = self.encoder.tokenizer(self.encoder.prefixed(texts), UNLIMITED)
         return np.array([text.full_length for text in tokenized], np.int32)
 
-    def _chunk(self, pairs: list[Pair]) -> npt.NDArray[np.int32]:
+    def _chunk(self, pairs: list[tuple[str, str | None]]) -> npt.NDArray[np.int32]:
         """The lengths of a chunk's texts, read or computed."""
         depends_on = [CODE_VERSION, tokenizers.__version__, self._fingerprint, self.encoder.prefix, pairs]
         key = hashlib.sha256(json.dumps(depends_on, ensure_ascii=False).encode()).hexdigest()[:40]
