@@ -5,14 +5,14 @@ Those are changed weights of whole layers, and no adapter at all.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaxcr.adapters import adapterhub
 from metaxcr.adapters.adapterhub import MAX_WIDTH, AdapterConfig, layer_numbers
@@ -31,6 +31,7 @@ NATIVE_CONFIG, NATIVE_WEIGHTS, NATIVE_VERSION = "layers_config.json", "layers.sa
 NEEDED = f"an adapter needs {CONFIG} and {WEIGHTS} or {PICKLED}"
 NATIVE_NEEDED = f"an adapter of its kind needs {NATIVE_CONFIG} and {NATIVE_WEIGHTS}"
 Layers = dict[int, dict[str, Tensor]]  # layer -> parameters under our names
+Built = TypeVar("Built", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,10 @@ def write_adapter(folder: Path, adapter: AdapterFile, *, pickled: bool = False) 
     config = replace(adapter.config, name=name)
     folder.mkdir(parents=True, exist_ok=True)
     if config.shape.kind in SIZELESS:
-        raw = _native_settings(config, sorted(adapter.layers))
+        raw = {
+            "version": NATIVE_VERSION, "kind": config.shape.kind, "name": name, "model_name": config.encoder,
+            "model_type": config.family, "hidden_size": config.width, "layers": sorted(adapter.layers),
+        }  # fmt: skip
         parts = [(layer, *item) for layer, tensors in adapter.layers.items() for item in tensors.items()]
         tensors = {f"{layer}.{part}": tensor.contiguous() for layer, part, tensor in parts}
         config_path, weights_path = folder / NATIVE_CONFIG, folder / NATIVE_WEIGHTS
@@ -134,14 +138,6 @@ def write_adapter(folder: Path, adapter: AdapterFile, *, pickled: bool = False) 
         with replacing(folder / PICKLED) as temporary:
             torch.save(tensors, temporary)
     write_atomically(config_path, json.dumps(raw, indent=2) + "\n")
-
-
-def _native_settings(config: AdapterConfig, layers: list[int]) -> dict[str, Any]:
-    return {
-        "version": NATIVE_VERSION, "kind": config.shape.kind, "name": config.name,
-        "model_name": config.encoder, "model_type": config.family, "hidden_size": config.width,
-        "layers": layers,
-    }  # fmt: skip
 
 
 def pack_adapter(
@@ -176,7 +172,7 @@ def _model_type(encoder: FrozenEncoder) -> str:
     return str(known.config["model_type"]) if known else types[0] if len(types) == 1 else ""
 
 
-def _parameters(module: torch.nn.Module) -> dict[str, Tensor]:
+def _parameters(module: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in module.named_parameters()}
 
 
@@ -205,12 +201,13 @@ def load_task(folder: Path, encoder: FrozenEncoder) -> dict[int, LayerAdapter]:
 
 def build_for(file: AdapterFile, encoder: FrozenEncoder, folder: Path) -> dict[int, LayerAdapter]:
     """Build an adapter's modules for an encoder that it must fit: layer -> adapter."""
-    check_encoder(file, encoder.name, encoder.family.model_types, encoder.width, encoder.depth, folder)
+    check_encoder(file, encoder, folder)
     adapters = build_layers(file, folder)
     for layer, adapter in adapters.items():
         if isinstance(adapter, FullLayer):  # its shapes are those of the encoder's own weights
-            parts = dict(adapter.named_parameters())
-            _check_shapes(parts, FullLayer.of(encoder.original(layer)), f"layer {layer}", folder)
+            expected = FullLayer.of(encoder.original(layer))
+            if _shapes(adapter) != _shapes(expected):
+                raise _misshapen(f"layer {layer}", folder)
     return adapters
 
 
@@ -221,10 +218,10 @@ def build_layers(file: AdapterFile, folder: Path) -> dict[int, LayerAdapter]:
         if file.config.shape.kind == FULL:
             adapters[layer] = FullLayer({n.removeprefix("delta."): t.float() for n, t in parts.items()})
             continue
+        width, place = file.config.width, f"layer {layer}"
         shape = replace(file.config.shape, bottleneck=file.config.bottleneck(layer))
-        _check_size(parts, file.config.width * shape.bottleneck, f"layer {layer}", folder)
-        adapters[layer] = build_layer(file.config.width, shape, torch.Generator())
-        _fill(adapters[layer], parts, f"layer {layer}", folder)
+        _check_size(parts, width * shape.bottleneck, place, folder)
+        adapters[layer] = _filled(build_layer(width, shape, torch.Generator()), parts, place, folder)
     return adapters
 
 
@@ -233,43 +230,44 @@ def build_invertible(file: AdapterFile, folder: Path) -> InvertibleAdapter | Non
     config, reduction = file.config, file.config.invertible
     if file.invertible is None or reduction is None:
         return None
-    half = config.width // 2
-    _check_size(file.invertible, half * int(half // reduction), "the invertible part", folder)
-    invertible = InvertibleAdapter(config.width, reduction, config.shape.nonlinearity, torch.Generator())
-    _fill(invertible, file.invertible, "the invertible part", folder)
-    return invertible
+    half, place = config.width // 2, "the invertible part"
+    _check_size(file.invertible, half * int(half // reduction), place, folder)
+    fresh = InvertibleAdapter(config.width, reduction, config.shape.nonlinearity, torch.Generator())
+    return _filled(fresh, file.invertible, place, folder)
 
 
 def _check_size(parts: Mapping[str, Tensor], size: int, place: str, folder: Path) -> None:
     """Refuse a configuration that needs more than the file holds, before memory is allocated for it."""
     if size < 1 or size > sum(tensor.numel() for tensor in parts.values()):
-        raise UserError(f"the adapter's weights in {place} are incomplete or misshapen", str(folder))
+        raise _misshapen(place, folder)
 
 
-def _fill(module: torch.nn.Module, parts: dict[str, Tensor], place: str, folder: Path) -> None:
-    _check_shapes(parts, module, place, folder)
+def _filled(module: Built, parts: Mapping[str, Tensor], place: str, folder: Path) -> Built:
+    if _shapes(module) != {name: tensor.shape for name, tensor in parts.items()}:
+        raise _misshapen(place, folder)
     module.load_state_dict({name: tensor.float() for name, tensor in parts.items()})
+    return module
 
 
-def _check_shapes(parts: Mapping[str, Tensor], module: torch.nn.Module, place: str, folder: Path) -> None:
-    expected = {name: p.shape for name, p in module.named_parameters()}
-    if {name: tensor.shape for name, tensor in parts.items()} != expected:
-        raise UserError(f"the adapter's weights in {place} are incomplete or misshapen", str(folder))
+def _shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: parameter.shape for name, parameter in module.named_parameters()}
 
 
-def check_encoder(
-    file: AdapterFile, name: str, model_types: Sequence[str], width: int, depth: int, folder: Path
-) -> None:
+def _misshapen(place: str, folder: Path) -> UserError:
+    return UserError(f"the adapter's weights in {place} are incomplete or misshapen", str(folder))
+
+
+def check_encoder(file: AdapterFile, encoder: FrozenEncoder, folder: Path) -> None:
     """Refuse an adapter of another encoder, even one of the same size, or one with missing layers."""
-    config = file.config
-    if config.width != width:
-        what = f"the adapter (width {config.width}) does not fit {name} (width {width})"
+    config, name, depth = file.config, encoder.name, encoder.depth
+    if config.width != encoder.width:
+        what = f"the adapter (width {config.width}) does not fit {name} (width {encoder.width})"
         raise UserError(what, str(folder), f"it was made for {config.encoder or 'another encoder'}")
-    names = [config.encoder, name]
+    names, types = [config.encoder, name], encoder.family.model_types
     others = all(_is_hub_name(name) for name in names) and len({n.rpartition("/")[2] for n in names}) > 1
-    if others or (config.family and config.family not in model_types):
+    if others or (config.family and config.family not in types):
         made_for = f"the adapter was made for {config.encoder or config.family}"
-        what = f"{made_for}, the encoder is {name} ({model_types[0]})"
+        what = f"{made_for}, the encoder is {name} ({types[0]})"
         raise UserError(what, str(folder), "give an adapter of this encoder")
     wanted, found = config.layers, sorted(file.layers)
     if wanted is None:

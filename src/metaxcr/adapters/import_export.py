@@ -68,8 +68,7 @@ def import_adapter(
         build_invertible(file, folder)
         name = encoder or file.config.encoder
         if encoder is not None or known_encoder(name) is not None:
-            shape = encoder_shape(name)
-            check_encoder(file, name, shape.family.model_types, shape.width, shape.depth, folder)
+            check_encoder(file, encoder_shape(name), folder)
     write_adapter(out, file)
     return file
 

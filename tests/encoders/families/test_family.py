@@ -26,6 +26,7 @@ class Recorder(AdapterStack):
     """Notes what each hook gets."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.seen: dict[str, tuple[Tensor, ...]] = {}
 
     def projections(self, hidden: Tensor, qkv: Tensor) -> Tensor:

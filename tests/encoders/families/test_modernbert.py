@@ -109,6 +109,7 @@ class Reference(AdapterStack):
     """Adapters as in AdapterHub's files, one layer of them."""
 
     def __init__(self, kind: str, layer: int, state: dict[str, Tensor]) -> None:
+        super().__init__()
         self.kind, self.layer, self.state = kind, layer, state
 
     def _adapter(self, x: Tensor, place: str, name: str, act: Any = F.relu) -> Tensor:
