@@ -62,8 +62,9 @@ class Questions:
         return self._map(lambda tensor: tensor.to(device))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Questions":
-        tensors = (change(x) for x in (self.context, self.choices, self.direction, self.labels))
-        return Questions(*tensors, sign=self.sign)
+        tensors = (self.context, self.choices, self.direction, self.labels)
+        context, choices, direction, labels = map(change, tensors)
+        return Questions(context, choices, direction, labels, self.sign)
 
     def renumber(self, positions: Tensor) -> "Questions":
         """Express positions as indices into ``positions``, which holds all that are in use."""
