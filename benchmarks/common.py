@@ -21,7 +21,7 @@ from metaxcr.data.example import Example
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import load
 from metaxcr.encoders import embedded
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.model.batch import DIRECTIONS, Batch, TaskData, make_batch, texts_of
@@ -69,7 +69,7 @@ def config_of(s: SimpleNamespace, layers: Sequence[int], **meta: Any) -> Config:
     )
 
 
-class Uncached(TrunkStore):
+class Uncached(ActivationCache):
     """A store that keeps token ids alone: every batch passes all layers, as without the trunk cache."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -135,18 +135,20 @@ class Setup:
         assert self.config is not None
         return build_model(self.config, encoder or load_encoder("embedded"), self.s.seed)
 
-    def store(self, model: ChoiceModel, cache: Path | None) -> TrunkStore:
+    def store(self, model: ChoiceModel, cache: Path | None) -> ActivationCache:
         """The trunk's store, in a cache folder, or without a cache."""
-        kind = Uncached if cache is None else TrunkStore
+        kind = Uncached if cache is None else ActivationCache
         dtype = measure.DTYPES[self.s.dtype]
         folder = Path() if cache is None else cache
         return kind(model.adapted.encoder, model.adapted.start, dtype, folder, max_tokens=MAX_TOKENS)
 
-    def episodes(self, data: TaskData, store: TrunkStore, sources: int = 1) -> "PlannedEpisodes":
+    def episodes(self, data: TaskData, store: ActivationCache, sources: int = 1) -> "PlannedEpisodes":
         """The planned episodes; with several sources all of them are the same data under other names."""
         return PlannedEpisodes(self.plan, data, store, [f"ecare-{i}" for i in range(sources)])
 
-    def train(self, model: ChoiceModel, data: TaskData, store: TrunkStore, steps: int) -> Iterator[MetaState]:
+    def train(
+        self, model: ChoiceModel, data: TaskData, store: ActivationCache, steps: int
+    ) -> Iterator[MetaState]:
         """The first steps of the project's own meta-training loop."""
         sampler = make_sampler(self.config.sampler.model_copy(update={"kind": "uniform"}), [len(data)])
         trainer = MetaTrainer(model, self.episodes(data, store), sampler, self.ctml, self.s.seed, "ctml")
@@ -162,7 +164,7 @@ class PlannedEpisodes:
 
     plan: list[dict[str, list[int]]]
     data: TaskData
-    store: TrunkStore
+    store: ActivationCache
     sources: list[str]
 
     def uses_source(self, step: int) -> bool:

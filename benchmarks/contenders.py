@@ -18,7 +18,7 @@ import plain_loop
 from common import MAX_TOKENS, Setup, Uncached, prepare, read_bert, write_encoder
 from measure import Result, count_operations, speeds, timed
 from metaxcr.data.example import Example
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.evaluation.predictions import predict
 from metaxcr.model.batch import encode_task
 from metaxcr.model.choice_model import ChoiceModel, Params
@@ -80,7 +80,7 @@ def project(s: SimpleNamespace, work: Path, setting: str, cache: str) -> Result:
 
 
 def _filling_operations(
-    store: TrunkStore, examples: list[Example], phrased: Callable[[Example], Any]
+    store: ActivationCache, examples: list[Example], phrased: Callable[[Example], Any]
 ) -> float:
     """Operations a token of filling the cache, counted on some texts of all lengths."""
     some = Uncached(store.encoder, store.layer, store.dtype, Path(), max_tokens=MAX_TOKENS)

@@ -20,7 +20,7 @@ from transformers import BertConfig, BertModel
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
 from metaxcr.adapters.layers import AdapterShape
 from metaxcr.data.example import Example, Phrased, Relation
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, truncate
 from metaxcr.encoders.loading import wrap
 from metaxcr.model.batch import TaskData, encode_task
@@ -76,9 +76,9 @@ def toy_encoder() -> FrozenEncoder:
 
 
 @pytest.fixture(scope="session")
-def toy_store(toy_encoder: FrozenEncoder, tmp_path_factory: pytest.TempPathFactory) -> TrunkStore:
+def toy_store(toy_encoder: FrozenEncoder, tmp_path_factory: pytest.TempPathFactory) -> ActivationCache:
     """The lowest of the toy encoder's layers is the trunk."""
-    return TrunkStore(toy_encoder, 1, torch.float32, tmp_path_factory.mktemp("trunk"), max_tokens=32)
+    return ActivationCache(toy_encoder, 1, torch.float32, tmp_path_factory.mktemp("trunk"), max_tokens=32)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def toy_model(toy_encoder: FrozenEncoder) -> Callable[..., ChoiceModel]:
 
 
 @pytest.fixture
-def toy_task(toy_store: TrunkStore) -> Callable[..., TaskData]:
+def toy_task(toy_store: ActivationCache) -> Callable[..., TaskData]:
     """Encode a made-up task: the right choice goes with the first word of the context."""
 
     def build(

@@ -38,18 +38,14 @@ HALF_SCALE = 1024.0  # gradients within float16 layers are scaled by this, so th
 def processor() -> str:
     """Name of the processor."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        found = re.search(r"^model name[^:]*:(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return found[1].strip() if found else ""
 
 
 def available_threads() -> int:
-    """Number of threads that this process may use.
-
-    ``OMP_NUM_THREADS`` if it is set; otherwise the processors that the process may run on, but no more than
-    its control group (a container's limit) allows.
-    """
+    """``OMP_NUM_THREADS`` if it is set; else the processors that this process and its container may use."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
@@ -88,15 +84,14 @@ def choose_device(name: str = AUTO) -> torch.device:
     if name not in ("cpu", "mps") and not re.fullmatch(r"cuda(:\d+)?", name):
         raise UserError(f"unknown device {name!r}", "run.device", "use auto, cpu, cuda, cuda:N or mps")
     device = torch.device(name)
+    lacks = "PyTorch finds none here" if device.type == "mps" and not mps else ""
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        index = device.index or 0
-        if index >= count:
-            has = f"it has {count}" if count else "PyTorch finds no CUDA device here"
-            raise UserError(f"no device {name!r}: {has}", "run.device", "use auto or cpu")
-        return torch.device("cuda", index)
-    if device.type == "mps" and not mps:
-        raise UserError("no device 'mps': PyTorch finds none here", "run.device", "use auto or cpu")
+        device = torch.device("cuda", device.index or 0)
+        if device.index >= count:
+            lacks = f"it has {count}" if count else "PyTorch finds no CUDA device here"
+    if lacks:
+        raise UserError(f"no device {name!r}: {lacks}", "run.device", "use auto or cpu")
     return device
 
 
@@ -123,8 +118,9 @@ def choose_dtype(name: str = AUTO, device: torch.device = CPU) -> Precision:
     if name in DTYPES:
         return Precision(name, "set by encoder.dtype")
     if name != AUTO:
-        known = ", ".join(DTYPES)
-        raise UserError(f"unknown number format {name!r}", "encoder.dtype", f"use auto or {known}")
+        raise UserError(
+            f"unknown number format {name!r}", "encoder.dtype", f"use auto or {', '.join(DTYPES)}"
+        )
     if device.type == "cuda":
         return _by_capability(torch.cuda.get_device_capability(device), torch.cuda.get_device_name(device))
     return _by_time("cpu" if device.type == "meta" else device.type)  # meta: shapes without numbers
@@ -180,11 +176,7 @@ def faster_dtype(speeds: dict[str, float]) -> Precision:
 
 
 def measure_speeds(device: torch.device, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
-    """Time products of the real shape in float32 and bfloat16: 10^9 operations a second.
-
-    One thread computes: the answer does not depend on the number of threads, and a busy machine would add
-    noise.
-    """
+    """Time products of the real shape in float32 and bfloat16, on one thread: 10^9 operations a second."""
     tokens, width, inner = SHAPE
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -242,9 +234,6 @@ def memory_errors(device: torch.device) -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
             raise
         elsewhere = "" if device.type == "cpu" else ", or use the device cpu"
-        raise UserError(
-            f"the memory of device {device} is exhausted",
-            "run.device",
-            "lower ctml.support, ctml.query or encoder.max_tokens, name fewer adapters.layers"
-            f"{elsewhere}; --resume keeps what is done",
-        ) from error
+        fix = "lower ctml.support, ctml.query or encoder.max_tokens, name fewer adapters.layers"
+        what = f"the memory of device {device} is exhausted"
+        raise UserError(what, "run.device", f"{fix}{elsewhere}; --resume keeps what is done") from error

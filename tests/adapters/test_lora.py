@@ -5,9 +5,10 @@ import copy
 import torch
 from torch.nn import init
 
-from metaxcr.adapters.layers import AdapterShape, AdapterStack, build_layer
+from metaxcr.adapters.layers import AdapterShape, build_layer
 from metaxcr.adapters.lora import LoRA
 from metaxcr.encoders.encoder import FrozenEncoder
+from metaxcr.encoders.layer import AdapterStack
 
 
 def random_lora(width: int) -> LoRA:

@@ -12,11 +12,12 @@ from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaMode
 
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
 from metaxcr.adapters.adapter_files import build_for, load_language, read_adapter
-from metaxcr.adapters.adapterhub.hub_tensors import from_hub
+from metaxcr.adapters.adapterhub import from_hub
 from metaxcr.adapters.language_adapter import LanguageAdapter
-from metaxcr.adapters.layers import AdapterShape, AdapterStack
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.adapters.layers import AdapterShape
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText
+from metaxcr.encoders.layer import AdapterStack
 from metaxcr.encoders.loading import wrap
 from metaxcr.errors import UserError
 
@@ -68,7 +69,7 @@ def layers_by_hand(
     hidden, context = encoder.enter(Ragged(hidden, embedded.lengths), torch.float32)
     states = [hidden]
     for index in range(encoder.depth):
-        stack = [language.at(index)] if language is not None else []
+        stack = [language.by_layer[index]] if language is not None else []
         stack = [a for a in [*stack, task.get(index)] if a is not None]
         states.append(encoder.layer(index, torch.float32)(states[-1], context, AdapterStack(stack)))
     return [state[: len(embedded.hidden)] for state in states]
@@ -88,19 +89,18 @@ def test_activations_and_gradients_equal_the_librarys_in_every_layer(case: str) 
         assert close(state, reference[f"hidden.{i}"]), f"layer {i}"
     (states[-1] * reference["weights"]).sum().backward()
     theirs = {k.removeprefix("grad."): t for k, t in reference.items() if k.startswith("grad.")}
-    compared = 0
+    compared, own = 0, language.by_layer if language else {}
     for name, kind, modules, invertible in (
         ("copa", task_file.config.shape.kind, task, None),
-        ("sw", language.at(1).shape.kind if language else "", language, language and language.invertible),
+        ("sw", own[1].shape.kind if own else "", own, language and language.invertible),
     ):
         part = {k: t for k, t in theirs.items() if f".{name}." in k}
         if not part:
             continue
         layers, front = from_hub(kind, name, part, case, encoder.family.adapters_at)
         for index, parameters in layers.items():
-            module = modules.at(index) if isinstance(modules, LanguageAdapter) else modules[index]
             for parameter, gradient in parameters.items():
-                assert close(module.get_parameter(parameter).grad, gradient), (name, index, parameter)
+                assert close(modules[index].get_parameter(parameter).grad, gradient), (name, index, parameter)
                 compared += 1
         for parameter, gradient in front.items():
             assert close(invertible.get_parameter(parameter).grad, gradient), (name, parameter)
@@ -129,7 +129,9 @@ def test_the_trunk_and_the_upper_layers_together_equal_the_library(
     adapted = AdaptedEncoder(encoder, sorted(task), shape, torch.Generator(), {"sw": language})
     for i, adapter in task.items():
         adapted.task[str(i)].load_state_dict(adapter.state_dict())
-    store = TrunkStore(encoder, start, torch.float32, tmp_path, max_tokens=32, languages=adapted.languages)
+    store = ActivationCache(
+        encoder, start, torch.float32, tmp_path, max_tokens=32, languages=adapted.languages
+    )
     trunk = store.gather(store.ensure(texts_of(reference), language="sw"))
     out = adapted(trunk, torch.float32, "sw")
     embedded = encoder.embed(encoder.tokenize(texts_of(reference), 32))

@@ -60,7 +60,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> FrozenEncoder:
     """The tiny encoder stands in for whatever ``--encoder`` names."""
     encoder = build_encoder()
     monkeypatch.setattr("metaxcr.encoders.loading.load_encoder", lambda *args, **named: encoder)
-    monkeypatch.setattr("metaxcr.encoders.pretrained.load_mlm_head", lambda *args, **named: None)
+    monkeypatch.setattr("metaxcr.encoders.loading.load_mlm_head", lambda *args, **named: None)
     return encoder
 
 
@@ -137,7 +137,7 @@ def test_an_encoder_that_does_not_know_words(
 ) -> None:
     plain = build_encoder(tokenizer=ToyTokenizer().__call__)
     monkeypatch.setattr("metaxcr.encoders.loading.load_encoder", lambda *args, **named: plain)
-    monkeypatch.setattr("metaxcr.encoders.pretrained.load_mlm_head", lambda *args, **named: None)
+    monkeypatch.setattr("metaxcr.encoders.loading.load_mlm_head", lambda *args, **named: None)
     words = ["adapters", "train", "--language", "sw", "--text", str(text), "--out", str(tmp_path / "o")]
     assert main(words) == 2 and "where words begin" in capsys.readouterr().err
 

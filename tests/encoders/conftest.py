@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from metaxcr.encoders.encoder import FrozenEncoder, TokenizedText
-from metaxcr.encoders.loading import HubTokenizer, load_encoder, wrap
+from metaxcr.encoders.loading import load_encoder, wrap
+from metaxcr.encoders.tokens import HubTokenizer
 
 SENTENCE = "the man lost his keys so he called a smith it was late and dark water boils when heated"
 WORDS = SENTENCE.split()

@@ -19,7 +19,7 @@ from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.data.registry import load
 from metaxcr.encoders import activation_cache as trunk_module
 from metaxcr.encoders import tensor_cache as chunks_module
-from metaxcr.encoders.activation_cache import TrunkStore, tile_shape
+from metaxcr.encoders.activation_cache import ActivationCache, tile_shape
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText, Tokenizer
 from metaxcr.errors import UserError
 
@@ -36,13 +36,13 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make(toy_encoder: FrozenEncoder, tmp_path: Path) -> Callable[..., TrunkStore]:
+def make(toy_encoder: FrozenEncoder, tmp_path: Path) -> Callable[..., ActivationCache]:
     """Build a store over the toy encoder with some settings changed."""
 
-    def build(**changes: Any) -> TrunkStore:
+    def build(**changes: Any) -> ActivationCache:
         settings = {"encoder": toy_encoder, "layer": 2, "dtype": torch.float32, "max_tokens": 32}
         settings |= {"folder": tmp_path / "cache"} | changes
-        return TrunkStore(**settings)
+        return ActivationCache(**settings)
 
     return build
 
@@ -51,7 +51,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.safetensors"))
 
 
-def fill(store: TrunkStore, texts: Sequence[Text], **how: Any) -> TrunkStore:
+def fill(store: ActivationCache, texts: Sequence[Text], **how: Any) -> ActivationCache:
     """Compute texts and write them, as a run does that needs them and ends."""
     store.ensure(texts, **how)
     store.flush(0)
@@ -66,7 +66,7 @@ def forbid_computing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2, 3])
-def test_equal_with_and_without_the_cache(make: Callable[..., TrunkStore], layer: int) -> None:
+def test_equal_with_and_without_the_cache(make: Callable[..., ActivationCache], layer: int) -> None:
     store = make(layer=layer)
     numbers = store.ensure(TEXTS)
     for _ in range(2):
@@ -81,7 +81,7 @@ def test_equal_with_and_without_the_cache(make: Callable[..., TrunkStore], layer
         assert store.stats.computed_texts == 0
 
 
-def test_the_upper_layers_continue_where_the_trunk_ended(make: Callable[..., TrunkStore]) -> None:
+def test_the_upper_layers_continue_where_the_trunk_ended(make: Callable[..., ActivationCache]) -> None:
     store = make()
     encoder = store.encoder
     ragged = store.gather(store.ensure(TEXTS))
@@ -90,7 +90,7 @@ def test_the_upper_layers_continue_where_the_trunk_ended(make: Callable[..., Tru
 
 
 def test_the_second_store_reads_and_computes_nothing(
-    make: Callable[..., TrunkStore], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., ActivationCache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = fill(make(), TEXTS)
     expected = first.gather(first.ensure(TEXTS)).hidden
@@ -106,7 +106,7 @@ def test_the_second_store_reads_and_computes_nothing(
 
 
 def test_known_texts_cost_nothing_within_a_store(
-    make: Callable[..., TrunkStore], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., ActivationCache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make()
     numbers = store.ensure(TEXTS)
@@ -115,7 +115,9 @@ def test_known_texts_cost_nothing_within_a_store(
     assert store.stats.texts == 50
 
 
-def test_values_are_a_function_of_the_text_alone(make: Callable[..., TrunkStore], tmp_path: Path) -> None:
+def test_values_are_a_function_of_the_text_alone(
+    make: Callable[..., ActivationCache], tmp_path: Path
+) -> None:
     """Bit by bit: neighbours, order, repetitions, how full a tile is: nothing of it matters."""
     for dtype in (torch.float32, torch.bfloat16):
         together = make(folder=tmp_path / str(dtype), dtype=dtype)
@@ -142,12 +144,12 @@ def test_values_of_a_real_encoder_do_not_depend_on_their_neighbours(
         Text(c, cuttable=None) for e in examples for c in e.choices
     ]
     texts += [Text(" ".join(e.context for e in examples[n : n + 9])) for n in range(0, 20, 5)]
-    together = TrunkStore(embedded_encoder, 4, dtype, Path())
+    together = ActivationCache(embedded_encoder, 4, dtype, Path())
     expected = together.ensure(texts)
     order = list(range(len(texts)))
     random.Random(1).shuffle(order)
     for several, most in ((1, 16), (3, 45), (50, 90)):
-        apart = TrunkStore(embedded_encoder, 4, dtype, Path())
+        apart = ActivationCache(embedded_encoder, 4, dtype, Path())
         for begin in range(0, most, several):
             chosen = order[begin : begin + several]
             values = apart.gather(apart.register([texts[n] for n in chosen])).hidden
@@ -155,12 +157,12 @@ def test_values_of_a_real_encoder_do_not_depend_on_their_neighbours(
 
 
 def test_the_shape_of_a_tile_depends_on_the_length_alone(
-    make: Callable[..., TrunkStore], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., ActivationCache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer texts than a tile get one that holds one of them; none is fuller than it may be."""
     monkeypatch.undo()
-    assert tile_shape(8) == (256, 64) and tile_shape(16) == (256, 21)
-    assert tile_shape(256) == (256, 1) and tile_shape(264) == (384, 1)
+    assert tile_shape(8, 256) == (256, 64) and tile_shape(16, 256) == (256, 21)
+    assert tile_shape(256, 256) == (256, 1) and tile_shape(264, 256) == (384, 1)
     monkeypatch.setattr(trunk_module, "TILE_TOKENS", 16)
     seen: list[tuple[int, ...]] = []
     inner = FrozenEncoder.embed
@@ -178,7 +180,7 @@ def test_the_shape_of_a_tile_depends_on_the_length_alone(
     assert seen == [(16, 16)] * 4 + [(128, 16)]  # four rows of up to 8 tokens in a tile
 
 
-def test_only_what_is_gathered_is_computed(make: Callable[..., TrunkStore]) -> None:
+def test_only_what_is_gathered_is_computed(make: Callable[..., ActivationCache]) -> None:
     store = make()
     numbers = store.register(TEXTS)
     assert store.lengths(torch.tensor(numbers)) == [len(t.ids) for t in store.encoder.tokenize(TEXTS, 32)]
@@ -197,13 +199,13 @@ def test_only_what_is_gathered_is_computed(make: Callable[..., TrunkStore]) -> N
 
 
 def test_a_choice_that_is_too_long_is_told_before_anything_is_computed(
-    make: Callable[..., TrunkStore],
+    make: Callable[..., ActivationCache],
 ) -> None:
     with pytest.raises(UserError, match="a choice does not fit into 8 tokens"):
         make(max_tokens=8).register([Text("fine"), Text("word " * 9, cuttable=None)])
 
 
-def test_values_are_mapped_once_they_are_written(make: Callable[..., TrunkStore]) -> None:
+def test_values_are_mapped_once_they_are_written(make: Callable[..., ActivationCache]) -> None:
     """A few bytes wait for more; what is written is not held in memory, and no file is written twice."""
     store = make()
     store.gather(store.register(TEXTS[:2]))
@@ -222,7 +224,7 @@ def test_values_are_mapped_once_they_are_written(make: Callable[..., TrunkStore]
 
 
 def test_many_small_files_become_one(
-    make: Callable[..., TrunkStore], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., ActivationCache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = make()  # of another process, which has looked into the folder before and mapped nothing
     stores = [make()]
@@ -244,7 +246,7 @@ def test_many_small_files_become_one(
 
 
 def test_another_process_finds_what_was_written_meanwhile(
-    make: Callable[..., TrunkStore], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., ActivationCache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = make()
     numbers = late.register(TEXTS)
@@ -255,7 +257,7 @@ def test_another_process_finds_what_was_written_meanwhile(
 
 
 def test_values_may_stay_on_the_device(
-    make: Callable[..., TrunkStore], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., ActivationCache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = make()
     numbers = plain.ensure(TEXTS)
@@ -263,7 +265,8 @@ def test_values_may_stay_on_the_device(
     expected = plain.gather(asked).hidden
     size = sum(plain.lengths(torch.tensor(numbers[3:9]))) * 16 * 4
     for bound, kept in ((0, 0), (size - 1, 0), (size, 6), (10**9, 17)):
-        store = make(resident_bytes=bound)
+        store = make()
+        store._resident_left = bound
         store.gather(store.ensure(TEXTS)[3:9])
         for _ in range(2):
             assert torch.equal(store.gather(asked).hidden, expected)
@@ -282,7 +285,9 @@ def test_values_may_stay_on_the_device(
         {"encoder": {"fingerprint": "other weights"}},
     ],
 )
-def test_content_addressing(make: Callable[..., TrunkStore], tmp_path: Path, change: dict[str, Any]) -> None:
+def test_content_addressing(
+    make: Callable[..., ActivationCache], tmp_path: Path, change: dict[str, Any]
+) -> None:
     fill(make(), TEXTS[:5])
     if "encoder" in change:
         change = {"encoder": replace(make().encoder, **change["encoder"])}
@@ -294,7 +299,7 @@ def test_content_addressing(make: Callable[..., TrunkStore], tmp_path: Path, cha
 
 @pytest.mark.parametrize("name", ["CODE_VERSION", "TILE_TOKENS"])
 def test_what_values_depend_on_is_in_the_key(
-    make: Callable[..., TrunkStore], monkeypatch: pytest.MonkeyPatch, name: str
+    make: Callable[..., ActivationCache], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     fill(make(), [Text("a b")])
     parts = fill(make(), [Text("a", "b"), Text("a"), Text("b"), Text("a b", cuttable=None)])
@@ -307,7 +312,7 @@ def test_what_values_depend_on_is_in_the_key(
     "damage",
     ["data byte", "header byte", "truncated", "emptied", "other dtype", "no checksum", "list", "gone"],
 )
-def test_a_damaged_entry_is_rebuilt_and_logged(make: Callable[..., TrunkStore], damage: str) -> None:
+def test_a_damaged_entry_is_rebuilt_and_logged(make: Callable[..., ActivationCache], damage: str) -> None:
     store = fill(make(), TEXTS)
     expected = store.gather(store.ensure(TEXTS)).hidden.clone()
     path = files(store.folder)[1]
@@ -346,7 +351,7 @@ def test_a_damaged_entry_is_rebuilt_and_logged(make: Callable[..., TrunkStore], 
 
 
 def test_values_do_not_depend_on_what_was_cached_before(
-    make: Callable[..., TrunkStore], tmp_path: Path
+    make: Callable[..., ActivationCache], tmp_path: Path
 ) -> None:
     """The same calls give the same bytes, with an empty folder, a full one, and one filled otherwise."""
     calls = [TEXTS[:20], TEXTS[10:]]
@@ -367,7 +372,7 @@ def test_values_do_not_depend_on_what_was_cached_before(
 
 
 def test_eviction_takes_the_least_recently_used_and_never_its_own(
-    make: Callable[..., TrunkStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., ActivationCache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bound is for the folders of all encoders, layers and so on together."""
     monkeypatch.setattr(trunk_module, "WRITE_BYTES", 10**6)
@@ -398,7 +403,7 @@ def test_eviction_takes_the_least_recently_used_and_never_its_own(
     assert fill(make(), own).stats.computed_texts == 0
 
 
-def test_an_evicted_file_stays_readable_for_who_has_it(make: Callable[..., TrunkStore]) -> None:
+def test_an_evicted_file_stays_readable_for_who_has_it(make: Callable[..., ActivationCache]) -> None:
     store = fill(make(), TEXTS)
     numbers = store.ensure(TEXTS)
     expected = store.gather(numbers).hidden.clone()
@@ -407,7 +412,7 @@ def test_an_evicted_file_stays_readable_for_who_has_it(make: Callable[..., Trunk
     assert torch.equal(store.gather(numbers).hidden, expected)
 
 
-def test_leftovers_of_killed_processes_go(make: Callable[..., TrunkStore], tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_go(make: Callable[..., ActivationCache], tmp_path: Path) -> None:
     (tmp_path / "cache" / "inner").mkdir(parents=True)
     names = (f".{n}.safetensors.{os.getpid()}.tmp" for n in (1, 2))
     stale, fresh = (tmp_path / "cache" / "inner" / name for name in names)
@@ -431,7 +436,7 @@ def test_leftovers_of_killed_processes_go(make: Callable[..., TrunkStore], tmp_p
     ],
 )
 def test_a_full_disk_is_one_clear_line(
-    make: Callable[..., TrunkStore], monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+    make: Callable[..., ActivationCache], monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     def failing(tensors: Any, path: Path, metadata: Any) -> None:
         path.write_bytes(b"half")
@@ -450,7 +455,7 @@ def test_a_full_disk_is_one_clear_line(
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(
-    make: Callable[..., TrunkStore], tmp_path: Path
+    make: Callable[..., ActivationCache], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot write the trunk cache"):
@@ -474,7 +479,7 @@ def words(texts, limit):
 sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
 model = BertModel(BertConfig(vocab_size=64, **sizes), add_pooling_layer=False)
 lines = []
-store = trunk.TrunkStore(wrap("t", model, words, prefix="", fingerprint="t"), 2, torch.float32, folder,
+store = trunk.ActivationCache(wrap("t", model, words, prefix="", fingerprint="t"), 2, torch.float32, folder,
                          limit_bytes=int(sys.argv[3]), log=lines.append)
 (folder.parent / f"ready{sys.argv[4]}").touch()
 while not start.exists():
@@ -511,7 +516,7 @@ def test_two_processes_fill_one_folder_at_the_same_time(tmp_path: Path, limit: i
         assert len(held) == 800
 
 
-def test_long_texts_are_cut_and_counted(make: Callable[..., TrunkStore]) -> None:
+def test_long_texts_are_cut_and_counted(make: Callable[..., ActivationCache]) -> None:
     store = make(max_tokens=8)
     store.ensure([Text("known")])
     for _ in range(2):
@@ -523,7 +528,7 @@ def test_long_texts_are_cut_and_counted(make: Callable[..., TrunkStore]) -> None
         store.ensure([Text("known")])
 
 
-def test_gather_and_by_length(make: Callable[..., TrunkStore]) -> None:
+def test_gather_and_by_length(make: Callable[..., ActivationCache]) -> None:
     store = make()
     texts = [Text("one two three"), Text("one"), Text("one two"), Text("six")]
     numbers = torch.tensor(store.ensure(texts))
@@ -536,7 +541,7 @@ def test_gather_and_by_length(make: Callable[..., TrunkStore]) -> None:
     assert torch.equal(ragged.hidden[4:7], alone.hidden)
 
 
-def test_progress_counts_tiles(make: Callable[..., TrunkStore]) -> None:
+def test_progress_counts_tiles(make: Callable[..., ActivationCache]) -> None:
     seen: list[tuple[int, int]] = []
     store = make()
     store.ensure(TEXTS, lambda done, total: seen.append((done, total)))
@@ -559,7 +564,7 @@ class Words:
         return self.plain(texts, max_tokens)
 
 
-def test_lengths_are_cached_beside_the_trunk(make: Callable[..., TrunkStore], tmp_path: Path) -> None:
+def test_lengths_are_cached_beside_the_trunk(make: Callable[..., ActivationCache], tmp_path: Path) -> None:
     """Another layer computes its activations again, but counts no tokens."""
     plain = make().encoder
     encoder = replace(plain, tokenizer=Words(plain.tokenizer))
@@ -574,7 +579,7 @@ def test_lengths_are_cached_beside_the_trunk(make: Callable[..., TrunkStore], tm
 
 
 def test_a_store_in_memory_touches_no_file(
-    make: Callable[..., TrunkStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., ActivationCache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     plain = make().encoder
@@ -594,7 +599,7 @@ def language_adapter(encoder: FrozenEncoder, seed: int) -> LanguageAdapter:
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2, 3])
-def test_language_adapters_act_in_the_trunk(make: Callable[..., TrunkStore], layer: int) -> None:
+def test_language_adapters_act_in_the_trunk(make: Callable[..., ActivationCache], layer: int) -> None:
     encoder = make().encoder
     languages = {"sw": language_adapter(encoder, 1), "it": language_adapter(encoder, 2)}
     embedded = encoder.embed(encoder.tokenize(TEXTS, 32))
@@ -611,12 +616,13 @@ def test_language_adapters_act_in_the_trunk(make: Callable[..., TrunkStore], lay
             atol=1e-5,
         )
         for name, adapter in languages.items():
-            hidden = adapter(encoder, embedded, torch.float32, layer)
+            context = encoder.context(embedded.lengths)
+            hidden = adapter.trunk(encoder, embedded.hidden, context, torch.float32, layer)
             assert torch.allclose(store.gather(numbers[name]).hidden, hidden, atol=1e-5)
 
 
 def test_a_language_adapters_values_do_not_depend_on_their_neighbours(
-    make: Callable[..., TrunkStore],
+    make: Callable[..., ActivationCache],
 ) -> None:
     store = make(folder=Path(), languages={"sw": language_adapter(make().encoder, 1)})
     expected = store.gather(store.ensure(TEXTS, language="sw")).hidden
@@ -625,7 +631,7 @@ def test_a_language_adapters_values_do_not_depend_on_their_neighbours(
     assert torch.equal(torch.cat(each), expected)
 
 
-def test_the_cache_key_knows_the_language_adapters_weights(make: Callable[..., TrunkStore]) -> None:
+def test_the_cache_key_knows_the_language_adapters_weights(make: Callable[..., ActivationCache]) -> None:
     store = fill(make(), TEXTS)
     adapter = language_adapter(store.encoder, 1)
     above = LanguageAdapter.create(
@@ -636,7 +642,7 @@ def test_the_cache_key_knows_the_language_adapters_weights(make: Callable[..., T
     fill(with_languages, TEXTS, language="sw")
     assert with_languages.stats.computed_texts == len(TEXTS)
     changed = language_adapter(store.encoder, 1)
-    changed.at(1).up.bias.data[0] += 1
+    changed.by_layer[1].up.bias.data[0] += 1
     other = fill(make(languages={"sw": changed}), TEXTS, language="sw")
     assert other.stats.computed_texts == len(TEXTS)
     assert len({path.parent for path in files(store.folder)}) == 3

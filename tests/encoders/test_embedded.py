@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaxcr.data.corpora import load_parallel
 from metaxcr.encoders import embedded
+from metaxcr.encoders.embedded import BLOCK, QuantizedEmbedding, dequantise
 from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WordTokenizer
-from metaxcr.encoders.loading import load_encoder
-from metaxcr.encoders.quantized import QuantizedMatrix
+from metaxcr.encoders.loading import count_parameters, load_encoder
 from metaxcr.errors import UserError
 
 LANGUAGES = ["en", "es", "fr", "ru", "ar", "it", "zh", "tr", "id", "sw", "vi", "et"]
@@ -127,7 +127,7 @@ def test_word_embeddings_stay_in_blocks_and_are_those_of_the_model(
     embedded_encoder: FrozenEncoder, file: embedded.ModelFile
 ) -> None:
     words = embedded_encoder.word_embeddings
-    assert isinstance(words, QuantizedMatrix)
+    assert isinstance(words, embedded.QuantizedEmbedding)
     assert words.blocks.nbytes == 250_037 * 384 // 32 * 18
     ids = torch.tensor([[0, 5], [250_036, 777]])
     assert torch.equal(words[ids], embedded.build_model(file).get_input_embeddings()(ids))
@@ -218,3 +218,56 @@ def test_words_are_those_between_blanks_and_the_tokens_are_the_usual_ones(
     assert worded[0].words[0] is None and worded[0].words[-1] is None
     assert len({w for w in worded[0].words if w is not None}) == 4
     assert tokenizer.mask_id == 250001
+
+
+@pytest.fixture
+def blocks() -> QuantizedEmbedding:
+    """Seven rows of 64 random numbers."""
+    rng = np.random.default_rng(0)
+    stored = np.empty((7, 2), BLOCK)
+    stored["scale"] = rng.normal(size=(7, 2))
+    stored["nibbles"] = rng.integers(0, 256, (7, 2, 16))
+    return QuantizedEmbedding(stored)
+
+
+def by_hand(blocks: QuantizedEmbedding) -> torch.Tensor:
+    """Number by number, as the format says."""
+    rows = []
+    for row in blocks.blocks:
+        numbers: list[float] = []
+        for scale, nibbles in row:
+            both = [int(b) % 16 for b in nibbles] + [int(b) // 16 for b in nibbles]
+            numbers += [(n - 8) * float(scale) for n in both]
+        rows.append(numbers)
+    return torch.tensor(rows)
+
+
+def test_rows_are_those_of_the_whole_matrix(blocks: QuantizedEmbedding) -> None:
+    whole = by_hand(blocks)
+    assert blocks.shape == whole.shape == (7, 64)
+    assert len(blocks) == 7
+    for rows in (torch.tensor([6, 0, 0]), torch.tensor([[1, 2], [3, 6]]), torch.tensor(4)):
+        assert torch.equal(blocks[rows], whole[rows])
+        assert blocks[rows].dtype == torch.float32
+    assert np.array_equal(dequantise(blocks.blocks), whole.numpy())
+    with pytest.raises(IndexError):
+        blocks[torch.tensor([7])]
+
+
+def test_many_blocks_are_dequantised_in_stretches(blocks: QuantizedEmbedding) -> None:
+    rows = torch.arange(7).repeat(2000)
+    assert torch.equal(blocks[rows], by_hand(blocks).repeat(2000, 1))
+
+
+def test_an_embedding_in_blocks_is_one_of_float32(blocks: QuantizedEmbedding) -> None:
+    plain = nn.Embedding.from_pretrained(by_hand(blocks))
+    ids = torch.tensor([[3, 1, 3]])
+    assert torch.equal(blocks(ids), plain(ids))
+    assert blocks.shape == plain.weight.shape
+    assert torch.equal(blocks[ids], plain.weight[ids])
+
+
+def test_numbers_in_blocks_count(blocks: QuantizedEmbedding) -> None:
+    inside = nn.ModuleDict({"words": blocks, "norm": nn.LayerNorm(64)})
+    assert count_parameters(inside) == 7 * 64 + 2 * 64
+    assert count_parameters(nn.Linear(3, 2)) == 8

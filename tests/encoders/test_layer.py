@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaxcr.encoders.encoder import FrozenEncoder, Text
-from metaxcr.encoders.layer import NO_ADAPTER, Hooks, Norm, attention, outside_transforms
+from metaxcr.encoders.layer import NO_ADAPTER, AdapterStack, Norm, attention, outside_transforms
 
 
 def test_a_tensor_made_within_a_transform_can_be_used_after_it() -> None:
@@ -64,7 +64,7 @@ def test_every_hook_acts_where_it_says(toy_encoder: FrozenEncoder) -> None:
     context = toy_encoder.context(torch.tensor([2, 4]))
     seen: dict[str, torch.Tensor] = {}
 
-    class Recorder(Hooks):
+    class Recorder(AdapterStack):
         def projections(self, hidden: torch.Tensor, qkv: torch.Tensor) -> torch.Tensor:
             seen["hidden"], seen["qkv"] = hidden, qkv
             return qkv * 2

@@ -1,16 +1,20 @@
-"""Encoders with random weights: whole, repeatable, and known by their name."""
+"""Encoders by name: random ones, and published ones: revisions, heads, and what can be wrong with files."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModel,
+    AutoModelForMaskedLM,
     BertConfig,
     BertForMaskedLM,
     BertModel,
@@ -18,9 +22,10 @@ from transformers import (
     GPT2Model,
 )
 
-from metaxcr.encoders.encoder import Text, TokenizedText, WordTokenizer
-from metaxcr.encoders.loading import HashTokenizer, HubTokenizer, load_encoder, wrap
-from metaxcr.encoders.shapes import build_config, encoder_shape, known_encoder
+from metaxcr.encoders.encoder import Text, TokenizedText
+from metaxcr.encoders.loading import encoder_shape, find_commit, load_encoder, load_mlm_head, wrap
+from metaxcr.encoders.shapes import known_encoder
+from metaxcr.encoders.tokens import HubTokenizer
 from metaxcr.errors import UserError
 
 TEXTS = [Text("El vaso cayó al suelo.", "Se rompió."), Text("ไม่มีเว้นวรรคในภาษาไทย"), Text("")]
@@ -48,19 +53,6 @@ def test_segments_only_where_the_family_has_them() -> None:
     assert bert.ids == xlmr.ids
 
 
-def test_pieces() -> None:
-    tokenizer = HashTokenizer(2048, True)
-    whole = tokenizer([Text("Wednesday, sun", "sun")], 64)[0]
-    assert whole.segments == [*[0] * 7, 1, 1]  # [CLS] Wedn esda y , sun [SEP] sun [SEP]
-    assert whole.ids[5] == whole.ids[7]
-    assert all(8 <= whole.ids[i] < 2048 for i in (1, 2, 3, 4, 5, 7))
-    assert isinstance(tokenizer, WordTokenizer)
-    worded = tokenizer.words([Text("Wednesday, sun")])[0]
-    assert worded.ids == whole.ids[:7]
-    assert worded.words == [None, 0, 0, 0, 1, 2, None]
-    assert len(tokenizer([Text("word " * 90, "kept")], 32)[0].ids) == 32
-
-
 @pytest.mark.slow
 def test_the_true_size() -> None:
     encoder = load_encoder("random:bert-base-multilingual-cased")
@@ -71,21 +63,25 @@ def test_the_true_size() -> None:
 
 
 Forward = Callable[[Any, list[TokenizedText]], Tensor]
-TEXTS_load = [Text("the man lost his keys", "so he called a smith"), Text("water boils when heated")]
+PAIRED = [Text("the man lost his keys", "so he called a smith"), Text("water boils when heated")]
+
+
+def save(family: Any, place: Path) -> Path:
+    family.model.save_pretrained(place)
+    family.tokenizer.save_pretrained(place)
+    return place
 
 
 @pytest.fixture
 def folder(family: Any, tmp_path: Path) -> Path:
     """A model and its tokenizer, saved the usual way."""
-    family.model.save_pretrained(tmp_path / "model")
-    family.tokenizer.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+    return save(family, tmp_path / "model")
 
 
 def test_a_folder_gives_the_same_encoder(family: Any, folder: Path, padded_forward: Forward) -> None:
     encoder = load_encoder(str(folder))
-    tokenized = encoder.tokenize(TEXTS_load, 32)
-    assert tokenized == family.encoder.tokenize(TEXTS_load, 32)
+    tokenized = encoder.tokenize(PAIRED, 32)
+    assert tokenized == family.encoder.tokenize(PAIRED, 32)
     ours = encoder.run(encoder.embed(tokenized), 0, encoder.depth, torch.float32)
     assert torch.allclose(ours, padded_forward(family.model, tokenized), atol=1e-5)
     assert encoder.prefix == ""
@@ -154,24 +150,6 @@ def test_prefix_of_the_e5_family(
     assert load_encoder(str(tmp_path / name), prefix=prefix).prefix == expected
 
 
-def test_hub_tokenizer_keeps_the_order_of_mixed_texts(family: Any) -> None:
-    tokenizer = HubTokenizer(family.tokenizer)
-    mixed = [Text("water"), Text("water", "boils"), Text("late"), Text("late", "dark")]
-    alone = [tokenizer([text], 32)[0] for text in mixed]
-    assert tokenizer(mixed, 32) == alone
-    assert len({tuple(t.ids) for t in alone}) == 4
-
-
-def test_hub_tokenizer_never_exceeds_the_limit(family: Any) -> None:
-    tokenizer = HubTokenizer(family.tokenizer)
-    long = "water " * 50
-    for text in (Text(long), Text(long, "boils"), Text("boils", long, cuttable=1)):
-        cut = tokenizer([text], 16)[0]
-        assert len(cut.ids) == len(cut.segments) == 16
-        assert cut.full_length > 50
-        assert cut.ids[-1] == tokenizer([Text("a")], 16)[0].ids[-1]  # the closing token stays
-
-
 # Of each kind of layer one; those without positions in the embeddings beyond their window and their buckets.
 TRUE_SIZES = {
     "bert-base-multilingual-cased": 3,
@@ -186,7 +164,7 @@ TRUE_SIZES = {
 def test_true_size_random_weights(name: str, bert: Any, padded_forward: Forward) -> None:
     sizes, known = encoder_shape(name), known_encoder(name)
     assert known is not None
-    model = AutoModel.from_config(build_config(known.config)).eval()
+    model = AutoModel.from_config(AutoConfig.for_model(**known.config)).eval()
     encoder = wrap(name, model, HubTokenizer(bert.tokenizer), prefix="", fingerprint=name)
     assert encoder.parameters == sizes.parameters
     assert (encoder.depth, encoder.width) == (sizes.depth, sizes.width)
@@ -197,12 +175,170 @@ def test_true_size_random_weights(name: str, bert: Any, padded_forward: Forward)
     assert torch.allclose(ours, padded_forward(model, tokenized), atol=1e-5)
 
 
-def test_words_and_the_mask_token(family: Any) -> None:
-    tokenizer = family.encoder.tokenizer
-    assert isinstance(tokenizer, WordTokenizer)
-    text = Text("the man lost his keys")
-    worded = tokenizer.words([text])[0]
-    assert worded.ids == tokenizer([text], 40)[0].ids
-    own = [word for word in worded.words if word is not None]
-    assert own == list(range(5)) and worded.words[0] is None and worded.words[-1] is None
-    assert tokenizer.mask_id == family.tokenizer.mask_token_id
+FIRST, SECOND = "a" * 40, "b" * 40
+
+
+@pytest.fixture
+def bert_folder(bert: Any, tmp_path: Path) -> Path:
+    """A complete encoder."""
+    return save(bert, tmp_path / "model")
+
+
+def no_weights(place: Path) -> None:
+    (place / "model.safetensors").unlink()
+
+
+def pickled_weights(place: Path) -> None:
+    torch.save(load_file(place / "model.safetensors"), place / "pytorch_model.bin")
+    no_weights(place)
+
+
+def cut_weights(place: Path) -> None:
+    data = (place / "model.safetensors").read_bytes()
+    (place / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+def one_weight_less(place: Path) -> None:
+    weights = load_file(place / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.bias"]
+    save_file(weights, place / "model.safetensors", {"format": "pt"})
+
+
+def wider(place: Path) -> None:
+    settings = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    (place / "config.json").write_text(json.dumps({**settings, "intermediate_size": 99}), encoding="utf-8")
+
+
+def wrong_type(place: Path) -> None:
+    settings = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    (place / "config.json").write_text(json.dumps({**settings, "hidden_size": "wide"}), encoding="utf-8")
+
+
+def cut_config(place: Path) -> None:
+    (place / "config.json").write_text("{", encoding="utf-8")
+
+
+def no_config(place: Path) -> None:
+    (place / "config.json").unlink()
+
+
+def no_tokenizer(place: Path) -> None:
+    (place / "tokenizer.json").unlink()
+
+
+def damaged_tokenizer(place: Path) -> None:
+    (place / "tokenizer.json").write_text("{}", encoding="utf-8")
+
+
+def other_tokenizer(place: Path) -> None:
+    text = (place / "tokenizer.json").read_text(encoding="utf-8")
+    (place / "tokenizer.json").write_text(text.replace('"water"', '"water": 99, "fire"'), encoding="utf-8")
+
+
+DAMAGE: list[tuple[Callable[[Path], None], str]] = [
+    (no_weights, r"cannot be loaded: it has no weights in a safetensors file.*trusted.*refs/pr/1"),
+    (pickled_weights, r"cannot be loaded: it has no weights in a safetensors file"),
+    (cut_weights, r"cannot be loaded: "),
+    (one_weight_less, r"lacks 1 weights, the first encoder\.layer\.1\.output\.dense\.bias"),
+    (wider, r"do not fit its configuration: encoder\.layer\.0\..* has the shape \(64.*99.*is expected"),
+    (wrong_type, r"cannot be loaded: .*hidden_size.*expected int"),
+    (cut_config, r"cannot be loaded: .*not a valid JSON"),
+    (no_config, r"cannot be loaded: "),
+    (no_tokenizer, r"has no tokenizer \(encoder\.name\): it needs .*tokenizer\.json"),
+    (damaged_tokenizer, r"cannot be loaded: "),
+    (other_tokenizer, r"has \d+ ids, its embeddings have 24 rows"),
+]
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGE, ids=lambda d: getattr(d, "__name__", ""))
+def test_what_is_wrong_with_a_folder_is_one_clear_line(
+    bert_folder: Path, damage: Callable[[Path], None], words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    damage(bert_folder)
+    capfd.readouterr()
+    with pytest.raises(UserError, match=words) as caught:
+        load_encoder(str(bert_folder))
+    assert "\n" not in str(caught.value)
+    assert "REPORT" not in capfd.readouterr().err  # the table that transformers prints
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bert: Any) -> Path:
+    """A cache of the hub with two commits of ``own/tiny``, the second one on the main branch; no network."""
+    repository = tmp_path / "hub" / "models--own--tiny"
+    for commit in (FIRST, SECOND):
+        place = save(bert, repository / "snapshots" / commit)
+        weights = load_file(place / "model.safetensors")
+        weights["encoder.layer.0.output.dense.bias"] += float(commit == SECOND)
+        save_file(weights, place / "model.safetensors", {"format": "pt"})
+    for branch, commit in (("main", SECOND), ("old", FIRST)):
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / branch).write_text(commit, encoding="utf-8")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return repository
+
+
+def test_a_name_is_resolved_to_a_commit_and_the_commit_gives_the_same_encoder_later(hub: Path) -> None:
+    newest, old = load_encoder("own/tiny"), load_encoder("own/tiny", revision="old")
+    assert (newest.revision, old.revision) == (SECOND, FIRST)
+    assert newest.fingerprint != old.fingerprint
+    (hub / "refs" / "main").write_text(FIRST, encoding="utf-8")  # the repository moves on
+    assert load_encoder("own/tiny").fingerprint == old.fingerprint
+    assert load_encoder("own/tiny", revision=SECOND).fingerprint == newest.fingerprint
+
+
+def test_a_folder_has_no_commit(bert_folder: Path) -> None:
+    assert find_commit(str(bert_folder)) is None
+    assert load_encoder(str(bert_folder)).revision is None
+
+
+def test_hub_names_that_are_not_there_are_one_clear_line(hub: Path) -> None:
+    with pytest.raises(UserError, match=r"'no/such-encoder' cannot be loaded: .*'embedded'") as caught:
+        load_encoder("no/such-encoder")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"'own/tiny' cannot be loaded"):
+        load_encoder("own/tiny", revision="c" * 40)
+
+
+def test_a_hub_repository_without_safetensors(hub: Path) -> None:
+    (hub / "snapshots" / SECOND / "model.safetensors").unlink()
+    with pytest.raises(
+        UserError, match=r"'own/tiny' cannot be loaded: it has no weights in a safetensors file"
+    ):
+        load_encoder("own/tiny")
+
+
+def test_the_encoders_own_head_gives_its_logits(family: Any, tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = AutoModelForMaskedLM.from_config(family.model.config).eval()
+        for name, parameter in model.named_parameters():
+            if not name.endswith("embeddings.weight"):
+                parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(tmp_path)
+    family.tokenizer.save_pretrained(tmp_path)
+    encoder, head = load_encoder(str(tmp_path)), load_mlm_head(str(tmp_path))
+    assert head is not None
+    tokenized = encoder.tokenize(PAIRED[:1], 32)
+    hidden = encoder.run(encoder.embed(tokenized), 0, encoder.depth, torch.float32)
+    more = {} if family.without_segments else {"token_type_ids": torch.tensor([tokenized[0].segments])}
+    with torch.no_grad():
+        expected = model(torch.tensor([tokenized[0].ids]), **more).logits[0]
+    assert torch.allclose(head(hidden), expected, atol=1e-4)
+    assert expected.std() > 0.1
+    assert not any(p.requires_grad for p in head.parameters())
+
+
+def test_no_head_where_none_was_trained(bert_folder: Path) -> None:
+    assert load_mlm_head(str(bert_folder)) is None  # a base model: transformers would draw a random head
+    assert load_mlm_head("embedded") is None
+    assert load_mlm_head("random-tiny:xlm-roberta-base") is None
+
+
+def test_an_encoder_saved_with_its_head_loads_like_one_without(bert: Any, tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        BertForMaskedLM(bert.model.config).save_pretrained(tmp_path)
+    bert.tokenizer.save_pretrained(tmp_path)
+    assert load_encoder(str(tmp_path)).depth == 3

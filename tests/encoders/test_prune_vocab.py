@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import load, task_spec
 from metaxcr.encoders.encoder import FrozenEncoder, Text
-from metaxcr.encoders.loading import load_encoder
+from metaxcr.encoders.loading import encoder_shape, load_encoder
 from metaxcr.encoders.prune_vocab import (
     collect_texts,
     trim_encoder,
@@ -23,7 +23,6 @@ from metaxcr.encoders.prune_vocab import (
     unigram_rows,
     wordpiece_rows,
 )
-from metaxcr.encoders.shapes import encoder_shape
 from metaxcr.errors import UserError
 
 CORPUS = [

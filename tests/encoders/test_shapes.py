@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.encoders.shapes import encoder_shape, known_encoder, known_encoders, parse_random_name
+from metaxcr.encoders.loading import encoder_shape
+from metaxcr.encoders.shapes import known_encoder, known_encoders, parse_random_name
 from metaxcr.errors import UserError
 
 # Totals as published, or added up by hand from the papers' sizes, pooling layer included where there is one.

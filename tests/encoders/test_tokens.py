@@ -21,9 +21,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from metaxcr.encoders import embedded
 from metaxcr.encoders import tensor_cache as chunks_module
 from metaxcr.encoders import tokens as tokens_module
-from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, truncate
-from metaxcr.encoders.loading import HubTokenizer
-from metaxcr.encoders.tokens import TokenCounter
+from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WordTokenizer, truncate
+from metaxcr.encoders.tokens import HashTokenizer, HubTokenizer, TokenCounter
 from metaxcr.errors import UserError
 
 SCRIPTS = [
@@ -442,3 +441,45 @@ def test_tokenising_uses_all_cores_and_starting_a_process_warns_of_nothing(wheel
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert int(done.stdout) >= len(os.sched_getaffinity(0)) or len(os.sched_getaffinity(0)) == 1
     assert "fork" not in done.stderr
+
+
+def test_pieces() -> None:
+    tokenizer = HashTokenizer(2048, True)
+    whole = tokenizer([Text("Wednesday, sun", "sun")], 64)[0]
+    assert whole.segments == [*[0] * 7, 1, 1]  # [CLS] Wedn esda y , sun [SEP] sun [SEP]
+    assert whole.ids[5] == whole.ids[7]
+    assert all(8 <= whole.ids[i] < 2048 for i in (1, 2, 3, 4, 5, 7))
+    assert isinstance(tokenizer, WordTokenizer)
+    worded = tokenizer.words([Text("Wednesday, sun")])[0]
+    assert worded.ids == whole.ids[:7]
+    assert worded.words == [None, 0, 0, 0, 1, 2, None]
+    assert len(tokenizer([Text("word " * 90, "kept")], 32)[0].ids) == 32
+
+
+def test_hub_tokenizer_keeps_the_order_of_mixed_texts(family: Any) -> None:
+    tokenizer = HubTokenizer(family.tokenizer)
+    mixed = [Text("water"), Text("water", "boils"), Text("late"), Text("late", "dark")]
+    alone = [tokenizer([text], 32)[0] for text in mixed]
+    assert tokenizer(mixed, 32) == alone
+    assert len({tuple(t.ids) for t in alone}) == 4
+
+
+def test_hub_tokenizer_never_exceeds_the_limit(family: Any) -> None:
+    tokenizer = HubTokenizer(family.tokenizer)
+    long = "water " * 50
+    for text in (Text(long), Text(long, "boils"), Text("boils", long, cuttable=1)):
+        cut = tokenizer([text], 16)[0]
+        assert len(cut.ids) == len(cut.segments) == 16
+        assert cut.full_length > 50
+        assert cut.ids[-1] == tokenizer([Text("a")], 16)[0].ids[-1]  # the closing token stays
+
+
+def test_words_and_the_mask_token(family: Any) -> None:
+    tokenizer = family.encoder.tokenizer
+    assert isinstance(tokenizer, WordTokenizer)
+    text = Text("the man lost his keys")
+    worded = tokenizer.words([text])[0]
+    assert worded.ids == tokenizer([text], 40)[0].ids
+    own = [word for word in worded.words if word is not None]
+    assert own == list(range(5)) and worded.words[0] is None and worded.words[-1] is None
+    assert tokenizer.mask_id == family.tokenizer.mask_token_id

@@ -52,7 +52,7 @@ def test_without_adapters_it_is_the_encoder_in_the_order_given(toy_encoder: Froz
 
 def test_levels_of_a_stack(toy_encoder: FrozenEncoder) -> None:
     language, adapted = stack(toy_encoder)
-    levels = [language.at, lambda i: {2: adapted.task["2"]}.get(i)]  # type: ignore
+    levels = [language.by_layer.get, lambda i: {2: adapted.task["2"]}.get(i)]  # type: ignore
     seen: list[int] = []
     found = layer_vectors(
         toy_encoder,
@@ -64,7 +64,9 @@ def test_levels_of_a_stack(toy_encoder: FrozenEncoder) -> None:
     )
     embedded = toy_encoder.embed(toy_encoder.tokenize([Text(s) for s in SENTENCES], 64))
     # the whole stack after the last layer
-    trunk = Ragged(language(toy_encoder, embedded, torch.float32, 2), embedded.lengths)
+    context = toy_encoder.context(embedded.lengths)
+    hidden = language.trunk(toy_encoder, embedded.hidden, context, torch.float32, 2)
+    trunk = Ragged(hidden, embedded.lengths)
     assert_close(found[2, 3], mean_pool(adapted(trunk, torch.float32, "sw"), embedded.lengths))
     # layer 2 has the language adapter alone: its output is what layer 3 gets
     assert_close(found[1, 2], mean_pool(trunk.hidden, embedded.lengths))
@@ -161,7 +163,7 @@ def language_adapter(encoder: FrozenEncoder, seed: int) -> LanguageAdapter:
 def test_the_stacks_and_who_is_in_them(toy_encoder: FrozenEncoder, root: Path) -> None:
     labels: list[str] = []
     adapters = {"sw": language_adapter(toy_encoder, 0)}
-    task: dict[int, LayerAdapter] = {2: language_adapter(toy_encoder, 50).at(2)}  # type: ignore[dict-item]
+    task: dict[int, LayerAdapter] = {2: language_adapter(toy_encoder, 50).by_layer[2]}
     rows = check_alignment(
         toy_encoder,
         ["sw", "qu"],

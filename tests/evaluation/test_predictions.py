@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Ragged
 from metaxcr.errors import UserError
 from metaxcr.evaluation import predictions as module
@@ -156,7 +156,7 @@ def turned(data: TaskData) -> TaskData:
 def test_whole_sets_equal_scoring_batch_by_batch(
     toy_task: Callable[..., TaskData],
     toy_model: Callable[..., ChoiceModel],
-    toy_store: TrunkStore,
+    toy_store: ActivationCache,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     tokens: int,
@@ -180,7 +180,7 @@ def test_whole_sets_equal_scoring_batch_by_batch(
 def test_raw_and_repaired_files_share_the_encoding(
     toy_task: Callable[..., TaskData],
     toy_model: Callable[..., ChoiceModel],
-    toy_store: TrunkStore,
+    toy_store: ActivationCache,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, repaired = toy_model(), toy_task("set")
@@ -203,7 +203,7 @@ def test_raw_and_repaired_files_share_the_encoding(
 
 
 def test_labels_have_no_say(
-    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], toy_store: TrunkStore
+    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], toy_store: ActivationCache
 ) -> None:
     model, data = toy_model(), toy_task("set", choices=(3,))
     other = replace(data, questions=replace(data.questions, labels=(data.questions.labels + 1) % 3))
@@ -213,7 +213,7 @@ def test_labels_have_no_say(
 
 
 def test_a_task_that_asks_for_the_implausible_choice_gets_its_probability(
-    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], toy_store: TrunkStore
+    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], toy_store: ActivationCache
 ) -> None:
     model, data = toy_model(), toy_task("set", choices=(2, 3))
     implausible = replace(data, questions=replace(data.questions, sign=-1.0))
@@ -224,7 +224,7 @@ def test_a_task_that_asks_for_the_implausible_choice_gets_its_probability(
 
 
 def test_the_parameters_matter_and_stay_as_they_are(
-    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], toy_store: TrunkStore
+    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], toy_store: ActivationCache
 ) -> None:
     model, data = toy_model(), toy_task("set")
     phi = trained(model)

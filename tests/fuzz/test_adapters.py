@@ -23,7 +23,7 @@ from metaxcr.adapters.adapter_files import (
     load_task,
     read_adapter,
 )
-from metaxcr.adapters.adapterhub.import_export import import_adapter
+from metaxcr.adapters.import_export import import_adapter
 from metaxcr.parse import read_pickled_tensors
 
 WIDTH = 16

@@ -10,8 +10,8 @@ from tests.conftest import toy_bert
 from tests.fuzzing import NUMBERS, TEXTS, VALUES, damaged, fuzz, only_user_errors
 from transformers import BertModel
 
-from metaxcr.encoders.loading import load_encoder
-from metaxcr.encoders.shapes import encoder_shape, parse_random_name
+from metaxcr.encoders.loading import encoder_shape, load_encoder
+from metaxcr.encoders.shapes import parse_random_name
 
 KEYS = [
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",

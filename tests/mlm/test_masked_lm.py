@@ -79,7 +79,9 @@ def test_it_equals_the_adapters_own_forward_with_the_inverse_before_the_head(enc
         expected = []
         for masked in MASKED:
             text = TokenizedText(masked.ids, [0] * len(masked.ids), len(masked.ids))
-            top = model.adapter(encoder, encoder.embed([text]), torch.float32)
+            embedded, lengths = encoder.embed([text])
+            context = encoder.context(lengths)
+            top = model.adapter.trunk(encoder, embedded, context, torch.float32, encoder.depth)
             logits = model.head(model.adapter.before_head(top)[masked.places])
             expected.append(F.cross_entropy(logits, torch.tensor(masked.targets), reduction="none"))
         found = model.losses({}, model.encode(MASKED), with_adapter=True)

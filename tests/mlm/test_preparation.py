@@ -47,7 +47,7 @@ def test_the_decoder_knows_every_token_of_the_text(encoder: FrozenEncoder, reque
 def test_reduction_and_layers(encoder: FrozenEncoder, request_of: RequestOf) -> None:
     model = prepare(encoder, request_of(reduction=4, layers=[1], invertible=False)).model
     assert model.adapter.indices == [1] and model.adapter.invertible is None and model.start == 1
-    assert model.adapter.at(1).shape.bottleneck == 4  # type: ignore[union-attr]
+    assert model.adapter.by_layer[1].shape.bottleneck == 4
     assert prepare(encoder, request_of()).model.start == 0
     assert LanguageTraining(layers="top-third").chosen_layers(12) == [8, 9, 10, 11]
 

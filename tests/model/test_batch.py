@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metaxcr.data.example import Example, Phrased, Relation
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError
 from metaxcr.model.batch import DIRECTIONS, Questions, TaskData, encode_task, make_batch, texts_of
@@ -81,7 +81,7 @@ def test_a_task_without_a_context_is_cross_only(kind: str) -> None:
 
 
 def encode(
-    store: TrunkStore, kind: str, examples: list[Example], relations: list[Relation], **more: bool
+    store: ActivationCache, kind: str, examples: list[Example], relations: list[Relation], **more: bool
 ) -> TaskData:
     by_id = {e.id: r for e, r in zip(examples, relations, strict=True)}
     return encode_task(
@@ -97,7 +97,7 @@ EXAMPLES = [
 RELATIONS: list[Relation] = ["effect", "cause", "answer"]
 
 
-def test_encoded_questions_point_at_their_texts(toy_store: TrunkStore) -> None:
+def test_encoded_questions_point_at_their_texts(toy_store: ActivationCache) -> None:
     data = encode(toy_store, "dual", EXAMPLES, RELATIONS)
     q = data.questions
     assert q.context.tolist() == toy_store.ensure([Text(e.context) for e in EXAMPLES])
@@ -109,7 +109,7 @@ def test_encoded_questions_point_at_their_texts(toy_store: TrunkStore) -> None:
     assert (data.task, data.language, data.ids, q.sign) == ("t", "en", ["x", "y", "z"], 1.0)
 
 
-def test_cross_questions_have_no_context_of_their_own(toy_store: TrunkStore) -> None:
+def test_cross_questions_have_no_context_of_their_own(toy_store: ActivationCache) -> None:
     data = encode(toy_store, "cross", EXAMPLES, ["effect", "cause", "none"], implausible=True)
     assert data.questions.context.tolist() == [-1, -1, -1]
     expected = toy_store.ensure(
@@ -125,7 +125,7 @@ def test_cross_questions_have_no_context_of_their_own(toy_store: TrunkStore) -> 
 
 
 @pytest.mark.parametrize("kind", ["dual", "joint", "cross"])
-def test_a_batch_holds_exactly_its_texts(toy_store: TrunkStore, kind: str) -> None:
+def test_a_batch_holds_exactly_its_texts(toy_store: ActivationCache, kind: str) -> None:
     data = encode(toy_store, kind, EXAMPLES, RELATIONS)
     batch = make_batch(data, [1, 0], toy_store)
     stored = data.questions.select([1, 0])
@@ -154,7 +154,7 @@ def test_subset_follows_the_ids(toy_task: Callable[..., TaskData]) -> None:
     assert len(part) == 2
 
 
-def test_no_examples_is_an_error(toy_store: TrunkStore) -> None:
+def test_no_examples_is_an_error(toy_store: ActivationCache) -> None:
     with pytest.raises(UserError, match="no examples"):
         encode(toy_store, "dual", [], [])
 
@@ -172,7 +172,7 @@ def test_no_examples_is_an_error(toy_store: TrunkStore) -> None:
     ],
 )
 def test_contexts_are_cut_and_choices_never(
-    toy_store: TrunkStore, kind: str, relation: Relation, context: str, choice: str, refused: bool
+    toy_store: ActivationCache, kind: str, relation: Relation, context: str, choice: str, refused: bool
 ) -> None:
     example = Example("long", context, "", ("other", choice), 0, "en", "t")
     if not refused:

@@ -5,7 +5,7 @@ import torch
 from tests.training.conftest import Origin
 
 from metaxcr.config.schema import Ctml
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Ragged, Text
 from metaxcr.errors import UserError
 from metaxcr.model.batch import TaskData
@@ -51,7 +51,7 @@ def test_rewards_come_from_their_own_part(english: English, batches: BatchSample
 
 
 def test_draws_depend_on_seed_purpose_and_step_alone(
-    english: English, toy_store: TrunkStore, origin: Origin
+    english: English, toy_store: ActivationCache, origin: Origin
 ) -> None:
     def ids(seed: int, purpose: str, step: int) -> list[str]:
         episodes = CrossTaskEpisodes(
@@ -66,7 +66,7 @@ def test_draws_depend_on_seed_purpose_and_step_alone(
     assert ids(0, "ctml", 5) not in others
 
 
-def rows_of(ragged: Ragged, store: TrunkStore, numbers: list[int]) -> list[int]:
+def rows_of(ragged: Ragged, store: ActivationCache, numbers: list[int]) -> list[int]:
     """Which sentences of a language a batch holds, found by their activations."""
     known = [store.gather([n]).hidden for n in numbers]
     parts = torch.split(ragged.hidden, ragged.lengths.tolist())
@@ -74,7 +74,7 @@ def rows_of(ragged: Ragged, store: TrunkStore, numbers: list[int]) -> list[int]:
 
 
 def test_parallel_pairs_are_aligned_and_the_languages_take_turns(
-    english: English, toy_store: TrunkStore, batches: BatchSampler
+    english: English, toy_store: ActivationCache, batches: BatchSampler
 ) -> None:
     texts = {
         language: toy_store.ensure([Text(f"{language} sentence {n}" + " long" * (n % 4)) for n in range(9)])
@@ -95,7 +95,7 @@ def test_parallel_pairs_are_aligned_and_the_languages_take_turns(
 
 
 def test_without_an_alignment_weight_no_parallel_text_is_drawn(
-    english: English, toy_store: TrunkStore, batches: BatchSampler
+    english: English, toy_store: ActivationCache, batches: BatchSampler
 ) -> None:
     texts = {language: toy_store.ensure([Text(f"{language} a"), Text("b")]) for language in ("en", "sw")}
     assert CrossTaskEpisodes(english, texts, Ctml(alignment=0.0), batches).sample(0, 0).parallel is None

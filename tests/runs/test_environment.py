@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metaxcr.encoders.activation_cache import TrunkStats
+from metaxcr.encoders.activation_cache import CacheStats
 from metaxcr.runs import environment
 from metaxcr.runs.environment import Costs, record_opening
 
@@ -43,7 +43,7 @@ def test_parts_add_up_over_interruptions() -> None:
 def test_the_trunks_time_within_a_stage_is_the_trunks(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(environment.time, "perf_counter", lambda: now[0])
-    costs, stats = Costs({}), TrunkStats()
+    costs, stats = Costs({}), CacheStats()
     with costs.stage("trunk"):
         costs.follow(stats)
         now[0], stats.cold_seconds, stats.computed_tokens = 5.0, 4.0, 40
@@ -66,7 +66,7 @@ def test_the_trunks_time_within_a_stage_is_the_trunks(monkeypatch: pytest.Monkey
 
 
 def test_an_interrupted_run_counts_the_trunk_once_and_unfinished_steps_not_at_all() -> None:
-    costs, stats = Costs({}), TrunkStats(computed_tokens=10)
+    costs, stats = Costs({}), CacheStats(computed_tokens=10)
     with costs.stage("trunk"):
         costs.follow(stats)
     costs.add_passes("ctml", 30)
@@ -75,7 +75,7 @@ def test_an_interrupted_run_counts_the_trunk_once_and_unfinished_steps_not_at_al
     stats.computed_tokens, stats.cold_seconds = 15, 2.0
     left = costs.interrupted()
     assert left == costs.interrupted()
-    resumed, more = Costs(left), TrunkStats(computed_tokens=4, cold_seconds=1.0)
+    resumed, more = Costs(left), CacheStats(computed_tokens=4, cold_seconds=1.0)
     resumed.follow(more)
     resumed.add_passes("ctml", 7)
     summary = resumed.summary()

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
 from metaxcr.adapters.adapter_files import save_language
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.config.io import load_config
 from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.encoders.loading import wrap
-from metaxcr.encoders.shapes import build_config, encoder_shape, known_encoder
+from metaxcr.encoders.loading import encoder_shape, wrap
+from metaxcr.encoders.shapes import known_encoder
 from metaxcr.model.build import build_model
 from metaxcr.runs.parameter_count import parameter_count
 
@@ -21,7 +21,7 @@ def true_size(name: str, encoder: FrozenEncoder) -> FrozenEncoder:
     known = known_encoder(name)
     assert known is not None
     with torch.device("meta"):
-        model = AutoModel.from_config(build_config(known.config))
+        model = AutoModel.from_config(AutoConfig.for_model(**known.config))
     return wrap(name, model, encoder.tokenizer, prefix="", fingerprint="")
 
 
@@ -100,7 +100,7 @@ def test_full_fine_tuning_is_counted_offline_as_with_the_model(toy_encoder: Froz
     phi = build_model(config, encoder, 0).params()
     assert account["trained"] == sum(p.numel() for p in phi.values())
     with torch.device("meta"):
-        model = AutoModel.from_config(build_config(known_encoder(name).config))
+        model = AutoModel.from_config(AutoConfig.for_model(**known_encoder(name).config))
     parts = model.layers if hasattr(model, "layers") else model.encoder.layer
     own = sum(p.numel() for p in parts.parameters())
     own += sum(p.numel() for p in model.final_norm.parameters()) if hasattr(model, "final_norm") else 0

@@ -10,7 +10,7 @@ import torch
 
 from metaxcr.data.contamination import find_leaks
 from metaxcr.data.registry import load
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder, Text
 from metaxcr.runs.process_cache import ProcessCache
 
@@ -79,7 +79,7 @@ def test_sources_are_encoded_once_and_what_follows_stays_apart(
         assert store.stats.bytes == alone.stats.bytes and store.stats.computed_tokens == 0
         store.ensure([Text(f"only in turn {turn}")])
     assert len(encoded) == 1
-    other = TrunkStore(toy_encoder, 2, torch.float32, tmp_path, max_tokens=32)
+    other = ActivationCache(toy_encoder, 2, torch.float32, tmp_path, max_tokens=32)
     kept.base("words", other, lambda: (encoded.append(other.ensure(words)) or {}, {}))
     assert len(encoded) == 2  # another trunk
 
@@ -97,14 +97,14 @@ def test_what_one_run_computes_serves_the_next_although_its_texts_are_others(
         assert store.stats is stats  # which the run's account follows
         computed.append(stats.computed_texts)
     assert computed == [10, 0, 10]
-    other = TrunkStore(toy_encoder, 2, torch.float32, Path(), max_tokens=32)
+    other = ActivationCache(toy_encoder, 2, torch.float32, Path(), max_tokens=32)
     kept.base("a", other, lambda: (other.register(words) and {}, {}))
     other.gather([5])
     assert other.stats.computed_texts == 1
 
 
-def _store(encoder: FrozenEncoder, folder: Path) -> TrunkStore:
-    return TrunkStore(encoder, 1, torch.float32, folder, max_tokens=32)
+def _store(encoder: FrozenEncoder, folder: Path) -> ActivationCache:
+    return ActivationCache(encoder, 1, torch.float32, folder, max_tokens=32)
 
 
 def test_another_process_begins_with_nothing() -> None:

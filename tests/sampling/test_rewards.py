@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metaxcr.autodiff import descend, value_and_grad
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.model.batch import Batch, TaskData, make_batch
 from metaxcr.model.choice_model import ChoiceModel, Params
 from metaxcr.sampling.rewards import REWARDS, RewardSchedule
@@ -15,7 +15,7 @@ Made = tuple[ChoiceModel, Batch, Params, dict[int, Params]]
 
 @pytest.fixture
 def made(
-    toy_model: Callable[..., ChoiceModel], toy_task: Callable[..., TaskData], toy_store: TrunkStore
+    toy_model: Callable[..., ChoiceModel], toy_task: Callable[..., TaskData], toy_store: ActivationCache
 ) -> Made:
     """A model in bfloat16, a target batch, phi, and phi' of two sources: down and up its loss."""
     model = toy_model(dtype=torch.bfloat16)

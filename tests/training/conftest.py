@@ -8,7 +8,7 @@ import pytest
 from tests.training.world import World
 
 from metaxcr.config.schema import Ctml, Meta
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Text
 from metaxcr.model.batch import Batch, TaskData
 from metaxcr.model.choice_model import ChoiceModel
@@ -36,7 +36,7 @@ def origin(monkeypatch: pytest.MonkeyPatch) -> Callable[[Batch], Drawn]:
     known: dict[int, tuple[Batch, Drawn]] = {}
     make = batch_sampler.make_batch
 
-    def recording(data: TaskData, rows: Sequence[int], store: TrunkStore) -> Batch:
+    def recording(data: TaskData, rows: Sequence[int], store: ActivationCache) -> Batch:
         batch = make(data, rows, store)
         known[id(batch)] = (batch, Drawn(data.task, data.language, [data.ids[r] for r in rows]))
         return batch
@@ -59,7 +59,7 @@ def choice_sources(toy_task: Callable[..., TaskData]) -> English:
 
 
 @pytest.fixture
-def parallel(toy_store: TrunkStore) -> dict[str, list[int]]:
+def parallel(toy_store: ActivationCache) -> dict[str, list[int]]:
     return {lang: toy_store.ensure([Text(f"{lang} line {n}") for n in range(9)]) for lang in ("en", "sw")}
 
 
@@ -67,7 +67,7 @@ def parallel(toy_store: TrunkStore) -> dict[str, list[int]]:
 def make_world(
     choice_sources: English,
     parallel: dict[str, list[int]],
-    toy_store: TrunkStore,
+    toy_store: ActivationCache,
     toy_model: Callable[..., ChoiceModel],
 ) -> Callable[..., World]:
     def build(sampler: Sampler | None = None, **model: Any) -> World:
@@ -83,7 +83,7 @@ def make_world(
 
 
 @pytest.fixture
-def batches(toy_store: TrunkStore) -> BatchSampler:
+def batches(toy_store: ActivationCache) -> BatchSampler:
     return BatchSampler(toy_store, 0, "stage")
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError
 from metaxcr.training.auxiliary_languages import (
@@ -95,7 +95,7 @@ def test_more_languages_than_there_are_is_one_clear_line() -> None:
         nearest_languages(vectors, ["a"], ["a", "b", "c"], 3)
 
 
-def test_sentence_vectors_are_those_of_the_whole_frozen_encoder(toy_store: TrunkStore) -> None:
+def test_sentence_vectors_are_those_of_the_whole_frozen_encoder(toy_store: ActivationCache) -> None:
     lines = ["one two", "three", "four five six"]
     found = sentence_vectors(toy_store, lines)
     encoder = toy_store.encoder

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from metaxcr.config.schema import Ctml
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError
 from metaxcr.model.batch import Batch, TaskData
@@ -14,7 +14,7 @@ Origin = Callable[[Batch], Any]
 
 
 @pytest.fixture
-def draw(toy_store: TrunkStore) -> BatchSampler:
+def draw(toy_store: ActivationCache) -> BatchSampler:
     return BatchSampler(toy_store, 0, "stage")
 
 
@@ -91,7 +91,7 @@ def test_halves_share_nothing_and_miss_nothing(toy_task: Callable[..., TaskData]
     assert len(one.questions) == len(one)
 
 
-def test_the_pairs_of_all_steps_are_encoded_together(toy_store: TrunkStore, draw: BatchSampler) -> None:
+def test_the_pairs_of_all_steps_are_encoded_together(toy_store: ActivationCache, draw: BatchSampler) -> None:
     texts = {
         language: toy_store.register([Text(f"{language} pair {n}") for n in range(40)])
         for language in ("en", "sw", "th")

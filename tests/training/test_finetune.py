@@ -6,7 +6,7 @@ import torch
 
 from metaxcr.autodiff import inner_loop
 from metaxcr.config.schema import Finetune, ManyShots, Tuning, TuningChoice
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.errors import UserError
 from metaxcr.model.batch import Batch, TaskData, make_batch
 from metaxcr.model.choice_model import ChoiceModel
@@ -18,7 +18,7 @@ SETTINGS = Finetune(steps=12, batch=6, lr=0.01, average=0.5)
 
 
 @pytest.fixture
-def draw(toy_store: TrunkStore) -> BatchSampler:
+def draw(toy_store: ActivationCache) -> BatchSampler:
     return BatchSampler(toy_store, 0, "finetune/et")
 
 

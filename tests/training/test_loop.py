@@ -13,7 +13,7 @@ from tests.training.world import FIXED_ORDER, SETTINGS, World, same_bytes
 from torch import Tensor
 
 from metaxcr.config.schema import Clml
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.meta.learners import LEARNERS, make_learner
 from metaxcr.meta.learners.base import EpisodeResult
 from metaxcr.model.batch import Batch, TaskData
@@ -238,7 +238,7 @@ def test_sources_are_drawn_with_the_sampler_s_probabilities(make_world: Callable
 
 def test_an_episode_without_a_sampled_source_neither_pays_nor_moves_the_sampler(
     english: English,
-    toy_store: TrunkStore,
+    toy_store: ActivationCache,
     toy_task: Callable[..., TaskData],
     toy_model: Callable[..., ChoiceModel],
 ) -> None:

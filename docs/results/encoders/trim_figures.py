@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from metaxcr.encoders import embedded
 from metaxcr.encoders.prune_vocab import collect_texts, trim_encoder
-from metaxcr.encoders.shapes import build_config, known_encoder
+from metaxcr.encoders.shapes import known_encoder
 
 TASKS = ["xcopa", "xcopa_en", "copa"]
 LOAD = """
@@ -63,7 +63,7 @@ def _loaded(name: str) -> dict[str, float]:
 
 def _random(name: str, out: Path) -> None:
     torch.manual_seed(0)
-    AutoModel.from_config(build_config(known_encoder(name).config)).save_pretrained(out)
+    AutoModel.from_config(AutoConfig.for_model(**known_encoder(name).config)).save_pretrained(out)
 
 
 def _xlmr(out: Path) -> None:

@@ -47,7 +47,7 @@ def main(adapters_dir: Path, run: Path | None, sentences: int) -> None:
                 code: layer_vectors(
                     encoder,
                     corpus[code][:sentences],
-                    [adapters[code].at, task.get] if kind == "stack" else [],
+                    [adapters[code].by_layer.get, task.get] if kind == "stack" else [],
                     invertible=adapters[code].invertible if kind == "stack" else None,
                 )
                 for code in adapters
@@ -55,7 +55,7 @@ def main(adapters_dir: Path, run: Path | None, sentences: int) -> None:
     rows = []
     for layer in range(encoder.depth + 1):
         points = {"encoder alone": ("alone", 0)}
-        if layer - 1 in task or any(a.at(layer - 1) for a in adapters.values() if layer):
+        if layer - 1 in task or any(layer - 1 in a.by_layer for a in adapters.values() if layer):
             points |= {name: ("stack", level) for level, name in enumerate(POINTS)}
         for name, (kind, level) in points.items():
             train, test = (

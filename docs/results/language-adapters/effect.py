@@ -18,7 +18,7 @@ from metaxcr.adapters.adapter_files import load_language
 from metaxcr.config.io import load_config
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import load
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.evaluation.predictions import predict
 from metaxcr.evaluation.statistics import crossed_interval, language_average, paired_difference
@@ -39,7 +39,7 @@ def main(adapters_dir: Path, runs: dict[str, Path]) -> None:
     adapters = {code: load_language(folder, encoder) for code, folder in folders.items()}
     model = build_model(load_config(str(Path(__file__).with_name("ctml.yaml"))), encoder, 0)
     model.adapted.language.update({code: a.requires_grad_(False) for code, a in adapters.items()})
-    store = TrunkStore(
+    store = ActivationCache(
         encoder, model.adapted.start, torch.bfloat16, Path(), languages=model.adapted.languages
     )
     methods = {"similarity": [model.params()]}  # untrained: the cosine of the sentence vectors

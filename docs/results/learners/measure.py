@@ -20,7 +20,7 @@ from torch import Tensor
 
 from metaxcr.config.io import load_config
 from metaxcr.config.schema import Ctml
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.meta.learners import make_learner
 from metaxcr.model.build import build_model
@@ -83,7 +83,7 @@ def main(episodes: int) -> None:
     )
     encoder = load_encoder(config.encoder.name)
     model = build_model(config, encoder, 0)
-    store = TrunkStore(encoder, model.adapted.start, model.dtype, trunk_folder())
+    store = ActivationCache(encoder, model.adapted.start, model.dtype, trunk_folder())
     english = prepare(config, read_data(config, None), store, Progress(Console(stderr=True))).english
     phi = model.params()
 

@@ -27,7 +27,7 @@ from metaxcr.config.io import load_config
 from metaxcr.config.schema import Config
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import load
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.evaluation.predictions import predict
 from metaxcr.model.batch import TaskData, encode_task
@@ -64,7 +64,7 @@ class Lab:
     def __init__(self, config: Config) -> None:
         encoder = load_encoder(config.encoder.name)
         self.model = build_model(config, encoder, 0)
-        self.store = TrunkStore(
+        self.store = ActivationCache(
             encoder, self.model.adapted.start, self.model.dtype, trunk_folder(),
             max_tokens=config.encoder.max_tokens, limit_bytes=20 * 10**9, log=print, languages={},
         )  # fmt: skip

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from metaxcr.autodiff import Params, value_and_grad
 from metaxcr.config.io import load_config
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.model.batch import make_batch
 from metaxcr.model.build import build_model
-from metaxcr.model.losses import choice_loss
+from metaxcr.model.choice_model import choice_loss
 from metaxcr.runs.ctml import CrossTaskEpisodes
 from metaxcr.runs.experiment import trunk_folder
 from metaxcr.runs.progress import Progress
@@ -48,7 +48,7 @@ def main() -> None:
     config, progress = load_config(sys.argv[1]), Progress(Console(quiet=True), quiet=True)
     encoder = load_encoder(config.encoder.name)
     model = build_model(config, encoder, 0)
-    store = TrunkStore(encoder, model.adapted.start, model.dtype, trunk_folder())
+    store = ActivationCache(encoder, model.adapted.start, model.dtype, trunk_folder())
     data = prepare(config, read_data(config, Path(sys.argv[2])), store, progress)
     settings = config.ctml.model_copy(update={"alignment": 0.0})
     episodes = CrossTaskEpisodes(data.english, {}, settings, BatchSampler(store, SEED, "ctml"))

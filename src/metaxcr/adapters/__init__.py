@@ -1,5 +1,5 @@
 """Small trainable modules in the frozen encoder: the task adapter, and language adapters below it."""
 
-from metaxcr.adapters import bottleneck, invertible, lora
+from metaxcr.adapters import bottleneck, lora
 
-__all__ = ["bottleneck", "invertible", "lora"]  # importing a module registers its kinds
+__all__ = ["bottleneck", "lora"]  # importing a module registers its kinds

@@ -9,15 +9,16 @@ from torch import Tensor, nn
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.adapters.layers import (
     FULL,
+    MIXED,
     NONE,
     AdapterShape,
-    AdapterStack,
     LayerAdapter,
+    Mixture,
     adapted_layer,
     fresh_layer,
 )
-from metaxcr.adapters.mixture import MIXED, Mixture
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged
+from metaxcr.encoders.layer import AdapterStack
 from metaxcr.errors import UserError
 
 
@@ -25,7 +26,7 @@ class AdaptedEncoder(nn.Module):
     """Layers ``layers[0]`` to the top, with a task adapter in each of ``layers``.
 
     The part of a language adapter below ``layers[0]`` is frozen and belongs to the trunk, so it acts where
-    the trunk is computed (:class:`metaxcr.encoders.activation_cache.TrunkStore`), not here.
+    the trunk is computed (:class:`metaxcr.encoders.activation_cache.ActivationCache`), not here.
 
     Args:
         encoder: The frozen encoder.
@@ -48,10 +49,9 @@ class AdaptedEncoder(nn.Module):
         super().__init__()
         fits = set(layers) <= set(range(encoder.depth)) and sorted(set(layers)) == list(layers)
         if not fits or (shape.kind == NONE) != (not layers):
+            what = f"adapter layers {list(layers)} do not fit an encoder of {encoder.depth} layers"
             raise UserError(
-                f"adapter layers {list(layers)} do not fit an encoder of {encoder.depth} layers",
-                "adapters.layers",
-                "list distinct layers in ascending order, counted from 0",
+                what, "adapters.layers", "list distinct layers in ascending order, counted from 0"
             )
         self.encoder, self.layers, self.shape = encoder, list(layers), shape
         self.task = nn.ModuleDict()
@@ -93,12 +93,9 @@ class AdaptedEncoder(nn.Module):
         own = [f"lang.{language}"] if language in self.language else []
         if own and self.languages[language].invertible is not None:
             own.insert(0, f"invertible.{language}")
-        if not self.layers:
-            return [*own, "no task adapter"]
-        task = self.task[str(self.start)]
-        if isinstance(task, Mixture):
-            return [*own, f"mixture of {len(task.sources)} tasks"]
-        return [*own, "all weights" if self.shape.kind == FULL else "task"]
+        top = {FULL: "all weights", NONE: "no task adapter"}.get(self.shape.kind, "task")
+        task = self.task[str(self.start)] if self.layers else None
+        return [*own, f"mixture of {len(task.sources)} tasks" if isinstance(task, Mixture) else top]
 
     def forward(self, trunk: Ragged, dtype: torch.dtype, language: str, source: int = MIXED) -> Tensor:
         """Run the upper layers on the activations after layer ``start - 1``: (tokens, width) in ``dtype``.
@@ -114,27 +111,19 @@ class AdaptedEncoder(nn.Module):
 
     def _active(self, index: int, language: str, source: int) -> list[LayerAdapter]:
         """The adapters that act in a layer, from below."""
-        stack: list[LayerAdapter] = []
-        if language in self.language:
-            own = self.language[language]
-            assert isinstance(own, LanguageAdapter)
-            below = own.at(index)
-            stack += [below] if below is not None else []
-        if str(index) in self.task:
-            task = self.task[str(index)]
-            assert isinstance(task, LayerAdapter)
-            stack.append(task.source(source) if isinstance(task, Mixture) else task)
-        return stack
+        below = self.languages[language].by_layer.get(index) if language in self.language else None
+        task = dict(self.task.items()).get(str(index))
+        above = task.source(source) if isinstance(task, Mixture) else task
+        return [adapter for adapter in (below, above) if isinstance(adapter, LayerAdapter)]
 
 
 def _check_fit(language: str, adapter: LanguageAdapter, encoder: FrozenEncoder) -> None:
     """Refuse a language adapter of another width or depth than the encoder's."""
     indices = adapter.indices
     width = adapter.width if indices else 0
-    if not indices or indices[-1] >= encoder.depth or width != encoder.width:
+    if width != encoder.width or indices[-1] >= encoder.depth:
+        what = f"the language adapter {language!r} (layers {indices}, width {width})"
+        other = f"{encoder.name} ({encoder.depth} layers, width {encoder.width})"
         raise UserError(
-            f"the language adapter {language!r} (layers {indices}, width {width}) "
-            f"does not fit {encoder.name} ({encoder.depth} layers, width {encoder.width})",
-            "adapters.language",
-            "it was made for another encoder",
+            f"{what} does not fit {other}", "adapters.language", "it was made for another encoder"
         )

@@ -29,16 +29,11 @@ class Bottleneck(nn.Module):
     """
 
     def __init__(
-        self,
-        width: int,
-        bottleneck: int,
-        nonlinearity: str,
-        generator: torch.Generator,
-        out: int | None = None,
+        self, width: int, bottleneck: int, nonlinearity: str, generator: torch.Generator, out: int = 0
     ) -> None:
         super().__init__()
         self.down = nn.Linear(width, bottleneck)
-        self.up = nn.Linear(bottleneck, width if out is None else out)
+        self.up = nn.Linear(bottleneck, out or width)
         self.nonlinearity = nonlinearity
         nn.init.normal_(self.down.weight, std=width**-0.5, generator=generator)
         for zero in (self.down.bias, self.up.weight, self.up.bias):
@@ -72,7 +67,7 @@ class Pfeiffer(ScaledBottleneck, LayerAdapter):
     """
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
-        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
+        """See :class:`metaxcr.encoders.layer.Hooks`."""
         added: Tensor = self(norm(z))
         return added
 
@@ -92,12 +87,12 @@ class Houlsby(LayerAdapter):
         self.after_feed_forward = ScaledBottleneck(width, shape, generator)
 
     def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
-        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
+        """See :class:`metaxcr.encoders.layer.Hooks`."""
         added: Tensor = self.after_attention(output)
         return added
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
-        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
+        """See :class:`metaxcr.encoders.layer.Hooks`."""
         added: Tensor = self.after_feed_forward(output)
         return added
 
@@ -110,6 +105,6 @@ class Parallel(ScaledBottleneck, LayerAdapter):
     """
 
     def feed_forward(self, hidden: Tensor) -> Tensor:
-        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
+        """See :class:`metaxcr.encoders.layer.Hooks`."""
         added: Tensor = self(hidden)
         return added

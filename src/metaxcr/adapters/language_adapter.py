@@ -11,12 +11,43 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from metaxcr.adapters.invertible import InvertibleAdapter
-from metaxcr.adapters.layers import AdapterShape, AdapterStack, LayerAdapter, build_layer
-from metaxcr.encoders.encoder import FrozenEncoder, Ragged
-from metaxcr.encoders.layer import NO_ADAPTER, Context, Hooks
+from metaxcr.adapters.bottleneck import Bottleneck
+from metaxcr.adapters.layers import AdapterShape, LayerAdapter, build_layer
+from metaxcr.encoders.encoder import FrozenEncoder
+from metaxcr.encoders.layer import AdapterStack, Context
 
 MAD_X_REDUCTION = 2  # of language adapters in MAD-X; the `adapters` library's own default is 16
+
+
+class InvertibleAdapter(nn.Module):
+    """y1 = x1 + F(x2), y2 = x2 + G(y1) on the halves of each vector; undone exactly by subtraction.
+
+    It adapts the embeddings to a language's words, and its inverse stands before the language-modelling head
+    whose weights are the embeddings'. A fresh one is the identity. ``reduction`` is the width of a half over
+    the width of F's and G's bottlenecks.
+
+    Source: Dinh et al. 2015 (NICE), section 3.2; Pfeiffer et al. 2020 (MAD-X), section 3.3.
+    """
+
+    def __init__(self, width: int, reduction: float, nonlinearity: str, generator: torch.Generator) -> None:
+        super().__init__()
+        self.first = width // 2
+        self.reduction, self.nonlinearity = reduction, nonlinearity
+        second = width - self.first
+        self.F = Bottleneck(second, int(second // reduction), nonlinearity, generator, self.first)
+        self.G = Bottleneck(self.first, int(self.first // reduction), nonlinearity, generator, second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embeddings to adapted embeddings: (tokens, width) to (tokens, width)."""
+        x1, x2 = x[:, : self.first], x[:, self.first :]
+        y1 = x1 + self.F(x2)
+        return torch.cat([y1, x2 + self.G(y1)], dim=1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """The inverse of :meth:`forward`."""
+        y1, y2 = y[:, : self.first], y[:, self.first :]
+        x2 = y2 - self.G(y1)
+        return torch.cat([y1 - self.F(x2), x2], dim=1)
 
 
 class LanguageAdapter(nn.Module):
@@ -53,52 +84,34 @@ class LanguageAdapter(nn.Module):
         return cls(modules, invertible)
 
     @property
+    def by_layer(self) -> dict[int, LayerAdapter]:
+        """Layer -> its adapter, ascending."""
+        return {int(key): layer for key, layer in self.layers.items() if isinstance(layer, LayerAdapter)}
+
+    @property
     def indices(self) -> list[int]:
         """Layers that carry an adapter, ascending."""
-        return [int(key) for key in self.layers]
+        return list(self.by_layer)
 
     @property
     def width(self) -> int:
         """Width of the token vectors that it takes."""
         return next(p.shape[1] for n, p in self.layers.named_parameters() if n.endswith("down.weight"))
 
-    def at(self, index: int) -> LayerAdapter | None:
-        """The adapter in a layer, or None."""
-        if str(index) not in self.layers:
-            return None
-        adapter = self.layers[str(index)]
-        assert isinstance(adapter, LayerAdapter)
-        return adapter
-
-    def hooks(self, index: int) -> Hooks:
+    def hooks(self, index: int) -> AdapterStack:
         """The hooks of a layer in which no other adapter acts."""
-        adapter = self.at(index)
-        return NO_ADAPTER if adapter is None else AdapterStack([adapter])
-
-    def forward(
-        self, encoder: FrozenEncoder, embedded: Ragged, dtype: torch.dtype, stop: int | None = None
-    ) -> Tensor:
-        """Run layers 0 to ``stop - 1`` (default: all) with this adapter: (tokens, width) in ``dtype``.
-
-        ``embedded`` is from :meth:`FrozenEncoder.embed`. For a language-modelling head, see
-        :meth:`before_head`.
-        """
-        hidden = embedded.hidden if self.invertible is None else self.invertible(embedded.hidden)
-        hidden, context = encoder.enter(Ragged(hidden, embedded.lengths), dtype)
-        hidden = self._layers(encoder, hidden, context, encoder.depth if stop is None else stop)
-        return hidden[: len(embedded.hidden)]
+        adapter = self.by_layer.get(index)
+        return AdapterStack([] if adapter is None else [adapter])
 
     def trunk(
         self, encoder: FrozenEncoder, embedded: Tensor, context: Context, dtype: torch.dtype, stop: int
     ) -> Tensor:
-        """As :meth:`forward`, on (tokens, width) and a context of fixed shapes, filler tokens included."""
-        hidden = embedded if self.invertible is None else self.invertible(embedded)
-        return self._layers(encoder, hidden.to(dtype), context, stop)
+        """Run layers 0 to ``stop - 1`` with this adapter on embeddings: (tokens, width) in ``dtype``.
 
-    def _layers(self, encoder: FrozenEncoder, hidden: Tensor, context: Context, stop: int) -> Tensor:
-        for index in range(stop):
-            hidden = encoder.layer(index, hidden.dtype)(hidden, context, self.hooks(index))
-        return hidden
+        For a language-modelling head, see :meth:`before_head`.
+        """
+        hidden = embedded if self.invertible is None else self.invertible(embedded)
+        return encoder.apply(hidden.to(dtype), context, range(stop), self.hooks)
 
     def before_head(self, hidden: Tensor) -> Tensor:
         """Undo the invertible part before a head whose weights are the embeddings': (tokens, width)."""
@@ -113,12 +126,10 @@ class LanguageAdapter(nn.Module):
         Computed once: only call it on a frozen adapter.
         """
         if stop not in self._checksums:
-            digest, lower = hashlib.sha256(), [i for i in self.indices if i < stop]
+            digest, lower = hashlib.sha256(), {i: a for i, a in self.by_layer.items() if i < stop}
             if not lower and self.invertible is None:
                 return ""
-            for index in lower:
-                adapter = self.at(index)
-                assert adapter is not None
+            for index, adapter in lower.items():
                 digest.update(f"{index} {adapter.shape}".encode())
                 _update(digest, adapter)
             if self.invertible is not None:

@@ -1,4 +1,4 @@
-"""Adapters in one layer: their interface, the registry of kinds, and stacks of them.
+"""Adapters in one layer: their interface, the registry of kinds, and mixtures of several sources' adapters.
 
 Also the two kinds that adapters are compared with: all weights of a layer are trained, or none.
 """
@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.layer import FrozenLayer, Hooks, Norm
 from metaxcr.errors import UserError
+from metaxcr.hardware import cast_weight
 
 FULL = "full"  # full fine-tuning of the layers that carry a "task adapter"
 NONE = "none"  # no task adapter: only the scorer is trained
+MIXTURE_WEIGHTS = ".logits"  # end of the names of the weights of the mixture
+MIXED = -1  # in place of a source's number: all sources' adapters, mixed
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class AdapterShape:
 SIZELESS = {kind: AdapterShape(kind, 0) for kind in (FULL, NONE)}  # shapes of the kinds without a width
 
 
-class LayerAdapter(nn.Module):
-    """One adapter in one layer. The hooks return what the adapter adds there, None for nothing.
+class LayerAdapter(Hooks, nn.Module):
+    """One adapter in one layer.
 
     A kind of adapter is a subclass with the constructor ``(width, shape, generator)``, registered under a
     name; fresh ones add zero. Its matrices are called ``down`` and ``up`` (:class:`torch.nn.Linear`), because
@@ -44,22 +47,6 @@ class LayerAdapter(nn.Module):
     def deltas(self) -> dict[str, Tensor]:
         """Added to the layer's own weights, by name; float32."""
         return {}
-
-    def projections(self, hidden: Tensor) -> Tensor | None:
-        """Added to query, key and value side by side (tokens, 3 * width), made from ``hidden``."""
-        return None
-
-    def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
-        """Added to attention's ``output``; z is that plus its residual, ``norm`` the LayerNorm after it."""
-        return None
-
-    def feed_forward(self, hidden: Tensor) -> Tensor | None:
-        """Added to the feed-forward output, made from its input ``hidden``."""
-        return None
-
-    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
-        """Added to the feed-forward ``output``; z is that plus its residual, ``norm`` the last LayerNorm."""
-        return None
 
 
 Kind = Callable[[int, AdapterShape, torch.Generator], LayerAdapter]  # (width, shape, generator)
@@ -124,7 +111,7 @@ def adapted_layer(
 ) -> FrozenLayer:
     """A layer of the encoder with the adapters' :meth:`~LayerAdapter.deltas` in its weights.
 
-    What adapters add to activations is left to :class:`AdapterStack`. The encoder's own layer stays as it is.
+    What adapters add to activations is left to the stack. The encoder's own layer stays as it is.
     """
     deltas: dict[str, Tensor] = {}
     for adapter in adapters:
@@ -133,50 +120,82 @@ def adapted_layer(
     return encoder.original(index).cast(dtype, deltas) if deltas else encoder.layer(index, dtype)
 
 
-class AdapterStack(Hooks):
-    """Adapters on top of each other in one layer, from below.
+class Mixture(LayerAdapter):
+    """One adapter a source task: in one layer, it adds sum_i w_i A_i(x) with w = softmax(logits).
 
-    Each sees what the ones below it have added: with z the output of a sub-layer plus its residual,
-    z_k = z_(k-1) + what the k-th adapter adds.
+    How MetaXCR mixes its adapters of several sources is not public: this is our reading. What is learned on a
+    source's support batch moves that source's adapter alone; queries, the target and inference use the
+    mixture, whose weights they learn.
+
+    Source: The weighted sum is ours; Pfeiffer et al. 2021 (AdapterFusion) attend over adapters instead, which
+    does not reduce to one adapter.
     """
 
-    def __init__(self, adapters: Sequence[LayerAdapter]) -> None:
-        self._adapters = adapters
+    def __init__(self, width: int, shape: AdapterShape, generator: torch.Generator, sources: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.sources = nn.ModuleList([build_layer(width, shape, generator) for _ in range(sources)])
+        self.logits = nn.Parameter(torch.zeros(sources))
 
-    def projections(self, hidden: Tensor, qkv: Tensor) -> Tensor:
+    def source(self, index: int) -> LayerAdapter:
+        """The adapter of one source; :data:`MIXED` is the mixture itself."""
+        if index == MIXED:
+            return self
+        adapter = self.sources[index]
+        assert isinstance(adapter, LayerAdapter)
+        return adapter
+
+    def projections(self, hidden: Tensor) -> Tensor | None:
         """See :class:`metaxcr.encoders.layer.Hooks`."""
-        for adapter in self._adapters:
-            added = adapter.projections(hidden)
-            qkv = qkv if added is None else qkv + added
-        return qkv
+        return self._mixed([a.projections(hidden) for a in self._all()])
 
-    def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+    def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
         """See :class:`metaxcr.encoders.layer.Hooks`."""
-        return self._climb([a.attended for a in self._adapters], z, output, norm)
+        return self._mixed([a.attended(z, output, norm) for a in self._all()])
 
-    def feed_forward(self, hidden: Tensor, output: Tensor) -> Tensor:
+    def feed_forward(self, hidden: Tensor) -> Tensor | None:
         """See :class:`metaxcr.encoders.layer.Hooks`."""
-        for adapter in self._adapters:
-            added = adapter.feed_forward(hidden)
-            output = output if added is None else output + added
-        return output
+        return self._mixed([a.feed_forward(hidden) for a in self._all()])
 
-    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
         """See :class:`metaxcr.encoders.layer.Hooks`."""
-        return self._climb([a.output for a in self._adapters], z, output, norm)
+        return self._mixed([a.output(z, output, norm) for a in self._all()])
 
-    @staticmethod
-    def _climb(
-        hooks: Sequence[Callable[[Tensor, Tensor, Norm], Tensor | None]],
-        z: Tensor,
-        output: Tensor,
-        norm: Norm,
-    ) -> Tensor:
-        for position, hook in enumerate(hooks):
-            added = hook(z, output, norm)
-            if added is None:
-                continue
-            z = z + added
-            if position + 1 < len(hooks):  # no adapter sees the output of the uppermost one
-                output = output + added
-        return z
+    def _all(self) -> list[LayerAdapter]:
+        return [self.source(i) for i in range(len(self.sources))]
+
+    def _mixed(self, added: list[Tensor | None]) -> Tensor | None:
+        tensors = [tensor for tensor in added if tensor is not None]
+        if not tensors:
+            return None
+        weights = cast_weight(torch.softmax(self.logits, dim=0), tensors[0].dtype)
+        total = weights[0] * tensors[0]
+        for weight, tensor in zip(weights[1:], tensors[1:], strict=True):
+            total = total + weight * tensor
+        return total
+
+
+def reduce_mixture(phi: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Turn a mixture's parameters into those of the one adapter that computes the same, for inference.
+
+    A weighted sum of bottlenecks is one bottleneck of their summed width: down-projections side by side,
+    up-projections side by side each times its weight, biases summed. Exact except for rounding. Parameters
+    without a mixture are returned as they are.
+    """
+    mixtures = [name.removesuffix("logits") for name in phi if name.endswith(".logits")]
+    parts_of = tuple(f"{mixture}{part}" for mixture in mixtures for part in ("sources.", "logits"))
+    reduced = {name: tensor for name, tensor in phi.items() if not name.startswith(parts_of)}
+    for mixture in mixtures:
+        weights = torch.softmax(phi[f"{mixture}logits"], dim=0)
+        first = f"{mixture}sources.0."
+        for name in [n.removeprefix(first) for n in phi if n.startswith(first)]:
+            parts = [phi[f"{mixture}sources.{i}.{name}"] for i in range(len(weights))]
+            reduced[mixture + name] = _joined(name, parts, weights)
+    return reduced
+
+
+def _joined(name: str, parts: list[Tensor], weights: Tensor) -> Tensor:
+    if "down." in name:
+        return torch.cat(parts)
+    weighted = [w * part for w, part in zip(weights, parts, strict=True)]
+    return torch.cat(weighted, dim=1) if name.endswith("weight") else torch.stack(weighted).sum(0)

@@ -39,7 +39,7 @@ class LoRA(LayerAdapter):
         self.value = LowRank(width, shape.bottleneck, generator)
 
     def projections(self, hidden: Tensor) -> Tensor:
-        """See :class:`metaxcr.adapters.layers.LayerAdapter`."""
+        """See :class:`metaxcr.encoders.layer.Hooks`."""
         query, value = self.query(hidden), self.value(hidden)
         return torch.cat([query, torch.zeros_like(query), value], dim=1) * self.shape.scaling
 

@@ -43,7 +43,7 @@ def ls(
     as_json: JsonOption = False,
 ) -> None:
     """List the public language adapters (MAD-X) that 'metaxcr adapters import' can download."""
-    from metaxcr.adapters.adapterhub.import_export import provenance, public_adapters
+    from metaxcr.adapters.import_export import provenance, public_adapters
 
     rows = public_adapters(encoder, language)
     if as_json:
@@ -75,7 +75,7 @@ def import_(
     It is checked first: it must be of a known kind, complete, and made for the encoder that it names (or that
     --encoder names). No code in it is run.
     """
-    from metaxcr.adapters.adapterhub.import_export import import_adapter
+    from metaxcr.adapters.import_export import import_adapter
 
     _show_adapter(import_adapter(source, out, encoder=encoder, revision=revision), out, as_json=as_json)
 
@@ -96,7 +96,7 @@ def export(
 
     The scorer of a task adapter is left out: the library has no counterpart.
     """
-    from metaxcr.adapters.adapterhub.import_export import export_adapter
+    from metaxcr.adapters.import_export import export_adapter
 
     _show_adapter(export_adapter(folder, out, name=name), out, as_json=as_json)
 
@@ -154,8 +154,7 @@ def train(
     after. The setting adapters.language takes the new folder: {sw: DIR}.
     """
     from metaxcr.data.languages import language_tag, script_warning
-    from metaxcr.encoders.loading import load_encoder
-    from metaxcr.encoders.pretrained import load_mlm_head
+    from metaxcr.encoders.loading import load_encoder, load_mlm_head
     from metaxcr.hardware import choose_device
     from metaxcr.mlm.preparation import Request
     from metaxcr.mlm.train_adapter import train_language_adapter

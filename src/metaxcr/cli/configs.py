@@ -158,7 +158,7 @@ def estimate(
     parameters, token-passes and disk are shown.
     """
     from metaxcr.config.io import load_config
-    from metaxcr.encoders.shapes import encoder_shape
+    from metaxcr.encoders.loading import encoder_shape
     from metaxcr.model.build import adapter_layers
     from metaxcr.runs.estimate import estimate_run, resolve
     from metaxcr.runs.parameter_count import parameter_count

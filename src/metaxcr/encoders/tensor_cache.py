@@ -1,8 +1,7 @@
 """A folder of cached tensors: files are written whole or not at all, checked on reading, bounded in size.
 
-Activations and lengths are cached in the same way. A *chunk* is a safetensors file named after a checksum
-of all that its values depend on, so processes may share a folder without coordination. The size limit holds
-for the folder with all its inner folders.
+A *chunk* is a safetensors file named after a checksum of all that its values depend on, so processes may
+share a folder without coordination. The size limit holds for the folder with all its inner folders.
 
 A *segment* is a chunk with the values of many texts, whichever were computed together. A text's values do not
 depend on the others in it, so segments may be read in any order, hold a text twice, be merged and be deleted:
@@ -13,9 +12,9 @@ import contextlib
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +40,9 @@ class Chunk(NamedTuple):
     metadata: dict[str, str]
 
 
+Check = Callable[[Chunk], None]
+
+
 class ChunkFolder:
     """Chunks by name, shared by runs and processes.
 
@@ -57,16 +59,15 @@ class ChunkFolder:
         """The path of the chunk with a name, which need not exist."""
         return self.folder / f"{name}.safetensors"
 
-    def paths(self, inner: str = "") -> list[Path]:
-        """The chunks in an inner folder."""
-        return list((self.folder / inner).glob("*.safetensors"))
+    def files(self, pattern: str) -> dict[Path, os.stat_result]:
+        """The paths of existing chunks whose names match a pattern, and their status."""
+        found = {}
+        for path in self.folder.glob(f"{pattern}.safetensors"):
+            with contextlib.suppress(FileNotFoundError):  # deleted by another process in between
+                found[path] = path.stat()
+        return found
 
-    def read(
-        self,
-        path: Path,
-        check: Callable[[Chunk], None] = lambda chunk: None,
-        only: Collection[str] | None = None,
-    ) -> Chunk | None:
+    def read(self, path: Path, check: Check = lambda chunk: None, only: Sequence[str] = ()) -> Chunk | None:
         """Map a chunk into memory and mark it as used; a damaged one is deleted, and None is returned.
 
         ``check`` raises :class:`ValueError` or :class:`KeyError` on a chunk that cannot be right. With
@@ -79,12 +80,12 @@ class ChunkFolder:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 names: list[str] = file.keys()
-                tensors = {name: file.get_tensor(name) for name in names if only is None or name in only}
+                tensors = {name: file.get_tensor(name) for name in names if not only or name in only}
             checksum = int(metadata.pop("crc32", "-1"))
-            if only is None and checksum != _crc(tensors):
+            if not only and checksum != _crc(tensors):
                 raise SafetensorError("checksum differs")
             check(chunk := Chunk(tensors, metadata))
-            if only is None:
+            if not only:
                 with contextlib.suppress(OSError):  # the folder may belong to another user
                     os.utime(path)
             return chunk
@@ -123,11 +124,7 @@ class ChunkFolder:
     def evict(self, keep: set[Path]) -> None:
         """Delete the least recently used chunks above the limit, never those in ``keep``."""
         remove_leftovers(self.folder)
-        entries = []
-        for path in self.folder.rglob("*.safetensors"):
-            with contextlib.suppress(FileNotFoundError):  # deleted by another process in between
-                stat = path.stat()
-                entries.append((stat.st_mtime, stat.st_size, path))
+        entries = [(stat.st_mtime, stat.st_size, path) for path, stat in self.files("**/*").items()]
         total = sum(size for _, size, _ in entries)
         for _, size, path in sorted(entries):
             if total <= self.limit_bytes:
@@ -139,12 +136,17 @@ class ChunkFolder:
 
 @dataclass
 class Segment:
-    """A file of values."""
+    """A file of texts' values."""
 
     path: Path
     keys: list[bytes]  # of its texts
     ends: list[int]  # where the tokens of each text begin, and where the last one ends
     hidden: Tensor | None = None  # (tokens, width), once they were needed
+
+    def values(self, row: int) -> Tensor:
+        """Those of one text."""
+        assert self.hidden is not None
+        return self.hidden[self.ends[row] : self.ends[row + 1]]
 
 
 class TensorCache:
@@ -165,9 +167,8 @@ class TensorCache:
     def refresh(self) -> bool:
         """Index the segments that any process has written since; return whether there are any."""
         found = False
-        for path in sorted(self.chunks.paths(self.name)) if self.chunks else ():
+        for path in sorted(self.chunks.files(f"{self.name}/*")) if self.chunks else ():
             if path not in self._seen:
-                self._seen.add(path)
                 found = self._index(path) is not None or found
         return found
 
@@ -178,7 +179,7 @@ class TensorCache:
             if segment.hidden is None:
                 self._map(segment)
             if segment.hidden is not None:
-                return segment.hidden[segment.ends[row] : segment.ends[row + 1]]
+                return segment.values(row)
             self.refresh()  # another process may have merged it into another segment
         return value
 
@@ -194,10 +195,7 @@ class TensorCache:
         merged = self._small_segments(self.chunks)
         values: dict[bytes, Tensor] = {}
         for small in merged:
-            assert small.hidden is not None
-            values |= {
-                k: small.hidden[a:b] for k, (a, b) in zip(small.keys, pairwise(small.ends), strict=True)
-            }
+            values |= zip(small.keys, map(small.values, range(len(small.keys))), strict=True)
         values |= self._pending
         lengths = [len(value) for value in values.values()]
         hidden = torch.cat(list(values.values()))
@@ -220,10 +218,7 @@ class TensorCache:
 
     def _small_segments(self, chunks: ChunkFolder) -> list[Segment]:
         """Small segments to be merged into the next one, if there are many."""
-        sizes = {}
-        for path in chunks.paths(self.name):
-            with contextlib.suppress(FileNotFoundError):
-                sizes[path] = path.stat().st_size
+        sizes = {path: stat.st_size for path, stat in chunks.files(f"{self.name}/*").items()}
         small = sorted(path for path, size in sizes.items() if size < SMALL_BYTES)
         if len(small) < SMALL_FILES:
             return []

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaxcr.adapters.language_adapter import LanguageAdapter
-from metaxcr.adapters.layers import AdapterStack, LayerAdapter, adapted_layer
+from metaxcr.adapters.layers import LayerAdapter, adapted_layer
 from metaxcr.data.corpora import load_parallel
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
-from metaxcr.encoders.layer import NO_ADAPTER, Context
+from metaxcr.encoders.layer import NO_ADAPTER, AdapterStack, Context
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import token_slices
 from metaxcr.evaluation.statistics import crossed_interval
@@ -193,7 +193,7 @@ def check_alignment(
         vectors = {}
         for language in [PIVOT, *chosen]:
             own = adapters.get(language) if stack != ENCODER else None
-            levels: list[Level] = [own.at] if own is not None else []
+            levels: list[Level] = [own.by_layer.get] if own is not None else []
             if stack == TASK and task is not None:
                 levels.append(task.get)
             vectors[language] = layer_vectors(

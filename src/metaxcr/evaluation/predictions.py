@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metaxcr.config.regimes import REGIMES
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.errors import UserError
 from metaxcr.files import write_atomically
 from metaxcr.model.batch import TaskData
@@ -145,7 +145,7 @@ def _parse(kind: Any, text: str, where: str) -> Record:
 
 @torch.no_grad()
 def predict(
-    model: ChoiceModel, phi: Mapping[str, Tensor], sets: Sequence[TaskData], store: TrunkStore
+    model: ChoiceModel, phi: Mapping[str, Tensor], sets: Sequence[TaskData], store: ActivationCache
 ) -> tuple[list[list[list[float]]], int]:
     """Predict sets of one language that share texts (raw and repaired files), encoding each text once.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from metaxcr.autodiff import Params
 from metaxcr.config.schema import Config, Finetune
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import predict
 from metaxcr.fewshot.calibration import Probabilities
@@ -161,7 +161,7 @@ def distinct_rows(group: Sequence[int]) -> list[int]:
 def encode_examples(
     examples: UserExamples,
     kind: str,
-    store: TrunkStore,
+    store: ActivationCache,
     progress: Callable[[int, int], None],
     language: str | None = None,
 ) -> TaskData:
@@ -201,14 +201,14 @@ def finetune_rows(
 
 
 def predict_rows(
-    model: ChoiceModel, phi: Params, data: TaskData, rows: Sequence[int], store: TrunkStore
+    model: ChoiceModel, phi: Params, data: TaskData, rows: Sequence[int], store: ActivationCache
 ) -> Probabilities:
     """Probabilities of the choices of the examples at ``rows``."""
     return predict(model, phi, [data.subset([data.ids[row] for row in rows])], store)[0][0]
 
 
 def similarity_baseline(
-    examples: UserExamples, start: Start, data: TaskData, store: TrunkStore
+    examples: UserExamples, start: Start, data: TaskData, store: ActivationCache
 ) -> Probabilities:
     """Answers of the untrained encoder: the cosine of the sentence vectors."""
     model = untrained_model(start.config, start.model.adapted.encoder)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metaxcr.autodiff import Params
 from metaxcr.data.registry import load, missing_files, task_spec
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.errors import UserError
 from metaxcr.model.batch import TaskData, make_batch
 from metaxcr.model.choice_model import ChoiceModel
@@ -38,7 +38,7 @@ class NearExample:
 
 @torch.no_grad()
 def decision_vectors(
-    model: ChoiceModel, phi: Params, data: TaskData, chosen: Sequence[int], store: TrunkStore
+    model: ChoiceModel, phi: Params, data: TaskData, chosen: Sequence[int], store: ActivationCache
 ) -> Tensor:
     """(questions, width) vectors of length one: u(context) + u(chosen choice).
 

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metaxcr.adapters.language_adapter import LanguageAdapter
-from metaxcr.encoders.encoder import FrozenEncoder, Ragged, TokenizedText
-from metaxcr.encoders.quantized import EmbeddingMatrix
+from metaxcr.encoders.encoder import EmbeddingMatrix, FrozenEncoder, Ragged, TokenizedText
 from metaxcr.hardware import CPU, upcast
 from metaxcr.mlm.packing import Masked, Packed, mask
 from metaxcr.seeding import rng

@@ -102,7 +102,7 @@ def train_language_adapter(
         encoder: The frozen encoder.
         request: Text and settings.
         out: The folder; gets the adapter in AdapterHub's layout, the head, ``result.json`` and a card.
-        head: The encoder's own head (:func:`metaxcr.encoders.pretrained.load_mlm_head`); None: a new one is
+        head: The encoder's own head (:func:`metaxcr.encoders.loading.load_mlm_head`); None: a new one is
             trained with the adapter.
         resume: Continue an existing folder.
         progress: Called after every step.

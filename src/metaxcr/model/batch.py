@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from metaxcr.adapters.mixture import MIXED
+from metaxcr.adapters.layers import MIXED
 from metaxcr.data.example import Example, Phrased
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Ragged, Text
 from metaxcr.errors import UserError
 from metaxcr.hardware import CPU
@@ -54,20 +54,17 @@ class Questions:
     def select(self, rows: Sequence[int]) -> "Questions":
         """The questions at ``rows``, in that order, without columns that none of them needs."""
         index = torch.tensor(list(rows), dtype=torch.long, device=CPU)
-        choices = self.choices[index]
-        width = int((choices >= 0).sum(1).max())
-        return replace(
-            self,
-            context=self.context[index],
-            choices=choices[:, :width],
-            direction=self.direction[index],
-            labels=self.labels[index],
-        )
+        chosen = self._map(lambda tensor: tensor[index])
+        return replace(chosen, choices=chosen.choices[:, : int(chosen.counts.max())])
 
     def to(self, device: torch.device) -> "Questions":
         """The questions on the device where a model scores them; they are drawn on the CPU."""
-        names = ("context", "choices", "direction", "labels")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        return self._map(lambda tensor: tensor.to(device))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Questions":
+        tensors = (self.context, self.choices, self.direction, self.labels)
+        context, choices, direction, labels = map(change, tensors)
+        return Questions(context, choices, direction, labels, self.sign)
 
     def renumber(self, positions: Tensor) -> "Questions":
         """Express positions as indices into ``positions``, which holds all that are in use."""
@@ -80,12 +77,12 @@ class Questions:
 
 @dataclass(frozen=True)
 class TaskData:
-    """All examples of one task, split and language, registered in the trunk store."""
+    """All examples of one task, split and language, registered in the activation cache."""
 
     task: str
     language: str  # of the texts; its language adapter, if there is one, acts on them
     ids: list[str]  # (examples,) example ids
-    questions: Questions  # with positions in the trunk store
+    questions: Questions  # with positions in the activation cache
     # number of the source whose own task adapter learns from it, if there is one a source
     source: int = MIXED
 
@@ -123,13 +120,12 @@ class Batch:
 def texts_of(phrased: Phrased, kind: str) -> tuple[Text | None, list[Text]]:
     """The context and the choices of one example as texts.
 
-    Dual scoring has context and choices apart; cross scoring has both in one sequence, the cause first; joint
-    scoring has such sequences and the context beside them.
+    Dual scoring has them apart; cross scoring has both in one sequence, the cause first; joint scoring has
+    such sequences and the context beside them.
     """
     if kind != "cross" and phrased.relation == "none":
-        raise UserError(
-            f"a task without a context cannot be scored by a {kind} encoder", "scoring.kind", "use cross"
-        )
+        what = f"a task without a context cannot be scored by a {kind} encoder"
+        raise UserError(what, "scoring.kind", "use cross")
     context = None if kind == "cross" else Text(phrased.context)
     if kind == "dual" or phrased.relation == "none":
         return context, [Text(c, cuttable=None) for c in phrased.choices]
@@ -141,7 +137,7 @@ def texts_of(phrased: Phrased, kind: str) -> tuple[Text | None, list[Text]]:
 def encode_task(
     examples: Sequence[Example],
     phrase: Callable[[Example], Phrased],
-    store: TrunkStore,
+    store: ActivationCache,
     *,
     kind: str,
     implausible: bool = False,
@@ -149,20 +145,17 @@ def encode_task(
     drawn: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TaskData:
-    """Register the texts of examples in the trunk store, and compute their activations unless ``drawn``.
+    """Register the texts of examples of one task and one language, and compute their activations.
 
     Args:
-        examples: All of one task and one language.
+        examples: At least one.
         phrase: From :func:`metaxcr.data.phrasing.phrase`, with the task's spec bound.
         store: Computes or reads the activations.
         kind: ``"dual"``, ``"joint"`` or ``"cross"``.
         implausible: The labels name the implausible choice.
         language: Whose language adapter acts; empty: none; default: the examples' own.
         drawn: Batches are drawn from them, so some may never be needed: texts are computed when they are.
-        progress: See :meth:`TrunkStore.prefetch`.
-
-    Raises:
-        UserError: There is no example, or the task does not fit the scorer.
+        progress: See :meth:`ActivationCache.prefetch`.
     """
     if not examples:
         raise UserError("a task has no examples", "sources", "check the split and the cap")
@@ -188,7 +181,7 @@ def encode_task(
     return TaskData(examples[0].task, language, [e.id for e in examples], questions)
 
 
-def make_batch(data: TaskData, rows: Sequence[int], store: TrunkStore) -> Batch:
+def make_batch(data: TaskData, rows: Sequence[int], store: ActivationCache) -> Batch:
     """Gather the trunk activations of the questions at ``rows``, each distinct text once."""
     questions = data.questions.select(rows)
     positions = store.by_length(questions.texts)

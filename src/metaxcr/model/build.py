@@ -7,10 +7,9 @@ from safetensors.torch import save_file
 
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
 from metaxcr.adapters.adapter_files import load_language, load_task, pack_adapter, write_adapter
-from metaxcr.adapters.layers import NONE, SIZELESS, AdapterShape, fresh_layer
-from metaxcr.adapters.mixture import reduce_mixture
+from metaxcr.adapters.layers import NONE, SIZELESS, AdapterShape, fresh_layer, reduce_mixture
 from metaxcr.config.schema import Config, resolve_layers
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
 from metaxcr.hardware import choose_dtype
@@ -76,17 +75,11 @@ def build_model(
     return model.to(encoder.device)  # drawn on the CPU, so that it starts alike on every device
 
 
-def memory_store(model: ChoiceModel, config: Config) -> TrunkStore:
+def memory_store(model: ChoiceModel, config: Config) -> ActivationCache:
     """A store of a model's trunk for texts that are seen once: nothing is cached on disk."""
-    adapted = model.adapted
-    return TrunkStore(
-        adapted.encoder,
-        adapted.start,
-        model.dtype,
-        Path(),
-        max_tokens=config.encoder.max_tokens,
-        languages=adapted.languages,
-    )
+    adapted, most = model.adapted, config.encoder.max_tokens
+    place = (adapted.encoder, adapted.start, model.dtype, Path())
+    return ActivationCache(*place, max_tokens=most, languages=adapted.languages)
 
 
 def save_phi(folder: Path, name: str, phi: Params, config: Config, encoder: FrozenEncoder) -> None:
@@ -111,14 +104,12 @@ def load_phi(folder: Path, model: ChoiceModel) -> Params:
     A UserError if the tensors in the folder are not exactly the model's.
     """
     adapters = load_task(folder, model.adapted.encoder)
-    phi = {
-        f"{TASK}.{i}.{n}": p.detach().clone() for i, a in adapters.items() for n, p in a.named_parameters()
-    }
+    layers = adapters.items()
+    phi = {f"{TASK}.{i}.{n}": p.detach().clone() for i, a in layers for n, p in a.named_parameters()}
     phi |= {name: tensor.float() for name, tensor in read_tensors(folder / SCORER_FILE).items()}
     expected = reduce_mixture(model.params())
     same = {n: p.shape for n, p in phi.items()} == {n: p.shape for n, p in expected.items()}
     if not same or not all(model.adapted.is_of(adapter.shape) for adapter in adapters.values()):
-        raise UserError(
-            "the saved adapter is not of this model's shape", str(folder), "use its own config.yaml"
-        )
+        what = "the saved adapter is not of this model's shape"
+        raise UserError(what, str(folder), "use its own config.yaml")
     return {name: phi[name].to(expected[name].device) for name in expected}

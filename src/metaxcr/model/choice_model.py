@@ -1,5 +1,9 @@
-"""The trainable system phi = task adapter + scorer, around the frozen encoder."""
+"""The trainable system phi = task adapter + scorer around the frozen encoder, and its losses.
 
+All losses are in units of log n: 1.0 is chance, whatever the number of choices.
+"""
+
+import math
 from collections.abc import Mapping
 
 import torch
@@ -8,13 +12,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
-from metaxcr.adapters.mixture import MIXED
+from metaxcr.adapters.layers import MIXED
 from metaxcr.encoders.encoder import Ragged
 from metaxcr.hardware import upcast
 from metaxcr.model.batch import Batch, Parallel, Questions
-from metaxcr.model.losses import choice_loss, contrastive_loss, in_batch_loss
 
 Params = dict[str, Tensor]  # phi: name -> tensor, float32
+Phi = Mapping[str, Tensor]  # the same, read only
+Dtype = torch.dtype | None  # of the layers' arithmetic; None: as in training
+Scores = tuple[Tensor, Tensor | None]  # of each question's choices, and of all answers in all contexts
 SCORER = "scorer"
 
 
@@ -65,38 +71,23 @@ class ChoiceModel(nn.Module):
         """A detached copy of phi: the trainable parameters by name."""
         return {n: p.detach().clone() for n, p in self.named_parameters() if p.requires_grad}
 
-    def forward(
-        self, trunk: Ragged, language: str, dtype: torch.dtype | None = None, source: int = MIXED
-    ) -> Tensor:
+    def forward(self, trunk: Ragged, language: str, dtype: Dtype = None, source: int = MIXED) -> Tensor:
         """Mean vectors of texts, float32: (texts, width); see :meth:`AdaptedEncoder.forward`."""
         return mean_pool(self.adapted(trunk, dtype or self.dtype, language, source), trunk.lengths)
 
     def vectors(
-        self,
-        phi: Mapping[str, Tensor],
-        trunk: Ragged,
-        language: str,
-        dtype: torch.dtype | None = None,
-        source: int = MIXED,
+        self, phi: Phi, trunk: Ragged, language: str, dtype: Dtype = None, source: int = MIXED
     ) -> Tensor:
         """:meth:`forward` as a pure function of phi."""
         pooled: Tensor = functional_call(self, dict(phi), (trunk, language, dtype, source))
         return pooled
 
-    def plausibility(
-        self, scorer: Tensor, pooled: Tensor, questions: Questions
-    ) -> tuple[Tensor, Tensor | None]:
-        """Scores from mean vectors.
+    def plausibility(self, scorer: Tensor, pooled: Tensor, questions: Questions) -> Scores:
+        """Scores from mean vectors ``pooled`` (texts, width), in which ``questions`` has positions.
 
-        Args:
-            scorer: W of the dual or joint scorer (width, width), or the weights of the cross scorer (width,).
-            pooled: (texts, width) mean vectors.
-            questions: With positions in ``pooled``.
-
-        Returns:
-            s (questions, most choices), -inf where a question has fewer choices; and, for dual scoring with
-            labels, the plausibility of every question's answer in every context (questions, questions), else
-            None.
+        ``scorer`` is W (width, width) of the dual or joint scorer, or the weights (width,) of the cross one.
+        Returns s (questions, most choices), -inf where a question has fewer choices; and, for dual scoring
+        with labels, the plausibility of all answers in all contexts (questions, questions), else None.
         """
         missing, index = questions.choices < 0, questions.choices.clamp(min=0)
         if self.kind == "cross":
@@ -111,11 +102,11 @@ class ChoiceModel(nn.Module):
             return scores, None  # a joint text contains its own context, so others' answers do not compete
         return scores, left @ unit[questions.answers].T
 
-    def score(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
+    def score(self, phi: Phi, batch: Batch, dtype: Dtype = None) -> Tensor:
         """f(x, c; theta, lambda, phi): (questions, most choices), -inf where a question has fewer choices."""
         return self._scores(phi, batch, dtype)[0]
 
-    def loss(self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None) -> Tensor:
+    def loss(self, phi: Phi, batch: Batch, dtype: Dtype = None) -> Tensor:
         """L(B; phi): the weighted mean of choice loss and in-batch term (1.0 is chance)."""
         scores, across = self._scores(phi, batch, dtype)
         loss = choice_loss(scores, batch.questions)
@@ -124,9 +115,7 @@ class ChoiceModel(nn.Module):
         others = in_batch_loss(across, batch.questions.answers)
         return (loss + self.negatives * others) / (1 + self.negatives)
 
-    def association(
-        self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None = None
-    ) -> Tensor:
+    def association(self, phi: Phi, batch: Batch, dtype: Dtype = None) -> Tensor:
         """The in-batch term alone, or the choice loss if there is none: what rewards are computed from.
 
         The choice loss of a few dozen questions depends as much on the temperature of the scores as on what
@@ -138,13 +127,49 @@ class ChoiceModel(nn.Module):
             return choice_loss(scores, batch.questions)
         return in_batch_loss(across, batch.questions.answers)
 
-    def alignment(self, phi: Mapping[str, Tensor], parallel: Parallel) -> Tensor:
+    def alignment(self, phi: Phi, parallel: Parallel) -> Tensor:
         """Contrastive loss of parallel sentences in units of log n: 1.0 is chance."""
         one, other = (self.vectors(phi, trunk, language) for trunk, language in parallel)
         return contrastive_loss(one, other, self.temperature)
 
-    def _scores(
-        self, phi: Mapping[str, Tensor], batch: Batch, dtype: torch.dtype | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def _scores(self, phi: Phi, batch: Batch, dtype: Dtype) -> Scores:
         pooled = self.vectors(phi, batch.trunk, batch.language, dtype, batch.source)
         return self.plausibility(phi[SCORER], pooled, batch.questions)
+
+
+def choice_loss(scores: Tensor, questions: Questions) -> Tensor:
+    """L(B; phi): cross-entropy of p = softmax(s) over log n, so that tasks with 2 and 8 choices weigh alike.
+
+    The mean over questions of ``scores`` s (questions, most choices), -inf where a question has fewer
+    choices. If the labels name the implausible choice (``sign`` -1), p = softmax(-s), and s stays a
+    plausibility. The weighting of tasks with different numbers of choices is ours.
+    """
+    if questions.sign < 0:
+        scores = torch.where(torch.isinf(scores), scores, -scores)
+    losses = F.cross_entropy(scores, questions.labels, reduction="none")
+    return (losses / torch.log(questions.counts.to(scores.dtype))).mean()
+
+
+def in_batch_loss(scores: Tensor, answers: Tensor) -> Tensor:
+    """Cross-entropy of each context's own answer against the batch's other answers; 0 for a single example.
+
+    ``scores`` (examples, examples) has the plausibility of example j's answer in example i's context,
+    ``answers`` (examples,) the identity of each answer's text: equal texts are no negatives of one another.
+    """
+    n = len(scores)
+    if n < 2:
+        return scores.new_zeros(())
+    same = (answers[:, None] == answers[None, :]) & ~torch.eye(n, dtype=torch.bool, device=scores.device)
+    own = torch.arange(n, device=scores.device)
+    return F.cross_entropy(scores.masked_fill(same, float("-inf")), own) / math.log(n)
+
+
+def contrastive_loss(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """Contrastive loss of two languages' vectors of the same sentences, (sentences, width) each.
+
+    The mean of both directions' cross-entropy (InfoNCE, van den Oord et al. 2018); the temperature divides
+    the cosines. Needs at least two sentences.
+    """
+    scores = F.normalize(one, dim=-1) @ F.normalize(other, dim=-1).T / temperature
+    target = torch.arange(len(one), device=one.device)
+    return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / (2 * math.log(len(one)))

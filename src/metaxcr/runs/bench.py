@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metaxcr.config.schema import Config, Meta
-from metaxcr.encoders.activation_cache import TrunkStats, TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache, CacheStats
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged
 from metaxcr.hardware import CPU
 from metaxcr.model.batch import Questions, TaskData
@@ -29,11 +29,11 @@ MetaEpisodes = CrossTaskEpisodes | CrossLingualEpisodes
 Stage = tuple[tuple[str, str], Meta, Callable[[BatchSampler], MetaEpisodes]]
 
 
-class StandIn(TrunkStore):
+class StandIn(ActivationCache):
     """A trunk store of random activations: every text has them at once."""
 
     def __init__(self, encoder: FrozenEncoder, layer: int, dtype: torch.dtype, max_tokens: int) -> None:
-        self.encoder, self.layer, self.dtype, self.stats = encoder, layer, dtype, TrunkStats()
+        self.encoder, self.layer, self.dtype, self.stats = encoder, layer, dtype, CacheStats()
         self._lengths: list[int] = []
         rows, generator = PLACES + max_tokens, torch.Generator().manual_seed(0)
         self._noise = torch.randn(rows, encoder.width, generator=generator).to(dtype)
@@ -45,13 +45,13 @@ class StandIn(TrunkStore):
         return list(range(first, len(self._lengths)))
 
     def gather(self, numbers: Sequence[int]) -> Ragged:
-        """See :meth:`metaxcr.encoders.activation_cache.TrunkStore.gather`."""
+        """See :meth:`metaxcr.encoders.activation_cache.ActivationCache.gather`."""
         lengths, places = [self._lengths[n] for n in numbers], [n % PLACES for n in numbers]
         rows = [self._noise[at : at + n] for at, n in zip(places, lengths, strict=True)]
         return Ragged(torch.cat(rows).to(self.encoder.device), torch.tensor(lengths, device=CPU))
 
     def lengths(self, numbers: Tensor) -> list[int]:
-        """See :meth:`metaxcr.encoders.activation_cache.TrunkStore.lengths`."""
+        """See :meth:`metaxcr.encoders.activation_cache.ActivationCache.lengths`."""
         return [self._lengths[n] for n in numbers.tolist()]
 
 

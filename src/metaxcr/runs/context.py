@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from metaxcr.autodiff import Params
 from metaxcr.config.schema import Config, Meta
 from metaxcr.diagnosis.findings import require_bounded, stopped
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.errors import UserError
 from metaxcr.files import disk_error
 from metaxcr.model.batch import TaskData
@@ -38,7 +38,7 @@ class RunContext:
 
     config: Config
     data: RunData
-    store: TrunkStore
+    store: ActivationCache
     model: ChoiceModel
     folder: RunDir
     costs: Costs

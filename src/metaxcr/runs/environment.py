@@ -22,7 +22,7 @@ import transformers
 
 from metaxcr.config.schema import Config
 from metaxcr.data.registry import task_spec
-from metaxcr.encoders.activation_cache import TrunkStats
+from metaxcr.encoders.activation_cache import CacheStats
 from metaxcr.files import disk_error
 from metaxcr.hardware import available_threads, choose_device, choose_dtype, processor
 
@@ -77,7 +77,7 @@ class Costs:
             s["stage"]: copy.deepcopy(s) for s in before.get("stages", [])
         }
         self._trunk = before.get("trunk", {})
-        self._stats: TrunkStats | None = None
+        self._stats: CacheStats | None = None
         self._settled = copy.deepcopy(self._stages)
 
     @contextmanager
@@ -124,7 +124,7 @@ class Costs:
         parts: dict[str, dict[str, Any]] = self._entry(name).setdefault("parts", {})
         return parts.setdefault(part, {"seconds": 0.0, "token_passes": 0})
 
-    def follow(self, stats: TrunkStats) -> None:
+    def follow(self, stats: CacheStats) -> None:
         """Account for a trunk store, which also works while other stages run."""
         self._stats = stats
 

@@ -14,9 +14,9 @@ from huggingface_hub import try_to_load_from_cache
 from metaxcr.config.schema import Config
 from metaxcr.encoders.embedded import EmbeddedTokenizer, locate, parse, read_verified
 from metaxcr.encoders.encoder import FrozenEncoder, Text
-from metaxcr.encoders.loading import EMBEDDED, HashTokenizer, default_prefix, load_encoder, random_model, wrap
-from metaxcr.encoders.pretrained import read_config
-from metaxcr.encoders.shapes import KnownEncoder, RandomName, encoder_shape, known_encoder, parse_random_name
+from metaxcr.encoders.loading import EMBEDDED, default_prefix, encoder_shape, load_encoder, random_model, wrap
+from metaxcr.encoders.shapes import KnownEncoder, RandomName, known_encoder, parse_random_name, read_config
+from metaxcr.encoders.tokens import HashTokenizer
 from metaxcr.errors import UserError
 from metaxcr.hardware import (
     Precision,

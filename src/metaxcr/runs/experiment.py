@@ -18,7 +18,7 @@ from metaxcr.adapters.adapter_files import language_folder, save_language
 from metaxcr.config.io import config_hash
 from metaxcr.config.regimes import SEVERAL_LANGUAGES
 from metaxcr.config.schema import Config
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions
@@ -189,7 +189,7 @@ def _run_units(
         encoder = load_pinned(config.encoder, folder, partial(cache.encoder, load_encoder))
         encoder.to(choose_device(config.run.device))
         model = build_model(config, encoder, config.run.seeds[0])
-        store = TrunkStore(
+        store = ActivationCache(
             encoder,
             model.adapted.start,
             model.dtype,
@@ -221,7 +221,7 @@ def _run_units(
 
 
 @contextmanager
-def _flushed(store: TrunkStore, folder: RunDir, costs: Costs) -> Iterator[None]:
+def _flushed(store: ActivationCache, folder: RunDir, costs: Costs) -> Iterator[None]:
     """Write what the trunk store computes and its costs, however the run ends."""
     costs.follow(store.stats)
     try:

@@ -6,12 +6,10 @@ from typing import Any
 import torch
 
 from metaxcr.adapters.adapter_files import read_adapter
-from metaxcr.adapters.layers import FULL, build_layer
-from metaxcr.adapters.mixture import Mixture
+from metaxcr.adapters.layers import FULL, Mixture, build_layer
 from metaxcr.config.regimes import REGIMES, WITH_SHOTS
 from metaxcr.config.schema import Config
 from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.encoders.shapes import EncoderShape
 from metaxcr.meta.learners import make_learner
 from metaxcr.model.build import adapter_layers, source_adapters, task_shape
 
@@ -21,10 +19,7 @@ RULE = (
 )
 
 
-Sized = FrozenEncoder | EncoderShape  # a loaded encoder, or its shape alone, which needs no weights
-
-
-def parameter_count(config: Config, encoder: Sized) -> dict[str, Any]:
+def parameter_count(config: Config, encoder: FrozenEncoder) -> dict[str, Any]:
     """Count what is trained and what is frozen.
 
     Returns:
@@ -43,7 +38,7 @@ def parameter_count(config: Config, encoder: Sized) -> dict[str, Any]:
     }
 
 
-def _trained_parts(config: Config, encoder: Sized) -> dict[str, int]:
+def _trained_parts(config: Config, encoder: FrozenEncoder) -> dict[str, int]:
     """Parameters of task adapters or fine-tuned layers, of a mixture, and of the scorer."""
     chosen = adapter_layers(config, encoder.depth)
     if config.adapters.kind == FULL:
@@ -56,7 +51,7 @@ def _trained_parts(config: Config, encoder: Sized) -> dict[str, int]:
     return parts
 
 
-def _adapter_parts(config: Config, encoder: Sized, layers: int) -> dict[str, int]:
+def _adapter_parts(config: Config, encoder: FrozenEncoder, layers: int) -> dict[str, int]:
     shape, sources, generator = task_shape(config), source_adapters(config), torch.Generator()
     one = sum(p.numel() for p in build_layer(encoder.width, shape, generator).parameters())
     parts = {"task adapters": layers * one * max(1, sources)}
@@ -92,7 +87,7 @@ def _stages(config: Config) -> list[str]:
     return [stage for stage, count in steps.items() if count and stage in needed]
 
 
-def _stage(stage: str, parts: dict[str, int], config: Config, encoder: Sized) -> dict[str, Any]:
+def _stage(stage: str, parts: dict[str, int], config: Config, encoder: FrozenEncoder) -> dict[str, Any]:
     trained = dict(parts)
     if stage != "finetune":
         phi = {name: torch.empty(count, device="meta") for name, count in parts.items()}
@@ -102,7 +97,7 @@ def _stage(stage: str, parts: dict[str, int], config: Config, encoder: Sized) ->
     return {"stage": stage, "parts": trained, **_shares(sum(trained.values()), encoder)}
 
 
-def _shares(trained: int, encoder: Sized) -> dict[str, Any]:
+def _shares(trained: int, encoder: FrozenEncoder) -> dict[str, Any]:
     body = encoder.parameters - encoder.embedding_parameters
     return {
         "trained": trained,

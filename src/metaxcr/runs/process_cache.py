@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from metaxcr.data.contamination import Leak, find_leaks
 from metaxcr.data.example import Example
 from metaxcr.data.registry import LoadedSplit, load, split_files, task_spec
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.model.batch import TaskData
 
@@ -30,7 +30,7 @@ class ProcessCache:
     def __init__(self, splits: int = 64, bases: int = 2) -> None:
         self._encoders: dict[Hashable, FrozenEncoder] = {}
         self._splits: dict[Hashable, LoadedSplit] = {}
-        self._bases: dict[tuple[Hashable, Hashable], tuple[TrunkStore, Encoded]] = {}
+        self._bases: dict[tuple[Hashable, Hashable], tuple[ActivationCache, Encoded]] = {}
         self._most_splits, self._most_bases = splits, bases
         self._leaks = lru_cache(maxsize=4)(find_leaks)
 
@@ -64,7 +64,7 @@ class ProcessCache:
         """What :func:`metaxcr.data.contamination.find_leaks` finds."""
         return list(self._leaks(tuple(train), tuple(held_out)))
 
-    def base(self, key: Hashable, store: TrunkStore, encode: Callable[[], Encoded]) -> Encoded:
+    def base(self, key: Hashable, store: ActivationCache, encode: Callable[[], Encoded]) -> Encoded:
         """Encode sources into an empty store, or continue from a store that had encoded the same.
 
         ``key`` is everything that ``encode`` depends on besides the store.
@@ -73,7 +73,7 @@ class ProcessCache:
             if identity == store.identity:
                 store.share_values(other)
 
-        def first() -> tuple[TrunkStore, Encoded]:
+        def first() -> tuple[ActivationCache, Encoded]:
             encoded = encode()
             return store.snapshot(), encoded
 

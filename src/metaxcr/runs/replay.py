@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 
 from metaxcr.config.schema import Config, Ctml, Meta
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.meta.learners import make_learner
 from metaxcr.runs.clml import is_cross_task, samples_languages
 from metaxcr.runs.data_amounts import Amounts, Pool
@@ -123,7 +123,7 @@ class Replay:
         self, config: Config, settings: Meta, amounts: Amounts, seed: int, purpose: str, most: int
     ) -> None:
         self.settings, self.amounts, self.config = settings, amounts, config
-        self.draw = BatchSampler(cast(TrunkStore, None), seed, purpose)
+        self.draw = BatchSampler(cast(ActivationCache, None), seed, purpose)
         self.steps = min(settings.steps, most)
         self.pools = list(amounts.sources.values())
         sampler = make_sampler(config.sampler, [pool.items for pool in self.pools])

@@ -8,7 +8,7 @@ from metaxcr.data.contamination import Leak
 from metaxcr.data.example import Example, shots_digest
 from metaxcr.data.phrasing import phrase
 from metaxcr.data.registry import LoadedSplit, data_fingerprint
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError
 from metaxcr.model.batch import TaskData, encode_task
@@ -63,7 +63,11 @@ class RunData:
 
 
 def prepare(
-    config: Config, raw: RawData, store: TrunkStore, progress: Progress, cache: ProcessCache | None = None
+    config: Config,
+    raw: RawData,
+    store: ActivationCache,
+    progress: Progress,
+    cache: ProcessCache | None = None,
 ) -> RunData:
     """Encode the texts up to the trunk: at once what is needed whole, the rest when it is drawn.
 
@@ -129,7 +133,9 @@ def encoded_when_drawn(config: Config, questions: int) -> bool:
     return draws < WHOLE * questions
 
 
-def _base(config: Config, raw: RawData, encode: Encode, store: TrunkStore, cache: ProcessCache) -> Encoded:
+def _base(
+    config: Config, raw: RawData, encode: Encode, store: ActivationCache, cache: ProcessCache
+) -> Encoded:
     """Encode the sources, the English target's own among them, and the parts of the English target data."""
     named = [source.name for source in config.sources[: len(raw.sources)]]
     english = raw.english
@@ -148,7 +154,7 @@ def _base(config: Config, raw: RawData, encode: Encode, store: TrunkStore, cache
     return {**sources, english.spec.id: parts["source"]}, parts
 
 
-def _adaptations(config: Config, raw: RawData, store: TrunkStore) -> list[Adaptation]:
+def _adaptations(config: Config, raw: RawData, store: ActivationCache) -> list[Adaptation]:
     """Plan the runs of CLML on auxiliary languages, all of them or the nearest to each tested language."""
     target, auxiliary = config.target, config.target.auxiliary
     if auxiliary is None or not raw.auxiliary:

@@ -8,7 +8,7 @@ from metaxcr.adapters.layers import NONE
 from metaxcr.config.regimes import WITH_SHOTS
 from metaxcr.config.schema import Config
 from metaxcr.data.contamination import leak_summary
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.errors import UserError
 from metaxcr.hardware import describe_precision
 from metaxcr.model.choice_model import ChoiceModel
@@ -18,7 +18,7 @@ from metaxcr.runs.run_data import RunData
 
 
 def announce(
-    config: Config, model: ChoiceModel, data: RunData, store: TrunkStore, progress: Progress
+    config: Config, model: ChoiceModel, data: RunData, store: ActivationCache, progress: Progress
 ) -> dict[str, Any]:
     """Print model and data, and return the shares; UserError if no layer has a task adapter."""
     params = model.params()

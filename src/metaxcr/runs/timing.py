@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from metaxcr.config.schema import Config, Meta
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder, Text
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import predict
@@ -179,7 +179,7 @@ def _time_trunk(bench: Bench, limit: float) -> Timing:
     return replace(_overall(_time_texts(groups, store, begun + limit)), rates={"drawn": drawn.mean})
 
 
-def _time_texts(groups: Sequence[Sequence[Text]], store: TrunkStore, until: float) -> Measured:
+def _time_texts(groups: Sequence[Sequence[Text]], store: ActivationCache, until: float) -> Measured:
     """Time the trunk on each group of texts; the first one in any case."""
     found: list[tuple[float, int]] = []
     for group in groups:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError
 from metaxcr.model.choice_model import mean_pool
@@ -77,7 +77,7 @@ def plan_adaptations(
 
 
 @torch.no_grad()
-def sentence_vectors(store: TrunkStore, lines: Sequence[str]) -> Tensor:
+def sentence_vectors(store: ActivationCache, lines: Sequence[str]) -> Tensor:
     """Mean vectors of the first :data:`SENTENCES` lines by the frozen encoder: (sentences, width)."""
     trunk = store.gather(store.ensure([Text(line) for line in lines[:SENTENCES]]))
     top = store.encoder.run(trunk, store.layer, store.encoder.depth, torch.float32)

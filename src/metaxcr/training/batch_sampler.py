@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metaxcr.config.schema import Meta
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.errors import UserError
 from metaxcr.model.batch import Batch, Parallel, TaskData, make_batch
 from metaxcr.seeding import rng
@@ -39,7 +39,7 @@ class BatchSampler:
         purpose: Of the stage; two stages never share a stream.
     """
 
-    store: TrunkStore
+    store: ActivationCache
     seed: int
     purpose: str
 
@@ -136,7 +136,7 @@ class BatchSampler:
         Args:
             texts: Language -> its sentences, aligned.
             settings: Of the stage.
-            progress: See :meth:`metaxcr.encoders.activation_cache.TrunkStore.provide`.
+            progress: See :meth:`metaxcr.encoders.activation_cache.ActivationCache.provide`.
         """
         drawn = (self._pairs(texts, settings, step) for step in range(settings.steps))
         self.store.prefetch({n for found in drawn if found for n in (*found[1], *found[2])}, progress)

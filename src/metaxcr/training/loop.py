@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaxcr.adapters.mixture import MIXTURE_WEIGHTS
+from metaxcr.adapters.layers import MIXTURE_WEIGHTS
 from metaxcr.autodiff import Params
 from metaxcr.config.schema import Meta
 from metaxcr.hardware import CPU

@@ -15,17 +15,18 @@ from metaxcr.encoders.encoder import Text
 from metaxcr.encoders.families import family as registry
 from metaxcr.encoders.families.bert import Bert
 from metaxcr.encoders.families.family import Family, check_family, families, family_of, register
-from metaxcr.encoders.layer import FrozenLayer, Hooks, Norm
+from metaxcr.encoders.layer import AdapterStack, FrozenLayer, Norm
 from metaxcr.errors import UserError
 
 # Lengths from 3 to 20 tokens: every family's positions, windows and buckets matter, and much is padded.
 TEXTS = [Text("water boils when heated " * 4), Text("a"), Text("his keys", "the man lost his keys")]
 
 
-class Recorder(Hooks):
+class Recorder(AdapterStack):
     """Notes what each hook gets."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.seen: dict[str, tuple[Tensor, ...]] = {}
 
     def projections(self, hidden: Tensor, qkv: Tensor) -> Tensor:
@@ -66,10 +67,10 @@ def test_every_family_calls_all_four_hooks_with_what_they_are_named_after(family
 
 @pytest.mark.parametrize("name", ["projections", "attended", "feed_forward", "output"])
 def test_what_a_hook_returns_is_used(family: Any, name: str) -> None:
-    class Changed(Hooks):
+    class Changed(AdapterStack):
         pass
 
-    def change(self: Hooks, *given: Any) -> Tensor:
+    def change(self: AdapterStack, *given: Any) -> Tensor:
         tensor: Tensor = given[1] if name in ("projections", "feed_forward") else given[0]
         return tensor * torch.linspace(0.5, 1.5, tensor.shape[-1])  # which no LayerNorm undoes
 

@@ -13,7 +13,8 @@ from transformers import AutoConfig, AutoModel
 from metaxcr.encoders.encoder import Text
 from metaxcr.encoders.families import family as registry
 from metaxcr.encoders.families.family import families
-from metaxcr.encoders.loading import HubTokenizer, load_encoder, wrap
+from metaxcr.encoders.loading import load_encoder, wrap
+from metaxcr.encoders.tokens import HubTokenizer
 from metaxcr.errors import UserError
 
 PAGE = Path(__file__).parents[3] / "docs" / "encoders.md"

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from metaxcr.encoders.encoder import Text, TokenizedText
 from metaxcr.encoders.families.modernbert import ModernBert, neighbours, rotation
-from metaxcr.encoders.layer import Hooks, Norm
-from metaxcr.encoders.loading import HubTokenizer, wrap
+from metaxcr.encoders.layer import AdapterStack, Norm
+from metaxcr.encoders.loading import wrap
+from metaxcr.encoders.tokens import HubTokenizer
 from metaxcr.errors import UserError
 
 
@@ -64,7 +65,7 @@ def test_adapters_see_the_normalised_input_in_place_of_the_residual() -> None:
     encoder = make_family("modernbert").encoder
     seen: dict[str, Tensor] = {}
 
-    class Recorder(Hooks):
+    class Recorder(AdapterStack):
         def projections(self, hidden: Tensor, qkv: Tensor) -> Tensor:
             seen["entered"] = hidden
             return qkv
@@ -104,10 +105,11 @@ def test_stretched_rotary_positions_are_refused() -> None:
 REFERENCE = Path(__file__).parent / "reference" / "modernbert.safetensors"  # by make_modernbert.py beside it
 
 
-class Reference(Hooks):
+class Reference(AdapterStack):
     """Adapters as in AdapterHub's files, one layer of them."""
 
     def __init__(self, kind: str, layer: int, state: dict[str, Tensor]) -> None:
+        super().__init__()
         self.kind, self.layer, self.state = kind, layer, state
 
     def _adapter(self, x: Tensor, place: str, name: str, act: Any = F.relu) -> Tensor:

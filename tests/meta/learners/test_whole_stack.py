@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from metaxcr.adapters.adapted_encoder import AdaptedEncoder
 from metaxcr.adapters.layers import AdapterShape
 from metaxcr.autodiff import Params, inner_loop
-from metaxcr.encoders.activation_cache import TrunkStore
+from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.meta.learners.base import Losses
 from metaxcr.model.batch import Batch, TaskData, make_batch
@@ -60,7 +60,7 @@ CASES = [
 def problem(
     request: pytest.FixtureRequest,
     toy_encoder: FrozenEncoder,
-    toy_store: TrunkStore,
+    toy_store: ActivationCache,
     toy_task: Callable[..., TaskData],
 ) -> Problem:
     kind, adapter = request.param

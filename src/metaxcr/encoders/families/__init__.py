@@ -7,9 +7,5 @@ Every module of this package registers its family when it is imported, and all o
 import importlib
 import pkgutil
 
-from metaxcr.encoders.families.family import Family, check_family, families, family_of, register
-
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
-
-__all__ = ["Family", "check_family", "families", "family_of", "register"]

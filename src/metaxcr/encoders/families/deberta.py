@@ -8,14 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metaxcr.encoders.families.family import Family, WordEmbeddings, register
-from metaxcr.encoders.layer import (
-    Activation,
-    Context,
-    FrozenLayer,
-    PostNormLayer,
-    PostNormModules,
-    outside_transforms,
-)
+from metaxcr.encoders.layer import Context, FrozenLayer, PostNormLayer, bert_modules, outside_transforms
 from metaxcr.hardware import CPU
 
 
@@ -26,31 +19,22 @@ class DisentangledLayer(PostNormLayer):
     is (q_i k_j + q_i p_k[b(i-j)] + k_j p_q[b(i-j)]) / sqrt(3 d). The position vectors are products of frozen
     tensors only, so they are computed once. The hook ``projections`` changes the content's q, k, v alone.
 
-    Args:
-        modules: Of the ``transformers`` layer.
-        heads: Of attention.
-        activation: Of the feed-forward part.
-        positions: Names among ``position_key`` and ``position_query`` -> (2 * span, width).
-        buckets: Number of relative distances to either side that have a vector of their own; beyond half of
-            it, in logarithmic steps. 0: every distance has one.
-        reach: All longer distances are treated as this one.
+    ``relative`` has the vectors of the relative positions (2 * span, width), ``kinds`` the names of its
+    scores: c2p, p2c.
 
     Source: He et al. 2021 (ICLR), DeBERTa, section 3.1, equation 4; He et al. 2023 (ICLR), DeBERTaV3.
     """
 
-    def __init__(
-        self,
-        modules: PostNormModules,
-        heads: int,
-        activation: Activation,
-        positions: dict[str, Tensor],
-        buckets: int,
-        reach: int,
-    ) -> None:
+    def __init__(self, source: Any, relative: Tensor, kinds: Sequence[str]) -> None:
+        own = source.attention.self
+        heads, activation = own.num_attention_heads, source.intermediate.intermediate_act_fn
+        positions = _position_vectors(own, kinds, relative[: 2 * own.pos_ebd_size])
         by_head = {name: p.view(len(p), heads, -1).transpose(0, 1) for name, p in positions.items()}
-        super().__init__(modules, heads, activation, by_head)
-        self.positions, self.buckets, self.reach = sorted(positions), buckets, reach
-        self.derived = self.positions
+        super().__init__(bert_modules(source, "_proj"), heads, activation, **by_head)
+        self.positions = self.derived = sorted(positions)
+        # Distances to either side that have a vector of their own, beyond half of them in logarithmic steps;
+        # 0: every distance has one. Distances beyond `reach` are treated as this one.
+        self.buckets, self.reach = own.position_buckets, own.max_relative_positions
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
         """See :meth:`metaxcr.encoders.layer.FrozenLayer.mix`."""
@@ -78,11 +62,9 @@ class DisentangledLayer(PostNormLayer):
 @lru_cache(maxsize=256)
 @outside_transforms
 def distances(longest: int, buckets: int, reach: int, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
-    """The position vector of each distance, and the distance of each pair of tokens.
+    """Rows of the position vectors by distance, and which of them each pair of tokens has.
 
-    Returns:
-        (2 * longest - 1,) rows of the position vectors, from distance 1 - longest to longest - 1; and
-        (longest, longest) indices into these: query i minus key j.
+    (2 * longest - 1,), from distance 1 - longest to longest - 1; and (longest, longest), query i minus key j.
     """
     steps = torch.arange(1 - longest, longest, device=CPU)
     span = buckets if buckets > 0 else reach
@@ -124,19 +106,8 @@ class Deberta(Family):
 
     def layers(self, model: Any) -> list[FrozenLayer]:
         """See :meth:`Family.layers`."""
-        relative = model.encoder.get_rel_embedding().detach()
-        return [self._layer(layer, model.config, relative) for layer in model.encoder.layer]
-
-    def _layer(self, layer: Any, config: Any, relative: Tensor) -> FrozenLayer:
-        own = layer.attention.self
-        return DisentangledLayer(
-            PostNormModules.of_bert(layer, "_proj"),
-            own.num_attention_heads,
-            layer.intermediate.intermediate_act_fn,
-            _position_vectors(own, config.pos_att_type or (), relative[: 2 * own.pos_ebd_size]),
-            own.position_buckets,
-            own.max_relative_positions,
-        )
+        relative, kinds = model.encoder.get_rel_embedding().detach(), model.config.pos_att_type or ()
+        return [DisentangledLayer(layer, relative, kinds) for layer in model.encoder.layer]
 
     def mlm_head(self, model: Any) -> nn.Module | None:
         """See :meth:`Family.mlm_head`."""

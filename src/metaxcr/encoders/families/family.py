@@ -15,7 +15,7 @@ class Family(ABC):
 
     A family turns a ``transformers`` model into an embedding module and frozen layers. Everything else
     (ragged activations, the trunk and its cache, adapters, saving) works on these. The layers call the four
-    hooks of :class:`metaxcr.encoders.layer.Hooks`.
+    methods of :class:`metaxcr.encoders.layer.AdapterStack`.
 
     Attributes:
         model_types: Values of a configuration's ``model_type`` that belong to it.
@@ -92,17 +92,12 @@ def family_of(model_type: str) -> Family | None:
 
 
 def check_family(name: str, config: Any) -> Family:
-    """Return the family of an encoder's ``transformers`` configuration.
-
-    Raises:
-        UserError: The encoder is of an unsupported family, or of an unsupported kind within its family.
-    """
+    """Return the family of a ``transformers`` configuration; one that is not supported is an error."""
     family = family_of(config.model_type)
     if family is None:
+        what, known = f"encoder {name!r} is of the family {config.model_type!r}", ", ".join(families())
         raise UserError(
-            f"encoder {name!r} is of the family {config.model_type!r}",
-            "encoder.name",
-            f"use one of {', '.join(families())}; docs/encoders.md shows how to add a family",
+            what, "encoder.name", f"use one of {known}; docs/encoders.md shows how to add a family"
         )
     reason = family.refusal(config)
     if reason is not None:

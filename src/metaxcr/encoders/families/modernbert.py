@@ -5,11 +5,18 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaxcr.encoders.families.family import Family, WordEmbeddings, register
-from metaxcr.encoders.layer import NO_ADAPTER, Context, FrozenLayer, Hooks, attention, outside_transforms
+from metaxcr.encoders.layer import (
+    NO_ADAPTER,
+    PARTS,
+    AdapterStack,
+    Context,
+    FrozenLayer,
+    attention,
+    outside_transforms,
+)
 from metaxcr.hardware import CPU
 
 
@@ -32,20 +39,6 @@ class ModernLayer(FrozenLayer):
         section 3.2.2; Marone et al. 2025 (arXiv 2509.06888), mmBERT.
     """
 
-    qkv_bias: Tensor | None
-    attended: Tensor
-    attended_bias: Tensor | None
-    norm1: Tensor | None
-    norm1_bias: Tensor | None
-    norm2: Tensor
-    norm2_bias: Tensor | None
-    up: Tensor
-    up_bias: Tensor | None
-    down: Tensor
-    down_bias: Tensor | None
-    last: Tensor | None
-    last_bias: Tensor | None
-
     def __init__(self, source: Any, theta: float, window: int | None, last: nn.LayerNorm | None) -> None:
         part, mlp = source.attn, source.mlp
         modules = {
@@ -57,24 +50,21 @@ class ModernLayer(FrozenLayer):
             "down": mlp.Wo,
             "last": last,
         }
-        weights = {name: getattr(module, "weight", None) for name, module in modules.items()}
-        weights |= {f"{name}_bias": getattr(module, "bias", None) for name, module in modules.items()}
+        weights = {name + end: getattr(m, part, None) for part, end in PARTS for name, m in modules.items()}
         super().__init__(source.config.num_attention_heads, weights)
         self.activation: Callable[[Tensor], Tensor] = mlp.act
-        self.eps: float = source.mlp_norm.eps
-        self.theta, self.window = theta, window
+        self.eps, self.theta, self.window = source.mlp_norm.eps, theta, window
 
-    def forward(self, hidden: Tensor, context: Context, hooks: Hooks = NO_ADAPTER) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context, hooks: AdapterStack = NO_ADAPTER) -> Tensor:
         """See :meth:`metaxcr.encoders.layer.FrozenLayer.forward`."""
-        entered, below = self._norm(hidden, "norm1"), hidden
-        qkv = hooks.projections(entered, F.linear(entered, self.qkv, self.qkv_bias))
-        mixed = F.linear(self.attend(qkv, context), self.attended, self.attended_bias)
-        hidden = hooks.attended(mixed + below, mixed, lambda z: self._norm(z - below + entered, "norm2"))
-        fed = self._norm(hidden, "norm2")
-        inner, gate = F.linear(fed, self.up, self.up_bias).chunk(2, dim=-1)
-        output = F.linear(self.activation(inner) * gate, self.down, self.down_bias)
-        output = hooks.feed_forward(fed, output)
-        return self._norm(hooks.output(output + hidden, output, lambda z: z - hidden + fed), "last")
+        entered, below = self.norm(hidden, "norm1"), hidden
+        qkv = hooks.projections(entered, self.linear(entered, "qkv"))
+        mixed = self.linear(self.attend(qkv, context), "attended")
+        hidden = hooks.attended(mixed + below, mixed, lambda z: self.norm(z - below + entered, "norm2"))
+        fed = self.norm(hidden, "norm2")
+        inner, gate = self.linear(fed, "up").chunk(2, dim=-1)
+        output = hooks.feed_forward(fed, self.linear(self.activation(inner) * gate, "down"))
+        return self.norm(hooks.output(output + hidden, output, lambda z: z - hidden + fed), "last")
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
         """See :meth:`metaxcr.encoders.layer.FrozenLayer.mix`."""
@@ -85,11 +75,6 @@ class ModernLayer(FrozenLayer):
             # Rows of padding attend to themselves: a row that attends nowhere would be NaN.
             mask = near if mask is None else near & mask | own
         return attention(_rotate(q, cos, sin), _rotate(k, cos, sin), v, mask)
-
-    def _norm(self, z: Tensor, name: str) -> Tensor:
-        """Apply a LayerNorm by name, if the layer has it."""
-        weight, bias = self._buffers[name], self._buffers[f"{name}_bias"]
-        return z if weight is None else F.layer_norm(z, z.shape[-1:], weight, bias, self.eps)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from metaxcr.adapters.adapter_files import CONFIG, PICKLED, WEIGHTS
-from metaxcr.adapters.adapterhub.import_export import (
+from metaxcr.adapters.import_export import (
     export_adapter,
     import_adapter,
     provenance,
@@ -37,7 +37,7 @@ def test_rows_are_distinct_and_filtered() -> None:
     assert "adapter-hub/Hub" in provenance()
 
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "bert-madx"
+REFERENCE = Path(__file__).parent / "reference" / "bert-madx"
 
 
 @pytest.mark.parametrize("name", ["sw", "copa"])

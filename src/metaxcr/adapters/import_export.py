@@ -21,8 +21,8 @@ from metaxcr.adapters.adapter_files import (
     write_adapter,
 )
 from metaxcr.adapters.layers import SIZELESS
-from metaxcr.encoders.families.family import family_of
-from metaxcr.encoders.shapes import encoder_shape, known_encoder
+from metaxcr.encoders.loading import encoder_shape
+from metaxcr.encoders.shapes import known_encoder
 from metaxcr.errors import UserError
 from metaxcr.files import temporary_folder
 from metaxcr.hub import download
@@ -44,12 +44,12 @@ def public_adapters(encoder: str | None = None, language: str | None = None) -> 
 
 def provenance() -> str:
     """The source of the index."""
-    index = _index()
-    return f"{index['confirmed']} Commit {index['commit']}."
+    return "{confirmed} Commit {commit}.".format_map(_index())
 
 
 def _index() -> dict[str, Any]:
-    index: dict[str, Any] = json.loads(Path(__file__).with_name("public.json").read_text(encoding="utf-8"))
+    path = Path(__file__).with_name("public_adapters.json")
+    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return index
 
 
@@ -68,10 +68,7 @@ def import_adapter(
         build_invertible(file, folder)
         name = encoder or file.config.encoder
         if encoder is not None or known_encoder(name) is not None:
-            shape = encoder_shape(name)
-            family = family_of(shape.family)
-            types = family.model_types if family else (shape.family,)
-            check_encoder(file, name, types, shape.width, shape.depth, folder)
+            check_encoder(file, encoder_shape(name), folder)
     write_adapter(out, file)
     return file
 
@@ -81,11 +78,8 @@ def export_adapter(source: Path, out: Path, *, name: str | None = None) -> Adapt
     _check_new(out)
     file = read_adapter(source)
     if file.config.shape.kind in SIZELESS:
-        raise UserError(
-            f"AdapterHub has no format for the kind {file.config.shape.kind!r}",
-            str(source),
-            "'metaxcr export' writes the whole model in this package's own",
-        )
+        what = f"AdapterHub has no format for the kind {file.config.shape.kind!r}"
+        raise UserError(what, str(source), "'metaxcr export' writes the whole model in this package's own")
     if name is not None:
         file = replace(file, config=replace(file.config, name=name))
     write_adapter(out, file, pickled=True)
