@@ -9,8 +9,8 @@ from transformers.models.bert.modeling_bert import BertLMPredictionHead
 
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.encoders.encoder import FrozenEncoder, TokenizedText
+from metaxcr.mlm.corpus import Masked, frame, pack, pieces
 from metaxcr.mlm.masked_lm import EPS, Batches, MaskedLanguageModel, OwnHead, TiedHead
-from metaxcr.mlm.packing import Masked, frame, pack, pieces
 
 ROWS = torch.tensor([5, 2, 9])
 
