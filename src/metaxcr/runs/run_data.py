@@ -15,9 +15,8 @@ from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError
 from metaxcr.model.batch import TaskData, encode_task
 from metaxcr.model.build import untrained_kind
-from metaxcr.runs.process_cache import Encoded, ProcessCache
 from metaxcr.runs.progress import Progress
-from metaxcr.runs.raw_data import RawData, place
+from metaxcr.runs.raw_data import Encoded, ProcessCache, RawData, place
 from metaxcr.training.auxiliary_languages import (
     Adaptation,
     nearest_languages,
@@ -92,6 +91,7 @@ def prepare(
     if config.adapters.mixture:
         sources = {name: replace(data, source=i) for i, (name, data) in enumerate(sources.items())}
     data = RunData(English(sources, parts.get("query"), parts["reward"], raw.english.spec.id))
+    data.shots, data.leaks = raw.shots, raw.leaks
     data.adaptations = _adaptations(config, raw, store)
     used = {language for one in data.adaptations for language in one.auxiliary}
     auxiliary = {lang: split for lang, split in raw.auxiliary.items() if lang in used}
@@ -106,19 +106,13 @@ def prepare(
         if language in ("en", *aligned):
             data.parallel[language] = store.register([Text(line) for line in lines], language=language)
     progress.finish()
-    _describe(config, raw, data)
-    return data
-
-
-def _describe(config: Config, raw: RawData, data: RunData) -> None:
-    """Add shots, checksums, repairs and leaks."""
-    data.shots, data.leaks = raw.shots, raw.leaks
     data.checksums = {name: data_fingerprint(files) for name, files in sorted(raw.files.items())}
     if config.target.shots_file is not None and raw.shots:
         data.checksums["shots"] = shots_digest(raw.shots)
     splits = [*raw.shot_pool.values(), *raw.evaluation.values()]
     data.repaired = {place(s): s.repaired for s in splits if s.repaired}
     data.skipped = {place(s): len(s.skipped) for s in raw.splits if s.skipped}
+    return data
 
 
 def encoded_when_drawn(config: Config, questions: int) -> bool:
@@ -133,15 +127,11 @@ def encoded_when_drawn(config: Config, questions: int) -> bool:
 
 def _base(config: Config, raw: RawData, encode: Encode, store: TrunkStore, cache: ProcessCache) -> Encoded:
     """Encode the sources, the English target's own among them, and the parts of the English target data."""
-    named = [source.name for source in config.sources[: len(raw.sources)]]
-    english = raw.english
+    named, english = [source.name for source in config.sources[: len(raw.sources)]], raw.english
 
     def encode_all() -> Encoded:
         sources = {name: encode(*one, drawn=True) for name, one in zip(named, raw.sources, strict=True)}
-        parts = {
-            name: encode(english, examples, drawn=name == "source") for name, examples in raw.parts.items()
-        }
-        return sources, parts
+        return sources, {name: encode(english, es, drawn=name == "source") for name, es in raw.parts.items()}
 
     texts = [(split.spec.id, split.spec.version, tuple(examples)) for split, examples in raw.sources]
     cut = [(name, tuple(examples)) for name, examples in raw.parts.items()]
