@@ -34,16 +34,6 @@ class Document:
     lines: list[str]  # without line ends and blank lines
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Text cut by document."""
-
-    train: list[str]
-    stop: list[str]  # decides when training stops
-    test: list[str]  # only for the reported loss
-    dropped: int  # lines left out of ``train`` because another part has them
-
-
 def documents(source: str, lines: Sequence[str]) -> list[Document]:
     """Group the lines of one file into documents: at blank lines, or every ten lines without any."""
     texts = "\n".join(line.strip() for line in lines).rstrip("\n").split("\n")
@@ -84,10 +74,14 @@ def read_corpus(name: str, language: str, root: Path | None = None) -> tuple[Cor
     return declared, documents(f"{name} {split}", text.lines)
 
 
-def cut(docs: Sequence[Document], share: float, seed: int) -> Parts:
+def cut(docs: Sequence[Document], share: float, seed: int) -> tuple[dict[str, list[str]], int]:
     """Cut documents into training text and two held-out parts with about ``share`` of the lines each.
 
     The seed alone decides which documents are held out; each part is in the order of ``docs``.
+
+    Returns:
+        The lines of ``train``, of ``stop``, which decides when training stops, and of ``test``, only for the
+        reported loss; and how many were left out of ``train`` because another part has them.
 
     Raises:
         UserError: There is too little text.
@@ -110,12 +104,12 @@ def cut(docs: Sequence[Document], share: float, seed: int) -> Parts:
     for n, doc in enumerate(docs):
         lines[where.get(n, "train")] += doc.lines
     test = set(lines["test"])
-    held_out = test.union(lines["stop"])
-    train = [line for line in lines["train"] if line not in held_out]
-    stop = [line for line in lines["stop"] if line not in test]
-    if not train or not stop or not test:
+    taken, held_out = len(lines["train"]), test.union(lines["stop"])
+    lines["train"] = [line for line in lines["train"] if line not in held_out]
+    lines["stop"] = [line for line in lines["stop"] if line not in test]
+    if not all(lines.values()):
         raise UserError("too little text: after removing repeated lines a part is empty", place, "give more")
-    return Parts(train, stop, lines["test"], len(lines["train"]) - len(train))
+    return lines, taken - len(lines["train"])
 
 
 class Frame(NamedTuple):

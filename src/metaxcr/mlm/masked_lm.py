@@ -142,18 +142,10 @@ class MaskedLanguageModel(nn.Module):
 
 
 class Batches:
-    """The batches of one part of the text.
+    """The batches of one part of the text: ``size`` packed sequences each, in order, in ``rounds`` maskings.
 
-    Args:
-        model: Encodes batches.
-        sequences: The packed text, which is cut into batches in order.
-        name: Of the part; purpose of its random numbers.
-        seed: Of the run.
-        size: Sequences a batch.
-        rounds: Different maskings of the text.
-        mask_id: Id of the mask token.
-        rows: Token ids of the decoder.
-        limit_bytes: Of cached activations; the least recently used are computed again.
+    ``name`` of the part is the purpose of its random numbers; ``rows`` are the token ids of the decoder. Of
+    the activations, ``limit_bytes`` are cached; the least recently used are computed again.
     """
 
     def __init__(

@@ -100,10 +100,10 @@ class AdapterFolder(WorkDir):
 
     def checkpoint(self) -> tuple[Tensors, dict[str, Any]] | None:
         """Tensors and notes of the last checkpoint."""
-        if not (self.path / CHECKPOINT).exists():
+        if not (path := self.path / CHECKPOINT).exists():
             return None
         tensors, metadata = self.load_tensors(CHECKPOINT)
-        return tensors, parse_json(metadata.get("notes", ""), str(self.path / CHECKPOINT), AGAIN)
+        return tensors, parse_json(metadata.get("notes", ""), str(path), AGAIN)
 
     def save_checkpoint(self, tensors: Tensors, notes: dict[str, Any]) -> None:
         """Replace the checkpoint."""
@@ -124,9 +124,8 @@ def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> Adapte
     """
     exists = path.exists() and (not path.is_dir() or any(path.iterdir()))
     if exists and not resume:
-        raise UserError(
-            "the folder exists", str(path), "add --resume to continue it, or choose another --out"
-        )
+        fix = "add --resume to continue it, or choose another --out"
+        raise UserError("the folder exists", str(path), fix)
     if not exists:
         write_json(path / SETTINGS, settings)
     try:
@@ -136,11 +135,8 @@ def open_folder(path: Path, settings: dict[str, Any], *, resume: bool) -> Adapte
         raise UserError(f"no training of a language adapter: {SETTINGS} cannot be read", str(path)) from error
     changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
     if changed:
-        raise UserError(
-            f"the folder belongs to another training; these differ: {', '.join(changed)}",
-            str(path),
-            "resume with the same settings, or choose another --out",
-        )
+        what = f"the folder belongs to another training; these differ: {', '.join(changed)}"
+        raise UserError(what, str(path), "resume with the same settings, or choose another --out")
     return AdapterFolder(path)
 
 
@@ -155,17 +151,9 @@ def train_language_adapter(
 ) -> dict[str, Any]:
     """Train and write a language adapter; killed at any moment, it resumes to the same bytes.
 
-    Args:
-        encoder: The frozen encoder.
-        request: Text and settings.
-        out: The folder; gets the adapter in AdapterHub's layout, the head, ``result.json`` and a card.
-        head: The encoder's own head (:func:`metaxcr.encoders.pretrained.load_mlm_head`); None: a new one is
-            trained with the adapter.
-        resume: Continue an existing folder.
-        progress: Called after every step.
-
-    Returns:
-        The content of ``result.json``.
+    The folder ``out`` gets the adapter in AdapterHub's layout, the head, ``result.json``, whose content is
+    returned, and a card. ``head`` is the encoder's own (:func:`metaxcr.encoders.pretrained.load_mlm_head`);
+    None: a new one is trained with the adapter. ``progress`` is called after every step.
 
     Raises:
         UserError: There is too little text, the encoder cannot be used, or the folder is refused.
@@ -199,9 +187,8 @@ def prepare(encoder: FrozenEncoder, request: Request, own_head: nn.Module | None
         UserError: There is too little text, or the encoder cannot be used.
     """
     settings, around = request.settings, frame(encoder)
-    parts = cut(request.documents, settings.held_out, settings.seed)
+    lines, dropped = cut(request.documents, settings.held_out, settings.seed)
     _check(encoder, settings, around)
-    lines = {"train": parts.train, "stop": parts.stop, "test": parts.test}
     whole_words = spaced(request.language)
     packed = {
         name: pack(pieces(encoder, text, whole_words=whole_words), around, settings.length)
@@ -209,7 +196,7 @@ def prepare(encoder: FrozenEncoder, request: Request, own_head: nn.Module | None
     }
     if len(packed["test"]) < 2:  # an interval over held-out sequences needs two
         raise UserError(
-            f"too little text: a held-out part of {len(parts.test)} lines fills one sequence of "
+            f"too little text: a held-out part of {len(lines['test'])} lines fills one sequence of "
             f"{settings.length} tokens",
             "--text, --corpus",
             "give more text, or a smaller --set length, or a larger --set held_out",
@@ -221,19 +208,11 @@ def prepare(encoder: FrozenEncoder, request: Request, own_head: nn.Module | None
     batches, sizes = {}, {}
     for name, sequences in packed.items():
         rounds = settings.rounds if name == "train" else settings.held_out_rounds
-        batches[name] = Batches(
-            model,
-            sequences,
-            name,
-            seed=settings.seed,
-            size=settings.batch,
-            rounds=rounds,
-            mask_id=around.mask,
-            rows=rows,
-        )
+        numbers = {"seed": settings.seed, "size": settings.batch, "rounds": rounds, "mask_id": around.mask}
+        batches[name] = Batches(model, sequences, name, rows=rows, **numbers)
         tokens = sum(len(s.ids) for s in sequences)
         sizes[name] = {"lines": len(lines[name]), "tokens": tokens, "sequences": len(sequences)}
-    return Work(encoder, model, settings, batches, sizes, rows, parts.dropped, own_head is not None)
+    return Work(encoder, model, settings, batches, sizes, rows, dropped, own_head is not None)
 
 
 def _check(encoder: FrozenEncoder, settings: LanguageTraining, around: Frame) -> None:

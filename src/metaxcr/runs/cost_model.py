@@ -244,13 +244,9 @@ class _Replay:
         sentences: Mapping[str, Pool],
         halved: bool,
     ) -> list[tuple[Batches, int]]:
-        """CLML's episodes (:class:`metaxcr.runs.clml.CrossLingualEpisodes`).
+        """CLML's episodes (:class:`metaxcr.runs.clml.CrossLingualEpisodes`), whose arguments these are.
 
-        Args:
-            target: Query language -> labelled data in it.
-            others: Support language -> the same.
-            sentences: Parallel ones; empty: none are aligned.
-            halved: Whether one half of ``target`` gives queries while the other half gives rewards.
+        With ``halved``, one half of ``target`` gives queries while the other half gives rewards.
         """
         settings, draw, found = self.config.clml, self.draw, []
         half = {x: replace(pool, items=pool.items // 2) if halved else pool for x, pool in target.items()}

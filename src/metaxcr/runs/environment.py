@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
+from metaxcr import __version__
 from metaxcr.config.schema import Config
 from metaxcr.data.registry import task_spec
 from metaxcr.encoders.activation_cache import TrunkStats
@@ -33,7 +33,7 @@ def describe_environment(config: Config, command: str) -> dict[str, Any]:
     precision = choose_dtype(config.encoder.dtype, device)
     return {
         "command": command,
-        "metaxcr": _version("metaxcr"),
+        "metaxcr": __version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),
@@ -47,13 +47,6 @@ def describe_environment(config: Config, command: str) -> dict[str, Any]:
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 @cache
@@ -73,12 +66,10 @@ class Costs:
     """Seconds, token-passes and memory per stage, added to those of an earlier costs.json (``before``)."""
 
     def __init__(self, before: dict[str, Any]) -> None:
-        self._stages: dict[str, dict[str, Any]] = {
-            s["stage"]: copy.deepcopy(s) for s in before.get("stages", [])
-        }
+        self._stages = {stage["stage"]: copy.deepcopy(stage) for stage in before.get("stages", [])}
+        self._settled = copy.deepcopy(self._stages)
         self._trunk = before.get("trunk", {})
         self._stats: TrunkStats | None = None
-        self._settled = copy.deepcopy(self._stages)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -87,10 +78,8 @@ class Costs:
         try:
             yield
         finally:
-            entry, trunk = self._entry(name), self._trunk_seconds() - before
-            if name == "trunk":
-                trunk = 0.0
-            elif trunk:
+            entry, trunk = self._entry(name), 0.0 if name == "trunk" else self._trunk_seconds() - before
+            if trunk:
                 others = self._entry("trunk")
                 others["seconds"] = round(others["seconds"] + trunk, 2)
             entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begun - trunk, 2)
@@ -185,14 +174,10 @@ def forget_peak() -> None:
 
 
 def record_opening(ledger: Path | None, tasks: Iterable[str], command: str, **what: Any) -> None:
-    """Append a line to the ledger.
+    """Append a line to the ledger, a file of JSON lines; None: no ledger is kept.
 
-    Args:
-        ledger: A file of JSON lines; None: no ledger is kept.
-        tasks: Tasks that are evaluated on a test split. The demonstration data of the package do not count;
-            without another task no line is written.
-        command: What the user typed.
-        what: More keys of the line, which identify what was run.
+    ``tasks`` are evaluated on a test split. The demonstration data of the package do not count; without
+    another task no line is written. ``what`` has more keys of the line, which identify what was run.
     """
     opened = sorted({task for task in tasks if not task_spec(task).package})
     if ledger is None or not opened:

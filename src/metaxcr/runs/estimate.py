@@ -37,11 +37,8 @@ def estimate_run(
 ) -> dict[str, Any]:
     """Estimate what a run takes.
 
-    Args:
-        config: The settings.
-        root: Data root given by the user.
-        timed: Whether to time the stages and measure their memory; otherwise no weights are loaded.
-        seconds: About how long that may take, without loading encoder and data.
+    If ``timed``, the stages are timed and their memory is measured, for about ``seconds`` without loading
+    encoder and data; otherwise no weights are loaded. ``root`` is the data root given by the user.
 
     Returns:
         ``rows``: steps, token-passes with their ``parts``, seconds, memory (largest so far, MB) and disk

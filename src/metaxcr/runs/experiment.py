@@ -74,19 +74,11 @@ def run(
     shared: Shared | None = None,
     ledger: Path | None = None,
 ) -> dict[str, Any]:
-    """Carry out a run, or continue one.
+    """Carry out a run in the folder ``out``, or continue one.
 
-    Args:
-        config: The settings.
-        out: The run folder.
-        progress: Where to report.
-        root: Data root given by the user.
-        resume: Whether an existing folder may be continued.
-        phases: ``train`` = CTML, ``adapt`` = CLML and fine-tuning, ``baseline`` = predictions of the
-            untrained similarity, ``evaluate`` = all others, and results.
-        command: What the user typed, for the record.
-        shared: For a part of a comparison.
-        ledger: The file that lists evaluations on test splits; None: none is kept.
+    Phases: ``train`` = CTML, ``adapt`` = CLML and fine-tuning, ``baseline`` = predictions of the untrained
+    similarity, ``evaluate`` = all others, and results. ``root`` is the data root given by the user,
+    ``command`` what the user typed, for the record; ``ledger`` lists evaluations on test splits.
 
     Returns:
         The content of results.json; empty if ``evaluate`` is not among the phases.
@@ -128,15 +120,11 @@ def check_regimes(config: Config) -> None:
         ("ctml.reward_data", config.ctml.reward_data, "english", ("few-shot",)),
     ):
         if value != idle and not set(config.regimes) & set(needed):
-            raise UserError(
-                f"{key}: {value} would have no effect in the regimes {', '.join(sorted(config.regimes))}",
-                "run.regimes",
-                f"add {' or '.join(needed)}, or leave it at {idle}",
-            )
+            what = f"{key}: {value} would have no effect in the regimes {', '.join(sorted(config.regimes))}"
+            raise UserError(what, "run.regimes", f"add {' or '.join(needed)}, or leave it at {idle}")
     if "pooled-shots" in config.regimes and len(config.target.languages) < 2:
-        raise UserError(
-            "pooled-shots pools languages, and there is one", "target.languages", "name two or more"
-        )
+        what = "pooled-shots pools languages, and there is one"
+        raise UserError(what, "target.languages", "name two or more")
 
 
 def work_units(run: RunContext, phases: Sequence[str]) -> Iterator[Unit]:
@@ -287,9 +275,8 @@ def _write_shots(config: Config, data: RunData, folder: RunDir) -> None:
         name = f"shots/{config.target.task}.seed{seed}.json"
         shots = {"k": len(ids), "seed": seed, "ids": ids}
         if folder.read_json(name, shots) != shots:
-            raise UserError(
-                "the run folder belongs to other shots", str(folder.path / name), "choose another --out"
-            )
+            place = str(folder.path / name)
+            raise UserError("the run folder belongs to other shots", place, "choose another --out")
         folder.write_json(name, shots)
 
 
