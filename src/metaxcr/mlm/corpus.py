@@ -104,12 +104,12 @@ def cut(docs: Sequence[Document], share: float, seed: int) -> tuple[dict[str, li
     for n, doc in enumerate(docs):
         lines[where.get(n, "train")] += doc.lines
     test = set(lines["test"])
-    taken, held_out = len(lines["train"]), test.union(lines["stop"])
+    before, held_out = len(lines["train"]), test.union(lines["stop"])
     lines["train"] = [line for line in lines["train"] if line not in held_out]
     lines["stop"] = [line for line in lines["stop"] if line not in test]
     if not all(lines.values()):
         raise UserError("too little text: after removing repeated lines a part is empty", place, "give more")
-    return lines, taken - len(lines["train"])
+    return lines, before - len(lines["train"])
 
 
 class Frame(NamedTuple):
