@@ -1,9 +1,10 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 
-from metaxcr.optim import Adam, Averager, Params, schedule
+from metaxcr.optim import Adam, Averager, Optimizer, Params, schedule
 
 
 @pytest.fixture
@@ -34,6 +35,17 @@ def test_adam_equals_torch_over_many_steps(params: Params, betas: tuple[float, f
     assert int(state["step"]) == 60
     for name, leaf in theirs.items():
         assert torch.allclose(ours[name], leaf, atol=2e-6)
+
+
+def test_parameters_can_have_learning_rates_of_their_own(params: Params) -> None:
+    """The clipping stays global: another rate of one parameter changes no other."""
+    chain = Optimizer(0.1, steps=10, warmup=0.2, average=0.5, lrs={"b": 0.001})
+    one, other = (replace(chain, lrs=lrs, lr=lr) for lrs, lr in (({}, 0.1), ({}, 0.001)))
+    grads, moments = gradients(params, 4), Adam().init(params)
+    for step in (0, 5):
+        mixed, fast, slow = (c.update(params, grads, moments, step)[0] for c in (chain, one, other))
+        assert torch.equal(mixed["a"], fast["a"]) and not torch.equal(mixed["a"], slow["a"])
+        assert torch.equal(mixed["b"], slow["b"]) and not torch.equal(mixed["b"], fast["b"])
 
 
 def test_gradients_are_clipped_by_their_global_norm(params: Params) -> None:

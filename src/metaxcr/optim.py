@@ -1,7 +1,8 @@
 """The optimiser of every training loop: clip, Adam, schedule, average, with explicit state."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -36,8 +37,14 @@ class Adam:
         zeros = {f"{moment}.{n}": torch.zeros_like(p) for moment in ("m", "v") for n, p in params.items()}
         return {"step": torch.zeros((), dtype=torch.int64, device=CPU), **zeros}
 
-    def update(self, gradient: Params, state: State, params: Params, rate: float) -> tuple[Params, State]:
-        """One step: returns the new parameters and the new state; the arguments are left alone."""
+    def update(
+        self, gradient: Params, state: State, params: Params, rate: float | Mapping[str, float]
+    ) -> tuple[Params, State]:
+        """One step: returns the new parameters and the new state; the arguments are left alone.
+
+        ``rate`` is one for all parameters, or one a name.
+        """
+        rates = rate if isinstance(rate, Mapping) else dict.fromkeys(gradient, rate)
         if self.clip:
             # in the order of the names: a checkpoint gives tensors back in another order than they had, and
             # the last bit of a sum depends on it
@@ -52,7 +59,7 @@ class Adam:
             v = self.beta2 * state[f"v.{name}"] + (1 - self.beta2) * g * g
             new_state[f"m.{name}"], new_state[f"v.{name}"] = m, v
             corrected = (m / (1 - self.beta1**step)) / (torch.sqrt(v / (1 - self.beta2**step)) + self.eps)
-            new_params[name] = params[name] - rate * corrected
+            new_params[name] = params[name] - rates[name] * corrected
         return new_params, new_state
 
 
@@ -112,16 +119,23 @@ class Optimizer:
         steps: Length of the schedule.
         warmup: Share of the steps that warm up.
         average: Last share of the steps whose parameters are averaged; 0: the last parameters alone.
+        lrs: Peak learning rates of single parameters in place of ``lr``, by the end of their names.
     """
 
     lr: float
     steps: int
     warmup: float
     average: float = 0.0
+    lrs: Mapping[str, float] = field(default_factory=dict)
+
+    def peak(self, name: str) -> float:
+        """Peak learning rate of a parameter."""
+        return next((lr for end, lr in self.lrs.items() if name.endswith(end)), self.lr)
 
     def update(self, params: Params, grads: Params, moments: State, step: int) -> tuple[Params, State]:
         """Move the parameters against the clipped gradient; returns them and Adam's new moments."""
-        return Adam().update(grads, moments, params, self.lr * schedule(step, self.steps, self.warmup))
+        share = schedule(step, self.steps, self.warmup)
+        return Adam().update(grads, moments, params, {name: self.peak(name) * share for name in grads})
 
     def add_to_average(self, average: State, params: Params, step: int) -> State:
         """The average once the parameters after ``step`` are in it."""

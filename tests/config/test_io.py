@@ -274,7 +274,9 @@ def changed(config: Config, path: tuple[Any, ...]) -> tuple[Config, Config]:
     """Settings, and the same with another valid value in one place, which not every learner allows."""
     names = ["float32", "cross", "houlsby", "reptile", "uniform", "all", "gelu", "target", "x"]
     names += ["shots", "english", "reinforce", "flipped", "accuracy-gain", "learned", "mlflow"]
-    candidates = [2, 3, 0.25, 0.5, True, *names, ["x"], [7], ["few-shot"], ["digits"], {"sw": "folder"}]
+    candidates = [2, 3, 0.25, 0.5, True, False, *names]
+    candidates += [["x"], [7], ["few-shot"], ["digits"], {"sw": "folder"}, {"at": 9}]
+    candidates += [{"candidates": [{"steps": 3}]}]
     for learner in (config.ctml.learner, "maml", "meta-sgd", "imaml"):
         base = config.model_dump(mode="json")
         base["ctml"]["learner"] = base["clml"]["learner"] = learner
@@ -294,7 +296,7 @@ def changed(config: Config, path: tuple[Any, ...]) -> tuple[Config, Config]:
 
 
 def test_the_hash_depends_on_every_setting_that_decides_results_and_on_no_other() -> None:
-    config = Config.model_validate(SMALL)
+    config = Config.model_validate(SMALL | {"adapters": {"mixture": True}})
     seen = set()
     idle = SamplerSettings.model_fields.keys() - SAMPLER_SETTINGS[config.sampler.kind] - {"kind"}
     for path in leaves(config.model_dump(mode="json")):
@@ -364,6 +366,20 @@ def test_old_and_new_names_of_files_that_extend_one_another_go_together(tmp_path
         assert load_config("starter", ["finetune.rate=0.125"]).finetune.lr == 0.125
     with pytest.warns(MetaXCRWarning, match="sampler"):
         assert load_config("starter", ["sampler={rate: 0.5}"]).sampler.lr == 0.5
+
+
+def test_a_setting_that_came_later_is_in_no_hash_at_its_default() -> None:
+    settings = load_config("starter").first_names()
+    assert not {"scorer_lr", "mixture_lr", "alignment_every"} & (settings["ctml"] | settings["clml"]).keys()
+    assert not {"scorer_lr", "many_shots", "choose"} & settings["finetune"].keys()
+    given = load_config("starter", ["ctml.scorer_lr=1e-4", "finetune.many_shots={at: 32}"]).first_names()
+    assert given["ctml"]["scorer_lr"] == 1e-4 and "scorer_lr" not in given["clml"]
+    assert given["finetune"]["many_shots"] == {"at": 32, "steps": 40, "lr": 2e-4}
+
+
+def test_the_rate_of_a_mixture_needs_one() -> None:
+    with pytest.raises(UserError, match=r"ctml\.mixture_lr has no effect without adapters\.mixture"):
+        load_config("starter", ["ctml.mixture_lr=0.1"])
 
 
 def test_both_names_of_a_setting_are_an_error(tmp_path: Path) -> None:

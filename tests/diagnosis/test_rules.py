@@ -10,13 +10,17 @@ from metaxcr.config.schema import LEARNING_SAMPLERS, SamplerSettings
 from metaxcr.diagnosis.findings import Evidence
 from metaxcr.diagnosis.rules import (
     RULES,
+    alignment_outweighs,
     collapsed,
+    degenerate,
     diagnose,
     diverged,
     diverging,
     mismatched_sources,
     never_learned,
     overfitted_shots,
+    scorer_runaway,
+    too_few_rewards,
     too_few_steps,
     unstable_inner_loop,
     weak_alignment,
@@ -72,6 +76,40 @@ def test_an_inner_loop_that_often_raises_its_loss_is_unstable(log: Log, every: i
 
 def test_a_path_of_one_loss_is_no_evidence(log: Log) -> None:
     assert unstable_inner_loop(log(inner=lambda t: [1.0])) == []
+
+
+def health(**numbers: float) -> tuple[dict[str, Any], ...]:
+    """Twelve episodes of CTML that were looked at."""
+    common = {"stage": "ctml", "seed": 0, "query_loss": 0.8, "inner_losses": [1.0, 0.9], "health": numbers}
+    return tuple(common | {"step": 10 * n} for n in range(12))
+
+
+@pytest.mark.parametrize(("cosine", "reported"), [(0.9998, True), (0.97, False)])
+def test_an_inner_loop_that_hardly_moves_is_multi_task_training(
+    log: Log, cosine: float, reported: bool
+) -> None:
+    found = degenerate(log(extra=health(plain_cosine=cosine, moved=0.002, query_drop=0.001)))
+    assert [f.rule for f in found] == ["inner-loop-idle"] * reported
+    if reported:
+        assert "cosine 0.9998" in found[0].says and "moves phi by 0.002" in found[0].says
+        assert found[0].settings == ("ctml.inner_lr", "ctml.inner_steps")
+
+
+def test_learners_without_inner_loop_are_not_idle(log: Log) -> None:
+    assert degenerate(log(extra=health(support_drop=0.1))) == []
+
+
+@pytest.mark.parametrize(("ratio", "every", "reported"), [(3.0, 1, True), (3.0, 4, False), (0.9, 1, False)])
+def test_alignment_is_weighed_over_all_episodes(log: Log, ratio: float, every: int, reported: bool) -> None:
+    config = {"ctml": {"alignment_every": every}}
+    found = alignment_outweighs(log(extra=health(alignment_ratio=ratio), config=config))
+    assert [f.rule for f in found] == ["alignment-outweighs"] * reported
+
+
+def test_a_scorer_far_from_the_identity_ran_away(log: Log) -> None:
+    assert scorer_runaway(log(extra=health(scorer_distance=0.2))) == []
+    (found,) = scorer_runaway(log(extra=health(scorer_distance=0.9)))
+    assert found.settings == ("ctml.scorer_lr",) and "0.90 times" in found.says
 
 
 def test_a_loss_that_still_falls_asks_for_more_steps(log: Log) -> None:
@@ -179,6 +217,15 @@ def test_with_rewards_that_tell_nothing_apart_it_had_nothing_to_learn(log: Log) 
 def test_samplers_that_never_learn_are_not_blamed_for_it(log: Log, kind: str) -> None:
     evidence = log(probabilities=lambda t: [0.25] * 4, config={"sampler": {"kind": kind}})
     assert never_learned(evidence) == []
+
+
+@pytest.mark.parametrize(("steps", "reported"), [(39, True), (40, False)])
+def test_a_sampler_with_few_rewards_cannot_know(log: Log, steps: int, reported: bool) -> None:
+    """Ten rewards for each of the four sources are enough, in every seed."""
+    found = too_few_rewards(log(steps=steps, probabilities=lambda t: [0.25] * 4))
+    assert [f.rule for f in found] == ["too-few-rewards"] * reported
+    if reported:
+        assert "39 rewards for 4 sources" in found[0].says
 
 
 def test_without_rewards_nothing_was_asked_of_the_policy(log: Log) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.fewshot.conftest import SETTINGS, examples, own_of
 
+from metaxcr.config.schema import ManyShots
 from metaxcr.errors import UserError
 from metaxcr.fewshot.adaptation import (
     MIN_EXAMPLES,
@@ -115,9 +116,13 @@ def test_progress_reaches_its_end(own: UserExamples, start: Start) -> None:
 
 
 def test_steps_and_rate_are_the_start_s_unless_given(start: Start) -> None:
-    assert finetune_settings(start.config, Settings()) == start.config.finetune
-    given = finetune_settings(start.config, Settings(steps=3, lr=0.5))
+    assert finetune_settings(start.config, Settings(), 16) == start.config.finetune
+    given = finetune_settings(start.config, Settings(steps=3, lr=0.5), 16)
     assert (given.steps, given.lr, given.batch) == (3, 0.5, start.config.finetune.batch)
+    many = start.config.finetune.model_copy(update={"many_shots": ManyShots(at=32, steps=9)})
+    config = start.config.model_copy(update={"finetune": many})
+    assert [finetune_settings(config, Settings(), k).steps for k in (31, 32)] == [many.steps, 9]
+    assert finetune_settings(config, Settings(steps=3), 32).steps == 3
 
 
 def test_former_names_of_settings_are_accepted() -> None:

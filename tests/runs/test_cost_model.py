@@ -68,7 +68,8 @@ def reported(config: Config, data: Amounts, encoder: FrozenEncoder) -> dict[str,
         name = " ".join(filter(None, key))
         batches = BatchSampler(bench.store, 3, PURPOSES[name])
         episodes = build(batches)
-        sampler, rewards = bench.sampler(episodes), make_reward_schedule(config.sampler.reward)
+        sampler = bench.sampler(episodes)
+        rewards = make_reward_schedule(config.sampler.reward, fresh=stage is config.ctml)
         trainer = MetaTrainer(bench.model, episodes, sampler, stage, 3, batches.purpose, rewards)
         passes = Counter[str]()
         for _, event in trainer.train(trainer.start(bench.model.params(), sampler.init(3))):
@@ -136,6 +137,8 @@ def test_so_is_its_first_order(toy_encoder: FrozenEncoder, learner: str) -> None
         ["sampler.reward.every=3", "sampler.reward.refresh=4"],
         ["sampler.reward.sources=all", "ctml.learner=x-metra-ada"],
         ["sampler.reward={kind: accuracy-gain, sources: all}"],
+        ["sampler.reward.all_first=3"],
+        ["ctml.alignment=0.5", "ctml.alignment_every=3", "ctml.learner=reptile"],
         ["sampler.kind=uniform"],
         ["clml.cross_task=0.2", "clml.reward_data=english"],
         ["clml.cross_task=1.0", "target.k=6"],

@@ -3,11 +3,12 @@ from typing import Any
 
 import pytest
 
+from metaxcr.config.schema import Ctml
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError
 from metaxcr.model.batch import Batch, TaskData
-from metaxcr.training.batch_sampler import BatchSampler, halves
+from metaxcr.training.batch_sampler import BatchSampler, aligned_language, halves
 
 Origin = Callable[[Batch], Any]
 
@@ -96,11 +97,25 @@ def test_the_pairs_of_all_steps_are_encoded_together(toy_store: TrunkStore, draw
         for language in ("en", "sw", "th")
     }
     before = toy_store.stats.computed_texts
-    draw.encode_pairs(texts, 5, 4)
+    settings = Ctml(alignment=1.0, pairs=5, steps=4)
+    draw.encode_pairs(texts, settings)
     computed = toy_store.stats.computed_texts - before
     assert 10 < computed <= 40  # not all of the 120 sentences
     for step in range(4):
-        assert draw.parallel(texts, 5, step) is not None
+        assert draw.alignment(texts, settings, step) is not None
     assert toy_store.stats.computed_texts == before + computed
-    draw.parallel(texts, 5, 4)
+    draw.alignment(texts, settings, 4)
     assert toy_store.stats.computed_texts > before + computed
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 4])
+def test_languages_are_aligned_in_turn_however_rarely(every: int) -> None:
+    settings = Ctml(alignment=0.5, alignment_every=every)
+    languages = [aligned_language(["en", "a", "b", "c", "d"], settings, step) for step in range(12 * every)]
+    assert [name for name in languages if name] == ["a", "b", "c", "d"] * 3
+    assert all((name is not None) == (step % every == 0) for step, name in enumerate(languages))
+
+
+def test_nothing_is_aligned_without_weight_or_text() -> None:
+    assert aligned_language(["en", "a"], Ctml(alignment=0.0), 0) is None
+    assert aligned_language(["en"], Ctml(alignment=1.0), 0) is None

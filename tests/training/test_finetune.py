@@ -4,13 +4,14 @@ from typing import Any
 import pytest
 import torch
 
-from metaxcr.config.schema import Finetune
+from metaxcr.config.schema import Finetune, ManyShots, Tuning, TuningChoice
 from metaxcr.encoders.activation_cache import TrunkStore
-from metaxcr.model.batch import Batch, TaskData
+from metaxcr.errors import UserError
+from metaxcr.model.batch import Batch, TaskData, make_batch
 from metaxcr.model.choice_model import ChoiceModel
 from metaxcr.optim import schedule
 from metaxcr.training.batch_sampler import BatchSampler
-from metaxcr.training.finetune import finetune
+from metaxcr.training.finetune import choose_tuning, finetune
 
 SETTINGS = Finetune(steps=12, batch=6, lr=0.01, average=0.5)
 
@@ -70,6 +71,62 @@ def test_fine_tuning_is_adam_on_the_batch_loss_and_averages_the_last_half(
         assert torch.allclose(steps[3][0][name], path[3][name], atol=2e-4), "before the average begins"
 
 
+@pytest.mark.parametrize(("k", "steps", "lr", "scorer_lr"), [(7, 12, 0.01, 0.001), (8, 20, 0.05, None)])
+def test_many_shots_have_steps_and_a_rate_of_their_own(
+    toy_task: Callable[..., TaskData],
+    toy_model: Callable[..., ChoiceModel],
+    draw: BatchSampler,
+    k: int,
+    steps: int,
+    lr: float,
+    scorer_lr: float | None,
+) -> None:
+    many = ManyShots(at=8, steps=20, lr=0.05)
+    settings = SETTINGS.model_copy(update={"scorer_lr": 0.001, "many_shots": many})
+    alone = SETTINGS.model_copy(update={"steps": steps, "lr": lr, "scorer_lr": scorer_lr})
+    model, shots = toy_model(), [toy_task("target", "et", size=k)]
+    one, other = (list(finetune(model, model.params(), shots, s, draw)) for s in (settings, alone))
+    assert [loss for _, loss, _ in one] == [loss for _, loss, _ in other] and len(one) == steps
+    assert all(torch.equal(one[-1][0][n], p) for n, p in other[-1][0].items())
+
+
+def test_cross_validation_chooses_what_holds_out_best(
+    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], draw: BatchSampler
+) -> None:
+    """The held-out losses are those of models trained without the fold; the lowest wins."""
+    candidates = [Tuning(steps=0, lr=0.01), Tuning(steps=25, lr=0.01), Tuning(steps=25, lr=1e-6)]
+    settings = SETTINGS.model_copy(update={"choose": TuningChoice(candidates=candidates, folds=3)})
+    model, data = toy_model(), toy_task("target", "et", size=12)
+    phi = model.params()
+    chosen, losses, passes = choose_tuning(model, phi, [data], settings, draw)
+    expected = []
+    for candidate in candidates:
+        total = 0.0
+        for fold in range(3):
+            kept = data.subset([i for n, i in enumerate(data.ids) if n % 3 != fold])
+            tuned = phi
+            alone = SETTINGS.model_copy(update={"steps": candidate.steps, "lr": candidate.lr})
+            for step in finetune(model, phi, [kept], alone, draw):
+                tuned = step[0]
+            held_out = make_batch(data.subset(data.ids[fold::3]), range(4), draw.store)
+            total += float(model.loss(tuned, held_out).detach()) * 4
+        expected.append(total / 12)
+    assert losses == pytest.approx(expected, abs=1e-6)
+    assert losses[2] == pytest.approx(losses[0], abs=1e-3), "hardly moved"
+    best = candidates[losses.index(min(losses))]
+    assert (chosen.steps, chosen.lr, chosen.choose) == (best.steps, best.lr, None)
+    assert passes > 0
+
+
+def test_too_few_shots_for_the_folds_are_an_error(
+    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], draw: BatchSampler
+) -> None:
+    settings = SETTINGS.model_copy(update={"choose": TuningChoice(candidates=[Tuning()])})
+    model = toy_model()
+    with pytest.raises(UserError, match="3 shots cannot make 4 folds"):
+        choose_tuning(model, model.params(), [toy_task("target", "et", size=3)], settings, draw)
+
+
 def test_the_shots_are_learned_and_phi_is_left_alone(
     toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], draw: BatchSampler
 ) -> None:
@@ -91,4 +148,4 @@ def test_no_steps_yield_nothing(
 ) -> None:
     model = toy_model()
     none = SETTINGS.model_copy(update={"steps": 0})
-    assert list(finetune(model, model.params(), toy_task(), none, draw)) == []
+    assert list(finetune(model, model.params(), [toy_task()], none, draw)) == []

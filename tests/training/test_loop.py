@@ -22,6 +22,7 @@ from metaxcr.optim import Adam, schedule
 from metaxcr.runs.clml import CrossLingualEpisodes
 from metaxcr.sampling.fixed import Uniform
 from metaxcr.sampling.reinforce import Reinforce
+from metaxcr.sampling.rewards import RewardSchedule
 from metaxcr.sampling.sampler import Feedback
 from metaxcr.seeding import rng
 from metaxcr.training.batch_sampler import BatchSampler, English
@@ -143,6 +144,16 @@ def test_the_reward_is_what_the_episode_saved_on_one_batch_in_float32_before_the
     assert len(rewards) == settings.steps
     assert any(rewards)
     assert rewards != coarse, "bfloat16 would have shown"
+
+
+def test_at_first_all_sources_can_be_rewarded(make_world: Callable[..., World]) -> None:
+    """A warm start: rewards of all three sources in the first steps, then of the drawn one."""
+    world = make_world()
+    schedule = RewardSchedule("loss-drop", of_all=4)
+    trainer = replace(world.trainer(), rewards=schedule)
+    events = [event for _, event in trainer.train(world.begin())]
+    assert [len(e.get("rewards", "1")) for e in events] == [3] * 4 + [1] * (len(events) - 4)
+    assert all(e["rewards"][e["source"]] == e["reward"] for e in events[:4])
 
 
 @torch.no_grad()

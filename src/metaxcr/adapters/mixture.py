@@ -12,6 +12,7 @@ from metaxcr.adapters.layers import AdapterShape, LayerAdapter, build_layer
 from metaxcr.encoders.layer import Norm
 from metaxcr.hardware import cast_weight
 
+MIXTURE_WEIGHTS = ".logits"  # end of the names of the weights of the mixture
 MIXED = -1  # in place of a source's number: all sources' adapters, mixed
 
 

@@ -83,6 +83,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}  # old name of a setting -> its name; the old one is still accepted
+    added: ClassVar[tuple[str, ...]] = ()  # settings that came later: at their defaults they are in no hash
 
     @model_validator(mode="before")
     @classmethod
@@ -113,12 +114,19 @@ class Section(BaseModel):
         return settings
 
     def first_names(self) -> dict[str, Any]:
-        """The settings by their first names, for hashes: renaming a setting changes no identity."""
+        """The settings as the first version knew them, for hashes.
+
+        A setting keeps its first name, and one that came later is left out while it has its default: neither
+        a new name nor a new setting changes the identity of what was computed before.
+        """
         old = {new: old for old, new in self.renamed.items()}
         values = self.model_dump(mode="json")
-        for name in type(self).model_fields:
-            if isinstance(section := getattr(self, name), Section):
-                values[name] = section.first_names()
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name in self.added and value == field.default:
+                del values[name]
+            elif isinstance(value, Section):
+                values[name] = value.first_names()
         return {old.get(name, name): value for name, value in values.items()}
 
 
@@ -288,6 +296,7 @@ class Meta(Section):
         "outer_rate": "outer_lr",
         "own_rate": "meta_params_lr",
     }
+    added: ClassVar[tuple[str, ...]] = ("scorer_lr", "mixture_lr", "alignment_every")
 
     steps: Annotated[int, Field(ge=0)] = 400  # episodes
     support: Count = 16  # questions a support batch
@@ -298,13 +307,16 @@ class Meta(Section):
     inner_lr: Rate = 0.05  # alpha
     tasks_per_step: Count = 1  # episodes whose mean meta-gradient makes one outer step
     outer_lr: Rate = 1e-3  # beta, peak; linear warm-up, then linear decay to a tenth
+    scorer_lr: Rate | None = None  # outer_lr of the scorer; None: outer_lr
+    mixture_lr: Rate | None = None  # outer_lr of the weights of adapters.mixture; None: outer_lr
     meta_params_lr: Rate = 0.01  # the same for Meta-SGD's learned inner rates, in units of inner_lr
     warmup: Share = 0.1  # share of the steps
     average: Share = 0.25  # last share of the steps whose parameters are averaged
     reward: Count = 64  # questions a reward batch
     alignment: Weight = 0.0  # weight of the contrastive term on parallel text in the outer objective
-    pairs: Annotated[int, Field(ge=2)] = 32  # sentence pairs an episode
-    health_every: Count = 10  # episodes between two looks at the support loss after the inner loop
+    alignment_every: Count = 1  # episodes from one with the alignment term to the next
+    pairs: Annotated[int, Field(ge=2)] = 32  # sentence pairs of such an episode
+    health_every: Count = 10  # episodes between two looks at what the inner loop does
     imaml: ImamlSettings = ImamlSettings()
 
     @model_validator(mode="after")
@@ -359,9 +371,14 @@ class Clml(Meta):
 class RewardSettings(Section):
     """The reward of a sampler that learns."""
 
+    added: ClassVar[tuple[str, ...]] = ("all_first",)
+
     # drop of the loss, gain of accuracy, or cosine of the support step and the target's gradient
     kind: Literal["gradient-cosine", "loss-drop", "accuracy-gain"] = "gradient-cosine"
     sources: Literal["drawn", "all"] = "drawn"  # "all": every source takes a support step, which is expensive
+    all_first: Annotated[int, Field(ge=0)] = (
+        0  # the first steps of CTML with rewards of all sources: a warm start
+    )
     every: Count = 1  # steps between two rewards; in between the sampler does not learn
     # steps that one gradient of the target serves; None: 8 (gradient-cosine), 1 (the others, always)
     refresh: Count | None = None
@@ -371,6 +388,8 @@ class RewardSettings(Section):
         """Refuse a setting that would have no effect."""
         if (self.refresh or 1) > 1 and self.kind != "gradient-cosine":
             raise ValueError(f"'refresh' has no effect on the reward {self.kind!r}; remove it")
+        if self.all_first and self.sources == "all":
+            raise ValueError("'all_first' has no effect where all sources are rewarded anyway; remove it")
         return self
 
 
@@ -429,16 +448,59 @@ class SamplerSettings(Section):
         return self
 
 
+class Tuning(Section):
+    """Length and rate of fine-tuning."""
+
+    steps: Annotated[int, Field(ge=0)] = 40
+    lr: Rate = 2e-4  # peak
+
+
+class ManyShots(Tuning):
+    """Fine-tuning on more shots: further steps at a higher rate pay only there."""
+
+    at: Annotated[int, Field(ge=2)] = 32  # shots from which on these steps and this rate hold
+
+
+class TuningChoice(Section):
+    """The candidate with the lowest loss on held-out shots wins; one of 0 steps is no fine-tuning."""
+
+    candidates: list[Tuning] = Field(min_length=1)
+    folds: Annotated[int, Field(ge=2)] = 4
+
+
 class Finetune(Section):
     """Few-shot fine-tuning: a fixed number of steps on all shots."""
 
     renamed: ClassVar[dict[str, str]] = {"rate": "lr"}
+    added: ClassVar[tuple[str, ...]] = ("scorer_lr", "many_shots", "choose")
 
     steps: Annotated[int, Field(ge=0)] = 10
     batch: Count = 16  # questions
     lr: Rate = 5e-5  # peak
+    scorer_lr: Rate | None = None  # that of the scorer below many_shots.at shots; None: lr
+    many_shots: ManyShots | None = None  # None: the same steps and rate for any number of shots
+    choose: TuningChoice | None = None  # in place of steps and lr: chosen by cross-validation on the shots
     warmup: Share = 0.1
     average: Share = 0.5  # last share of the steps that is averaged
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        """Refuse two rules for the same choice."""
+        if self.choose and self.many_shots:
+            raise ValueError("'choose' and 'many_shots' both set steps and rate; remove one of them")
+        return self
+
+    def with_tuning(self, tuning: Tuning) -> "Finetune":
+        """These settings with fixed steps and rate."""
+        update = {"steps": tuning.steps, "lr": tuning.lr, "scorer_lr": None, "many_shots": None}
+        return self.model_copy(update=update | {"choose": None})
+
+    def for_shots(self, k: int) -> "Finetune":
+        """The settings for k shots, :attr:`many_shots` resolved."""
+        many = self.many_shots
+        if many is None or k < many.at:
+            return self.model_copy(update={"many_shots": None})
+        return self.with_tuning(many)
 
 
 class Evaluate(Section):
@@ -483,6 +545,14 @@ class Config(Section):
                 f"target.shots_split is null, so the regime {with_shots[0]} has no shots; name a split, or "
                 "leave the regime out of run.regimes"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _mixture_lr_has_a_mixture(self) -> Self:
+        """Refuse a learning rate of what is not there."""
+        for stage in ("ctml", "clml"):
+            if getattr(self, stage).mixture_lr and not self.adapters.mixture:
+                raise ValueError(f"{stage}.mixture_lr has no effect without adapters.mixture; remove it")
         return self
 
     @model_validator(mode="after")

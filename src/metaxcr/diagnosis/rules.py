@@ -31,6 +31,9 @@ END: Final = 0.25  # last share of the steps, by which the end of a stage is jud
 WEAK_ALIGNMENT: Final = 0.5  # contrastive loss of parallel sentences: half of guessing is still missing
 RISING: Final = 0.25  # share of episodes in which the inner loop may raise the support loss
 OVERFITTED: Final = 0.05  # fine-tuning loss below which the shots are overfitted
+PLAIN: Final = 0.995  # cosine of meta-gradient and plain gradient above which they are the same in practice
+ENOUGH_REWARDS: Final = 10  # rewards a source before a policy can know it from the others
+RUNAWAY: Final = 0.5  # |W - I| / |I| of the scorer above which little is left of the encoder's similarity
 STILL_FALLING: Final = 0.02  # fall of the query loss from the third quarter to the last
 
 
@@ -85,6 +88,73 @@ def unstable_inner_loop(evidence: Evidence) -> list[Finding]:
         numbers = {"risen": risen, "episodes": len(paths)}
         found.append(Finding("inner-loop-unstable", "problem", says, change, settings, numbers))
     return found
+
+
+def degenerate(evidence: Evidence) -> list[Finding]:
+    """Meta-gradients that are plain gradients: the inner loop hardly moves."""
+    found = []
+    for name, events in _groups(evidence, enough=1).items():
+        health = _health(events, "plain_cosine", "moved", "query_drop")
+        cosines = health["plain_cosine"]
+        if len(cosines) < ENOUGH or float(np.median(cosines)) <= PLAIN:
+            continue
+        stage, numbers = name.split()[0], {key: float(np.median(values)) for key, values in health.items()}
+        says = (
+            f"{name}: the meta-gradient has cosine {numbers['plain_cosine']:.4f} with the plain gradient of "
+            f"the same batches (median of {len(cosines)} episodes): this is multi-task training. The inner "
+            f"loop moves phi by {numbers['moved']:.2g} and lowers the query loss by "
+            f"{numbers['query_drop']:.2g}."
+        )
+        settings = (f"{stage}.inner_lr", f"{stage}.inner_steps")
+        change = (
+            f"Raise {settings[0]} or {settings[1]}, or save the compute with {stage}.learner: multi-task."
+        )
+        found.append(Finding("inner-loop-idle", "problem", says, change, settings, numbers))
+    return found
+
+
+def alignment_outweighs(evidence: Evidence) -> list[Finding]:
+    """Alignment terms whose gradient is longer than that of the labels, over all episodes."""
+    found = []
+    for name, events in _groups(evidence, enough=1).items():
+        ratios = _health(events, "alignment_ratio")["alignment_ratio"]
+        stage = name.split()[0]
+        share = 1 / int(evidence.setting(f"{stage}.alignment_every", 1))
+        if len(ratios) < ENOUGH or (weight := float(np.median(ratios)) * share) <= 1:
+            continue
+        says = (
+            f"{name}: over all episodes the gradient of the alignment term is {weight:.1f} times as long as "
+            f"that of the labels (median of {len(ratios)} episodes)."
+        )
+        settings = (f"{stage}.alignment", f"{stage}.alignment_every")
+        change = f"Lower {settings[0]}, or raise {settings[1]}."
+        found.append(Finding("alignment-outweighs", "problem", says, change, settings, {"ratio": weight}))
+    return found
+
+
+def scorer_runaway(evidence: Evidence) -> list[Finding]:
+    """Scorers that have left the identity, the similarity of the encoder, far behind."""
+    found = []
+    for name, events in _groups(evidence, enough=1).items():
+        distances = _health(sorted(events, key=lambda e: e["step"]), "scorer_distance")["scorer_distance"]
+        if not distances or distances[-1] <= RUNAWAY:
+            continue
+        stage = name.split()[0]
+        says = (
+            f"{name}: the scorer ends {distances[-1]:.2f} times its own length away from the identity, the "
+            "similarity of the encoder, which it started as."
+        )
+        settings = (f"{stage}.scorer_lr",)
+        change = f"Lower {settings[0]} (a tenth of {stage}.outer_lr is a good start)."
+        numbers = {"scorer_distance": distances[-1]}
+        found.append(Finding("scorer-runaway", "problem", says, change, settings, numbers))
+    return found
+
+
+def _health(events: list[Record], *keys: str) -> dict[str, list[float]]:
+    """The numbers of the episodes that were looked at, by their name."""
+    looks = [e["health"] for e in events if isinstance(e.get("health"), dict)]
+    return {key: [float(look[key]) for look in looks if key in look] for key in keys}
 
 
 def too_few_steps(evidence: Evidence) -> list[Finding]:
@@ -234,6 +304,28 @@ def never_learned(evidence: Evidence) -> list[Finding]:
     return [Finding("sampler-never-learned", "note", says, change, ("ctml.reward", "sampler.kind"), numbers)]
 
 
+def too_few_rewards(evidence: Evidence) -> list[Finding]:
+    """Samplers that learn from fewer rewards than it takes to know the sources apart."""
+    if not _sampler_learns(evidence):
+        return []
+    rewards, policies = _rewards(evidence, relative=False), _policies(evidence)
+    sources = max((len(names) for names, _, _ in policies.values()), default=0)
+    if sources < 2 or not rewards:
+        return []
+    count = sum(map(len, rewards.values())) / len(policies)
+    if not ENOUGH <= count < ENOUGH_REWARDS * sources:
+        return []
+    says = (
+        f"The sampler saw {count:.0f} rewards for {sources} sources; to tell them apart it takes about "
+        f"{ENOUGH_REWARDS} a source."
+    )
+    settings = ("ctml.steps", "sampler.reward.all_first")
+    change = f"Raise {settings[0]}, or let all sources be rewarded at first ({settings[1]}: 8)."
+    return [
+        Finding("too-few-rewards", "note", says, change, settings, {"rewards": count, "sources": sources})
+    ]
+
+
 def _rewards(evidence: Evidence, *, relative: bool) -> dict[str, list[float]]:
     """Rewards by source in CTML; relative: to the mean of all rewards of that quarter of the training."""
     rows = [
@@ -372,9 +464,13 @@ RULES: tuple[Callable[[Evidence], list[Finding]], ...] = (
     diverged,
     diverging,
     unstable_inner_loop,
+    degenerate,
+    alignment_outweighs,
+    scorer_runaway,
     mismatched_sources,
     collapsed,
     never_learned,
+    too_few_rewards,
     weak_alignment,
     overfitted_shots,
     too_few_steps,

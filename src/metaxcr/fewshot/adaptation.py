@@ -27,7 +27,7 @@ from metaxcr.model.batch import TaskData, encode_task
 from metaxcr.model.build import memory_store, untrained_model
 from metaxcr.model.choice_model import ChoiceModel
 from metaxcr.training.batch_sampler import BatchSampler
-from metaxcr.training.finetune import finetune
+from metaxcr.training.finetune import choose_tuning, finetune
 
 MIN_EXAMPLES = 8  # different ones; with fewer, cross-validation shows nothing
 ProgressCallback = Callable[[str, int, int], None]  # (what is being done, steps done, steps in all)
@@ -101,7 +101,7 @@ def adapt_to(
     group = check_examples(examples)
     store = memory_store(start.model, start.config)
     data = encode_examples(examples, start.model.kind, store, partial(progress, "encoding"))
-    tuning = finetune_settings(start.config, settings)
+    tuning = finetune_settings(start.config, settings, len(examples.examples))
 
     def adapt_and_answer(train: Sequence[int], held_out: Sequence[int], purpose: str) -> Probabilities:
         phi = finetune_rows(start, data, train, tuning, BatchSampler(store, settings.seed, purpose))
@@ -181,12 +181,12 @@ def encode_examples(
     )
 
 
-def finetune_settings(config: Config, settings: Settings) -> Finetune:
-    """The model's own fine-tuning settings, except for those that the user gives."""
+def finetune_settings(config: Config, settings: Settings, k: int) -> Finetune:
+    """The model's own fine-tuning settings for k examples, except for those that the user gives."""
     given = {"steps": settings.steps, "lr": settings.lr}
-    return config.finetune.model_copy(
-        update={name: value for name, value in given.items() if value is not None}
-    )
+    update = {name: value for name, value in given.items() if value is not None}
+    tuning = config.finetune.for_shots(k).model_copy(update=update)
+    return tuning.model_copy(update={"choose": None}) if update else tuning  # what is given is not chosen
 
 
 def finetune_rows(
@@ -194,6 +194,7 @@ def finetune_rows(
 ) -> Params:
     """Fine-tune the meta-adapter on the examples at ``rows``."""
     phi, shots = start.phi, data.subset([data.ids[row] for row in rows])
+    tuning, _, _ = choose_tuning(start.model, phi, [shots], tuning, sampler)
     for tuned, _, _ in finetune(start.model, phi, [shots], tuning, sampler):
         phi = tuned
     return phi

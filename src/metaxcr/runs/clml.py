@@ -276,8 +276,9 @@ def samples_languages(settings: Clml, languages: list[str]) -> bool:
 
 def with_shots(settings: Clml, languages: int) -> Clml:
     """CLML's settings in the regimes with shots: fewer episodes, so many a language, at a lower rate."""
-    steps = settings.few_shot_steps * languages
-    return settings.model_copy(update={"steps": steps, "outer_lr": settings.few_shot_lr})
+    steps, lr = settings.few_shot_steps * languages, settings.few_shot_lr
+    scorer_lr = settings.scorer_lr and settings.scorer_lr * lr / settings.outer_lr
+    return settings.model_copy(update={"steps": steps, "outer_lr": lr, "scorer_lr": scorer_lr})
 
 
 def shots_reward(settings: Clml, k: int) -> bool:

@@ -24,7 +24,7 @@ from metaxcr.sampling import make_reward_schedule, make_sampler
 from metaxcr.sampling.sampler import LANGUAGE, Sampler, State
 from metaxcr.training.batch_sampler import BatchSampler
 from metaxcr.training.episodes import Episodes, Texts
-from metaxcr.training.finetune import finetune
+from metaxcr.training.finetune import choose_tuning, finetune
 from metaxcr.training.loop import Diverged, MetaState, MetaTrainer, with_present_names
 
 INFORMED = ("few-shot", "pooled-shots", "zero-shot-aux")  # regimes, the best informed first
@@ -90,7 +90,7 @@ class RunContext:
             settings,
             batches.seed,
             batches.purpose,
-            make_reward_schedule(self.config.sampler.reward),
+            make_reward_schedule(self.config.sampler.reward, fresh=stage == "ctml"),
             timer,
         )
         state = self._last_checkpoint(unit, trainer.start(phi, sampler_state), sampler)
@@ -148,16 +148,22 @@ class RunContext:
         if settings.alignment:
             with self.costs.stage(stage):
                 show = partial(self.progress.update, f"{unit}: sentence pairs")
-                batches.encode_pairs(texts, settings.pairs, settings.steps, show)
+                batches.encode_pairs(texts, settings, show)
 
     def finetune(
         self, unit: str, phi: Params, shots: Sequence[TaskData], batches: BatchSampler, about: dict[str, Any]
     ) -> Params:
         """Fine-tune on all shots, of several languages in turn, with events and costs."""
-        about, settings = {"stage": "finetune", "seed": batches.seed, **about}, self.config.finetune
+        about = {"stage": "finetune", "seed": batches.seed, **about}
+        settings = self.config.finetune.for_shots(len(shots[0]))
         with self.costs.stage("finetune"):
-            steps = finetune(self.model, phi, shots, settings, batches)
             try:
+                settings, losses, passes = choose_tuning(self.model, phi, shots, settings, batches)
+                if losses:
+                    self.costs.add_passes("finetune", passes)
+                    chosen = {"held_out_losses": _round(losses), "steps": settings.steps, "lr": settings.lr}
+                    self.folder.log({**about, "k": len(shots[0]), **chosen})
+                steps = finetune(self.model, phi, shots, settings, batches)
                 for step, (tuned, loss, passes) in enumerate(steps):
                     phi = tuned
                     self.costs.add_passes("finetune", passes)
@@ -223,4 +229,6 @@ def _by_kind(event: dict[str, Any]) -> dict[str, Any]:
 def _round(value: Any) -> Any:
     if isinstance(value, list):
         return [_round(v) for v in value]
+    if isinstance(value, dict):
+        return {key: _round(v) for key, v in value.items()}
     return round(value, 6) if isinstance(value, float) else value

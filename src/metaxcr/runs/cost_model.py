@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from metaxcr.config.regimes import REGIMES, WITH_SHOTS
-from metaxcr.config.schema import Config, Meta
+from metaxcr.config.schema import Config, Ctml, Finetune, Meta
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.meta.learners import make_learner
 from metaxcr.meta.learners.base import GRADIENT
@@ -26,7 +26,8 @@ from metaxcr.sampling import make_reward_schedule, make_sampler
 from metaxcr.sampling.rewards import REWARDS
 from metaxcr.sampling.sampler import Probabilities
 from metaxcr.training.auxiliary_languages import SENTENCES
-from metaxcr.training.batch_sampler import BatchSampler, cut
+from metaxcr.training.batch_sampler import BatchSampler, aligned_language, cut
+from metaxcr.training.health import health_passes
 
 Parts = dict[str, float]  # token-passes by the name of a part, as in events.jsonl and costs.json
 Batches = dict[str, tuple[Pool, int]]  # part of an episode -> where its batch comes from, number of questions
@@ -148,10 +149,25 @@ def _shots(config: Config, amounts: Amounts, regime: str, ctml: StageWork, most:
 
 
 def _finetuning(config: Config, shots: Iterable[Pool]) -> Work:
-    steps = config.finetune.steps
-    draws = [Draws(pool, min(config.finetune.batch, pool.items), steps) for pool in shots]
+    pools = list(shots)
+    settings = config.finetune.for_shots(pools[0].items)
+    steps = max(c.steps for c in settings.choose.candidates) if settings.choose else settings.steps
+    draws = [Draws(pool, min(settings.batch, pool.items), steps) for pool in pools]
     passes = sum(GRADIENT * d.questions * d.times * d.pool.tokens for d in draws)
-    return steps * len(draws), {"shots": passes}, draws
+    return steps * len(pools), {"shots": passes + _cross_validation(settings, pools)}, draws
+
+
+def _cross_validation(settings: Finetune, pools: Iterable[Pool]) -> float:
+    """Token-passes of ``finetune.choose``."""
+    if settings.choose is None:
+        return 0.0
+    candidates, folds, passes = settings.choose.candidates, settings.choose.folds, 0.0
+    for pool in pools:
+        kept = pool.items - pool.items / folds
+        steps = sum(candidate.steps for candidate in candidates)
+        passes += folds * GRADIENT * steps * min(settings.batch, kept) * pool.tokens
+        passes += len(candidates) * pool.items * pool.tokens
+    return passes
 
 
 def _evaluated(amounts: Amounts, regime: str) -> list[Pool]:
@@ -202,7 +218,8 @@ class _Replay:
         self.pools = list(amounts.sources.values())
         sampler = make_sampler(config.sampler, [pool.items for pool in self.pools])
         self.weights = sampler.probabilities(sampler.init(0))
-        self.schedule = make_reward_schedule(config.sampler.reward) if sampler.wants_reward else None
+        schedule = make_reward_schedule(config.sampler.reward, fresh=isinstance(settings, Ctml))
+        self.schedule = schedule if sampler.wants_reward else None
 
     def _source(self, t: int, weights: Probabilities) -> tuple[int, int]:
         """The arm that is drawn at a step, and the number of arms that a sampler chose among."""
@@ -217,10 +234,10 @@ class _Replay:
         if self.learner.wants_target:
             two = _two_batches(data, settings.support, settings.query)
             batches = dict(zip(("target_support", "target_query"), two, strict=True))
-        languages = [language for language in sentences if language != "en"]
-        if settings.alignment and languages:
+        language = aligned_language(sentences, settings, t)
+        if language is not None:
             pairs = min(settings.pairs, sentences["en"].items)
-            texts = sentences["en"], sentences[languages[t % len(languages)]]
+            texts = sentences["en"], sentences[language]
             batches |= {part: (pool, pairs) for part, pool in zip(PAIRS, texts, strict=True)}
         return batches
 
@@ -285,9 +302,12 @@ class _Replay:
             own = {part: n * tokens.get(part, 0) for part, n in cost.items()}
             found = own | {"alignment": cost["query"] * sum(tokens.get(part, 0) for part in PAIRS)}
             if t % settings.health_every == 0:
-                found["health"] = tokens["support"]
+                aligned = sum(tokens.get(part, 0) for part in PAIRS)
+                passes = health_passes(self.learner, aligned=aligned > 0)
+                found["health"] = passes.pop("alignment", 0) * aligned
+                found["health"] += sum(n * tokens.get(part, 0) for part, n in passes.items())
             if schedule and reward and arms and schedule.due(t):
-                rewarded = arms if schedule.of_all else 1
+                rewarded = arms if t < schedule.of_all else 1
                 found["reward_support"] = (rewarded - 1) * sum(own.values())
                 if schedule.needs_reference(t, last, settings.steps / 2):
                     found["reward"] = (reward.reference_passes + reward.compare_passes * rewarded) * scored

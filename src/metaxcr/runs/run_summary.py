@@ -43,11 +43,15 @@ def parameter_count(config: Config, encoder: Sized) -> dict[str, Any]:
         ``encoder`` and ``embeddings``.
     """
     parts = _trained_parts(config, encoder)
-    few_shot = set(config.regimes) & set(WITH_SHOTS)
+    few_shot, tune = set(config.regimes) & set(WITH_SHOTS), config.finetune
+    tunings = [
+        *(tune.choose.candidates if tune.choose else []),
+        *([tune.many_shots] if tune.many_shots else []),
+    ]
     steps = {
         "ctml": config.ctml.steps,
         "clml": max(config.clml.steps, config.clml.few_shot_steps if few_shot else 0),
-        "finetune": config.finetune.steps,
+        "finetune": max(t.steps for t in (tune, *tunings)),
     }
     needed = {"ctml", *(stage for name in config.regimes for stage in REGIMES[name].stages)}
     stages = []

@@ -213,7 +213,8 @@ def _time_meta(
     """Time steps of meta-training for about ``limit`` seconds."""
     seed = bench.config.run.seeds[0]
     episodes = build(BatchSampler(bench.store, seed, purpose))
-    sampler, rewards = bench.sampler(episodes), make_reward_schedule(bench.config.sampler.reward)
+    sampler = bench.sampler(episodes)
+    rewards = make_reward_schedule(bench.config.sampler.reward, fresh=False)
     trainer = MetaTrainer(bench.model, episodes, sampler, settings, seed, purpose, rewards)
     first = trainer.start(bench.model.params(), sampler.init(seed))
 

@@ -1,5 +1,6 @@
 """Samplers pick the source task of an episode; the registry makes one from the settings."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from metaxcr.config.schema import RewardSettings, SamplerSettings
@@ -49,7 +50,13 @@ def make_sampler(settings: SamplerSettings, sizes: Sequence[int]) -> Sampler:
     return Explore(sampler, settings.floor, settings.warmup) if sampler.wants_reward else sampler
 
 
-def make_reward_schedule(settings: RewardSettings) -> RewardSchedule:
-    """What a sampler is rewarded for, and when: the section ``sampler.reward``."""
+def make_reward_schedule(settings: RewardSettings, *, fresh: bool) -> RewardSchedule:
+    """What a sampler is rewarded for, and when: the section ``sampler.reward``.
+
+    Args:
+        settings: The section.
+        fresh: Whether the sampler knows nothing yet, as in CTML; CLML goes on with what CTML's has learned.
+    """
     refresh = settings.refresh or (GRADIENT_REFRESH if settings.kind == "gradient-cosine" else 1)
-    return RewardSchedule(settings.kind, settings.sources == "all", settings.every, refresh)
+    of_all = math.inf if settings.sources == "all" else settings.all_first * fresh
+    return RewardSchedule(settings.kind, of_all, settings.every, refresh)

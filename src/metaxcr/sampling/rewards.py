@@ -45,13 +45,14 @@ class RewardSchedule:
 
     Attributes:
         kind: Name in :data:`REWARDS`.
-        of_all: Whether all sources are rewarded, each for a support batch of its own, or the drawn one.
+        of_all: Steps in which all sources are rewarded, each for a support batch of its own, counted from the
+            first: 0 for rewards of the drawn source alone, infinite for rewards of all sources throughout.
         every: Steps between two rewards; in between the sampler gets episodes without a reward.
         refresh: Steps that a reference serves, if comparing needs no pass over B_T.
     """
 
     kind: str = "loss-drop"
-    of_all: bool = False
+    of_all: float = 0
     every: int = 1
     refresh: int = 1
 

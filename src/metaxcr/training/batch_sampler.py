@@ -1,6 +1,6 @@
 """Drawing batches: a draw depends only on the seed, the stage, its use and the step."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,45 +107,47 @@ class BatchSampler:
         return self.two_batches(data, settings.support, settings.query, step, "target")
 
     def alignment(self, texts: Mapping[str, Sequence[int]], settings: Meta, step: int) -> Parallel | None:
-        """Sentence pairs for the alignment term; None where it has no weight or there is no text."""
-        return self.parallel(texts, settings.pairs, step) if settings.alignment else None
-
-    def parallel(self, texts: Mapping[str, Sequence[int]], pairs: int, step: int) -> Parallel | None:
-        """Sentence pairs of English and one other language, the languages in turn; None without any."""
-        drawn = self.pairs(texts, pairs, step)
+        """Sentence pairs of English and one other language; None in a step without the alignment term."""
+        drawn = self._pairs(texts, settings, step)
         if drawn is None:
             return None
         language, one, other = drawn
         return (self.store.gather(one), "en"), (self.store.gather(other), language)
 
-    def pairs(
-        self, texts: Mapping[str, Sequence[int]], pairs: int, step: int
+    def _pairs(
+        self, texts: Mapping[str, Sequence[int]], settings: Meta, step: int
     ) -> tuple[str, list[int], list[int]] | None:
-        """The other language of :meth:`parallel`, and the numbers of the English and the other sentences."""
-        languages = [language for language in texts if language != "en"]
-        if not languages:
+        """The other language of :meth:`alignment`, and the numbers of the English and the other sentences."""
+        language = aligned_language(texts, settings, step)
+        if language is None:
             return None
-        language = languages[step % len(languages)]
-        rows = self.rng("pairs", step).choice(len(texts["en"]), min(pairs, len(texts["en"])), replace=False)
+        size = min(settings.pairs, len(texts["en"]))
+        rows = self.rng("pairs", step).choice(len(texts["en"]), size, replace=False)
         return language, [texts["en"][r] for r in rows], [texts[language][r] for r in rows]
 
     def encode_pairs(
         self,
         texts: Mapping[str, Sequence[int]],
-        pairs: int,
-        steps: int,
+        settings: Meta,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        """Compute the trunk's values for the sentence pairs of all steps: many at once take less time.
+        """Compute the trunk's values for the sentence pairs of a whole stage: many at once take less time.
 
         Args:
-            texts: As in :meth:`parallel`.
-            pairs: As in :meth:`parallel`.
-            steps: Of the stage.
+            texts: Language -> its sentences, aligned.
+            settings: Of the stage.
             progress: See :meth:`metaxcr.encoders.activation_cache.TrunkStore.provide`.
         """
-        drawn = (self.pairs(texts, pairs, step) for step in range(steps))
+        drawn = (self._pairs(texts, settings, step) for step in range(settings.steps))
         self.store.prefetch({n for found in drawn if found for n in (*found[1], *found[2])}, progress)
+
+
+def aligned_language(languages: Iterable[str], settings: Meta, step: int) -> str | None:
+    """The language whose sentences a step aligns with English, all in turn; None: it aligns none."""
+    others = [language for language in languages if language != "en"]
+    if not settings.alignment or not others or step % settings.alignment_every:
+        return None
+    return others[step // settings.alignment_every % len(others)]
 
 
 def cut(size: int, first: int, second: int) -> int:

@@ -33,6 +33,16 @@ class Episode:
     about: dict[str, Any] = field(default_factory=dict)
     target: tuple[Batch, Batch] | None = None
 
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Tokens by part."""
+        tokens = {"support": self.support.tokens, "query": self.query.tokens}
+        if self.target is not None:
+            tokens |= {"target_support": self.target[0].tokens, "target_query": self.target[1].tokens}
+        if self.parallel is not None:
+            tokens["alignment"] = sum(len(trunk.hidden) for trunk, _ in self.parallel)
+        return tokens
+
 
 class Episodes(Protocol):
     """The episodes of a stage. What is drawn depends on the seed, the stage and the step, on nothing else."""
@@ -108,11 +118,8 @@ def evaluate(objective: Objective, phi: Params) -> float:
 
 def token_passes(episode: Episode, result: EpisodeResult) -> dict[str, int]:
     """Cost of an episode, part by part: a token's forward pass counts 1, its backward pass 2."""
-    tokens = {"support": episode.support.tokens, "query": episode.query.tokens}
-    if episode.target is not None:
-        tokens |= {"target_support": episode.target[0].tokens, "target_query": episode.target[1].tokens}
+    tokens = episode.tokens
     passes = {part: n * tokens[part] for part, n in result.passes.items()}
-    if episode.parallel is not None:
-        sentences = sum(len(trunk.hidden) for trunk, _ in episode.parallel)
-        passes["alignment"] = result.passes["query"] * sentences
+    if "alignment" in tokens:
+        passes["alignment"] = result.passes["query"] * tokens["alignment"]
     return passes

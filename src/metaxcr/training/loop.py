@@ -9,17 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaxcr.adapters.mixture import MIXTURE_WEIGHTS
 from metaxcr.autodiff import Params
 from metaxcr.config.schema import Meta
 from metaxcr.hardware import CPU
 from metaxcr.meta.learners import make_learner
 from metaxcr.meta.learners.base import EpisodeResult, Learner
-from metaxcr.model.choice_model import ChoiceModel
+from metaxcr.model.choice_model import SCORER, ChoiceModel
 from metaxcr.optim import Adam, Averager, Optimizer
 from metaxcr.sampling.rewards import RewardSchedule
 from metaxcr.sampling.sampler import Feedback, Probabilities, Sampler
 from metaxcr.seeding import rng
-from metaxcr.training.episodes import Episode, Episodes, evaluate, losses_of, token_passes
+from metaxcr.training.episodes import Episode, Episodes, losses_of, token_passes
+from metaxcr.training.health import health_passes, inner_loop_health
 
 State = dict[str, Tensor]
 Event = dict[str, Any]  # a line of events.jsonl
@@ -141,12 +143,13 @@ class MetaTrainer:
     def optimizer(self) -> Optimizer:
         """The outer optimiser of phi."""
         settings = self.settings
-        return Optimizer(settings.outer_lr, settings.steps, settings.warmup, settings.average)
+        lrs = part_lrs(settings.scorer_lr, settings.mixture_lr)
+        return Optimizer(settings.outer_lr, settings.steps, settings.warmup, settings.average, lrs)
 
     @cached_property
     def meta_params_optimizer(self) -> Optimizer:
         """That of the learner's own meta-parameters."""
-        return replace(self.optimizer, lr=self.settings.meta_params_lr)
+        return replace(self.optimizer, lr=self.settings.meta_params_lr, lrs={})
 
     def start(self, phi: Params, sampler_state: State) -> MetaState:
         """The state before the first step."""
@@ -196,17 +199,25 @@ class MetaTrainer:
         return self.episodes.sample(step, source)
 
     def _adapt(self, state: MetaState, episode: Episode) -> tuple[EpisodeResult, "_Record"]:
-        """Inner loop and meta-gradient; every ``health_every`` steps also the loss after the inner loop."""
+        """Inner loop and meta-gradient; every ``health_every`` steps also a look at what they do."""
         record = _Record()
         losses = losses_of(self.model, episode, self.settings.alignment, self.timer, record.alignment)
         result = self.learner.adapt(losses, state.phi, state.meta_params)
         record.passes, record.inner_losses = token_passes(episode, result), list(result.inner_losses)
         if state.step % self.settings.health_every == 0:
-            self.timer("health")
-            record.inner_losses.append(evaluate(lambda p: self.model.loss(p, episode.support), result.phi))
-            record.passes["health"] = episode.support.tokens
+            self._look(state.phi, episode, result, record)
         require_finite(state.step, {"support loss": record.inner_losses, "query loss": result.query_loss})
         return result, record
+
+    def _look(self, phi: Params, episode: Episode, result: EpisodeResult, record: "_Record") -> None:
+        """Record the health of the inner loop."""
+        self.timer("health")
+        weight = self.settings.alignment
+        record.health = inner_loop_health(self.model, episode, weight, self.learner, phi, result)
+        record.inner_losses.append(result.support_loss - record.health["support_drop"])
+        tokens = episode.tokens
+        passes = health_passes(self.learner, aligned=episode.parallel is not None)
+        record.passes["health"] = sum(n * tokens[part] for part, n in passes.items())
 
     def _measure_rewards(
         self,
@@ -218,7 +229,7 @@ class MetaTrainer:
     ) -> tuple[dict[int, float], State]:
         """Rewards by source on B_T, before the outer step, and what later rewards are measured against.
 
-        With rewards of all sources the others adapt to an episode of their own first. A source of
+        Where all sources are rewarded, the others adapt to an episode of their own first. A source of
         probability 0 is not on offer in this episode.
         """
         t, schedule = state.step, self.rewards
@@ -226,7 +237,7 @@ class MetaTrainer:
             return {}, state.reward
         self.timer("reward")
         adapted, passes = {source: result.phi}, 0
-        others = [j for j, p in enumerate(probabilities) if p > 0 and j != source] if schedule.of_all else []
+        others = [j for j, p in enumerate(probabilities) if p > 0 and j != source and t < schedule.of_all]
         for j in others:
             episode = replace(self.episodes.sample(t, j), parallel=None)
             other = self.learner.adapt(losses_of(self.model, episode, 0.0), state.phi, state.meta_params)
@@ -300,9 +311,10 @@ class MetaTrainer:
             "inner_losses": record.inner_losses,
             "query_loss": result.query_loss,
             **record.alignment,
+            **({"health": record.health} if record.health else {}),
             **result.notes,
             "reward": rewards.get(source),
-            **({"rewards": by_name} if self.rewards.of_all else {}),
+            **({"rewards": by_name} if len(rewards) > 1 else {}),
             "passes": record.passes,
             "token_passes": sum(record.passes.values()),
         }
@@ -315,7 +327,14 @@ class _Record:
     passes: dict[str, int] = field(default_factory=dict)  # part of the episode -> token-passes
     inner_losses: list[float] = field(default_factory=list)
     alignment: dict[str, float | str] = field(default_factory=dict)
+    health: dict[str, float] = field(default_factory=dict)
     rewards: dict[int, float] = field(default_factory=dict)
+
+
+def part_lrs(scorer: float | None, mixture: float | None = None) -> dict[str, float]:
+    """Learning rates of the parts of phi that have their own, by the end of the parameters' names."""
+    given = {SCORER: scorer, MIXTURE_WEIGHTS: mixture}
+    return {end: lr for end, lr in given.items() if lr is not None}
 
 
 def _part(tensors: Params, prefix: str) -> Params:

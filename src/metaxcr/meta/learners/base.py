@@ -71,6 +71,14 @@ class Learner(Protocol):
         """Token-passes of an episode before it is run; :attr:`EpisodeResult.passes` is never more."""
         ...
 
+    @property
+    def plain(self) -> dict[str, float]:
+        """Where the meta-gradient points if the inner learning rate goes to 0: at plain training.
+
+        Weights of the gradients at phi, by part of the episode; empty for learners without inner loop.
+        """
+        ...
+
     def init(self, phi: Params) -> Params:
         """The meta-parameters before the first step; most learners have none.
 
@@ -105,6 +113,11 @@ class BaseLearner:
     def wants_target(self) -> bool:
         """No."""
         return False
+
+    @property
+    def plain(self) -> dict[str, float]:
+        """The gradient at the query."""
+        return {"query": 1.0}
 
     def init(self, phi: Params) -> Params:
         """None."""

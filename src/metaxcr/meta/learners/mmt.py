@@ -35,6 +35,11 @@ class Mmt(BaseLearner):
         return True
 
     @property
+    def plain(self) -> dict[str, float]:
+        """The query, and as much of the target."""
+        return {"query": 2.0, "target_support": 1.0, "target_query": 1.0}
+
+    @property
     def passes(self) -> Passes:
         """See :class:`~metaxcr.meta.learners.base.Learner`."""
         rest = dict.fromkeys(("query", "target_support", "target_query"), GRADIENT)

@@ -22,6 +22,11 @@ class MultiTask(BaseLearner):
     inner_lr: float
 
     @property
+    def plain(self) -> dict[str, float]:
+        """None: this is plain training itself."""
+        return {}
+
+    @property
     def passes(self) -> Passes:
         """See :class:`~metaxcr.meta.learners.base.Learner`."""
         return {"support": GRADIENT, "query": GRADIENT}

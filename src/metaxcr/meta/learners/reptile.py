@@ -25,6 +25,11 @@ class Reptile(BaseLearner):
     inner_lr: float
 
     @property
+    def plain(self) -> dict[str, float]:
+        """Every loss on the path."""
+        return {"support": float(self.steps), "query": 1.0}
+
+    @property
     def passes(self) -> Passes:
         """See :class:`~metaxcr.meta.learners.base.Learner`."""
         return {"support": GRADIENT * self.steps, "query": GRADIENT}

@@ -35,6 +35,11 @@ class XMetraAda(BaseLearner):
         return True
 
     @property
+    def plain(self) -> dict[str, float]:
+        """Both queries."""
+        return {"query": 1.0, "target_query": 1.0}
+
+    @property
     def passes(self) -> Passes:
         """See :class:`~metaxcr.meta.learners.base.Learner`."""
         inner = GRADIENT * self.steps
