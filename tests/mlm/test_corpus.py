@@ -22,15 +22,15 @@ from metaxcr.mlm.corpus import (
     Frame,
     Packed,
     choose,
-    cut,
     documents,
     frame,
+    has_spaces,
+    hold_out,
     mask,
     pack,
-    pieces,
     read_corpus,
     read_file,
-    spaced,
+    tokenize_lines,
 )
 
 
@@ -43,7 +43,11 @@ def test_blank_lines_separate_documents_and_otherwise_every_ten_lines() -> None:
 
 def test_documents_stay_whole_and_the_seed_alone_decides() -> None:
     docs = documents("f", [str(n) for n in range(200)])
-    (parts, dropped), again, (other, _) = cut(docs, 0.1, 0), cut(docs, 0.1, 0), cut(docs, 0.1, 1)
+    (parts, dropped), again, (other, _) = (
+        hold_out(docs, 0.1, 0),
+        hold_out(docs, 0.1, 0),
+        hold_out(docs, 0.1, 1),
+    )
     assert (parts, dropped) == again and parts["test"] != other["test"]
     everything = [line for part in parts.values() for line in part]
     assert sorted(everything, key=int) == [str(n) for n in range(200)] and dropped == 0
@@ -54,7 +58,7 @@ def test_documents_stay_whole_and_the_seed_alone_decides() -> None:
 
 def test_a_held_out_line_is_never_trained_on() -> None:
     docs = documents("f", [f"own {n}" if n % 2 else "the same" for n in range(100)])
-    parts, dropped = cut(docs, 0.1, 0)
+    parts, dropped = hold_out(docs, 0.1, 0)
     train, stop, test = (set(parts[name]) for name in ("train", "stop", "test"))
     assert not train & (stop | test) and not stop & test
     assert dropped == 40
@@ -63,7 +67,7 @@ def test_a_held_out_line_is_never_trained_on() -> None:
 @pytest.mark.parametrize("lines", [["one"] * 29, ["one"] * 200])
 def test_too_little_text_is_refused(lines: list[str]) -> None:
     with pytest.raises(UserError, match="too little text"):
-        cut(documents("f", lines), 0.1, 0)
+        hold_out(documents("f", lines), 0.1, 0)
 
 
 def test_files(tmp_path: Path) -> None:
@@ -95,7 +99,7 @@ def test_flores_gives_its_development_split(data_root: Path) -> None:
 
 
 def units(encoder: FrozenEncoder, line: str, whole_words: bool = True) -> list[int | None]:
-    return pieces(encoder, [line], whole_words=whole_words)[0].words
+    return tokenize_lines(encoder, [line], whole_words=whole_words)[0].words
 
 
 def test_words_are_units_unless_they_are_long_or_the_script_has_no_spaces(encoder: FrozenEncoder) -> None:
@@ -111,12 +115,12 @@ def test_words_are_units_unless_they_are_long_or_the_script_has_no_spaces(encode
 
 
 def test_lines_without_a_token_are_left_out(encoder: FrozenEncoder) -> None:
-    assert len(pieces(encoder, ["ab", " ", "cd"], whole_words=True)) == 2
+    assert len(tokenize_lines(encoder, ["ab", " ", "cd"], whole_words=True)) == 2
 
 
 @pytest.mark.parametrize(("language", "answer"), [("sw", True), ("zh", False), ("th", False), ("ja", False)])
 def test_scripts_without_spaces(language: str, answer: bool) -> None:
-    assert spaced(language) is answer
+    assert has_spaces(language) is answer
 
 
 def test_the_frame_is_the_special_tokens_and_the_prefix(encoder: FrozenEncoder) -> None:

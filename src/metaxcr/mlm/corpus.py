@@ -74,8 +74,8 @@ def read_corpus(name: str, language: str, root: Path | None = None) -> tuple[Cor
     return declared, documents(f"{name} {split}", text.lines)
 
 
-def cut(docs: Sequence[Document], share: float, seed: int) -> tuple[dict[str, list[str]], int]:
-    """Cut documents into training text and two held-out parts with about ``share`` of the lines each.
+def hold_out(docs: Sequence[Document], share: float, seed: int) -> tuple[dict[str, list[str]], int]:
+    """Divide documents into training text and two held-out parts with about ``share`` of the lines each.
 
     The seed alone decides which documents are held out; each part is in the order of ``docs``.
 
@@ -155,12 +155,12 @@ def frame(encoder: FrozenEncoder) -> Frame:
     return Frame(before, after, tokenizer.mask_id)
 
 
-def spaced(language: str) -> bool:
+def has_spaces(language: str) -> bool:
     """Whether a language (ISO 639 code) is written with spaces between words."""
     return langcodes.Language.get(language).maximize().script not in UNSPACED
 
 
-def pieces(encoder: FrozenEncoder, lines: Sequence[str], *, whole_words: bool) -> list[WordTokens]:
+def tokenize_lines(encoder: FrozenEncoder, lines: Sequence[str], *, whole_words: bool) -> list[WordTokens]:
     """Tokenise lines, without special tokens and prefix: ids and units, which are masked as a whole.
 
     With ``whole_words`` a unit is a word of at most :data:`MOST_PIECES` tokens; any other token is a unit of

@@ -31,7 +31,7 @@ from metaxcr.mlm.adapter_training import (
     train_stage,
     unflatten,
 )
-from metaxcr.mlm.corpus import NO_UNIT, Document, Frame, cut, frame, pack, pieces, spaced
+from metaxcr.mlm.corpus import NO_UNIT, Document, Frame, frame, has_spaces, hold_out, pack, tokenize_lines
 from metaxcr.mlm.masked_lm import ADAPTER, HEAD, Batches, MaskedLanguageModel, OwnHead, Params, TiedHead
 from metaxcr.model_card import language_adapter_card
 from metaxcr.parse import parse_json, read_json_object
@@ -187,11 +187,11 @@ def prepare(encoder: FrozenEncoder, request: Request, own_head: nn.Module | None
         UserError: There is too little text, or the encoder cannot be used.
     """
     settings, around = request.settings, frame(encoder)
-    lines, dropped = cut(request.documents, settings.held_out, settings.seed)
+    lines, dropped = hold_out(request.documents, settings.held_out, settings.seed)
     _check(encoder, settings, around)
-    whole_words = spaced(request.language)
+    whole_words = has_spaces(request.language)
     packed = {
-        name: pack(pieces(encoder, text, whole_words=whole_words), around, settings.length)
+        name: pack(tokenize_lines(encoder, text, whole_words=whole_words), around, settings.length)
         for name, text in lines.items()
     }
     if len(packed["test"]) < 2:  # an interval over held-out sequences needs two

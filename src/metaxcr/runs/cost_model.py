@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from metaxcr.config.regimes import REGIMES, WITH_SHOTS
-from metaxcr.config.schema import Config, Ctml, Finetune, Meta
+from metaxcr.config.schema import Clml, Config, Ctml, Finetune, Meta
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.meta.learners import make_learner
 from metaxcr.meta.learners.base import GRADIENT
@@ -68,84 +68,77 @@ class StageWork:
         self.draws += draws
 
 
+class ClmlRun(NamedTuple):
+    """A run of CLML, one for all seeds."""
+
+    regime: str
+    purpose: str  # of its random numbers
+    settings: Clml
+    target: tuple[str, ...]  # query languages
+    others: tuple[str, ...]  # support languages of cross-lingual episodes
+    aligned: tuple[str, ...] = ()  # languages whose sentences are aligned
+
+
+def clml_runs(config: Config, amounts: Amounts) -> list[ClmlRun]:
+    """The runs of CLML in order."""
+    clml, regimes, shots, runs = config.clml, config.regimes, tuple(amounts.shots), []
+    for one in amounts.adaptations if "zero-shot-aux" in regimes else ():
+        names, purpose = tuple(one.auxiliary), one.name.replace(".", "/")
+        aligned = ("en", *one.tested) if one.alone else tuple(amounts.sentences)
+        runs.append(ClmlRun("zero-shot-aux", purpose, clml, names, names, aligned))
+    for name in shots if "few-shot" in regimes else ():
+        runs.append(ClmlRun("few-shot", f"few-shot/{name}", with_shots(clml, 1), (name,), ("en",)))
+    if "pooled-shots" in regimes:
+        groups = {f"pooled/{name}": (name,) for name in shots} if clml.per_language else {"pooled": shots}
+        for purpose, names in groups.items():
+            settings = with_shots(clml, len(names))
+            runs.append(ClmlRun("pooled-shots", purpose, settings, names, ("en", *shots)))
+    return runs
+
+
 def works(config: Config, amounts: Amounts, most: int = 2000) -> list[StageWork]:
     """Everything that a run does after the trunk, in order: one entry for each stage and regime.
 
     At most ``most`` steps of each run of meta-training are drawn again; further ones are taken to be like
     them.
     """
-    found, seeds = [], config.run.seeds
-    if config.run.regimes:
-        ctml = StageWork("ctml", "")
-        for seed in seeds:
-            ctml.add(_ctml(config, amounts, seed, most))
-        found.append(ctml)
-    if "zero-shot-aux" in config.regimes:
-        found.append(_auxiliary(config, amounts, most))
-    for regime in WITH_SHOTS:
-        if regime in config.regimes:
-            found += _shots(config, amounts, regime, ctml, most)
-    similarity = StageWork("evaluate", "none")
-    similarity.add(_evaluation(amounts.baseline.values()))
-    found.append(similarity)
-    for regime in config.regimes:
-        work = StageWork("evaluate", regime)
-        for _ in range(len(seeds) * len(REGIMES[regime].methods)):
-            work.add(_evaluation(_evaluated(amounts, regime)))
-        found.append(work)
-    return found
+    found: dict[tuple[str, str], StageWork] = {}
+    seeds, shots = config.run.seeds, amounts.shots
 
+    def at(stage: str, regime: str) -> StageWork:
+        return found.setdefault((stage, regime), StageWork(stage, regime))
 
-def _ctml(
-    config: Config, amounts: Amounts, seed: int, most: int, shots: tuple[str, Pool] | None = None
-) -> Work:
-    """A run of CTML; ``shots``: a language and its shots, if rewards are measured on them."""
-    purpose, reward = (f"ctml/{shots[0]}", shots[1]) if shots else ("ctml", amounts.reward)
-    replay = _Replay(config, config.ctml, amounts, seed, purpose, most)
-    return replay.work(replay.cross_task(), reward.items, reward.tokens)
+    def ctml(seed: int, purpose: str, reward: Pool) -> None:
+        replay = _Replay(config, config.ctml, amounts, seed, purpose, most)
+        at("ctml", "").add(replay.work(replay.cross_task(), reward.items, reward.tokens))
 
-
-def _auxiliary(config: Config, amounts: Amounts, most: int) -> StageWork:
-    """CLML on auxiliary languages, for zero-shot in the tested ones."""
-    work, reward = StageWork("clml", "zero-shot-aux"), amounts.reward
-    for one in amounts.adaptations:
-        data = {language: amounts.auxiliary[language] for language in one.auxiliary}
-        wanted = ("en", *one.tested) if one.alone else tuple(amounts.sentences)
-        sentences = {name: pool for name, pool in amounts.sentences.items() if name in wanted}
-        for seed in config.run.seeds:
-            replay = _Replay(config, config.clml, amounts, seed, one.name.replace(".", "/"), most)
-            episodes = replay.cross_lingual(data, data, sentences, halved=False)
-            work.add(replay.work(episodes, reward.items, reward.tokens))
-    return work
-
-
-def _shots(config: Config, amounts: Amounts, regime: str, ctml: StageWork, most: int) -> list[StageWork]:
-    """CLML towards languages with shots, and fine-tuning on them; their own runs of CTML go into ``ctml``."""
-    adapt, tune, shots = StageWork("clml", regime), StageWork("finetune", regime), amounts.shots
-    english = {"en": amounts.target}
-    if regime == "few-shot":
-        runs = [(f"few-shot/{name}", {name: pool}, english) for name, pool in shots.items()]
-    elif config.clml.per_language:
-        runs = [(f"pooled/{name}", {name: pool}, english | shots) for name, pool in shots.items()]
-    else:
-        runs = [("pooled", dict(shots), english | shots)]
-    k = next(iter(shots.values())).items
-    halved = shots_reward(config.clml, k)
-    for purpose, target, others in runs:
-        settings = with_shots(config.clml, len(target))
+    for seed in seeds if config.run.regimes else ():
+        ctml(seed, "ctml", amounts.reward)
+    for run in clml_runs(config, amounts):
+        learns_from_shots = run.regime in WITH_SHOTS
+        data = {"en": amounts.target, **shots} if learns_from_shots else amounts.auxiliary
+        target, others = ({name: data[name] for name in names} for names in (run.target, run.others))
+        sentences = {name: pool for name, pool in amounts.sentences.items() if name in run.aligned}
+        k = next(iter(target.values())).items
+        halved = learns_from_shots and shots_reward(config.clml, k)
         items, tokens = amounts.reward.items, amounts.reward.tokens
         if halved:
             items, tokens = k // 2, fmean(pool.tokens for pool in target.values())
-        for seed in config.run.seeds:
-            if config.ctml.reward_data == "shots" and regime == "few-shot":
-                (own,) = target.items()
-                ctml.add(_ctml(config, amounts, seed, most, own))
-            replay = _Replay(config, settings, amounts, seed, purpose, most)
-            adapt.add(replay.work(replay.cross_lingual(target, others, {}, halved), items, tokens))
-            tune.add(_finetuning(config, target.values()))
-    for _ in config.run.seeds if regime == "pooled-shots" else ():
-        tune.add(_finetuning(config, shots.values()))  # the baseline without CLML
-    return [adapt, tune]
+        for seed in seeds:
+            if run.regime == "few-shot" and config.ctml.reward_data == "shots":
+                ctml(seed, f"ctml/{run.target[0]}", target[run.target[0]])
+            replay = _Replay(config, run.settings, amounts, seed, run.purpose, most)
+            episodes = replay.cross_lingual(target, others, sentences, halved)
+            at("clml", run.regime).add(replay.work(episodes, items, tokens))
+            if learns_from_shots:
+                at("finetune", run.regime).add(_finetuning(config, target.values()))
+    for _ in seeds if "pooled-shots" in config.regimes else ():
+        at("finetune", "pooled-shots").add(_finetuning(config, shots.values()))  # the baseline without CLML
+    at("evaluate", "none").add(_evaluation(amounts.baseline.values()))
+    for regime in config.regimes:
+        for _ in range(len(seeds) * len(REGIMES[regime].methods)):
+            at("evaluate", regime).add(_evaluation(_evaluated(amounts, regime)))
+    return list(found.values())
 
 
 def _finetuning(config: Config, shots: Iterable[Pool]) -> Work:

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from metaxcr.config.regimes import WITH_SHOTS
 from metaxcr.config.schema import Config, Meta
 from metaxcr.encoders.activation_cache import TrunkStats, TrunkStore
 from metaxcr.encoders.encoder import FrozenEncoder, Ragged, Text
@@ -21,8 +22,8 @@ from metaxcr.evaluation.predictions import predict
 from metaxcr.hardware import CPU
 from metaxcr.model.batch import Questions, TaskData
 from metaxcr.model.build import build_model, memory_store
-from metaxcr.runs.clml import CrossLingualEpisodes, shots_reward, with_language_policy, with_shots
-from metaxcr.runs.cost_model import Parts, StageWork
+from metaxcr.runs.clml import CrossLingualEpisodes, shots_reward, with_language_policy
+from metaxcr.runs.cost_model import Parts, StageWork, clml_runs
 from metaxcr.runs.ctml import CrossTaskEpisodes
 from metaxcr.runs.data_amounts import Amounts, Pool
 from metaxcr.runs.environment import Costs, forget_peak, peak_rss_mb
@@ -125,28 +126,18 @@ class Bench:
 
     def stages(self) -> Iterator[tuple[Key, Meta, Callable[[BatchSampler], MetaEpisodes]]]:
         """The runs of meta-training: (stage, regime), settings, and what makes their episodes."""
-        english, ctml, clml = self.english, self.config.ctml, self.config.clml
+        english, ctml = self.english, self.config.ctml
         yield ("ctml", ""), ctml, partial(CrossTaskEpisodes, english, self.sentences, ctml)
-        episodes = partial(CrossLingualEpisodes, english)
-        if self.amounts.adaptations:
-            one = self.amounts.adaptations[0]
-            data = {name: self.auxiliary[name] for name in one.auxiliary}
-            wanted = ("en", *one.tested) if one.alone else tuple(self.sentences)
-            texts = {name: numbers for name, numbers in self.sentences.items() if name in wanted}
-            yield ("clml", "zero-shot-aux"), clml, partial(episodes, data, data, english.reward, texts, clml)
-        if not self.shots:
-            return
-        k, alone = len(next(iter(self.shots.values()))), dict(list(self.shots.items())[:1])
-        reward = None if shots_reward(clml, k) else english.reward
-        own = {"en": english.sources[english.target]}
-        pooled = alone if clml.per_language else self.shots
-        for regime, target, others in (
-            ("few-shot", alone, own),
-            ("pooled-shots", pooled, {**own, **self.shots}),
-        ):
-            if regime in self.config.run.regimes:
-                settings = with_shots(clml, len(target))
-                yield ("clml", regime), settings, partial(episodes, target, others, reward, {}, settings)
+        runs = clml_runs(self.config, self.amounts)
+        for run in {run.regime: run for run in reversed(runs)}.values():  # the first one of each regime
+            data, reward = self.auxiliary, english.reward
+            if run.regime in WITH_SHOTS:
+                data = {"en": english.sources[english.target], **self.shots}
+                reward = None if shots_reward(run.settings, len(data[run.target[0]])) else reward
+            target, others = ({name: data[name] for name in names} for names in (run.target, run.others))
+            texts = {name: numbers for name, numbers in self.sentences.items() if name in run.aligned}
+            episodes = partial(CrossLingualEpisodes, english, target, others, reward, texts, run.settings)
+            yield ("clml", run.regime), run.settings, episodes
 
     def sampler(self, episodes: MetaEpisodes) -> Sampler:
         """The sampler of a run of meta-training, with a second one if languages are chosen."""
