@@ -88,11 +88,8 @@ def hold_out(docs: Sequence[Document], share: float, seed: int) -> tuple[dict[st
     """
     place, total = "--text, --corpus", sum(len(d.lines) for d in docs)
     if total < MIN_LINES or len(docs) < 3:
-        raise UserError(
-            f"too little text: {total} lines in {len(docs)} documents",
-            place,
-            f"give at least {MIN_LINES} lines and three documents (blank lines separate documents)",
-        )
+        fix = f"give at least {MIN_LINES} lines and three documents (blank lines separate documents)"
+        raise UserError(f"too little text: {total} lines in {len(docs)} documents", place, fix)
     where = {}
     order = rng(seed, "language/held-out").permutation(len(docs)).tolist()
     for part in ("stop", "test"):
@@ -126,14 +123,10 @@ class Frame(NamedTuple):
 
 
 def _word_tokenizer(encoder: FrozenEncoder) -> WordTokenizer:
-    tokenizer = encoder.tokenizer
-    if not isinstance(tokenizer, WordTokenizer):
-        raise UserError(
-            f"the tokenizer of {encoder.name} does not know where words begin",
-            "--encoder",
-            "whole words are masked: use an encoder with a fast tokenizer",
-        )
-    return tokenizer
+    if not isinstance(encoder.tokenizer, WordTokenizer):
+        what = f"the tokenizer of {encoder.name} does not know where words begin"
+        raise UserError(what, "--encoder", "whole words are masked: use an encoder with a fast tokenizer")
+    return encoder.tokenizer
 
 
 def frame(encoder: FrozenEncoder) -> Frame:

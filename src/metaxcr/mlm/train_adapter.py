@@ -195,12 +195,9 @@ def prepare(encoder: FrozenEncoder, request: Request, own_head: nn.Module | None
         for name, text in lines.items()
     }
     if len(packed["test"]) < 2:  # an interval over held-out sequences needs two
-        raise UserError(
-            f"too little text: a held-out part of {len(lines['test'])} lines fills one sequence of "
-            f"{settings.length} tokens",
-            "--text, --corpus",
-            "give more text, or a smaller --set length, or a larger --set held_out",
-        )
+        size = f"{len(lines['test'])} lines fills one sequence of {settings.length} tokens"
+        fix = "give more text, or a smaller --set length, or a larger --set held_out"
+        raise UserError(f"too little text: a held-out part of {size}", "--text, --corpus", fix)
     everything = [sequence for part in packed.values() for sequence in part]
     pairs = (pair for s in everything for pair in zip(s.ids, s.units, strict=True))
     rows = sorted({token for token, unit in pairs if unit != NO_UNIT})
@@ -219,18 +216,12 @@ def _check(encoder: FrozenEncoder, settings: LanguageTraining, around: Frame) ->
     """Refuse lengths and layers that do not fit the encoder."""
     frame_tokens = len(around.before) + len(around.after)
     if not frame_tokens < settings.length <= encoder.max_positions:
-        raise UserError(
-            f"sequences of {settings.length} tokens do not fit {encoder.name}",
-            "--set length",
-            f"use {frame_tokens + 1} to {encoder.max_positions}",
-        )
+        what = f"sequences of {settings.length} tokens do not fit {encoder.name}"
+        raise UserError(what, "--set length", f"use {frame_tokens + 1} to {encoder.max_positions}")
     layers = settings.chosen_layers(encoder.depth)
     if not layers or layers != sorted(set(layers)) or layers[0] < 0 or layers[-1] >= encoder.depth:
-        raise UserError(
-            f"layers {layers} do not fit an encoder of {encoder.depth} layers",
-            "--set layers",
-            "list distinct layers in ascending order, counted from 0",
-        )
+        what = f"layers {layers} do not fit an encoder of {encoder.depth} layers"
+        raise UserError(what, "--set layers", "list distinct layers in ascending order, counted from 0")
 
 
 def _build_model(

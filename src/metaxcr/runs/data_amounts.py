@@ -141,7 +141,7 @@ def from_files(config: Config, raw: RawData, count: TokenCounter) -> Amounts:
         source.name: pool(f"source {source.name}", split.spec, examples)
         for source, (split, examples) in zip(config.sources, raw.sources, strict=False)
     }
-    runs = _adaptations(config) if raw.auxiliary else ()
+    runs = _adaptations(config)
     used = {name for one in runs for name in one.auxiliary}
     shots = {}
     for language, split in raw.shot_pool.items():
@@ -244,10 +244,7 @@ def _sentences(language: str, lines: Sequence[str], count: TokenCounter) -> Pool
 
 def _adaptations(config: Config) -> tuple[Adaptation, ...]:
     """The runs of CLML on auxiliary languages; the first languages stand in for the nearest ones."""
-    auxiliary = config.target.auxiliary
-    if auxiliary is None or "zero-shot-aux" not in config.run.regimes:
-        return ()
-    chosen = {tested: auxiliary.languages for tested in config.target.languages}
-    if auxiliary.nearest:
-        chosen = {x: [y for y in names if y != x][: auxiliary.nearest] for x, names in chosen.items()}
-    return tuple(adaptations(config, chosen))
+    names = config.target.auxiliary.languages if config.target.auxiliary else []
+    most = config.target.auxiliary.nearest if config.target.auxiliary else None
+    tested = config.target.languages
+    return tuple(adaptations(config, lambda: {x: [y for y in names if y != x][:most] for x in tested}))

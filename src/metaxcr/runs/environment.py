@@ -5,6 +5,7 @@ import copy
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -68,8 +69,7 @@ class Costs:
     def __init__(self, before: dict[str, Any]) -> None:
         self._stages = {stage["stage"]: copy.deepcopy(stage) for stage in before.get("stages", [])}
         self._settled = copy.deepcopy(self._stages)
-        self._trunk = before.get("trunk", {})
-        self._stats: TrunkStats | None = None
+        self._trunk, self._stats = before.get("trunk", {}), TrunkStats()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -132,24 +132,23 @@ class Costs:
         return self._content()
 
     def _content(self) -> dict[str, Any]:
-        stages, trunk = copy.deepcopy(self._settled), self._trunk
-        if (stats := self._stats) is not None:
-            trunk = {
-                "cold_seconds": round(trunk.get("cold_seconds", 0.0) + stats.cold_seconds, 2),
-                "warm_seconds": round(trunk.get("warm_seconds", 0.0) + stats.warm_seconds, 2),
-                "computed_tokens": trunk.get("computed_tokens", 0) + stats.computed_tokens,
-                "texts": stats.texts,
-                "tokens": stats.tokens,
-                "used_tokens": stats.used_tokens,  # sizes are those of the last process
-                "bytes": stats.bytes,
-            }
-            if "trunk" in stages:
-                stages["trunk"]["token_passes"] += stats.computed_tokens
+        stages, trunk, stats = copy.deepcopy(self._settled), self._trunk, self._stats
+        trunk = {
+            "cold_seconds": round(trunk.get("cold_seconds", 0.0) + stats.cold_seconds, 2),
+            "warm_seconds": round(trunk.get("warm_seconds", 0.0) + stats.warm_seconds, 2),
+            "computed_tokens": trunk.get("computed_tokens", 0) + stats.computed_tokens,
+            "texts": stats.texts,
+            "tokens": stats.tokens,
+            "used_tokens": stats.used_tokens,  # sizes are those of the last process
+            "bytes": stats.bytes,
+        }
+        if "trunk" in stages:
+            stages["trunk"]["token_passes"] += stats.computed_tokens
         total = round(sum(s["seconds"] for s in stages.values()), 2)
         return {"stages": list(stages.values()), "trunk": trunk, "total_seconds": total}
 
     def _trunk_seconds(self) -> float:
-        return 0.0 if self._stats is None else self._stats.cold_seconds + self._stats.warm_seconds
+        return self._stats.cold_seconds + self._stats.warm_seconds
 
     def _entry(self, name: str) -> dict[str, Any]:
         empty = {"stage": name, "seconds": 0.0, "token_passes": 0, "peak_rss_mb": 0}
@@ -159,12 +158,10 @@ class Costs:
 def peak_rss_mb() -> int:
     """Largest resident memory in MB since :func:`forget_peak`, with pages of the mapped cache."""
     status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) // 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024 * 1024) if sys.platform == "darwin" else peak // 1024
+    if status.is_file() and (peak := re.search(r"VmHWM:\s+(\d+)", status.read_text(encoding="utf-8"))):
+        return int(peak[1]) // 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most // (1024 * 1024) if sys.platform == "darwin" else most // 1024
 
 
 def forget_peak() -> None:

@@ -38,22 +38,15 @@ class ProcessCache:
     """
 
     def __init__(self, splits: int = 64, bases: int = 2) -> None:
-        self._encoders: dict[Hashable, FrozenEncoder] = {}
         self._splits: dict[Hashable, LoadedSplit] = {}
         self._bases: dict[tuple[Hashable, Hashable], tuple[TrunkStore, Encoded]] = {}
         self._most_splits, self._most_bases = splits, bases
         self._leaks = lru_cache(maxsize=4)(find_leaks)
+        self.encoder = lru_cache(maxsize=1)(_load_encoder)  # loads one, or returns it if it is the last one
 
     def __reduce__(self) -> tuple[type["ProcessCache"], tuple[int, int]]:
         """Another process starts with an empty cache."""
         return ProcessCache, (self._most_splits, self._most_bases)
-
-    def encoder(
-        self, load: Callable[..., FrozenEncoder], name: str, *, prefix: str | None, revision: str | None
-    ) -> FrozenEncoder:
-        """Load an encoder, or return the one that was loaded with the same arguments."""
-        key = name, prefix, revision
-        return _cached(self._encoders, key, 1, lambda: load(name, prefix=prefix, revision=revision))
 
     def split(
         self, task: str, split: str, *, language: str = "en", root: Path | None = None, **how: Any
@@ -87,6 +80,10 @@ class ProcessCache:
         before, encoded = _cached(self._bases, (store.identity, key), self._most_bases, first)
         store.adopt(before)
         return encoded
+
+
+def _load_encoder(load: Callable[..., FrozenEncoder], name: str, **how: str | None) -> FrozenEncoder:
+    return load(name, **how)
 
 
 def _cached(cache: dict[Any, Kept], key: Hashable, most: int, make: Callable[[], Kept]) -> Kept:

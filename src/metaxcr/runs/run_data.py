@@ -34,24 +34,19 @@ class RunData:
     """What the stages of a run work with."""
 
     english: English  # sources and parts of the English target data
-    # language -> labelled data in it (regime zero-shot-aux)
-    auxiliary: dict[str, TaskData] = field(default_factory=dict)
+    auxiliary: dict[str, TaskData] = field(default_factory=dict)  # language -> labelled data in it
     adaptations: list[Adaptation] = field(default_factory=list)  # the runs of CLML on them
-    # language -> the examples that some seed draws as shots
-    shot_pool: dict[str, TaskData] = field(default_factory=dict)
-    # seed -> ids of the shots, the same in all languages
-    shots: dict[int, list[str]] = field(default_factory=dict)
+    shot_pool: dict[str, TaskData] = field(default_factory=dict)  # language -> the shots of all seeds
+    shots: dict[int, list[str]] = field(default_factory=dict)  # seed -> ids of its shots, in all languages
     # (language, "repaired" | "raw") -> the evaluated questions, encoded for the run's scorer
     evaluation: dict[tuple[str, str], TaskData] = field(default_factory=dict)
     # the same questions encoded for the similarity baseline (the same objects but for cross)
     baseline: dict[tuple[str, str], TaskData] = field(default_factory=dict)
-    # language -> numbers of its sentences in the trunk store
-    parallel: dict[str, list[int]] = field(default_factory=dict)
+    parallel: dict[str, list[int]] = field(default_factory=dict)  # language -> its sentences in the store
     checksums: dict[str, str] = field(default_factory=dict)  # file group -> SHA-256, for the data hash
     repaired: dict[str, int] = field(default_factory=dict)  # split -> number of repaired rows
     skipped: dict[str, int] = field(default_factory=dict)  # split -> number of rows that were left out
-    # examples that are both trained on and held out, if that is allowed
-    leaks: list[Leak] = field(default_factory=list)
+    leaks: list[Leak] = field(default_factory=list)  # examples both trained on and held out, if allowed
 
     @property
     def auxiliary_for(self) -> dict[str, Adaptation]:
@@ -92,7 +87,7 @@ def prepare(
         sources = {name: replace(data, source=i) for i, (name, data) in enumerate(sources.items())}
     data = RunData(English(sources, parts.get("query"), parts["reward"], raw.english.spec.id))
     data.shots, data.leaks = raw.shots, raw.leaks
-    data.adaptations = _adaptations(config, raw, store)
+    data.adaptations = adaptations(config, lambda: _nearest(config, raw, store))
     used = {language for one in data.adaptations for language in one.auxiliary}
     auxiliary = {lang: split for lang, split in raw.auxiliary.items() if lang in used}
     data.auxiliary = {lang: encode(s, s.examples, drawn=True) for lang, s in auxiliary.items()}
@@ -140,31 +135,28 @@ def _base(config: Config, raw: RawData, encode: Encode, store: TrunkStore, cache
     return {**sources, english.spec.id: parts["source"]}, parts
 
 
-def _adaptations(config: Config, raw: RawData, store: TrunkStore) -> list[Adaptation]:
-    """Plan the runs of CLML on auxiliary languages, all of them or the nearest to each tested language."""
-    target, auxiliary = config.target, config.target.auxiliary
-    if auxiliary is None or not raw.auxiliary:
-        return []
-    chosen: dict[str, list[str]] = {language: auxiliary.languages for language in target.languages}
-    if auxiliary.nearest:
-        if target.parallel is None:
-            raise UserError(
-                "the nearest languages are found by parallel text, and there is none",
-                "target.auxiliary.nearest",
-                "give target.parallel, or remove it",
-            )
-        sentences = raw.corpus.sentences
-        near = dict.fromkeys([*target.languages, *auxiliary.languages])
-        vectors = {language: sentence_vectors(store, sentences[language]) for language in near}
-        chosen = nearest_languages(vectors, target.languages, auxiliary.languages, auxiliary.nearest)
-    return adaptations(config, chosen)
+def adaptations(config: Config, nearest: Callable[[], Mapping[str, Iterable[str]]]) -> list[Adaptation]:
+    """The runs of CLML on auxiliary languages, all of them or the nearest to each tested language.
 
-
-def adaptations(config: Config, chosen: Mapping[str, Iterable[str]]) -> list[Adaptation]:
-    """The runs of CLML on auxiliary languages; ``chosen``: tested language -> its auxiliary languages."""
+    ``nearest`` finds these: tested language -> its auxiliary languages.
+    """
     tested, auxiliary = list(config.target.languages), config.target.auxiliary
+    if auxiliary is None or "zero-shot-aux" not in config.run.regimes:
+        return []
+    chosen = nearest() if auxiliary.nearest else dict.fromkeys(tested, auxiliary.languages)
     languages = {language: list(names) for language, names in chosen.items()}
-    reported = auxiliary and config.evaluate.english and "en" not in auxiliary.languages
-    if reported and not config.clml.per_language:
+    if config.evaluate.english and "en" not in auxiliary.languages and not config.clml.per_language:
         tested, languages["en"] = [*tested, "en"], []  # one more reported row, by the shared run
     return plan_adaptations(tested, languages, config.clml.per_language)
+
+
+def _nearest(config: Config, raw: RawData, store: TrunkStore) -> dict[str, list[str]]:
+    """Find the nearest auxiliary languages to each tested language by parallel text."""
+    target, auxiliary = config.target, config.target.auxiliary
+    assert auxiliary is not None and auxiliary.nearest
+    if target.parallel is None:
+        what = "the nearest languages are found by parallel text, and there is none"
+        raise UserError(what, "target.auxiliary.nearest", "give target.parallel, or remove it")
+    near = dict.fromkeys([*target.languages, *auxiliary.languages])
+    vectors = {language: sentence_vectors(store, raw.corpus.sentences[language]) for language in near}
+    return nearest_languages(vectors, target.languages, auxiliary.languages, auxiliary.nearest)

@@ -198,11 +198,9 @@ def load_pinned(
     encoder = load(settings.name, prefix=settings.prefix, revision=revision)
     record = {"name": encoder.name, "revision": encoder.revision, "fingerprint": encoder.fingerprint}
     if before and before != record:
-        raise UserError(
-            f"encoder {encoder.name!r} has changed since the run was started",
-            str(folder.path / ENVIRONMENT),
-            "restore the former encoder, or start again with another --out",
-        )
+        what = f"encoder {encoder.name!r} has changed since the run was started"
+        fix = "restore the former encoder, or start again with another --out"
+        raise UserError(what, str(folder.path / ENVIRONMENT), fix)
     if not before:
         folder.write_json(ENVIRONMENT, {**environment, ENCODER: record})
     return encoder
