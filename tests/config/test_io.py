@@ -8,7 +8,7 @@ import yaml
 
 from metaxcr.config import io
 from metaxcr.config.io import config_hash, differences, find, load_config, shipped, validate
-from metaxcr.config.schema import SAMPLER_SETTINGS, Config, SamplerSettings
+from metaxcr.config.schema import SAMPLER_SETTINGS, Adapters, Config, SamplerSettings
 from metaxcr.errors import MetaXCRWarning, UserError
 
 SMALL: dict[str, Any] = {
@@ -273,7 +273,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def changed(config: Config, path: tuple[Any, ...]) -> tuple[Config, Config]:
     """Settings, and the same with another valid value in one place, which not every learner allows."""
     names = ["float32", "cross", "houlsby", "reptile", "uniform", "all", "gelu", "target", "x"]
-    names += ["shots", "english", "reinforce", "flipped", "accuracy-gain", "learned", "mlflow"]
+    names += ["shots", "english", "reinforce", "flipped", "accuracy-gain", "learned", "mlflow", "sgd"]
     candidates = [2, 3, 0.25, 0.5, True, False, *names]
     candidates += [["x"], [7], ["few-shot"], ["digits"], {"sw": "folder"}, {"at": 9}]
     candidates += [{"candidates": [{"steps": 3}]}]
@@ -380,6 +380,25 @@ def test_a_setting_that_came_later_is_in_no_hash_at_its_default() -> None:
 def test_the_rate_of_a_mixture_needs_one() -> None:
     with pytest.raises(UserError, match=r"ctml\.mixture_lr has no effect without adapters\.mixture"):
         load_config("starter", ["ctml.mixture_lr=0.1"])
+
+
+def test_another_selection_drops_what_it_would_ignore(tmp_path: Path) -> None:
+    """Of what is inherited; what is given beside the selection is a mistake."""
+    learned = "extends: starter\nsampler: {lr: 0.5, floor: 0.2}\n"
+    learned += "ctml: {inner_steps: 3, learner: fomaml, alignment: 0}\n"
+    (tmp_path / "base.yaml").write_text(learned + "adapters: {layers: [1], bottleneck: 8}\n")
+    (tmp_path / "mine.yaml").write_text(
+        "extends: base\nsampler: {kind: uniform}\nctml: {learner: multi-task}\n"
+    )
+    mine, base = str(tmp_path / "mine.yaml"), str(tmp_path / "base.yaml")
+    assert load_config(mine).sampler == SamplerSettings(kind="uniform")
+    assert load_config(mine).ctml.inner_steps == 1
+    config = load_config(base, ["sampler.kind=exp3", "adapters={kind: none}"])
+    assert (config.sampler.lr, config.sampler.floor) == (0.5, 0.2), "which this sampler has, too"
+    assert config.adapters == Adapters(kind="none")
+    for given in (["sampler.lr=0.1", "sampler.kind=uniform"], ["sampler={kind: uniform, lr: 0.1}"]):
+        with pytest.raises(UserError, match="'lr' has no effect with kind 'uniform'"):
+            load_config(base, given)
 
 
 def test_both_names_of_a_setting_are_an_error(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_the_english_parts_fill_the_data() -> None:
 )
 def test_what_a_kind_of_adapter_would_ignore_is_refused(kind: str, setting: dict[str, Any]) -> None:
     (key,) = setting
-    with pytest.raises(ValidationError, match=f"{key} has no effect with kind {kind}"):
+    with pytest.raises(ValidationError, match=f"{key!r} has no effect with kind {kind!r}"):
         Adapters.model_validate({"kind": kind, **setting})
     assert Adapters.model_validate({"kind": kind}).kind == kind
 
@@ -103,7 +103,7 @@ def test_what_a_learner_would_ignore_is_refused(
         )
         assert key == "meta_params_lr" or learner != plain, "the setting reaches the learner"
     else:
-        with pytest.raises(ValidationError, match=f"{key!r} has no effect on the learner {name!r}"):
+        with pytest.raises(ValidationError, match=f"{key!r} has no effect with learner {name!r}"):
             stage.model_validate(settings)
 
 

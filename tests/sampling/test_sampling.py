@@ -55,9 +55,7 @@ def test_every_sampler_resumes_to_the_byte(kind: str, of_all: bool, every: int, 
     [("uniform", "floor=0.5"), ("exp3", "hidden=3"), ("reinforce", "temperature=3"), ("multidds", "s_min=1")],
 )
 def test_a_setting_without_effect_is_refused(kind: str, setting: str) -> None:
-    with pytest.raises(
-        UserError, match=f"{setting.partition('=')[0]}' has no effect on the sampler '{kind}'"
-    ):
+    with pytest.raises(UserError, match=f"{setting.partition('=')[0]}' has no effect with kind '{kind}'"):
         load_config("starter", [f"sampler.kind={kind}", f"sampler.{setting}"])
 
 

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 
+from metaxcr.autodiff import inner_loop
 from metaxcr.config.schema import Finetune, ManyShots, Tuning, TuningChoice
 from metaxcr.encoders.activation_cache import TrunkStore
 from metaxcr.errors import UserError
@@ -125,6 +126,21 @@ def test_too_few_shots_for_the_folds_are_an_error(
     model = toy_model()
     with pytest.raises(UserError, match="3 shots cannot make 4 folds"):
         choose_tuning(model, model.params(), [toy_task("target", "et", size=3)], settings, draw)
+
+
+def test_sgd_is_the_inner_loop_of_meta_training(
+    toy_task: Callable[..., TaskData], toy_model: Callable[..., ChoiceModel], draw: BatchSampler
+) -> None:
+    """Three steps on all shots are MAML's phi'_3 for that support batch."""
+    model, shots = toy_model(), toy_task("target", "et", size=6)
+    settings = Finetune(steps=3, lr=0.3, batch=6, optimizer="sgd")
+    *_, (tuned, _, _) = finetune(model, model.params(), [shots], settings, draw)
+    batches = [draw.batch(shots, 6, "rows", step) for step in range(3)]
+    losses = [lambda p, b=b: model.loss(p, b) for b in batches]
+    adapted, _ = inner_loop(losses, model.params(), 0.3)
+    assert all(torch.equal(adapted[n], p) for n, p in tuned.items())
+    with pytest.raises(ValueError, match="'average' has no effect with optimizer 'sgd'"):
+        Finetune(optimizer="sgd", average=0.25)
 
 
 def test_the_shots_are_learned_and_phi_is_left_alone(

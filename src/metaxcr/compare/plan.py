@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metaxcr.compare.grid import Grid, GridTarget, Method
-from metaxcr.config.io import ALGORITHM_VERSION, put_setting, read_settings, settings_of_results, validate
+from metaxcr.config.io import ALGORITHM_VERSION, change, read_settings, settings_of_results, validate
 from metaxcr.config.schema import Clml, Config, Finetune
 from metaxcr.data.data_dirs import data_fingerprint
 from metaxcr.data.registry import task_spec
@@ -169,8 +169,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _changed(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     settings = copy.deepcopy(base)
-    for key, value in changes.items():
-        put_setting(settings, key, copy.deepcopy(value))
+    change(settings, copy.deepcopy(list(changes.items())))
     return settings
 
 

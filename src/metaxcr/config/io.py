@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,8 +59,7 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
 def read_settings(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read and merge a configuration without checking its keys; arguments and errors as for load_config."""
     settings = _read(find(name), ())
-    for override in overrides:
-        override_setting(settings, override)
+    change(settings, [parse_override(override) for override in overrides])
     return settings
 
 
@@ -172,6 +171,10 @@ def _present_names(section: str, values: Any) -> Any:
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
+    for section, values in over.items():
+        if isinstance(values, dict):
+            for name in values:
+                _drop_idle(merged, f"{section}.{name}", values[name])
     for key, value in over.items():
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merge(merged[key], value) if nested else value
@@ -179,19 +182,50 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def override_setting(settings: dict[str, Any], override: str) -> None:
-    """Change one of nested settings, as ``--set`` does.
+    """Change one of nested settings, as ``--set`` does; see :func:`parse_override`, :func:`put_setting`."""
+    put_setting(settings, *parse_override(override))
 
-    Args:
-        settings: Changed in place.
-        override: ``"a.b=value"``; the value is YAML.
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """Split ``"a.b=value"`` into key and value, which is YAML.
 
     Raises:
-        UserError: It cannot be read, or goes into a value that is no section.
+        UserError: It cannot be read.
     """
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UserError(f"cannot read the override {override!r}", "--set", "write --set section.key=value")
-    put_setting(settings, key, override_value(key, text))
+    return key, override_value(key, text)
+
+
+def change(settings: dict[str, Any], changes: Iterable[tuple[str, Any]]) -> None:
+    """Change some of the settings of a configuration, in place.
+
+    Where a change selects another sampler, learner, kind of adapter or optimiser, settings of the former one
+    that would have no effect are dropped. Those among the changes stay, and are refused as mistakes.
+
+    Args:
+        settings: Of a configuration.
+        changes: Dotted keys with their values.
+    """
+    changes = list(changes)
+    for key, value in changes:
+        for name, selected in value.items() if isinstance(value, dict) else [(None, value)]:
+            _drop_idle(settings, f"{key}.{name}" if name else key, selected)
+    for key, value in changes:
+        put_setting(settings, key, value)
+
+
+def _drop_idle(settings: dict[str, Any], key: str, selected: Any) -> None:
+    """If a key is a section's selector, replace the section by one without the settings that become idle."""
+    section, _, name = key.partition(".")
+    field = Config.model_fields.get(section)
+    schema, values = field.annotation if field else None, settings.get(section)
+    if not (isinstance(values, dict) and isinstance(schema, type) and issubclass(schema, Section)):
+        return
+    if name == schema.selector and isinstance(selected, str):
+        idle = schema.idle(selected)
+        settings[section] = {key: value for key, value in values.items() if key not in idle}
 
 
 def override_value(key: str, text: str) -> Any:

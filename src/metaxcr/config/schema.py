@@ -84,6 +84,21 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}  # old name of a setting -> its name; the old one is still accepted
     added: ClassVar[tuple[str, ...]] = ()  # settings that came later: at their defaults they are in no hash
+    selector: ClassVar[str] = ""  # the setting that decides which others have an effect
+
+    @classmethod
+    def idle(cls, selected: Any) -> set[str]:
+        """Settings without effect if :attr:`selector` has this value."""
+        return set()
+
+    @model_validator(mode="after")
+    def _refuse_idle(self) -> Self:
+        """Refuse a setting without effect that is not at its default."""
+        selected = getattr(self, self.selector, None)
+        for name in sorted(self.idle(selected)):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name!r} has no effect with {self.selector} {selected!r}; remove it")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -191,16 +206,12 @@ class Adapters(Section):
     mixture: bool = False  # one task adapter a source, and a learned mixture of them
     language: dict[str, str] = {}  # language -> folder of a frozen language adapter
 
-    @model_validator(mode="after")
-    def _active(self) -> Self:
-        """Refuse a setting that has no effect with this kind."""
-        for name in ADAPTERS_LACK.get(self.kind, ()):
-            default = type(self).model_fields[name].default
-            if getattr(self, name) != default:
-                raise ValueError(
-                    f"{name} has no effect with kind {self.kind}; leave it at its default, {default}"
-                )
-        return self
+    selector: ClassVar[str] = "kind"
+
+    @classmethod
+    def idle(cls, selected: Any) -> set[str]:
+        """What this kind of adapter lacks."""
+        return set(ADAPTERS_LACK.get(selected, ()))
 
 
 class Scoring(Section):
@@ -319,14 +330,16 @@ class Meta(Section):
     health_every: Count = 10  # episodes between two looks at what the inner loop does
     imaml: ImamlSettings = ImamlSettings()
 
+    selector: ClassVar[str] = "learner"
+
+    @classmethod
+    def idle(cls, selected: Any) -> set[str]:
+        """What is for other learners."""
+        return {name for name, learners in ONLY_FOR.items() if selected not in learners}
+
     @model_validator(mode="after")
     def _fits_the_learner(self) -> "Meta":
-        """Refuse what the learner would ignore."""
-        for key, learners in ONLY_FOR.items():
-            if getattr(self, key) != type(self).model_fields[key].default and self.learner not in learners:
-                raise ValueError(
-                    f"{key!r} has no effect on the learner {self.learner!r}; it is for {', '.join(learners)}"
-                )
+        """Refuse a batch of one source where the learner needs several."""
         if self.learner == "mmt" and self.tasks_per_step == 1:
             raise ValueError("learner mmt needs a batch of sources: set tasks_per_step to their number")
         return self
@@ -438,14 +451,12 @@ class SamplerSettings(Section):
     bonus: Weight = 1.0  # ucb: weight of the confidence width
     discount: Annotated[float, Field(gt=0, le=1)] = 0.99  # ucb, thompson: weight of a reward one reward later
 
-    @model_validator(mode="after")
-    def _active(self) -> "SamplerSettings":
-        """Refuse a setting that has no effect with this kind."""
-        for name, field in SamplerSettings.model_fields.items():
-            idle = name != "kind" and name not in SAMPLER_SETTINGS[self.kind]
-            if idle and getattr(self, name) != field.default:
-                raise ValueError(f"{name!r} has no effect on the sampler {self.kind!r}; remove it")
-        return self
+    selector: ClassVar[str] = "kind"
+
+    @classmethod
+    def idle(cls, selected: Any) -> set[str]:
+        """What is for other samplers."""
+        return cls.model_fields.keys() - {"kind"} - SAMPLER_SETTINGS.get(selected, cls.model_fields.keys())
 
 
 class Tuning(Section):
@@ -472,7 +483,10 @@ class Finetune(Section):
     """Few-shot fine-tuning: a fixed number of steps on all shots."""
 
     renamed: ClassVar[dict[str, str]] = {"rate": "lr"}
-    added: ClassVar[tuple[str, ...]] = ("scorer_lr", "many_shots", "choose")
+    added: ClassVar[tuple[str, ...]] = ("optimizer", "scorer_lr", "many_shots", "choose")
+
+    # adam: with warm-up, decay and averaging; sgd: constant steps, those of the inner loop of meta-training
+    optimizer: Literal["adam", "sgd"] = "adam"
 
     steps: Annotated[int, Field(ge=0)] = 10
     batch: Count = 16  # questions
@@ -482,6 +496,13 @@ class Finetune(Section):
     choose: TuningChoice | None = None  # in place of steps and lr: chosen by cross-validation on the shots
     warmup: Share = 0.1
     average: Share = 0.5  # last share of the steps that is averaged
+
+    selector: ClassVar[str] = "optimizer"
+
+    @classmethod
+    def idle(cls, selected: Any) -> set[str]:
+        """What plain gradient steps do not have."""
+        return {"warmup", "average", "scorer_lr"} if selected == "sgd" else set()
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:

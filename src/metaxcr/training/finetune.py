@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from metaxcr.autodiff import Params, value_and_grad
+from metaxcr.autodiff import Params, descend, value_and_grad
 from metaxcr.config.schema import Finetune
 from metaxcr.errors import UserError
 from metaxcr.model.batch import TaskData, make_batch
@@ -43,8 +43,11 @@ def finetune(
         batch = batches.batch(shots[step % len(shots)], settings.batch, "rows", step)
         loss, grads = value_and_grad(lambda p: model.loss(p, batch), phi)  # noqa: B023  (used within this step)
         require_finite(step, {"loss": loss, "gradient": list(grads.values())})
-        phi, moments = optimizer.update(phi, grads, moments, step)
-        average = optimizer.add_to_average(average, phi, step)
+        if settings.optimizer == "sgd":
+            phi = descend(phi, grads, settings.lr)
+        else:
+            phi, moments = optimizer.update(phi, grads, moments, step)
+            average = optimizer.add_to_average(average, phi, step)
         yield Averager.result(average, phi), loss, 3 * batch.tokens
 
 
