@@ -67,7 +67,8 @@ class Costs:
     """Seconds, token-passes and memory per stage, added to those of an earlier costs.json (``before``)."""
 
     def __init__(self, before: dict[str, Any]) -> None:
-        self._stages = {stage["stage"]: copy.deepcopy(stage) for stage in before.get("stages", [])}
+        stages: list[dict[str, Any]] = before.get("stages", [])
+        self._stages = {stage["stage"]: copy.deepcopy(stage) for stage in stages}
         self._settled = copy.deepcopy(self._stages)
         self._trunk, self._stats = before.get("trunk", {}), TrunkStats()
 

@@ -148,7 +148,7 @@ def read_data(config: Config, root: Path | None, cache: ProcessCache | None = No
 def read_files(config: Config, root: Path | None, cache: ProcessCache) -> RawData:
     """Read all files of a run without a search for leaks; arguments as for :func:`read_data`."""
     target, regimes = config.target, config.run.regimes
-    read = partial(cache.split, root=root, off=config.run.no_repair)
+    read: Read = partial(cache.split, root=root, off=config.run.no_repair)
     sources = []
     for source in config.sources if regimes else []:  # no regime: the untrained baseline alone
         split = read(source.task, source.split)

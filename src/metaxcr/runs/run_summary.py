@@ -44,14 +44,12 @@ def parameter_count(config: Config, encoder: Sized) -> dict[str, Any]:
     """
     parts = _trained_parts(config, encoder)
     few_shot, tune = set(config.regimes) & set(WITH_SHOTS), config.finetune
-    tunings = [
-        *(tune.choose.candidates if tune.choose else []),
-        *([tune.many_shots] if tune.many_shots else []),
-    ]
+    tunings = [candidate.steps for candidate in tune.choose.candidates] if tune.choose else []
+    tunings += [tune.many_shots.steps] if tune.many_shots else []
     steps = {
         "ctml": config.ctml.steps,
         "clml": max(config.clml.steps, config.clml.few_shot_steps if few_shot else 0),
-        "finetune": max(t.steps for t in (tune, *tunings)),
+        "finetune": max(tune.steps, *tunings, 0),
     }
     needed = {"ctml", *(stage for name in config.regimes for stage in REGIMES[name].stages)}
     stages = []

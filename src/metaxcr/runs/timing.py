@@ -130,7 +130,8 @@ class Bench:
         yield ("ctml", ""), ctml, partial(CrossTaskEpisodes, english, self.sentences, ctml)
         runs = clml_runs(self.config, self.amounts)
         for run in {run.regime: run for run in reversed(runs)}.values():  # the first one of each regime
-            data, reward = self.auxiliary, english.reward
+            data = self.auxiliary
+            reward: TaskData | None = english.reward
             if run.regime in WITH_SHOTS:
                 data = {"en": english.sources[english.target], **self.shots}
                 reward = None if shots_reward(run.settings, len(data[run.target[0]])) else reward
@@ -233,7 +234,8 @@ def _time_meta(
 def _by_part(costs: Costs, steps: int) -> Timing:
     """Rates of the parts of a step, from the costs of a run."""
     stage = costs.summary()["stages"][0]
-    parts, rates, worked = stage["parts"], {}, 0.0
+    rates: dict[str, float] = {}
+    parts, worked = stage["parts"], 0.0
     for timed, members in TIMED_PARTS.items():
         passes = sum(parts[part]["token_passes"] for part in members if part in parts)
         seconds = parts[timed]["seconds"] if timed in parts else 0.0
