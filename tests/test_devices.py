@@ -19,8 +19,7 @@ from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.loading import wrap
 from metaxcr.hardware import CPU
 from metaxcr.mlm.corpus import Document
-from metaxcr.mlm.preparation import Request
-from metaxcr.mlm.train_adapter import train_language_adapter
+from metaxcr.mlm.train_adapter import Request, train_language_adapter
 from metaxcr.runs.experiment import run
 from metaxcr.runs.progress import Progress
 from metaxcr.runs.run_dir import RunDir

@@ -85,7 +85,7 @@ def language_adapter_card(
     """Return the card of a language adapter.
 
     ``sources`` are {"name", "licence", "citation", "lines"} of each file or corpus, ``settings`` those of the
-    training, ``result`` is from :func:`metaxcr.mlm.adapter_training.training_result`.
+    training, ``result`` is from :func:`metaxcr.mlm.train_adapter.training_result`.
     """
     sizes, layers, gain = result["sizes"], settings["layers"], result["gain"]
     head = {

@@ -9,15 +9,9 @@ import numpy as np
 
 
 def derive(seed: int, purpose: str, step: int = 0) -> int:
-    """Return a 63-bit seed that depends on all three arguments and on nothing else.
+    """Return a seed in [0, 2**63) that depends on the three arguments alone, not on platform or process.
 
-    Args:
-        seed: The run's seed.
-        purpose: What the numbers are for (``"shots"``, ``"episode"``, ...); no two share a stream.
-        step: The step within the purpose.
-
-    Returns:
-        An integer in [0, 2**63), the same on every platform and in every process.
+    ``purpose`` is what the numbers are for (``"shots"``, ``"episode"``, ...); no two share a stream.
     """
     digest = hashlib.sha256(f"{seed}/{purpose}/{step}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

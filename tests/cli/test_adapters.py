@@ -160,5 +160,5 @@ def test_a_text_in_another_script_is_remarked_on(
 
 
 def test_settings_are_parsed_as_yaml() -> None:
-    found = adapters.parse_settings(["layers=[1,2]", "invertible=false", "rate=1e-3"])
-    assert found.layers == [1, 2] and found.invertible is False and found.rate == 1e-3
+    found = adapters.parse_settings(["layers=[1,2]", "invertible=false", "lr=1e-3"])
+    assert found.layers == [1, 2] and found.invertible is False and found.lr == 1e-3

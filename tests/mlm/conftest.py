@@ -9,8 +9,9 @@ from transformers import BertConfig, BertModel
 
 from metaxcr.encoders.encoder import FrozenEncoder, Text, TokenizedText, WordTokens
 from metaxcr.encoders.loading import wrap
+from metaxcr.mlm.adapter_training import LanguageTraining
 from metaxcr.mlm.corpus import Document
-from metaxcr.mlm.preparation import LanguageTraining, Request
+from metaxcr.mlm.train_adapter import Request
 from metaxcr.seeding import rng
 
 CLS, SEP, MASK, FIRST, VOCABULARY = 1, 2, 3, 4, 96
@@ -70,7 +71,7 @@ def toy_lines(count: int, seed: int = 0) -> list[str]:
 def settings(**changes: object) -> LanguageTraining:
     small: dict[str, object] = {
         "length": 32, "batch": 4, "head_steps": 20, "steps": 20, "evaluate_every": 5, "rounds": 2,
-        "held_out_rounds": 2, "patience": 2, "rate": 0.02, "dtype": "float32",
+        "held_out_rounds": 2, "patience": 2, "lr": 0.02, "dtype": "float32",
     }  # fmt: skip
     return LanguageTraining.model_validate({**small, **changes})
 

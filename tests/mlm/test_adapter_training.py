@@ -1,28 +1,54 @@
-"""The stages: what each trains, when it stops, and that a checkpoint is exact."""
+"""The settings and the stages: what each trains, when it stops, and that a checkpoint is exact."""
 
-import math
 from collections.abc import Callable
 
 import pytest
 import torch
+from pydantic import ValidationError
 from tests.mlm.conftest import settings
 
+from metaxcr.adapters.language_adapter import MAD_X_REDUCTION
 from metaxcr.encoders.encoder import FrozenEncoder
-from metaxcr.evaluation.statistics import paired_difference
+from metaxcr.errors import MetaXCRWarning
 from metaxcr.mlm.adapter_training import (
+    LanguageTraining,
     Stage,
     StageState,
     begin,
     finished,
     flatten,
     stages,
-    target_losses,
     train_stage,
-    training_result,
     unflatten,
 )
 from metaxcr.mlm.masked_lm import ADAPTER, HEAD
-from metaxcr.mlm.preparation import Request, Work, prepare
+from metaxcr.mlm.train_adapter import Request, Work, prepare
+
+
+def test_the_defaults_are_those_of_mad_x() -> None:
+    settings = LanguageTraining()
+    assert settings.chosen_layers(12) == list(range(12)) and settings.invertible
+    assert settings.reduction == MAD_X_REDUCTION == 2
+
+
+def test_layers() -> None:
+    assert LanguageTraining(layers="top-third").chosen_layers(12) == [8, 9, 10, 11]
+    assert LanguageTraining(layers="top-third").chosen_layers(1) == [0]
+    assert LanguageTraining(layers=[3, 5]).chosen_layers(12) == [3, 5]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"held_out": 0.5}, {"held_out": 0}, {"steps": 0}, {"seed": -1}, {"typo": 1}]
+)
+def test_wrong_values_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        LanguageTraining.model_validate(wrong)
+
+
+def test_the_learning_rate_is_also_known_by_its_old_name() -> None:
+    with pytest.warns(MetaXCRWarning, match="'rate' is now called 'lr'"):
+        assert LanguageTraining.model_validate({"rate": 0.5}).lr == 0.5
+
 
 ADAPT = Stage("adapter", (ADAPTER, HEAD), 12)
 
@@ -59,7 +85,7 @@ def test_a_stage_trains_what_it_names_and_nothing_else(work: Work) -> None:
 def test_the_loss_falls_and_the_best_look_is_kept(work: Work) -> None:
     states = run(work, ADAPT)
     losses = [loss for _, loss in states[-1].looks]
-    assert states[-1].best_loss == min(losses) < losses[0] - 0.2
+    assert states[-1].best_look[1] == min(losses) < losses[0] - 0.2
     at = states[-1].looks[losses.index(min(losses))][0]
     best = next(s for s in states if s.step == at)
     assert all(torch.equal(p, best.params[n]) for n, p in states[-1].best.items())
@@ -74,10 +100,10 @@ def test_early_stop() -> None:
 
 
 def test_a_stage_stops_where_nothing_improves(work: Work) -> None:
-    worse = work.settings.model_copy(update={"rate": 50.0, "evaluate_every": 2})
+    worse = work.settings.model_copy(update={"lr": 50.0, "evaluate_every": 2})
     state = begin(work.model.params(), ADAPT)
     last = list(train_stage(work.model, ADAPT, work.batches["train"], work.batches["stop"], worse, state))[-1]
-    assert last.step == 4 and last.best_loss == last.looks[0][1]  # two looks after the first one
+    assert last.step == 4 and last.best_look[1] == last.looks[0][1]  # two looks after the first one
 
 
 def test_a_checkpoint_continues_to_the_same_bytes(
@@ -92,44 +118,3 @@ def test_a_checkpoint_continues_to_the_same_bytes(
     for name, tensor in whole[-1].params.items():
         assert torch.equal(resumed.params[name], tensor), name
     assert resumed.looks == whole[-1].looks
-
-
-def test_losses_and_the_gain_over_the_control(
-    encoder: FrozenEncoder, request_of: Callable[..., Request]
-) -> None:
-    request = request_of(lines=160)
-    work = prepare(encoder, request)
-    model, test = work.model, work.batches["test"]
-    states = {}
-    for n, name in enumerate(("head", "adapter", "control")):
-        params = {
-            key: p + 0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(n))
-            for key, p in model.params().items()
-        }
-        states[name] = StageState(7, params, {}, params, ((0, 3.0), (5, 2.0 + n), (7, 2.5)))
-    result = training_result(request, work, states)
-    assert [row["what"] for row in result["losses"]] == [
-        "head alone",
-        "head alone, trained on",
-        "head + adapter",
-    ]
-    assert [row["best_step"] for row in result["losses"]] == [5, 7, 7]
-    losses = {
-        name: target_losses(model, state.best, test, with_adapter=name == "adapter")
-        for name, state in states.items()
-    }
-    for name, row in zip(("head", "control", "adapter"), result["losses"], strict=True):
-        assert row["loss"] == pytest.approx(float(losses[name].mean()), abs=1e-4)
-        assert row["perplexity"] == pytest.approx(math.exp(row["loss"]), rel=1e-3)
-    # the gain, sequence by sequence, written down anew
-    owners = test.owners().tolist()
-    means = {}
-    for name in ("control", "adapter"):
-        by_sequence: dict[int, list[float]] = {}
-        for owner, loss in zip(owners, losses[name].tolist(), strict=True):
-            by_sequence.setdefault(owner, []).append(loss)
-        means[name] = torch.tensor([sum(v) / len(v) for _, v in sorted(by_sequence.items())]).numpy()
-    expected = paired_difference(means["control"], means["adapter"])
-    assert result["gain"]["mean"] == pytest.approx(expected.mean, rel=1e-2)
-    assert result["gain"]["low"] == pytest.approx(expected.low, rel=1e-2)
-    assert result["targets"] == len(owners) and result["parameters"] > 0

@@ -9,8 +9,8 @@ from transformers.models.bert.modeling_bert import BertLMPredictionHead
 
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.encoders.encoder import FrozenEncoder, TokenizedText
+from metaxcr.mlm.corpus import Masked, frame, pack, tokenize_lines
 from metaxcr.mlm.masked_lm import EPS, Batches, MaskedLanguageModel, OwnHead, TiedHead
-from metaxcr.mlm.packing import Masked, frame, pack, pieces
 
 ROWS = torch.tensor([5, 2, 9])
 
@@ -97,7 +97,7 @@ def test_owners_and_the_trunk(encoder: FrozenEncoder) -> None:
 
 
 def batches(encoder: FrozenEncoder, **changes: int) -> Batches:
-    sequences = pack(pieces(encoder, toy_lines(30), whole_words=True), frame(encoder), 32)
+    sequences = pack(tokenize_lines(encoder, toy_lines(30), whole_words=True), frame(encoder), 32)
     model = build(encoder, [1], None)
     wanted = {"seed": 0, "size": 4, "rounds": 2, "limit_bytes": 10**9, **changes}
     rows = list(range(4, VOCABULARY))

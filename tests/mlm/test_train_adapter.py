@@ -1,6 +1,7 @@
-"""The folder of a training: one process at a time, whole files or none."""
+"""A training from the text to its folder: what is prepared, what is written, and that it resumes."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,20 @@ import torch
 from metaxcr.adapters.adapter_files import load_language
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
-from metaxcr.mlm.preparation import Request
-from metaxcr.mlm.train_adapter import CHECKPOINT, RESULT, open_folder, train_language_adapter
+from metaxcr.evaluation.statistics import paired_difference
+from metaxcr.mlm.adapter_training import LanguageTraining, StageState, target_losses
+from metaxcr.mlm.masked_lm import OwnHead, TiedHead
+from metaxcr.mlm.train_adapter import (
+    CHECKPOINT,
+    RESULT,
+    Request,
+    open_folder,
+    prepare,
+    train_language_adapter,
+    training_result,
+)
 
-SETTINGS = {"steps": 3, "rate": 0.1}
+SETTINGS = {"steps": 3, "lr": 0.1}
 
 
 def test_a_checkpoint_comes_back_and_goes_when_all_is_done(tmp_path: Path) -> None:
@@ -49,7 +60,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 
 def test_foreign_folders_are_refused(tmp_path: Path) -> None:
     open_folder(tmp_path / "sw", SETTINGS, resume=False).close()
-    for settings, named in (({"steps": 4, "rate": 0.1}, "steps"), ({"steps": 3}, "rate")):
+    for settings, named in (({"steps": 4, "lr": 0.1}, "steps"), ({"steps": 3}, "lr")):
         with pytest.raises(UserError, match=f"these differ: {named}"):
             open_folder(tmp_path / "sw", settings, resume=True)
     with pytest.raises(UserError, match="the folder exists"):
@@ -58,6 +69,12 @@ def test_foreign_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the folder exists"):
         open_folder(tmp_path / "file", SETTINGS, resume=False)
     assert not (tmp_path / "sw" / RESULT).exists()
+
+
+def test_a_folder_that_an_older_version_began_goes_on(tmp_path: Path) -> None:
+    open_folder(tmp_path / "sw", SETTINGS, resume=False).close()
+    (tmp_path / "sw" / "training.json").write_text('{"steps": 3, "rate": 0.1}')
+    open_folder(tmp_path / "sw", SETTINGS, resume=True).close()
 
 
 RequestOf = Callable[..., Request]
@@ -135,9 +152,9 @@ def test_a_finished_folder_stays_and_foreign_ones_are_refused(
     assert (
         json.loads(json.dumps(again)) == json.loads(json.dumps(result)) and files(tmp_path / "sw") == before
     )
-    with pytest.raises(UserError, match="these differ: rate, steps"):
+    with pytest.raises(UserError, match="these differ: lr, steps"):
         train_language_adapter(
-            encoder, request_of(lines=40, steps=2, head_steps=1, rate=0.5), tmp_path / "sw", resume=True
+            encoder, request_of(lines=40, steps=2, head_steps=1, lr=0.5), tmp_path / "sw", resume=True
         )
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
@@ -150,3 +167,95 @@ def test_a_card_says_what_and_how(encoder: FrozenEncoder, request_of: RequestOf,
     text = (tmp_path / "sw" / "README.md").read_text(encoding="utf-8")
     assert "# Language adapter: sw" in text and "metaxcr adapters train" in text
     assert "| toy.txt | 80 | none |  |" in text and f"{result['losses'][2]['loss']:.3f}" in text
+
+
+def test_the_decoder_knows_every_token_of_the_text(encoder: FrozenEncoder, request_of: RequestOf) -> None:
+    work = prepare(encoder, request_of())
+    seen = {i for part in work.batches.values() for b in part.all() for i in b.targets.tolist()}
+    assert max(seen) < len(work.rows) and work.rows == sorted(set(work.rows))
+    assert isinstance(work.model.head, TiedHead) and not work.own_head
+    assert sum(size["lines"] for size in work.sizes.values()) == 80
+
+
+def test_reduction_and_layers(encoder: FrozenEncoder, request_of: RequestOf) -> None:
+    model = prepare(encoder, request_of(reduction=4, layers=[1], invertible=False)).model
+    assert model.adapter.indices == [1] and model.adapter.invertible is None and model.start == 1
+    assert model.adapter.by_layer[1].shape.bottleneck == 4
+    assert prepare(encoder, request_of()).model.start == 0
+    assert LanguageTraining(layers="top-third").chosen_layers(12) == [8, 9, 10, 11]
+
+
+def test_an_own_head_is_taken(encoder: FrozenEncoder, request_of: RequestOf) -> None:
+    work = prepare(encoder, request_of(), torch.nn.Linear(16, 96))
+    assert work.own_head and isinstance(work.model.head, OwnHead)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"length": 65}, r"sequences of 65 tokens do not fit toy \(--set length\): use 3 to 64"),
+        ({"layers": [2]}, "do not fit an encoder of 2 layers"),
+        ({"layers": [1, 0]}, "do not fit an encoder of 2 layers"),
+        ({"layers": []}, "do not fit an encoder of 2 layers"),
+    ],
+)
+def test_settings_that_do_not_fit(
+    encoder: FrozenEncoder, request_of: RequestOf, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        prepare(encoder, request_of(**changes))
+
+
+def test_a_held_out_part_of_one_sequence_is_too_little(encoder: FrozenEncoder, request_of: RequestOf) -> None:
+    with pytest.raises(
+        UserError, match="too little text: a held-out part of 4 lines fills one sequence of 64"
+    ):
+        prepare(encoder, request_of(lines=40, length=64))
+
+
+def test_the_identity_has_all_that_decides(encoder: FrozenEncoder, request_of: RequestOf) -> None:
+    one = request_of().identity(encoder)
+    assert one == request_of().identity(encoder)
+    for other in (request_of(lines=84), request_of(seed=1), request_of(lr=0.5)):
+        assert other.identity(encoder) != one
+
+
+def test_losses_and_the_gain_over_the_control(
+    encoder: FrozenEncoder, request_of: Callable[..., Request]
+) -> None:
+    request = request_of(lines=160)
+    work = prepare(encoder, request)
+    model, test = work.model, work.batches["test"]
+    states = {}
+    for n, name in enumerate(("head", "adapter", "control")):
+        params = {
+            key: p + 0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(n))
+            for key, p in model.params().items()
+        }
+        states[name] = StageState(7, params, {}, params, ((0, 3.0), (5, 2.0 + n), (7, 2.5)))
+    result = training_result(request, work, states)
+    assert [row["what"] for row in result["losses"]] == [
+        "head alone",
+        "head alone, trained on",
+        "head + adapter",
+    ]
+    assert [row["best_step"] for row in result["losses"]] == [5, 7, 7]
+    losses = {
+        name: target_losses(model, state.best, test, with_adapter=name == "adapter")
+        for name, state in states.items()
+    }
+    for name, row in zip(("head", "control", "adapter"), result["losses"], strict=True):
+        assert row["loss"] == pytest.approx(float(losses[name].mean()), abs=1e-4)
+        assert row["perplexity"] == pytest.approx(math.exp(row["loss"]), rel=1e-3)
+    # the gain, sequence by sequence, written down anew
+    owners = test.owners().tolist()
+    means = {}
+    for name in ("control", "adapter"):
+        by_sequence: dict[int, list[float]] = {}
+        for owner, loss in zip(owners, losses[name].tolist(), strict=True):
+            by_sequence.setdefault(owner, []).append(loss)
+        means[name] = torch.tensor([sum(v) / len(v) for _, v in sorted(by_sequence.items())]).numpy()
+    expected = paired_difference(means["control"], means["adapter"])
+    assert result["gain"]["mean"] == pytest.approx(expected.mean, rel=1e-2)
+    assert result["gain"]["low"] == pytest.approx(expected.low, rel=1e-2)
+    assert result["targets"] == len(owners) and result["parameters"] > 0

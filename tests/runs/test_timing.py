@@ -9,7 +9,7 @@ from tests.runs.test_cost_model import amounts, settings
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.runs.cost_model import works
 from metaxcr.runs.data_amounts import Amounts
-from metaxcr.runs.timing import calibrate
+from metaxcr.runs.timing import calibrate, timing_key
 
 
 def test_everything_that_is_done_is_timed(toy_encoder: FrozenEncoder) -> None:
@@ -19,9 +19,9 @@ def test_everything_that_is_done_is_timed(toy_encoder: FrozenEncoder) -> None:
     done = works(config, data)
     found = calibrate(config, data, toy_encoder, torch.float32, done, 0.5)
     for work in done:
-        timing = found.timing(work)
+        timing = found[timing_key(work)]
         assert timing.seconds(work.steps, work.parts) > 0
         assert timing.memory_mb > 10
-    ctml, twice = found.stages["ctml", ""], Counter(done[0].parts)
+    ctml, twice = found["ctml", ""], Counter(done[0].parts)
     twice.update(done[0].parts)
     assert ctml.seconds(6, twice) == pytest.approx(2 * ctml.seconds(3, done[0].parts))

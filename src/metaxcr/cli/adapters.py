@@ -21,8 +21,8 @@ from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
     from metaxcr.adapters.adapter_files import AdapterFile
+    from metaxcr.mlm.adapter_training import LanguageTraining
     from metaxcr.mlm.corpus import Document
-    from metaxcr.mlm.preparation import LanguageTraining
 
 app = typer.Typer(help="List, import, export and train adapters ('metaxcr adapters ls').")
 
@@ -156,8 +156,7 @@ def train(
     from metaxcr.data.languages import language_tag, script_warning
     from metaxcr.encoders.loading import load_encoder, load_mlm_head
     from metaxcr.hardware import choose_device
-    from metaxcr.mlm.preparation import Request
-    from metaxcr.mlm.train_adapter import train_language_adapter
+    from metaxcr.mlm.train_adapter import Request, train_language_adapter
     from metaxcr.runs.progress import Progress
 
     tag = language_tag(language)
@@ -236,12 +235,12 @@ def parse_settings(overrides: list[str]) -> "LanguageTraining":
     from pydantic import ValidationError
 
     from metaxcr.config.io import override_value
-    from metaxcr.mlm.preparation import LanguageTraining
+    from metaxcr.mlm.adapter_training import LanguageTraining
 
     values: dict[str, Any] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
-        if not equals or key not in LanguageTraining.model_fields:
+        if not equals or key not in {*LanguageTraining.model_fields, *LanguageTraining.renamed}:
             known = ", ".join(LanguageTraining.model_fields)
             raise UserError(f"unknown setting '{override}'", "--set", f"KEY=VALUE with one of {known}")
         values[key] = override_value(key, value)

@@ -159,19 +159,21 @@ def estimate(
     """
     from metaxcr.config.io import load_config
     from metaxcr.encoders.loading import encoder_shape
+    from metaxcr.hardware import choose_device, choose_dtype
     from metaxcr.model.build import adapter_layers
-    from metaxcr.runs.estimate import estimate_run, resolve
-    from metaxcr.runs.parameter_count import parameter_count
+    from metaxcr.runs.estimate import estimate_run
+    from metaxcr.runs.run_summary import parameter_count
 
     settings = load_config(config, overrides or ())
     encoder = encoder_shape(settings.encoder.name, settings.encoder.revision)
     layers = adapter_layers(settings, encoder.depth)
     start = layers[0] if layers else encoder.depth
+    precision = choose_dtype(settings.encoder.dtype, choose_device(settings.run.device))
     found = {
         "encoder_name": encoder.name,
         **parameter_count(settings, encoder),
         "layers": {"of": encoder.depth, "with_adapters": layers, "trunk": start},
-        "cache_bytes_a_token": encoder.width * resolve(settings).precision.dtype.itemsize,
+        "cache_bytes_a_token": encoder.width * precision.dtype.itemsize,
         "steps": _steps(settings),
     }
     if not as_json:
@@ -187,7 +189,7 @@ def estimate(
 
 
 def show_account(account: dict[str, Any], encoder: str) -> None:
-    """Print the table of :func:`metaxcr.runs.parameter_count.parameter_count` for an encoder's name."""
+    """Print the table of :func:`metaxcr.runs.run_summary.parameter_count` for an encoder's name."""
     rows = []
     for stage in account["stages"]:
         parts = [(stage["stage"], part, f"{count:,}", "", "") for part, count in stage["parts"].items()]

@@ -54,7 +54,7 @@ def processes(chains: Sequence[Chain], run_job: RunJob, on_message: OnMessage, w
     """Several processes, each with one chain at a time; an interrupt ends them all.
 
     A process takes one chain after another and keeps what the next one can use (see
-    :mod:`metaxcr.runs.process_cache`). If one dies (for instance, killed for its memory), the jobs
+    :class:`metaxcr.runs.raw_data.ProcessCache`). If one dies (for instance, killed for its memory), the jobs
     it had fail and another takes its place.
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads

@@ -24,9 +24,8 @@ from metaxcr.parse import read_json_object
 from metaxcr.records import COSTS, ENVIRONMENT, RESULTS, checked, read_costs, read_environment
 from metaxcr.runs.environment import describe_environment, forget_peak
 from metaxcr.runs.experiment import Shared, run
-from metaxcr.runs.process_cache import ProcessCache
 from metaxcr.runs.progress import Progress
-from metaxcr.runs.raw_data import RawData, read_data
+from metaxcr.runs.raw_data import ProcessCache, RawData, read_data
 from metaxcr.runs.run_dir import RunDir
 
 OnStep = Callable[[str, int, int], None]  # label, steps done, steps in all

@@ -8,6 +8,7 @@ batch: a resumed run then computes the same bytes.
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from torch.func import functional_call
 from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.encoders.encoder import EmbeddingMatrix, FrozenEncoder, Ragged, TokenizedText
 from metaxcr.hardware import CPU, upcast
-from metaxcr.mlm.packing import Masked, Packed, mask
+from metaxcr.mlm.corpus import Masked, Packed, mask
 from metaxcr.seeding import rng
 
 EPS = 1e-12  # of the LayerNorm, as in BERT's head
@@ -35,7 +36,6 @@ class TiedHead(nn.Module):
     """
 
     decoder: Tensor
-    rows: Tensor
 
     def __init__(self, embeddings: EmbeddingMatrix, rows: Tensor) -> None:
         super().__init__()
@@ -45,7 +45,6 @@ class TiedHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(rows)))
         nn.init.eye_(self.dense.weight)  # so that nothing has to be drawn
         nn.init.zeros_(self.dense.bias)
-        self.register_buffer("rows", rows)
         self.register_buffer("decoder", embeddings[rows].detach().cpu().clone())
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -142,18 +141,10 @@ class MaskedLanguageModel(nn.Module):
 
 
 class Batches:
-    """The batches of one part of the text.
+    """The batches of one part of the text: ``size`` packed sequences each, in order, in ``rounds`` maskings.
 
-    Args:
-        model: Encodes batches.
-        sequences: The packed text, which is cut into batches in order.
-        name: Of the part; purpose of its random numbers.
-        seed: Of the run.
-        size: Sequences a batch.
-        rounds: Different maskings of the text.
-        mask_id: Id of the mask token.
-        rows: Token ids of the decoder.
-        limit_bytes: Of cached activations; the least recently used are computed again.
+    ``name`` of the part is the purpose of its random numbers; ``rows`` are the token ids of the decoder. Of
+    the activations, ``limit_bytes`` are cached; the least recently used are computed again.
     """
 
     def __init__(
@@ -170,10 +161,10 @@ class Batches:
         limit_bytes: int = 2 * 10**9,
     ) -> None:
         self._model, self._mask_id, self._rows = model, mask_id, rows
+        self._purpose, self._seed, self._rounds, self._limit = f"language/{name}", seed, rounds, limit_bytes
         self.size = len(sequences)
         self._groups = [sequences[i : i + size] for i in range(0, len(sequences), size)]
         self._row_of = {token: row for row, token in enumerate(rows)}
-        self.name, self.seed, self.rounds, self._limit = name, seed, rounds, limit_bytes
         self._cache: OrderedDict[tuple[int, int], MaskedBatch] = OrderedDict()
         self._bytes = 0
 
@@ -184,26 +175,23 @@ class Batches:
     def at(self, step: int) -> MaskedBatch:
         """The training batch of a step: every pass has its own order, and the next masking."""
         number = step // len(self)
-        order = rng(self.seed, f"language/{self.name}/order", number).permutation(len(self))
-        return self.get(number % self.rounds, int(order[step % len(self)]))
+        order = rng(self._seed, f"{self._purpose}/order", number).permutation(len(self))
+        return self.get(number % self._rounds, int(order[step % len(self)]))
 
     def all(self) -> list[MaskedBatch]:
         """Every batch in every masking, in a fixed order."""
-        return [self.get(number, group) for number in range(self.rounds) for group in range(len(self))]
+        return [self.get(number, group) for number, group in product(range(self._rounds), range(len(self)))]
 
     def owners(self) -> Tensor:
         """The sequence of every target, in the order of :meth:`all`: (targets,)."""
         step = len(self._groups[0])
-        places = [
-            (self.get(number, group), group) for number in range(self.rounds) for group in range(len(self))
-        ]
-        return torch.cat([batch.owners + step * group for batch, group in places])
+        return torch.cat([batch.owners + step * (n % len(self)) for n, batch in enumerate(self.all())])
 
     def get(self, number: int, group: int) -> MaskedBatch:
         """A batch in one masking."""
         key = number, group
         if key not in self._cache:
-            draw = rng(self.seed, f"language/{self.name}/mask/{number}", group)
+            draw = rng(self._seed, f"{self._purpose}/mask/{number}", group)
             masked = [mask(s, self._mask_id, self._rows, self._row_of, draw) for s in self._groups[group]]
             self._cache[key] = batch = self._model.encode(masked)
             self._bytes += _bytes(batch)

@@ -1,7 +1,7 @@
 """How much data a configuration has: from its files if they are here, else from typical figures."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
@@ -16,7 +16,7 @@ from metaxcr.model.build import untrained_kind
 from metaxcr.runs.raw_data import RawData
 from metaxcr.runs.run_data import adaptations
 from metaxcr.seeding import rng
-from metaxcr.training.auxiliary_languages import SENTENCES, Adaptation
+from metaxcr.training.auxiliary_languages import Adaptation
 
 SAMPLE = 200  # questions of a set that are looked at
 BATCH = 16  # questions among which Pool.tokens counts a text once
@@ -80,8 +80,6 @@ class Amounts:
     baseline: dict[str, Pool] = field(default_factory=dict)  # the same for the untrained similarity
     sentences: dict[str, Pool] = field(default_factory=dict)  # language -> parallel sentences
     texts: tuple[Text, ...] = ()  # some of the sources' texts
-    # sentences a language by which the nearest auxiliary languages are chosen; 0: none are chosen
-    near: int = 0
     origin: str = ""  # where the sizes come from, in words
 
     @property
@@ -92,35 +90,31 @@ class Amounts:
 
 def typical(config: Config) -> Amounts:
     """Amounts without reading a file: quick, and within a factor of two for other tokenizers and tasks."""
-    target, tokens = config.target, TOKENS[config.scoring.kind]
+    target, tokens, regimes = config.target, TOKENS[config.scoring.kind], config.run.regimes
+    english, languages, runs = target.english, target.languages, _adaptations(config)
 
     def pool(kind: str, name: str, task: str, items: int, held: int | None = None) -> Pool:
         return Pool(f"{kind} {name}", task, max(1, items), tokens[kind], held)
 
-    english, languages = target.english, target.languages
     parts = {
         part: pool("english", part, english.task, round(getattr(english, part) * ITEMS["english"]))
         for part in ("source", "query", "reward")
     }
     sources = {s.name: pool("source", s.name, s.task, s.cap or ITEMS["source"]) for s in config.sources}
-    runs, auxiliary, shots, sentences = _adaptations(config), {}, {}, {}
+    auxiliary, shots, sentences = {}, {}, {}
     if target.auxiliary:
-        for language in (x for one in runs for x in one.auxiliary):
-            auxiliary[language] = pool("auxiliary", language, target.auxiliary.task, ITEMS["auxiliary"])
-    if set(WITH_SHOTS) & set(config.run.regimes):
+        task, items = target.auxiliary.task, ITEMS["auxiliary"]
+        auxiliary = {x: pool("auxiliary", x, task, items) for one in runs for x in one.auxiliary}
+    if set(WITH_SHOTS) & set(regimes):
         held = target.k * len(config.run.seeds)
         shots = {x: pool("target", f"shots {x}", target.task, target.k, held) for x in languages}
-    if target.parallel and config.run.regimes:
-        for language in ("en", *target.parallel.languages):
-            name = f"sentences {language}"
-            sentences[language] = Pool(name, "sentences", ITEMS["sentences"], SENTENCE)
+    if target.parallel and regimes:
+        aligned, items = ("en", *target.parallel.languages), ITEMS["sentences"]
+        sentences = {x: Pool(f"sentences {x}", "sentences", items, SENTENCE) for x in aligned}
     evaluated = {x: pool("target", f"evaluated {x}", target.task, ITEMS["target"]) for x in languages}
     if config.evaluate.english:
         evaluated["en"] = replace(evaluated[languages[0]], name="target evaluated en")
     untrained = TOKENS[untrained_kind(config.scoring.kind)]["target"]
-    baseline = evaluated
-    if untrained != tokens["target"]:
-        baseline = {x: replace(p, tokens=untrained) for x, p in evaluated.items()}
     return Amounts(
         sources | {english.task: parts["source"]},
         parts["query"] if english.query else None,
@@ -129,34 +123,32 @@ def typical(config: Config) -> Amounts:
         runs,
         shots,
         evaluated,
-        baseline,
+        {x: replace(p, tokens=untrained) for x, p in evaluated.items()},
         sentences,
-        near=_near(config),
         origin="typical figures, no file was read",
     )
 
 
 def from_files(config: Config, raw: RawData, count: TokenCounter) -> Amounts:
     """Amounts from the files of a run: the number of all questions, the tokens of some of each set."""
-    kind, target = config.scoring.kind, config.target
+    kind, target, spec = config.scoring.kind, config.target, raw.english.spec
 
     def pool(name: str, spec: TaskSpec, examples: Sequence[Example]) -> Pool:
         return _pool(name, spec, [examples], kind, count)
 
-    spec = raw.english.spec
     parts = {name: pool(f"english {name}", spec, examples) for name, examples in raw.parts.items()}
     sources = {
         source.name: pool(f"source {source.name}", split.spec, examples)
         for source, (split, examples) in zip(config.sources, raw.sources, strict=False)
     }
-    runs = _adaptations(config) if raw.auxiliary else ()
+    runs = _adaptations(config)
     used = {name for one in runs for name in one.auxiliary}
     shots = {}
     for language, split in raw.shot_pool.items():
         everything = pool(f"shots {language}", split.spec, split.examples)
         k = len(next(iter(raw.shots.values())))
         shots[language] = replace(everything, items=k, held=everything.items)
-    evaluated = _evaluation(raw, kind, count)
+    evaluated, untrained = _evaluation(raw, kind, count), untrained_kind(kind)
     aligned = ("en", *target.parallel.languages) if target.parallel else ()
     return Amounts(
         sources | {spec.id: parts["source"]},
@@ -166,10 +158,9 @@ def from_files(config: Config, raw: RawData, count: TokenCounter) -> Amounts:
         runs,
         shots,
         evaluated,
-        evaluated if untrained_kind(kind) == kind else _evaluation(raw, untrained_kind(kind), count),
+        evaluated if untrained == kind else _evaluation(raw, untrained, count),
         {x: _sentences(x, lines, count) for x, lines in raw.corpus.sentences.items() if x in aligned},
         _some_texts(raw, kind),
-        _near(config),
         f"the data files, {SAMPLE} questions of each set looked at",
     )
 
@@ -178,7 +169,7 @@ def _evaluation(raw: RawData, kind: str, count: TokenCounter) -> dict[str, Pool]
     """Language -> evaluated questions, those of the raw and of the repaired file together."""
     found = {}
     for language in dict.fromkeys(language for language, _ in raw.evaluation):
-        splits = [split for (lang, _), split in raw.evaluation.items() if lang == language]
+        splits = [split for (other, _), split in raw.evaluation.items() if other == language]
         versions = [split.examples for split in splits]
         found[language] = _pool(f"evaluated {language} {kind}", splits[0].spec, versions, kind, count)
     return found
@@ -189,19 +180,17 @@ def _pool(
 ) -> Pool:
     """Look at some questions of a set; ``versions`` are the same questions, raw and repaired."""
     examples = versions[0]
-    rows = _sample(f"estimate/{name}", len(examples))
-    questions = [_texts(examples[row], spec, kind) for row in rows]
-    ids = {examples[row].id: n for n, row in enumerate(rows)}
-    more: dict[int, list[Text | None]] = {}
-    for example in (e for other in versions[1:] for e in other if e.id in ids):
-        more[ids[example.id]] = _texts(example, spec, kind)
-    flat = [text for texts in (*questions, *more.values()) for text in texts if text is not None]
-    distinct = list(dict.fromkeys(flat))
+    questions = {
+        examples[row].id: _texts(examples[row], spec, kind)
+        for row in _sample(f"estimate/{name}", len(examples))
+    }
+    both = {id_: list(texts) for id_, texts in questions.items()}
+    for example in (e for other in versions[1:] for e in other if e.id in both):
+        both[example.id] += _texts(example, spec, kind)
+    carried = [{text for text in texts if text is not None} for texts in both.values()]
+    distinct = _union(carried)
     tokens = dict(zip(distinct, count(distinct), strict=True))
-    carried = [
-        {text for text in [*texts, *more.get(n, ())] if text is not None} for n, texts in enumerate(questions)
-    ]
-    lengths = tuple(tuple(0 if text is None else tokens[text] for text in texts) for texts in questions)
+    lengths = tuple(tuple(0 if t is None else tokens[t] for t in texts) for texts in questions.values())
     in_batches, growth = _shared(carried, tokens)
     return Pool(name, spec.id, len(examples), in_batches, None, lengths, growth)
 
@@ -216,9 +205,13 @@ def _texts(example: Example, spec: TaskSpec, kind: str) -> list[Text | None]:
     return [context, *choices]
 
 
+def _union(questions: Iterable[set[Text]]) -> list[Text]:
+    return list(set[Text]().union(*questions))
+
+
 def _shared(questions: Sequence[set[Text]], tokens: Mapping[Text, int]) -> tuple[float, float]:
     """Mean tokens of a question in a batch, and :attr:`Pool.growth`."""
-    distinct = sum(tokens[text] for text in set[Text]().union(*questions))
+    distinct = sum(tokens[text] for text in _union(questions))
     if len(questions) <= BATCH:
         return distinct / max(1, len(questions)), 1.0
     alone = [sum(tokens[text] for text in texts) for texts in questions]
@@ -226,7 +219,7 @@ def _shared(questions: Sequence[set[Text]], tokens: Mapping[Text, int]) -> tuple
     for n in range(BATCHES):
         rows = rng(0, "estimate/batches", n).permutation(len(questions))[:BATCH].tolist()
         apart += sum(alone[row] for row in rows)
-        together += sum(tokens[text] for text in set[Text]().union(*(questions[row] for row in rows)))
+        together += sum(tokens[text] for text in _union(questions[row] for row in rows))
     carried = fmean(alone) * together / max(1, apart)
     growth = math.log(max(1.0, distinct / (BATCH * carried))) / math.log(len(questions) / BATCH)
     return carried, min(1.0, growth)
@@ -244,23 +237,14 @@ def _some_texts(raw: RawData, kind: str) -> tuple[Text, ...]:
 
 def _sentences(language: str, lines: Sequence[str], count: TokenCounter) -> Pool:
     rows = _sample(f"estimate/sentences/{language}", len(lines))
-    lengths = count([Text(lines[row]) for row in rows])
-    name = f"sentences {language}"
-    return Pool(name, "sentences", len(lines), fmean(lengths), None, tuple((n,) for n in lengths))
+    lengths = tuple((n,) for n in count([Text(lines[row]) for row in rows]))
+    mean = fmean(n for (n,) in lengths)
+    return Pool(f"sentences {language}", "sentences", len(lines), mean, lengths=lengths)
 
 
 def _adaptations(config: Config) -> tuple[Adaptation, ...]:
     """The runs of CLML on auxiliary languages; the first languages stand in for the nearest ones."""
-    auxiliary = config.target.auxiliary
-    if auxiliary is None or "zero-shot-aux" not in config.run.regimes:
-        return ()
-    chosen = {tested: auxiliary.languages for tested in config.target.languages}
-    if auxiliary.nearest:
-        chosen = {x: [y for y in names if y != x][: auxiliary.nearest] for x, names in chosen.items()}
-    return tuple(adaptations(config, chosen))
-
-
-def _near(config: Config) -> int:
-    auxiliary = config.target.auxiliary
-    wanted = auxiliary is not None and auxiliary.nearest and "zero-shot-aux" in config.run.regimes
-    return SENTENCES if wanted else 0
+    names = config.target.auxiliary.languages if config.target.auxiliary else []
+    most = config.target.auxiliary.nearest if config.target.auxiliary else None
+    tested = config.target.languages
+    return tuple(adaptations(config, lambda: {x: [y for y in names if y != x][:most] for x in tested}))

@@ -5,6 +5,7 @@ import copy
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -13,13 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
+from metaxcr import __version__
 from metaxcr.config.schema import Config
 from metaxcr.data.registry import task_spec
 from metaxcr.encoders.activation_cache import CacheStats
@@ -33,7 +34,7 @@ def describe_environment(config: Config, command: str) -> dict[str, Any]:
     precision = choose_dtype(config.encoder.dtype, device)
     return {
         "command": command,
-        "metaxcr": _version("metaxcr"),
+        "metaxcr": __version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),
@@ -47,13 +48,6 @@ def describe_environment(config: Config, command: str) -> dict[str, Any]:
         "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 @cache
@@ -73,12 +67,10 @@ class Costs:
     """Seconds, token-passes and memory per stage, added to those of an earlier costs.json (``before``)."""
 
     def __init__(self, before: dict[str, Any]) -> None:
-        self._stages: dict[str, dict[str, Any]] = {
-            s["stage"]: copy.deepcopy(s) for s in before.get("stages", [])
-        }
-        self._trunk = before.get("trunk", {})
-        self._stats: CacheStats | None = None
+        stages: list[dict[str, Any]] = before.get("stages", [])
+        self._stages = {stage["stage"]: copy.deepcopy(stage) for stage in stages}
         self._settled = copy.deepcopy(self._stages)
+        self._trunk, self._stats = before.get("trunk", {}), CacheStats()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -87,10 +79,8 @@ class Costs:
         try:
             yield
         finally:
-            entry, trunk = self._entry(name), self._trunk_seconds() - before
-            if name == "trunk":
-                trunk = 0.0
-            elif trunk:
+            entry, trunk = self._entry(name), 0.0 if name == "trunk" else self._trunk_seconds() - before
+            if trunk:
                 others = self._entry("trunk")
                 others["seconds"] = round(others["seconds"] + trunk, 2)
             entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begun - trunk, 2)
@@ -143,24 +133,23 @@ class Costs:
         return self._content()
 
     def _content(self) -> dict[str, Any]:
-        stages, trunk = copy.deepcopy(self._settled), self._trunk
-        if (stats := self._stats) is not None:
-            trunk = {
-                "cold_seconds": round(trunk.get("cold_seconds", 0.0) + stats.cold_seconds, 2),
-                "warm_seconds": round(trunk.get("warm_seconds", 0.0) + stats.warm_seconds, 2),
-                "computed_tokens": trunk.get("computed_tokens", 0) + stats.computed_tokens,
-                "texts": stats.texts,
-                "tokens": stats.tokens,
-                "used_tokens": stats.used_tokens,  # sizes are those of the last process
-                "bytes": stats.bytes,
-            }
-            if "trunk" in stages:
-                stages["trunk"]["token_passes"] += stats.computed_tokens
+        stages, trunk, stats = copy.deepcopy(self._settled), self._trunk, self._stats
+        trunk = {
+            "cold_seconds": round(trunk.get("cold_seconds", 0.0) + stats.cold_seconds, 2),
+            "warm_seconds": round(trunk.get("warm_seconds", 0.0) + stats.warm_seconds, 2),
+            "computed_tokens": trunk.get("computed_tokens", 0) + stats.computed_tokens,
+            "texts": stats.texts,
+            "tokens": stats.tokens,
+            "used_tokens": stats.used_tokens,  # sizes are those of the last process
+            "bytes": stats.bytes,
+        }
+        if "trunk" in stages:
+            stages["trunk"]["token_passes"] += stats.computed_tokens
         total = round(sum(s["seconds"] for s in stages.values()), 2)
         return {"stages": list(stages.values()), "trunk": trunk, "total_seconds": total}
 
     def _trunk_seconds(self) -> float:
-        return 0.0 if self._stats is None else self._stats.cold_seconds + self._stats.warm_seconds
+        return self._stats.cold_seconds + self._stats.warm_seconds
 
     def _entry(self, name: str) -> dict[str, Any]:
         empty = {"stage": name, "seconds": 0.0, "token_passes": 0, "peak_rss_mb": 0}
@@ -170,12 +159,10 @@ class Costs:
 def peak_rss_mb() -> int:
     """Largest resident memory in MB since :func:`forget_peak`, with pages of the mapped cache."""
     status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) // 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024 * 1024) if sys.platform == "darwin" else peak // 1024
+    if status.is_file() and (peak := re.search(r"VmHWM:\s+(\d+)", status.read_text(encoding="utf-8"))):
+        return int(peak[1]) // 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most // (1024 * 1024) if sys.platform == "darwin" else most // 1024
 
 
 def forget_peak() -> None:
@@ -185,14 +172,10 @@ def forget_peak() -> None:
 
 
 def record_opening(ledger: Path | None, tasks: Iterable[str], command: str, **what: Any) -> None:
-    """Append a line to the ledger.
+    """Append a line to the ledger, a file of JSON lines; None: no ledger is kept.
 
-    Args:
-        ledger: A file of JSON lines; None: no ledger is kept.
-        tasks: Tasks that are evaluated on a test split. The demonstration data of the package do not count;
-            without another task no line is written.
-        command: What the user typed.
-        what: More keys of the line, which identify what was run.
+    ``tasks`` are evaluated on a test split. The demonstration data of the package do not count; without
+    another task no line is written. ``what`` has more keys of the line, which identify what was run.
     """
     opened = sorted({task for task in tasks if not task_spec(task).package})
     if ledger is None or not opened:

@@ -6,7 +6,6 @@ Its units of work are done in order; on resume, finished units are skipped and t
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,17 +14,18 @@ from typing import Any
 import torch
 
 from metaxcr.adapters.adapter_files import language_folder, save_language
+from metaxcr.autodiff import Params
 from metaxcr.config.io import config_hash
-from metaxcr.config.regimes import SEVERAL_LANGUAGES
+from metaxcr.config.regimes import ALONE, REGIMES, SEVERAL_LANGUAGES, WITH_SHOTS
 from metaxcr.config.schema import Config
 from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.errors import UserError
-from metaxcr.evaluation.predictions import Predictions
+from metaxcr.evaluation.predictions import Predictions, predict
 from metaxcr.evaluation.results import build_results, validate_results
 from metaxcr.files import cache_folder
 from metaxcr.hardware import available_threads, choose_device, memory_errors
-from metaxcr.model.build import build_model
+from metaxcr.model.build import build_model, untrained_model
 from metaxcr.records import (
     AGAIN,
     COSTS,
@@ -38,13 +38,11 @@ from metaxcr.records import (
 )
 from metaxcr.runs.clml import clml, few_shot, pooled, pooled_baseline
 from metaxcr.runs.context import RunContext
-from metaxcr.runs.ctml import ctml
+from metaxcr.runs.ctml import ctml, ctml_result
 from metaxcr.runs.environment import Costs, describe_environment, record_opening
-from metaxcr.runs.evaluation_stage import evaluate
-from metaxcr.runs.process_cache import ProcessCache
 from metaxcr.runs.progress import RECORD as TRACKED
 from metaxcr.runs.progress import Progress, Tracking, check_trackers
-from metaxcr.runs.raw_data import RawData, read_data
+from metaxcr.runs.raw_data import ProcessCache, RawData, read_data
 from metaxcr.runs.run_data import RunData, prepare
 from metaxcr.runs.run_dir import RunDir, load_pinned, open_folder
 from metaxcr.runs.run_summary import announce
@@ -76,19 +74,11 @@ def run(
     shared: Shared | None = None,
     ledger: Path | None = None,
 ) -> dict[str, Any]:
-    """Carry out a run, or continue one.
+    """Carry out a run in the folder ``out``, or continue one.
 
-    Args:
-        config: The settings.
-        out: The run folder.
-        progress: Where to report.
-        root: Data root given by the user.
-        resume: Whether an existing folder may be continued.
-        phases: ``train`` = CTML, ``adapt`` = CLML and fine-tuning, ``baseline`` = predictions of the
-            untrained similarity, ``evaluate`` = all others, and results.
-        command: What the user typed, for the record.
-        shared: For a part of a comparison.
-        ledger: The file that lists evaluations on test splits; None: none is kept.
+    Phases: ``train`` = CTML, ``adapt`` = CLML and fine-tuning, ``baseline`` = predictions of the untrained
+    similarity, ``evaluate`` = all others, and results. ``root`` is the data root given by the user,
+    ``command`` what the user typed, for the record; ``ledger`` lists evaluations on test splits.
 
     Returns:
         The content of results.json; empty if ``evaluate`` is not among the phases.
@@ -130,15 +120,11 @@ def check_regimes(config: Config) -> None:
         ("ctml.reward_data", config.ctml.reward_data, "english", ("few-shot",)),
     ):
         if value != idle and not set(config.regimes) & set(needed):
-            raise UserError(
-                f"{key}: {value} would have no effect in the regimes {', '.join(sorted(config.regimes))}",
-                "run.regimes",
-                f"add {' or '.join(needed)}, or leave it at {idle}",
-            )
+            what = f"{key}: {value} would have no effect in the regimes {', '.join(sorted(config.regimes))}"
+            raise UserError(what, "run.regimes", f"add {' or '.join(needed)}, or leave it at {idle}")
     if "pooled-shots" in config.regimes and len(config.target.languages) < 2:
-        raise UserError(
-            "pooled-shots pools languages, and there is one", "target.languages", "name two or more"
-        )
+        what = "pooled-shots pools languages, and there is one"
+        raise UserError(what, "target.languages", "name two or more")
 
 
 def work_units(run: RunContext, phases: Sequence[str]) -> Iterator[Unit]:
@@ -199,7 +185,8 @@ def _run_units(
             log=progress.say,
             languages=model.adapted.languages,
         )
-    with _flushed(store, folder, costs):
+    costs.follow(store.stats)
+    try:
         with costs.stage("trunk"):
             data = prepare(config, raw, store, progress, cache)
             for language, adapter in model.adapted.languages.items():
@@ -217,18 +204,69 @@ def _run_units(
                 folder.finish(name)
                 if shared:
                     shared.done(folder, name)
-    return _write_results(config, folder, data, shares) if "evaluate" in phases else {}
-
-
-@contextmanager
-def _flushed(store: ActivationCache, folder: RunDir, costs: Costs) -> Iterator[None]:
-    """Write what the trunk store computes and its costs, however the run ends."""
-    costs.follow(store.stats)
-    try:
-        yield
     finally:
         store.flush(0)
         folder.write_json(COSTS, costs.interrupted())
+    return _write_results(config, folder, data, shares) if "evaluate" in phases else {}
+
+
+def evaluate(run: RunContext, unit: str, regime: str, seed: int | None) -> None:
+    """Predict every evaluated language that the regime covers and write the predictions."""
+    languages = {language for language, _ in run.data.evaluation}
+    if regime in WITH_SHOTS:
+        languages &= run.data.shot_pool.keys()
+    if regime == "zero-shot-aux":
+        languages &= run.data.auxiliary_for.keys()
+    with run.costs.stage("evaluate"):
+        for done, language in enumerate(sorted(languages)):
+            for method in REGIMES[regime].methods:
+                for predictions in _predict(run, language, method, regime, seed):
+                    predictions.write(run.folder.path / "predictions")
+            run.progress.update(unit, done + 1, len(languages))
+
+
+def _predict(
+    run: RunContext, language: str, method: str, regime: str, seed: int | None
+) -> Iterator[Predictions]:
+    """Predictions of one method in one language, for each version of the test items."""
+    data, model, split = run.data, run.model, run.config.evaluate.split
+    versions = [version for lang, version in data.evaluation if lang == language]
+    encoded = data.baseline if regime == "none" else data.evaluation
+    sets = [encoded[language, version] for version in versions]
+    if seed is None:
+        model = untrained_model(run.config, run.model.adapted.encoder)
+    phi = model.params() if seed is None else _phi(run, regime, method, seed, language)
+    probabilities, tokens = predict(model, phi, sets, run.store)
+    run.costs.add_passes("evaluate", tokens)
+    k, total = _labels(data, regime, seed, language)
+    for version, items, p in zip(versions, sets, probabilities, strict=True):
+        about = (items.task, items.language, split, version, regime, method, seed, k, total)
+        yield Predictions(*about, items.ids, p, items.questions.labels.tolist())
+
+
+def _phi(run: RunContext, regime: str, method: str, seed: int, language: str) -> Params:
+    """The parameters that answer in a language under a regime."""
+    if regime == "zero-shot":
+        return ctml_result(run, seed)[0]
+    if regime == "zero-shot-aux":
+        name = run.data.auxiliary_for[language].name
+    elif regime == "few-shot":
+        name = f"few-shot.{language}"
+    elif method == ALONE:
+        name = "pooled-alone"
+    else:
+        name = f"pooled.{language}" if run.config.clml.per_language else "pooled"
+    return run.load_phi(f"{name}.seed{seed}")[0]
+
+
+def _labels(data: RunData, regime: str, seed: int | None, language: str) -> tuple[int, int]:
+    """Labels used in the tested language, and in all languages but English together."""
+    if regime == "zero-shot-aux":
+        return 0, sum(len(data.auxiliary[name]) for name in data.auxiliary_for[language].auxiliary)
+    if seed is None or regime not in WITH_SHOTS:
+        return 0, 0
+    k = len(data.shots[seed])
+    return k, k * (len(data.shot_pool) if regime == "pooled-shots" else 1)
 
 
 def _write_shots(config: Config, data: RunData, folder: RunDir) -> None:
@@ -237,9 +275,8 @@ def _write_shots(config: Config, data: RunData, folder: RunDir) -> None:
         name = f"shots/{config.target.task}.seed{seed}.json"
         shots = {"k": len(ids), "seed": seed, "ids": ids}
         if folder.read_json(name, shots) != shots:
-            raise UserError(
-                "the run folder belongs to other shots", str(folder.path / name), "choose another --out"
-            )
+            place = str(folder.path / name)
+            raise UserError("the run folder belongs to other shots", place, "choose another --out")
         folder.write_json(name, shots)
 
 

@@ -25,12 +25,7 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class Progress:
-    """Shows one activity at a time.
-
-    Args:
-        console: Where to write; a bar appears only on a terminal.
-        quiet: Show nothing but messages.
-    """
+    """Shows one activity at a time; a bar appears only on a terminal, with ``quiet`` nothing but messages."""
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self.console, self.quiet = console, quiet
@@ -64,13 +59,11 @@ class Progress:
 
     def _draw(self, label: str, done: int, total: int, note: str) -> None:
         if self._bar is None:
-            label_column, note_column = (
-                TextColumn(text, markup=False) for text in ("  {task.description}", "{task.fields[note]}")
-            )
-            columns = (
-                label_column, BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
-                TextColumn("left"), TimeRemainingColumn(), note_column,
-            )  # fmt: skip
+            columns = [
+                *(TextColumn("  {task.description}", markup=False), BarColumn(24), MofNCompleteColumn()),
+                *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
+                TextColumn("{task.fields[note]}", markup=False),
+            ]
             self._bar = Bar(*columns, console=self.console, transient=True)
             self._bar.start()
             self._bar.add_task(label, total=total, note=note)
@@ -115,10 +108,8 @@ def check_trackers(names: Sequence[str]) -> None:
         package = KINDS[name].package
         if find_spec("accelerate") is None or find_spec(package) is None:
             more = "" if name == "tensorboard" else f" {package}"
-            raise UserError(
-                f"the tracker {name!r} is not installed", "run.tracker",
-                f"pip install 'metaxcr[tracking]'{more}, or leave the setting out",
-            )  # fmt: skip
+            fix = f"pip install 'metaxcr[tracking]'{more}, or leave the setting out"
+            raise UserError(f"the tracker {name!r} is not installed", "run.tracker", fix)
 
 
 class Tracking:
@@ -144,50 +135,46 @@ class Tracking:
                 if name == "mlflow":
                     own["run_id"] = tracker.tracker.info.run_id
                 self._running[name] = tracker
-        self._save()
+        write_json(self._path, self._record)
 
     def log_event(self, number: int, event: Event) -> None:
         """Pass on the event with this number in events.jsonl, from 1.
 
         A resumed run repeats the events after its last checkpoint; trackers have them already.
         """
-        if not self._running:
-            return
-        values = dict(series(event))
-        self._pass_on(
-            lambda own: number > own["events"], {"events": number}, values, number, event.get("step")
-        )
+        late = [name for name in self._running if number > self._record[name]["events"]]
+        if late:
+            self._log(late, {"events": number}, dict(series(event)), number, event.get("step"))
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Pass on the averages of results.json, if the run is finished, and close the trackers."""
-        if results:
+        late = [name for name in self._running if not self._record[name]["results"]]
+        if results and late:
             values = {
                 f"results/{row['task']}/{row['regime']}/{row['method']}/k={row['k']}": row["mean"]
                 for row in results["averages"]
             }
-            self._pass_on(lambda own: not own["results"], {"results": True}, values, None, None)
+            self._log(late, {"results": True}, values)
         for name, tracker in list(self._running.items()):
             with self._left_out_if_it_fails(name):
                 tracker.finish()
         self._running = {}
 
-    def _pass_on(
-        self, wanted: Callable[[dict[str, Any]], bool], then: dict[str, Any], values: dict[str, float],
-        number: int | None, step: int | None,
-    ) -> None:  # fmt: skip
+    def _log(
+        self,
+        names: Sequence[str],
+        then: dict[str, Any],
+        values: dict[str, float],
+        number: int | None = None,
+        step: int | None = None,
+    ) -> None:
         """Record that the values are logged, then log them: no point is logged twice."""
-        names = [name for name in self._running if wanted(self._record[name])]
-        if not names:
-            return
         for name in names:
             self._record[name] |= then
-        self._save()
+        write_json(self._path, self._record)
         for name in names:
             with self._left_out_if_it_fails(name):
                 self._running[name].log(values, step=number if KINDS[name].forwards else step)
-
-    def _save(self) -> None:
-        write_json(self._path, self._record)
 
     @contextmanager
     def _left_out_if_it_fails(self, name: str) -> Iterator[None]:

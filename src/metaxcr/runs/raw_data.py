@@ -1,23 +1,95 @@
-"""The examples that a run reads: sources, English target data, shots, evaluated items; and their leaks."""
+"""The examples that a run reads (sources, English target data, shots, evaluated items), and their leaks.
+
+A process keeps what it has read for the next run; see :class:`ProcessCache`.
+"""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from metaxcr.config.regimes import WITH_SHOTS
 from metaxcr.config.schema import Config
-from metaxcr.data.contamination import Leak, leak_error, other_versions
+from metaxcr.data.contamination import Leak, find_leaks, leak_error, other_versions
 from metaxcr.data.corpora import ParallelCorpus, load_parallel
 from metaxcr.data.example import Example, check_shots, draw_shots, read_shots, split_target
-from metaxcr.data.registry import LoadedSplit
+from metaxcr.data.registry import LoadedSplit, load, split_files, task_spec
+from metaxcr.encoders.activation_cache import ActivationCache
+from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
-from metaxcr.runs.process_cache import ProcessCache
+from metaxcr.model.batch import TaskData
 from metaxcr.seeding import rng
 
 Read = Callable[..., LoadedSplit]  # metaxcr.data.registry.load with the run's data root and repairs
+Encoded = tuple[dict[str, TaskData], dict[str, TaskData]]  # the sources, and the parts of the English target
+Kept = TypeVar("Kept")
+
+
+class ProcessCache:
+    """What a process keeps between runs: one encoder, and the latest splits, leaks and encoded sources.
+
+    Everything is kept under a key of its content, not of the settings that led there: the results of a run
+    have the same bytes as those of a run in a process of its own. The activations of encoded sources
+    (``bases``) stay mapped.
+    """
+
+    def __init__(self, splits: int = 64, bases: int = 2) -> None:
+        self._splits: dict[Hashable, LoadedSplit] = {}
+        self._bases: dict[tuple[Hashable, Hashable], tuple[ActivationCache, Encoded]] = {}
+        self._most_splits, self._most_bases = splits, bases
+        self._leaks = lru_cache(maxsize=4)(find_leaks)
+        self.encoder = lru_cache(maxsize=1)(_load_encoder)  # loads one, or returns it if it is the last one
+
+    def __reduce__(self) -> tuple[type["ProcessCache"], tuple[int, int]]:
+        """Another process starts with an empty cache."""
+        return ProcessCache, (self._most_splits, self._most_bases)
+
+    def split(
+        self, task: str, split: str, *, language: str = "en", root: Path | None = None, **how: Any
+    ) -> LoadedSplit:
+        """Read a split as :func:`metaxcr.data.registry.load` does, again only where a file has changed."""
+        read = partial(load, task, split, language=language, root=root, **how)
+        spec = task_spec(task)
+        if split not in spec.splits or language not in spec.split_languages(split):
+            return read()  # raises with a message
+        files = [(file, file.stat().st_mtime_ns) for file in split_files(spec, split, language, root)]
+        options = sorted((name, tuple(v) if isinstance(v, list) else v) for name, v in how.items())
+        return _cached(self._splits, (task, split, language, *files, *options), self._most_splits, read)
+
+    def leaks(self, train: Sequence[Example], held_out: Sequence[Example]) -> list[Leak]:
+        """What :func:`metaxcr.data.contamination.find_leaks` finds."""
+        return list(self._leaks(tuple(train), tuple(held_out)))
+
+    def base(self, key: Hashable, store: ActivationCache, encode: Callable[[], Encoded]) -> Encoded:
+        """Encode sources into an empty store, or continue from a store that had encoded the same.
+
+        ``key`` is everything that ``encode`` depends on besides the store.
+        """
+        for (identity, _), (other, _) in self._bases.items():
+            if identity == store.identity:
+                store.share_values(other)
+
+        def first() -> tuple[ActivationCache, Encoded]:
+            encoded = encode()
+            return store.snapshot(), encoded
+
+        before, encoded = _cached(self._bases, (store.identity, key), self._most_bases, first)
+        store.adopt(before)
+        return encoded
+
+
+def _load_encoder(load: Callable[..., FrozenEncoder], name: str, **how: str | None) -> FrozenEncoder:
+    return load(name, **how)
+
+
+def _cached(cache: dict[Any, Kept], key: Hashable, most: int, make: Callable[[], Kept]) -> Kept:
+    """Look a value up, or make it and drop the least recently used one."""
+    cache[key] = value = cache.pop(key) if key in cache else make()
+    while len(cache) > most:
+        cache.pop(next(iter(cache)))
+    return value
 
 
 @dataclass
@@ -35,7 +107,6 @@ class RawData:
     # (language, "repaired" | "raw") -> the evaluated questions
     evaluation: dict[tuple[str, str], LoadedSplit]
     corpus: ParallelCorpus  # parallel text
-    files: dict[str, list[Path]] = field(default_factory=dict)  # file group -> what was read
     leaks: list[Leak] = field(default_factory=list)  # examples that are both trained on and held out
 
     @property
@@ -44,6 +115,12 @@ class RawData:
         pools = (self.auxiliary, self.shot_pool, self.evaluation)
         sources = [split for split, _ in self.sources]
         return [*sources, self.english, *(split for pool in pools for split in pool.values())]
+
+    @property
+    def files(self) -> dict[str, list[Path]]:
+        """File group -> what was read."""
+        files = {place(split): split.files for split in self.splits}
+        return files | ({"parallel": self.corpus.files} if self.corpus.files else {})
 
 
 def place(split: LoadedSplit) -> str:
@@ -68,37 +145,29 @@ def read_data(config: Config, root: Path | None, cache: ProcessCache | None = No
 
 def read_files(config: Config, root: Path | None, cache: ProcessCache) -> RawData:
     """Read all files of a run without a search for leaks; arguments as for :func:`read_data`."""
-    target, read = config.target, partial(cache.split, root=root, off=config.run.no_repair)
+    target, regimes = config.target, config.run.regimes
+    read: Read = partial(cache.split, root=root, off=config.run.no_repair)
     sources = []
-    for source in config.sources if config.run.regimes else []:  # no regime: the untrained baseline alone
+    for source in config.sources if regimes else []:  # no regime: the untrained baseline alone
         split = read(source.task, source.split)
         sources.append((split, mislabel(_cap(split.examples, source.cap), source.labels)))
     english = read(target.english.task, target.english.split)
     parts = _english_parts(config, english.examples)
-    auxiliary = {}
-    if "zero-shot-aux" in config.run.regimes and (aux := target.auxiliary):
+    auxiliary, development, corpus = {}, {}, ParallelCorpus({}, [], [])
+    if "zero-shot-aux" in regimes and (aux := target.auxiliary):
         auxiliary = {lang: read(aux.task, aux.split, language=lang) for lang in aux.languages}
-    development = _development(config, read)
+    if set(WITH_SHOTS) & set(regimes) or config.evaluate.split == target.shots_split:
+        development = {x: read(target.task, target.shots_split, language=x) for x in target.languages}
     shots = _shots(config, development)
     used = {i for ids in shots.values() for i in ids}
-    raw = RawData(
-        sources,
-        english,
-        parts,
-        auxiliary,
-        development,
-        {language: _keep(split, used) for language, split in development.items()},
-        shots,
-        _evaluation(config, read, used),
-        ParallelCorpus({}, [], []),
-    )
-    if target.parallel and config.run.regimes:
-        text = target.parallel
-        raw.corpus = load_parallel(text.corpus, text.split, _parallel_languages(config), root=root)
-    raw.files = {place(split): split.files for split in raw.splits}
-    if raw.corpus.files:
-        raw.files["parallel"] = raw.corpus.files
-    return raw
+    shot_pool = {language: _keep(split, used) for language, split in development.items()}
+    evaluation = _evaluation(config, read, used)
+    if target.parallel and regimes:  # to align languages, and to choose auxiliary languages by
+        nearest = target.auxiliary and target.auxiliary.nearest
+        near = [*target.languages, *target.auxiliary.languages] if target.auxiliary and nearest else []
+        languages = list(dict.fromkeys([*target.parallel.languages, *near]))
+        corpus = load_parallel(target.parallel.corpus, target.parallel.split, languages, root=root)
+    return RawData(sources, english, parts, auxiliary, development, shot_pool, shots, evaluation, corpus)
 
 
 def mislabel(examples: Sequence[Example], labels: Literal["true", "shuffled", "flipped"]) -> list[Example]:
@@ -112,24 +181,18 @@ def mislabel(examples: Sequence[Example], labels: Literal["true", "shuffled", "f
             choices, so that each position is right as often as before; by chance one in n stays right.
             ``flipped``: every label names the next choice, the last one the first.
     """
-
-    def relabel(example: Example, label: int | None) -> Example:
-        return replace(example, label=label)
-
-    if labels == "flipped":
-        return [relabel(e, None if e.label is None else (e.label + 1) % len(e.choices)) for e in examples]
-    if labels == "true":
-        return list(examples)
+    found = list(examples)
     groups: dict[int, list[int]] = defaultdict(list)
     for row, example in enumerate(examples):
         if example.label is not None:
             groups[len(example.choices)].append(row)
-    shuffled = list(examples)
-    for choices, rows in sorted(groups.items()):
+            if labels == "flipped":
+                found[row] = replace(example, label=(example.label + 1) % len(example.choices))
+    for choices, rows in sorted(groups.items()) if labels == "shuffled" else ():
         order = rng(0, f"shuffled labels/{choices}").permutation(len(rows))
         for row, other in zip(rows, order.tolist(), strict=True):
-            shuffled[row] = relabel(examples[row], examples[rows[other]].label)
-    return shuffled
+            found[row] = replace(examples[row], label=examples[rows[other]].label)
+    return found
 
 
 def _cap(examples: list[Example], cap: int | None) -> list[Example]:
@@ -138,14 +201,6 @@ def _cap(examples: list[Example], cap: int | None) -> list[Example]:
         return examples
     rows = rng(0, "cap").permutation(len(examples))[:cap]
     return [examples[i] for i in sorted(rows)]
-
-
-def _parallel_languages(config: Config) -> list[str]:
-    """Languages whose parallel text is read: to align them, and to choose auxiliary languages by."""
-    target, auxiliary = config.target, config.target.auxiliary
-    assert target.parallel is not None
-    near = [*target.languages, *auxiliary.languages] if auxiliary and auxiliary.nearest else []
-    return list(dict.fromkeys([*target.parallel.languages, *near]))
 
 
 def _english_parts(config: Config, examples: list[Example]) -> dict[str, list[Example]]:
@@ -161,17 +216,6 @@ def _english_parts(config: Config, examples: list[Example]) -> dict[str, list[Ex
         if needed not in parts:
             raise UserError(f"the part {needed!r} of the English target data is empty", "target.english")
     return parts
-
-
-def _development(config: Config, read: Read) -> dict[str, LoadedSplit]:
-    """Load the split that shots come from, in every language, if a regime or the evaluation needs it."""
-    target = config.target
-    with_shots = set(WITH_SHOTS) & set(config.run.regimes)
-    if not with_shots and config.evaluate.split != target.shots_split:
-        return {}
-    return {
-        language: read(target.task, target.shots_split, language=language) for language in target.languages
-    }
 
 
 def _shots(config: Config, development: dict[str, LoadedSplit]) -> dict[int, list[str]]:

@@ -13,9 +13,8 @@ from metaxcr.encoders.encoder import Text
 from metaxcr.errors import UserError
 from metaxcr.model.batch import TaskData, encode_task
 from metaxcr.model.build import untrained_kind
-from metaxcr.runs.process_cache import Encoded, ProcessCache
 from metaxcr.runs.progress import Progress
-from metaxcr.runs.raw_data import RawData, place
+from metaxcr.runs.raw_data import Encoded, ProcessCache, RawData, place
 from metaxcr.training.auxiliary_languages import (
     Adaptation,
     nearest_languages,
@@ -33,24 +32,19 @@ class RunData:
     """What the stages of a run work with."""
 
     english: English  # sources and parts of the English target data
-    # language -> labelled data in it (regime zero-shot-aux)
-    auxiliary: dict[str, TaskData] = field(default_factory=dict)
+    auxiliary: dict[str, TaskData] = field(default_factory=dict)  # language -> labelled data in it
     adaptations: list[Adaptation] = field(default_factory=list)  # the runs of CLML on them
-    # language -> the examples that some seed draws as shots
-    shot_pool: dict[str, TaskData] = field(default_factory=dict)
-    # seed -> ids of the shots, the same in all languages
-    shots: dict[int, list[str]] = field(default_factory=dict)
+    shot_pool: dict[str, TaskData] = field(default_factory=dict)  # language -> the shots of all seeds
+    shots: dict[int, list[str]] = field(default_factory=dict)  # seed -> ids of its shots, in all languages
     # (language, "repaired" | "raw") -> the evaluated questions, encoded for the run's scorer
     evaluation: dict[tuple[str, str], TaskData] = field(default_factory=dict)
     # the same questions encoded for the similarity baseline (the same objects but for cross)
     baseline: dict[tuple[str, str], TaskData] = field(default_factory=dict)
-    # language -> numbers of its sentences in the trunk store
-    parallel: dict[str, list[int]] = field(default_factory=dict)
+    parallel: dict[str, list[int]] = field(default_factory=dict)  # language -> its sentences in the store
     checksums: dict[str, str] = field(default_factory=dict)  # file group -> SHA-256, for the data hash
     repaired: dict[str, int] = field(default_factory=dict)  # split -> number of repaired rows
     skipped: dict[str, int] = field(default_factory=dict)  # split -> number of rows that were left out
-    # examples that are both trained on and held out, if that is allowed
-    leaks: list[Leak] = field(default_factory=list)
+    leaks: list[Leak] = field(default_factory=list)  # examples both trained on and held out, if allowed
 
     @property
     def auxiliary_for(self) -> dict[str, Adaptation]:
@@ -94,7 +88,8 @@ def prepare(
     if config.adapters.mixture:
         sources = {name: replace(data, source=i) for i, (name, data) in enumerate(sources.items())}
     data = RunData(English(sources, parts.get("query"), parts["reward"], raw.english.spec.id))
-    data.adaptations = _adaptations(config, raw, store)
+    data.shots, data.leaks = raw.shots, raw.leaks
+    data.adaptations = adaptations(config, lambda: _nearest(config, raw, store))
     used = {language for one in data.adaptations for language in one.auxiliary}
     auxiliary = {lang: split for lang, split in raw.auxiliary.items() if lang in used}
     data.auxiliary = {lang: encode(s, s.examples, drawn=True) for lang, s in auxiliary.items()}
@@ -108,19 +103,13 @@ def prepare(
         if language in ("en", *aligned):
             data.parallel[language] = store.register([Text(line) for line in lines], language=language)
     progress.finish()
-    _describe(config, raw, data)
-    return data
-
-
-def _describe(config: Config, raw: RawData, data: RunData) -> None:
-    """Add shots, checksums, repairs and leaks."""
-    data.shots, data.leaks = raw.shots, raw.leaks
     data.checksums = {name: data_fingerprint(files) for name, files in sorted(raw.files.items())}
     if config.target.shots_file is not None and raw.shots:
         data.checksums["shots"] = shots_digest(raw.shots)
     splits = [*raw.shot_pool.values(), *raw.evaluation.values()]
     data.repaired = {place(s): s.repaired for s in splits if s.repaired}
     data.skipped = {place(s): len(s.skipped) for s in raw.splits if s.skipped}
+    return data
 
 
 def encoded_when_drawn(config: Config, questions: int) -> bool:
@@ -137,15 +126,11 @@ def _base(
     config: Config, raw: RawData, encode: Encode, store: ActivationCache, cache: ProcessCache
 ) -> Encoded:
     """Encode the sources, the English target's own among them, and the parts of the English target data."""
-    named = [source.name for source in config.sources[: len(raw.sources)]]
-    english = raw.english
+    named, english = [source.name for source in config.sources[: len(raw.sources)]], raw.english
 
     def encode_all() -> Encoded:
         sources = {name: encode(*one, drawn=True) for name, one in zip(named, raw.sources, strict=True)}
-        parts = {
-            name: encode(english, examples, drawn=name == "source") for name, examples in raw.parts.items()
-        }
-        return sources, parts
+        return sources, {name: encode(english, es, drawn=name == "source") for name, es in raw.parts.items()}
 
     texts = [(split.spec.id, split.spec.version, tuple(examples)) for split, examples in raw.sources]
     cut = [(name, tuple(examples)) for name, examples in raw.parts.items()]
@@ -154,31 +139,28 @@ def _base(
     return {**sources, english.spec.id: parts["source"]}, parts
 
 
-def _adaptations(config: Config, raw: RawData, store: ActivationCache) -> list[Adaptation]:
-    """Plan the runs of CLML on auxiliary languages, all of them or the nearest to each tested language."""
-    target, auxiliary = config.target, config.target.auxiliary
-    if auxiliary is None or not raw.auxiliary:
-        return []
-    chosen: dict[str, list[str]] = {language: auxiliary.languages for language in target.languages}
-    if auxiliary.nearest:
-        if target.parallel is None:
-            raise UserError(
-                "the nearest languages are found by parallel text, and there is none",
-                "target.auxiliary.nearest",
-                "give target.parallel, or remove it",
-            )
-        sentences = raw.corpus.sentences
-        near = dict.fromkeys([*target.languages, *auxiliary.languages])
-        vectors = {language: sentence_vectors(store, sentences[language]) for language in near}
-        chosen = nearest_languages(vectors, target.languages, auxiliary.languages, auxiliary.nearest)
-    return adaptations(config, chosen)
+def adaptations(config: Config, nearest: Callable[[], Mapping[str, Iterable[str]]]) -> list[Adaptation]:
+    """The runs of CLML on auxiliary languages, all of them or the nearest to each tested language.
 
-
-def adaptations(config: Config, chosen: Mapping[str, Iterable[str]]) -> list[Adaptation]:
-    """The runs of CLML on auxiliary languages; ``chosen``: tested language -> its auxiliary languages."""
+    ``nearest`` finds these: tested language -> its auxiliary languages.
+    """
     tested, auxiliary = list(config.target.languages), config.target.auxiliary
+    if auxiliary is None or "zero-shot-aux" not in config.run.regimes:
+        return []
+    chosen = nearest() if auxiliary.nearest else dict.fromkeys(tested, auxiliary.languages)
     languages = {language: list(names) for language, names in chosen.items()}
-    reported = auxiliary and config.evaluate.english and "en" not in auxiliary.languages
-    if reported and not config.clml.per_language:
+    if config.evaluate.english and "en" not in auxiliary.languages and not config.clml.per_language:
         tested, languages["en"] = [*tested, "en"], []  # one more reported row, by the shared run
     return plan_adaptations(tested, languages, config.clml.per_language)
+
+
+def _nearest(config: Config, raw: RawData, store: ActivationCache) -> dict[str, list[str]]:
+    """Find the nearest auxiliary languages to each tested language by parallel text."""
+    target, auxiliary = config.target, config.target.auxiliary
+    assert auxiliary is not None and auxiliary.nearest
+    if target.parallel is None:
+        what = "the nearest languages are found by parallel text, and there is none"
+        raise UserError(what, "target.auxiliary.nearest", "give target.parallel, or remove it")
+    near = dict.fromkeys([*target.languages, *auxiliary.languages])
+    vectors = {language: sentence_vectors(store, raw.corpus.sentences[language]) for language in near}
+    return nearest_languages(vectors, target.languages, auxiliary.languages, auxiliary.nearest)

@@ -18,6 +18,7 @@ from metaxcr.config.schema import Config, Encoder, accept_old_names
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.encoders.loading import load_encoder
 from metaxcr.errors import UserError
+from metaxcr.files import write_json
 from metaxcr.parse import dump_yaml, file_error, parse_json, read_json, read_yaml
 from metaxcr.records import AGAIN, CONFIG, ENVIRONMENT, EVENTS, JournalRecord, checked, read_environment
 from metaxcr.work_dir import Tensors, WorkDir, new_folder
@@ -44,13 +45,13 @@ class RunDir(WorkDir):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self.on_event: EventCallback = lambda number, event: None
         try:
             self.journal, self.state = self._read_journal()
             self._count, self._events = self._open_events(path / EVENTS)
         except BaseException:
             super().close()
             raise
-        self.on_event: EventCallback = lambda number, event: None
 
     def _open_events(self, path: Path) -> tuple[int, IO[str]]:
         """Cut the events at the last checkpoint; return their number and the file to append to."""
@@ -127,13 +128,11 @@ def open_folder(path: Path, config: Config, environment: dict[str, Any], *, resu
         with new_folder(path) as temporary:
             text = dump_yaml(config.model_dump(mode="json"))
             (temporary / CONFIG).write_text(text, encoding="utf-8")
-            text = json.dumps(environment, indent=1) + "\n"
-            (temporary / ENVIRONMENT).write_text(text, encoding="utf-8")
+            write_json(temporary / ENVIRONMENT, environment)
         return RunDir(path)
     if not resume:
-        raise UserError(
-            "the run folder exists", str(path), "add --resume to continue it, or choose another --out"
-        )
+        fix = "add --resume to continue it, or choose another --out"
+        raise UserError("the run folder exists", str(path), fix)
     if not ((path / CONFIG).is_file() and (path / ENVIRONMENT).is_file()):
         raise UserError("not a run folder: config.yaml or environment.json is missing", str(path))
     _check_resumable(path, config, environment)
@@ -151,29 +150,20 @@ def _check_resumable(path: Path, config: Config, environment: dict[str, Any]) ->
     for key, setting in (("device", "run.device"), ("dtype", "encoder.dtype")):
         was, now = (record.get(key, EARLIER_DEFAULTS[key]) for record in (before, environment))
         if not changed and was != now:
-            raise UserError(
-                f"the run was started with {setting} {was}, and would continue with {now} "
-                f"({environment['cpu']})",
-                str(path),
-                f"add --set {setting}={was}, or start again with another --out",
-            )
+            what = f"the run was started with {setting} {was}, and would continue with {now}"
+            fix = f"add --set {setting}={was}, or start again with another --out"
+            raise UserError(f"{what} ({environment['cpu']})", str(path), fix)
     changed += [f"environment: {k}" for k in ("threads", "torch") if before.get(k) != environment.get(k)]
     if changed:
-        raise UserError(
-            f"the run folder belongs to other settings; these differ: {', '.join(changed)}",
-            str(path),
-            "resume with the same settings, or choose another --out",
-        )
+        what = f"the run folder belongs to other settings; these differ: {', '.join(changed)}"
+        raise UserError(what, str(path), "resume with the same settings, or choose another --out")
 
 
 def check_tensors(state: Tensors, like: Tensors, also: Tensors, path: Path) -> Tensors:
-    """Check that the tensors of a checkpoint fit the model that continues with them.
+    """Check that the tensors of a checkpoint (``path``) fit the model that continues with them.
 
-    Args:
-        state: Read from a file.
-        like: Required tensors, of the same shapes and types; an axis of length 0 may have grown.
-        also: Optional tensors.
-        path: The file.
+    ``like`` are required, ``also`` optional tensors, of the same shapes and types; an axis of length 0 may
+    have grown.
 
     Raises:
         UserError: A tensor is missing, unknown, or of another shape or type.
@@ -208,11 +198,9 @@ def load_pinned(
     encoder = load(settings.name, prefix=settings.prefix, revision=revision)
     record = {"name": encoder.name, "revision": encoder.revision, "fingerprint": encoder.fingerprint}
     if before and before != record:
-        raise UserError(
-            f"encoder {encoder.name!r} has changed since the run was started",
-            str(folder.path / ENVIRONMENT),
-            "restore the former encoder, or start again with another --out",
-        )
+        what = f"encoder {encoder.name!r} has changed since the run was started"
+        fix = "restore the former encoder, or start again with another --out"
+        raise UserError(what, str(folder.path / ENVIRONMENT), fix)
     if not before:
         folder.write_json(ENVIRONMENT, {**environment, ENCODER: record})
     return encoder
@@ -222,5 +210,5 @@ def recorded_revision(folder: Path) -> str | None:
     """The hub commit of the encoder that a run used; None if none is recorded."""
     if not (folder / ENVIRONMENT).is_file():
         return None
-    revision = read_environment(folder / ENVIRONMENT).get(ENCODER, {}).get("revision")
-    return None if revision is None else str(revision)
+    revision: str | None = read_environment(folder / ENVIRONMENT).get(ENCODER, {}).get("revision")
+    return revision

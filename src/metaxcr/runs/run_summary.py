@@ -1,46 +1,131 @@
-"""What a run prints before it starts, and what it records of itself under ``shares`` in results.json."""
+"""What a run says of its model and data: parameters, stacks, leaks, shots, repairs.
 
+It is printed before the run starts, and recorded under ``shares`` in results.json.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from metaxcr.adapters.layers import NONE
-from metaxcr.config.regimes import WITH_SHOTS
+from metaxcr.adapters.adapter_files import read_adapter
+from metaxcr.adapters.layers import FULL, NONE, Mixture, build_layer
+from metaxcr.config.regimes import REGIMES, WITH_SHOTS
 from metaxcr.config.schema import Config
 from metaxcr.data.contamination import leak_summary
 from metaxcr.encoders.activation_cache import ActivationCache
+from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
 from metaxcr.hardware import describe_precision
+from metaxcr.meta.learners import make_learner
+from metaxcr.model.build import adapter_layers, source_adapters, task_shape
 from metaxcr.model.choice_model import ChoiceModel
-from metaxcr.runs.parameter_count import parameter_count
 from metaxcr.runs.progress import Progress
 from metaxcr.runs.run_data import RunData
+
+RULE = (
+    "share = parameters trained in a stage / encoder parameters with embeddings; adapters are not in the "
+    "denominator"
+)
+
+
+def parameter_count(config: Config, encoder: FrozenEncoder) -> dict[str, Any]:
+    """Count what is trained and what is frozen.
+
+    Returns:
+        ``trained``, ``share`` and ``share_without_embeddings`` of the resulting model; the same for every
+        stage under ``stages``, with its ``parts``; ``frozen`` parts; and the encoder's own parameters,
+        ``encoder`` and ``embeddings``.
+    """
+    parts = _trained_parts(config, encoder)
+    few_shot, tune = set(config.regimes) & set(WITH_SHOTS), config.finetune
+    tunings = [candidate.steps for candidate in tune.choose.candidates] if tune.choose else []
+    tunings += [tune.many_shots.steps] if tune.many_shots else []
+    steps = {
+        "ctml": config.ctml.steps,
+        "clml": max(config.clml.steps, config.clml.few_shot_steps if few_shot else 0),
+        "finetune": max(tune.steps, *tunings, 0),
+    }
+    needed = {"ctml", *(stage for name in config.regimes for stage in REGIMES[name].stages)}
+    stages = []
+    for stage in (stage for stage, count in steps.items() if count and stage in needed):
+        trained = dict(parts)
+        if stage != "finetune":
+            phi = {name: torch.empty(count, device="meta") for name, count in parts.items()}
+            rates = make_learner(getattr(config, stage)).init(phi)
+            if rates:  # learned beside phi, and no part of the model that results
+                trained["learned rates"] = sum(t.numel() for t in rates.values())
+        stages.append({"stage": stage, "parts": trained, **_shares(sum(trained.values()), encoder)})
+    return {
+        **_shares(sum(parts.values()), encoder),
+        "encoder": encoder.parameters,
+        "embeddings": encoder.embedding_parameters,
+        "stages": stages,
+        "frozen": _frozen_parts(config),
+        "rule": RULE,
+    }
+
+
+def _trained_parts(config: Config, encoder: FrozenEncoder) -> dict[str, int]:
+    """Parameters of task adapters or fine-tuned layers, of a mixture, and of the scorer."""
+    layers, parts = adapter_layers(config, encoder.depth), {}
+    if config.adapters.kind == FULL:
+        parts["weights of layers"] = sum(encoder.layer_parameters[layer] for layer in layers)
+    elif layers:
+        shape, sources, generator = task_shape(config), source_adapters(config), torch.Generator()
+        one = sum(p.numel() for p in build_layer(encoder.width, shape, generator).parameters())
+        parts["task adapters"] = len(layers) * one * max(1, sources)
+        if sources:
+            mixture = Mixture(encoder.width, shape, generator, sources)
+            parts["mixture"] = len(layers) * mixture.logits.numel()
+    parts["scorer"] = encoder.width if config.scoring.kind == "cross" else encoder.width**2
+    return parts
+
+
+def _frozen_parts(config: Config) -> dict[str, int]:
+    """Parameters of the language adapters in the settings, which no stage trains."""
+    parts = {"language adapters": 0, "invertible adapters": 0}
+    for folder in config.adapters.language.values():
+        file = read_adapter(Path(folder))
+        parts["language adapters"] += sum(t.numel() for p in file.layers.values() for t in p.values())
+        parts["invertible adapters"] += sum(t.numel() for t in (file.invertible or {}).values())
+    return {name: count for name, count in parts.items() if count}
+
+
+def _shares(trained: int, encoder: FrozenEncoder) -> dict[str, Any]:
+    body = encoder.parameters - encoder.embedding_parameters
+    return {
+        "trained": trained,
+        "share": round(trained / encoder.parameters, 6),
+        "share_without_embeddings": round(trained / body, 6),
+    }
 
 
 def announce(
     config: Config, model: ChoiceModel, data: RunData, store: ActivationCache, progress: Progress
 ) -> dict[str, Any]:
     """Print model and data, and return the shares; UserError if no layer has a task adapter."""
-    params = model.params()
+    params, target = model.params(), config.target
     if config.adapters.kind != NONE and not any(name.startswith("adapted.task") for name in params):
         raise UserError("no task adapter is active", "adapters.layers", "give at least one layer")
     count = parameter_count(config, model.adapted.encoder)
     assert count["trained"] == sum(p.numel() for p in params.values())
-    stacks = {language: model.adapted.stack(language) for language in _languages(config)}
+    others = [group.languages for group in (target.auxiliary, target.parallel) if group]
+    languages = dict.fromkeys(["en", *target.languages, *(code for codes in others for code in codes)])
+    stacks = {language: model.adapted.stack(language) for language in languages}
     _announce_model(config, model, count, stacks, progress)
     sizes = ", ".join(f"{name} {len(source)}" for name, source in data.english.sources.items())
     progress.say(f"sources: {sizes}; sampler {config.sampler.kind}; seeds {config.run.seeds}")
     _announce_data(config, data, progress)
-    if store.stats.cut_texts:
-        progress.say(
-            f"{store.stats.cut_texts} of {store.stats.texts} texts were cut at {store.max_tokens} tokens"
-        )
-    text = config.target.parallel
+    if cut := store.stats.cut_texts:
+        progress.say(f"{cut} of {store.stats.texts} texts were cut at {store.max_tokens} tokens")
+    text = target.parallel
     shares = {
         "parameters": count,
         "stack": stacks,
         "repaired": data.repaired,
-        "cut_texts": store.stats.cut_texts,
+        "cut_texts": cut,
         "parallel_text": f"{text.corpus}/{text.split}" if text else None,
     }
     optional = {
@@ -50,13 +135,6 @@ def announce(
         "leaks": leak_summary(data.leaks) if data.leaks else None,
     }
     return shares | {name: value for name, value in optional.items() if value}
-
-
-def _languages(config: Config) -> list[str]:
-    """All languages of a run's texts: English first, then in the order of the configuration."""
-    target = config.target
-    others = [group.languages for group in (target.auxiliary, target.parallel) if group]
-    return list(dict.fromkeys(["en", *target.languages, *(code for codes in others for code in codes)]))
 
 
 def _mislabelled(config: Config) -> dict[str, str]:
@@ -119,5 +197,5 @@ def _announce_data(config: Config, data: RunData, progress: Progress) -> None:
         progress.say(f"rows left out: {_counts(dict(sorted(data.skipped.items())))}")
 
 
-def _counts(parts: dict[str, int]) -> str:
+def _counts(parts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in parts.items())
