@@ -23,7 +23,7 @@ from metaxcr.evaluation.scores import (
     target_languages,
 )
 from metaxcr.evaluation.statistics import benjamini_hochberg, holm, sign_flip_test
-from metaxcr.reports.wording import licences
+from metaxcr.reports.tables import licences
 
 SCHEMA = 1
 Row = dict[str, Any]

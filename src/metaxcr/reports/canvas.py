@@ -1,4 +1,4 @@
-"""Drawing helpers: colours by role, pixel layout, SVG in the page's colour scheme, and accuracy bands.
+"""Drawing: colours by role, pixel layout, accuracy bands, and figures as SVG in the page's colour scheme.
 
 Figures are plain ``Figure`` objects inside an ``rc_context``; pyplot is never imported, so the caller's
 backend, open figures and settings are not changed.
@@ -6,18 +6,23 @@ backend, open figures and settings are not changed.
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from typing import Any, Final, Literal, NamedTuple
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metaxcr.printable import shorten_all
+from metaxcr.printable import printable, shorten_all
 
 WIDE: Final = 960  # px: the text column of the report on a desktop
 NARROW: Final = 358  # px: a phone of 390 px less the page's margins
+CHARACTER: Final = 7.4  # px: width of a character of a name
+_STEP = 11  # px between two dots of one band
+_LEGEND_ROW = 19  # px
 
 # Colours are drawn as their light values and replaced by `var(--role)` in the SVG; the style sheet has both
 # schemes. Methods: Okabe and Ito (2008). Sources: Paul Tol's "muted" scheme.
@@ -88,34 +93,6 @@ def fit(names: Sequence[str], room: float, character: float = 7.6) -> tuple[Mapp
     """
     short = shorten_all(names, max(6, int(room / character)))
     return short, character * max(map(len, short.values()), default=0)
-
-
-def svg(fig: Figure, key: str, alt: str) -> str:
-    """Return a figure as one inline ``<svg>`` element without date or metadata, in the page's CSS variables.
-
-    ``key`` prefixes all ids, which would otherwise collide between figures; ``alt`` is for screen readers,
-    already escaped for an attribute.
-    """
-    buffer = io.StringIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    fig.savefig(buffer, format="svg", metadata=nothing)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :].strip()
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
-    view = re.search(r'viewBox="0 0 (\S+) (\S+)"', text)
-    assert view is not None  # matplotlib always writes one
-    head = f'<svg viewBox="{view[0][9:-1]}" role="img" aria-label="{alt}" style="max-width: {view[1]}px">'
-    text = head + text[text.index(">") + 1 :]
-    text = re.sub(r' id="(?![pm][0-9a-f]{10}")[^"]*"', "", text)  # group names; nothing refers to them
-    text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{key}-", text).replace("xlink:href", "href")
-    text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
-    text = re.sub(r"#[0-9a-f]{6}", lambda colour: css(colour[0]), text)
-    return re.sub(r"\s*\n\s*", " ", text)
-
-
-CHARACTER = 7.4  # px
-_STEP = 11  # px between two dots of one band
-_LEGEND_ROW = 19  # px
 
 
 class Style(NamedTuple):
@@ -199,3 +176,48 @@ def legend(fig: Figure, axes: Axes, styles: Sequence[Style], width: int) -> None
         handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=_columns(width), fontsize=11,
         columnspacing=2.0, labelspacing=0.4,
     )  # fmt: skip
+
+
+class Picture(NamedTuple):
+    """A figure as inline SVG for a desktop and for a phone, with a plain-text caption."""
+
+    wide: Markup
+    narrow: Markup
+    caption: str
+
+
+def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | None]) -> Picture | None:
+    """Draw a figure at both widths, because a scaled one would be unreadable on a phone.
+
+    ``key`` is unique in the page, ``alt`` is for screen readers; ``draw`` takes the width in pixels and
+    returns None if there is nothing to draw.
+    """
+    with drawing():
+        wide, narrow = draw(WIDE), draw(NARROW)
+        if wide is None or narrow is None:
+            return None
+        shown = (svg(fig, f"{key}-{layout}", escape(alt)) for layout, fig in (("w", wide), ("n", narrow)))
+        return Picture(*(Markup(printable(text)) for text in shown), caption)
+
+
+def svg(fig: Figure, key: str, alt: str) -> str:
+    """Return a figure as one inline ``<svg>`` element without date or metadata, in the page's CSS variables.
+
+    ``key`` prefixes all ids, which would otherwise collide between figures; ``alt`` is for screen readers,
+    already escaped for an attribute.
+    """
+    buffer = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    fig.savefig(buffer, format="svg", metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
+    view = re.search(r'viewBox="0 0 (\S+) (\S+)"', text)
+    assert view is not None  # matplotlib always writes one
+    head = f'<svg viewBox="{view[0][9:-1]}" role="img" aria-label="{alt}" style="max-width: {view[1]}px">'
+    text = head + text[text.index(">") + 1 :]
+    text = re.sub(r' id="(?![pm][0-9a-f]{10}")[^"]*"', "", text)  # group names; nothing refers to them
+    text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{key}-", text).replace("xlink:href", "href")
+    text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
+    text = re.sub(r"#[0-9a-f]{6}", lambda colour: css(colour[0]), text)
+    return re.sub(r"\s*\n\s*", " ", text)
