@@ -24,7 +24,7 @@ def test_reads_every_part(full_run):
     assert run.target == "xcopa" and not run.demonstration
     assert run.environment["threads"] == 2
     assert run.costs["total_seconds"] == 1560.0
-    assert len(run.stage("ctml")) == 3 * 60
+    assert len(run.all_of("ctml")) == 3 * 60
     assert [(shot["task"], shot["seed"], len(shot["ids"])) for shot in run.shots] == [
         ("xcopa", s, 16) for s in range(3)
     ]

@@ -211,7 +211,7 @@ def diagnose(folder: FolderArgument, as_json: JsonOption = False) -> None:
     from metaxcr.reports.run_records import read_run
 
     run = read_run(folder)
-    found = apply_rules(run.evidence)
+    found = apply_rules(run)
     if as_json:
         print_json({"events": len(run.events), "rules": len(RULES), "findings": [f.record() for f in found]})
         return

@@ -7,11 +7,11 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 import numpy as np
 from filelock import FileLock
@@ -25,7 +25,7 @@ from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.files import remove_leftovers, replacing, write_atomically
 from metaxcr.parse import check_file, json_value, lines_of_text, parse_json, read_json, read_text
-from metaxcr.records import OPEN, Count, Finite, Maybe, Name, Part, Seed, checked
+from metaxcr.records import OPEN, Count, Finite, Maybe, Name, Part, Record, Seed, checked
 
 SCHEMA = 1
 AGAIN = "remove the file: the cell is then run again"
@@ -81,20 +81,16 @@ class CellRecord:
     parameters: _Parameters  # empty for an untrained method
     checksums: dict[str, str]  # file group -> SHA-256 of the data
     command: str
-    environment: dict[str, Any]
+    environment: Record
     schema: int = SCHEMA
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Record:
         """For JSON, with the accuracy for readers."""
         return {"schema": self.schema, "accuracy": round(float(self.right.mean()), 6), **asdict(self)}
 
     @classmethod
     def from_dict(cls, value: Any, where: str) -> "CellRecord":
-        """Read back what :meth:`as_dict` gave.
-
-        Raises:
-            UserError: Something is missing or damaged.
-        """
+        """Read back what :meth:`as_dict` gave; UserError if something is missing or damaged."""
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             raise UserError("not a cell of this version", where, AGAIN)
         record: CellRecord = checked(cls, value, where, AGAIN)
@@ -141,7 +137,7 @@ def _decode(text: str, size: int) -> bytes:
     return content
 
 
-def encode_predictions(found: Predictions) -> dict[str, Any]:
+def encode_predictions(found: Predictions) -> Record:
     """The fields of a record that come from predictions."""
     table = np.array([*zip_longest(*found.probabilities, fillvalue=0.0)]).T
     rounded = np.rint(table * _STEPS).astype("<u2")
@@ -165,15 +161,11 @@ def ids_digest(ids: Sequence[str]) -> str:
 
 
 class CellStore:
-    """Finished cells by key.
+    """Finished cells by key, written to ``folder``; ``others`` are only read, in this order, after it.
 
     A folder of cells holds single cells (``<key>.json``, and the ids of their items in
     ``items/<digest>.txt``), which jobs write while they run, and packed files (``<grid>.jsonl.gz``), see
     :meth:`pack`. A single cell takes precedence over a packed one.
-
-    Args:
-        folder: Where cells are written.
-        others: Folders that are only read, in this order, after the first one.
     """
 
     def __init__(self, folder: Path, others: Sequence[Path] = ()) -> None:
@@ -182,11 +174,7 @@ class CellStore:
         self._folders = [folder, *(o for o in others if os.path.realpath(o) != os.path.realpath(folder))]
 
     def get(self, key: str) -> CellRecord | None:
-        """A finished cell; None if there is none.
-
-        Raises:
-            UserError: Its file is damaged.
-        """
+        """A finished cell; None if there is none, UserError if it is damaged."""
         for folder in self._folders:
             if (found := _find_cell(folder, key)) is not None:
                 value, where = found
@@ -197,11 +185,7 @@ class CellStore:
         return None
 
     def ids(self, record: CellRecord) -> list[str]:
-        """The ids of a cell's items, in their order.
-
-        Raises:
-            UserError: They are missing or damaged.
-        """
+        """The ids of a cell's items, in their order; UserError if they are missing or damaged."""
         for folder in self._folders:
             if (found := _find_ids(folder, record.items)) is not None:
                 where, candidates = found
@@ -228,9 +212,6 @@ class CellStore:
 
         A cell lies in one packed file of a folder, however many grids it belongs to: in the one that has it
         already, else in ``<name>.jsonl.gz``, whose path is returned.
-
-        Raises:
-            UserError: A file of the folder is damaged, or cannot be written.
         """
         own, files = folder / f"{name}{PACKED}", dict[Path, dict[str, CellRecord]]()
         folder.mkdir(parents=True, exist_ok=True)
@@ -240,8 +221,8 @@ class CellStore:
                 files.setdefault(homes.get(record.key, own), {})[record.key] = record
             for path, new in files.items():
                 self._write_packed(path, new)
-            for key in (key for new in files.values() for key in new):
-                (folder / f"{key}.json").unlink(missing_ok=True)
+                for key in new:
+                    (folder / f"{key}.json").unlink(missing_ok=True)
             if not any(folder.glob("*.json")):  # a cell that is just being written finds its ids in the pack
                 for digest in {digest for _, packed in _packed_files(folder) for digest in packed.items}:
                     _ids_file(folder, digest).unlink(missing_ok=True)
@@ -249,7 +230,7 @@ class CellStore:
 
     def _write_packed(self, path: Path, new: dict[str, CellRecord]) -> None:
         """Add cells to a packed file; equal cells give equal bytes."""
-        before = _read_packed(path) if path.exists() else _Packed()
+        before = _read_packed(path) if path.exists() else _Packed({}, {})
         cells = {key: value for key, (_, value) in before.cells.items()}
         cells |= {key: record.as_dict() for key, record in new.items()}
         items = before.items | {record.items: self.ids(record) for record in new.values()}
@@ -306,12 +287,11 @@ def _read_ids(path: Path) -> list[list[str]]:
 _known_ids = lru_cache(maxsize=256)(_read_ids)
 
 
-@dataclass(frozen=True)
-class _Packed:
-    """Content of a packed file: key -> (line, cell), and digest -> item ids."""
+class _Packed(NamedTuple):
+    """Content of a packed file."""
 
-    cells: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
-    items: dict[str, list[str]] = field(default_factory=dict)
+    cells: dict[str, tuple[int, Record]]  # key -> line, cell
+    items: dict[str, list[str]]  # digest -> item ids
 
 
 def _packed_files(folder: Path) -> list[tuple[Path, _Packed]]:
@@ -331,7 +311,7 @@ def _parse_packed(path: Path, changed: int, size: int) -> _Packed:
         lines = lines_of_text(gzip.decompress(path.read_bytes()).decode())
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(f"damaged file of cells: {error}", str(path), RESTORE) from error
-    found = _Packed()
+    found = _Packed({}, {})
     for number, line in enumerate(lines, start=1):
         where = f"{path}:{number}"
         row = parse_json(line, where, RESTORE)
@@ -347,9 +327,8 @@ def _parse_packed(path: Path, changed: int, size: int) -> _Packed:
 
 def changed_data(record: CellRecord, root: Path | None) -> list[str]:
     """Groups of data files that differ from those a cell was computed from; missing files do not count."""
-    return [
-        group for group, before in record.checksums.items() if _checksum(group, root) not in (None, before)
-    ]
+    groups = record.checksums.items()
+    return [group for group, before in groups if _checksum(group, root) not in (None, before)]
 
 
 def _checksum(group: str, root: Path | None) -> str | None:

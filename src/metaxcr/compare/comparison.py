@@ -67,11 +67,7 @@ class Comparison:
 
 
 def find_finished(grid: Grid, store: CellStore, root: Path | None) -> Comparison:
-    """Expand a grid and look up which of its cells are finished.
-
-    Raises:
-        UserError: The grid names something that does not exist, or a finished cell is damaged.
-    """
+    """Expand a grid and look up which of its cells are finished; UserError if one is damaged."""
     found = Comparison(grid, expand(grid))
     for key, cell in {cell.key: cell for cell in found.cells if not cell.waits}.items():
         record = store.get(key)
@@ -133,9 +129,6 @@ def run_missing(
 
     Finished and failed cells are added to ``found``. Evaluations on test splits are recorded in ``ledger``,
     if there is one, with the command that the user typed.
-
-    Raises:
-        UserError: There is no such engine.
     """
     if engine not in ENGINES:
         raise UserError(f"unknown engine {engine!r}", "--engine", f"there are {', '.join(sorted(ENGINES))}")

@@ -26,13 +26,10 @@ class ExternalSystem:
 
 
 def read_external(path: Path, found: Comparison, store: CellStore, root: Path | None) -> ExternalSystem:
-    """Read predictions (JSON lines) and check that they answer every item of their languages.
+    """Read predictions (JSON lines) and check that they answer every item of their languages once.
 
     A line has ``id``, ``choice`` (from 0) or ``probabilities``, and ``language``. The language may be left
     out if the grid has only one, or if a ``.meta.json`` beside the file, as in a run folder, names it.
-
-    Raises:
-        UserError: The grid has several targets, a line cannot be used, or an item is not answered once.
     """
     if len({cell.target for cell in found.cells}) > 1:
         raise UserError("--against needs a grid with one target task", None, "remove 'targets' from the grid")

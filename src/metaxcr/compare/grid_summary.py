@@ -42,11 +42,7 @@ def summarise(
     summary: Record = rounded(
         {
             "schema": SCHEMA,
-            "title": grid.title,
-            "about": grid.about,
-            "baseline": grid.baseline,
-            "seeds": grid.seeds,
-            "shots": grid.shots,
+            **{name: getattr(grid, name) for name in ("title", "about", "baseline", "seeds", "shots")},
             "command": command,
             "methods": [_method(found, name) for name in grid.expanded],
             "averages": [row for item in lines.items() if (row := _average(*item, found)) is not None],

@@ -78,17 +78,15 @@ def _group_key(cell: GridCell) -> str:
     together = task_spec(target.task).parallel or not with_shots
     if cell.regime == "zero-shot-aux" and target.auxiliary is not None:
         # a tested language is never its own auxiliary language, so the auxiliary languages could differ
-        together = together and cell.language not in target.auxiliary.languages
-        together = together and not getattr(target.auxiliary, "nearest", None)
-        together = together and not getattr(cell.config.clml, "per_language", False)
-    if not together:
-        return cell.key
-    return cell_key(_with_target(cell.config, languages=["-"]), cell.kind, cell.regime)
+        own = cell.language in target.auxiliary.languages or target.auxiliary.nearest
+        together = together and not own and not cell.config.clml.per_language
+    same = _with_target(cell.config, languages=["-"])
+    return cell_key(same, cell.kind, cell.regime) if together else cell.key
 
 
 def _ctml_key(cell: GridCell) -> str:
     """Key of everything before CLML; empty without training, or if the reward uses the tested language."""
-    if cell.kind != "trained" or getattr(cell.config.ctml, "reward_data", "english") != "english":
+    if cell.kind != "trained" or cell.config.ctml.reward_data != "english":
         return ""
     config = _with_target(  # whose task does not matter: the reward is computed on English data
         cell.config, task="-", languages=["-"], k=2, shots_file=None, shots_split="-", auxiliary=None
@@ -226,10 +224,9 @@ def _ctml_checkpoint(job: Job) -> str:
 
 
 def _stage_costs(folder: Path) -> Costs:
-    path = folder / COSTS
-    if not path.is_file():
-        return {}
-    return {stage.pop("stage"): stage for stage in read_costs(path).get("stages", [])}
+    """The costs of a run by stage, as far as it has recorded them."""
+    stages = read_costs(folder / COSTS).get("stages", []) if (folder / COSTS).is_file() else []
+    return {stage.pop("stage"): stage for stage in stages}
 
 
 def _cell_costs(cell: GridCell, costs: Costs, cells: int) -> dict[str, Any]:
@@ -237,10 +234,10 @@ def _cell_costs(cell: GridCell, costs: Costs, cells: int) -> dict[str, Any]:
     own: dict[str, Any] = {}
     for name, stage in costs.items():
         whole = name in ("trunk", "ctml") or (name == "clml" and cell.regime == "zero-shot-aux")
-        own[name] = {k: v for k, v in stage.items() if k in ("peak_rss_mb", "parts")}
-        own[name]["seconds"] = round(stage["seconds"] if whole else stage["seconds"] / cells, 2)
-        own[name]["token_passes"] = stage["token_passes"] if whole else round(stage["token_passes"] / cells)
-        own[name]["shared"] = whole
+        number = 1 if whole else cells
+        spent = {key: stage[key] for key in ("peak_rss_mb", "parts") if key in stage}
+        seconds, passes = round(stage["seconds"] / number, 2), round(stage["token_passes"] / number)
+        own[name] = spent | {"seconds": seconds, "token_passes": passes, "shared": whole}
     return own
 
 

@@ -62,11 +62,8 @@ def smooth(values: Array, window: int) -> Array:
     """Centred moving averages; at the ends the window is shorter."""
     if window <= 1:
         return values
-    sums, index = np.concatenate([[0.0], np.cumsum(values)]), np.arange(len(values))
-    first = np.maximum(index - window // 2, 0)
-    end = np.minimum(index + window // 2 + 1, len(values))
-    result: Array = (sums[end] - sums[first]) / (end - first)
-    return result
+    ones = np.ones(window)
+    return np.convolve(values, ones, "same") / np.convolve(np.ones(len(values)), ones, "same")
 
 
 def window_for(curves: Iterable[Curve]) -> int:
@@ -115,18 +112,18 @@ class Panel:
 
 def panels(run: RunRecords) -> list[Panel]:
     """The panels for which the run has events, in the order of the stages."""
-    ctml = run.stage("ctml")
+    ctml = run.all_of("ctml")
     found: list[tuple[str, list[Curve | None], float | None]] = [
         ("CTML: loss / chance", _losses(ctml), 1.0),
         ("CTML: reward", [curve("reward", ctml, lambda event: event.get("reward"))], 0.0),
     ]
-    for (kind, on_shots), events in sorted(_group(run.stage("clml"), _clml_kind).items()):
+    for (kind, on_shots), events in sorted(_group(run.all_of("clml"), _clml_kind).items()):
         title = f"CLML{' on k shots' * on_shots}{', ' * bool(kind)}{kind}: loss / chance"
         found.append((title, _losses(events), 1.0))
-    by_k = _group(run.stage("finetune"), lambda event: event.get("k") or 0)
+    by_k = _group(run.all_of("finetune"), lambda event: event.get("k") or 0)
     shots = [curve(f"{k} shots", events, lambda e: e.get("loss")) for k, events in sorted(by_k.items())]
     found.append(("fine-tuning: loss / chance", shots, 1.0))
-    for after, events in _group(run.stage("dev"), lambda event: event.get("after") or "").items():
+    for after, events in _group(run.all_of("dev"), lambda event: event.get("after") or "").items():
         by_task = _group(events, lambda event: event.get("task") or "")
         accuracies = [curve(task, of_task, _percent) for task, of_task in sorted(by_task.items())]
         found.append((f"development accuracy in {STAGES.get(after, after)}, %", accuracies, None))

@@ -117,7 +117,7 @@ def _run_context(run: RunRecords) -> dict[str, object]:
         "raw": run_tables.raw_table(means),
         "accuracy": _accuracy(run, means),
         "figures": figures,
-        "diagnosis": diagnose(run.evidence) if run.events else None,
+        "diagnosis": diagnose(run) if run.events else None,
         "costs": run_tables.costs_table(run.costs),
         "trunk": run_tables.trunk_sentence(run.costs),
         "command": run.environment.get("command"),
@@ -136,9 +136,9 @@ def _missing(run: RunRecords, means: Sequence[Average]) -> list[str]:
     """Sentences on missing files, then on stages without events."""
     notes = list(run.missing)
     if run.events:
-        absent = [stage for stage in ("ctml", "clml", "finetune") if not run.stage(stage)]
+        absent = [stage for stage in ("ctml", "clml", "finetune") if not run.all_of(stage)]
         notes += [f"No events of the stage {stage}: it was not run or not reached." for stage in absent]
-        if run.stage("ctml") and not any("probabilities" in event for event in run.stage("ctml")):
+        if run.all_of("ctml") and not any("probabilities" in event for event in run.all_of("ctml")):
             notes.append("The CTML events have no sampler probabilities.")
     if run.results and not means:
         notes.append("results.json has no averages over languages.")
@@ -213,7 +213,7 @@ def _run_figures(run: RunRecords) -> dict[str, tuple[str, str, Draw]]:
             "often each was drawn",
             "Mean over seeds. Dotted lines: the borders, and the share of draws, if every source had the "
             "same probability. Bars have the order and colours of the areas.",
-            partial(curves.sampler, run.stage("ctml")),
+            partial(curves.sampler, run.all_of("ctml")),
         ),
         "learning": (
             "Learning curves: " + "; ".join(panel.title for panel in panels),
@@ -239,11 +239,7 @@ def _run_figures(run: RunRecords) -> dict[str, tuple[str, str, Draw]]:
 
 
 def write_grid_report(folder: Path) -> Path:
-    """Write ``report.html`` into the folder of a comparison, and return its path.
-
-    Raises:
-        UserError: The folder is not one of a comparison.
-    """
+    """Write ``report.html`` into the folder of a comparison, and return its path."""
     path, summary = folder / "report.html", _read_summary(folder)
     with damaged("the comparison", folder / "compare.json", _AGAIN):
         text = render(_grid_context(summary), "grid.html.j2")

@@ -33,30 +33,19 @@ _CONSEQUENCE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecords:
-    """The readable part of a run folder."""
+@dataclass(frozen=True)
+class RunRecords(Evidence):
+    """The readable part of a run folder: what the diagnosis looks at, and what else a report shows."""
 
-    config: Record = field(default_factory=dict)  # resolved settings; empty when missing
-    config_text: str = ""  # the same settings as the text of the file
+    config_text: str = ""  # the settings as the text of the file
     environment: Record = field(default_factory=dict)  # versions, hardware, commit, command
-    events: list[Record] = field(default_factory=list)  # one record a step, in the order of the file
     costs: Record = field(default_factory=dict)  # seconds, token-passes and memory per stage
-    results: Record = field(default_factory=dict)  # contents of ``results.json``
-    # one record per target task and seed: ``task, k, seed, ids``
-    shots: list[Record] = field(default_factory=list)
-    # rows that ``metaxcr adapters align`` left; empty where it was not called
-    alignment: list[Record] = field(default_factory=list)
+    shots: list[Record] = field(default_factory=list)  # per target task and seed: ``task, k, seed, ids``
     missing: list[str] = field(default_factory=list)  # sentences on what could not be read
 
-    def stage(self, name: str) -> list[Record]:
-        """Return the events of a stage."""
-        return [event for event in self.events if event["stage"] == name]
-
-    @property
-    def evidence(self) -> Evidence:
-        """What the rules of the diagnosis look at."""
-        return Evidence(self.events, self.config, self.results, self.alignment)
+    def all_of(self, stage: str) -> list[Record]:
+        """Return the events of a stage, also that of a step at which the training diverged."""
+        return [event for event in self.events if event["stage"] == stage]
 
     @property
     def target(self) -> str:
@@ -78,11 +67,7 @@ class RunRecords:
 
 
 def read_run(run_dir: Path) -> RunRecords:
-    """Read what there is of a run folder.
-
-    Raises:
-        UserError: The folder does not exist, or holds none of a run's files.
-    """
+    """Read what there is of a run folder; UserError if it holds none of a run's files."""
     if not run_dir.is_dir():
         raise UserError("no such run folder", str(run_dir), "give the folder that `metaxcr run --out` wrote")
     if not any((run_dir / name).exists() for name in _CONSEQUENCE):
