@@ -150,32 +150,29 @@ def _draw(axes: Axes, top: float, height: float, dots: Mapping[int, Dot], styles
             axes.plot([mean, mean], [top, top + height], color=style.colour, linewidth=0.9, zorder=1)
 
 
-def _columns(width: int) -> int:
-    return 3 if width > 600 else 1
-
-
-def legend_room(width: int) -> float:
-    """Pixels that a name in a legend may take."""
-    return width / _columns(width) - 40
-
-
 def legend_height(entries: int, width: int) -> int:
     """Height of a legend in pixels."""
     return _LEGEND_ROW * -(-entries // _columns(width))
 
 
 def legend(fig: Figure, axes: Axes, styles: Sequence[Style], width: int) -> None:
-    """Put a legend above the axes."""
+    """Put a legend above the axes, with names as long as there is room for."""
+    columns = _columns(width)
+    short, _ = fit([style.title for style in styles], width / columns - 40, CHARACTER)
     handles = [
-        axes.plot([], [], color=colour, marker=marker, markersize=6, linewidth=1.6, label=title)[0]
+        axes.plot([], [], color=colour, marker=marker, markersize=6, linewidth=1.6, label=short[title])[0]
         for title, colour, marker in styles
     ]
     full_width, full_height = fig.get_size_inches() * 72
     anchor = (8 / full_width, 1 - 2 / full_height)
     fig.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=_columns(width), fontsize=11,
+        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=columns, fontsize=11,
         columnspacing=2.0, labelspacing=0.4,
     )  # fmt: skip
+
+
+def _columns(width: int) -> int:
+    return 3 if width > 600 else 1
 
 
 class Picture(NamedTuple):
@@ -196,8 +193,9 @@ def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | Non
         wide, narrow = draw(WIDE), draw(NARROW)
         if wide is None or narrow is None:
             return None
-        shown = (svg(fig, f"{key}-{layout}", escape(alt)) for layout, fig in (("w", wide), ("n", narrow)))
-        return Picture(*(Markup(printable(text)) for text in shown), caption)
+        texts = (svg(fig, f"{key}-{layout}", escape(alt)) for fig, layout in ((wide, "w"), (narrow, "n")))
+        on_desktop, on_phone = (Markup(printable(text)) for text in texts)
+        return Picture(on_desktop, on_phone, caption)
 
 
 def svg(fig: Figure, key: str, alt: str) -> str:

@@ -83,7 +83,7 @@ def probabilities(events: Iterable[Record]) -> tuple[Array, dict[str, Array]]:
     steps, shares = np.array([]), {}
     for name in sorted({name for event in listed for name in event["probabilities"]}):
         # a source that is not listed has no share
-        found = curve(name, listed, lambda event, name=name: event["probabilities"].get(name, 0.0))
+        found = curve(name, listed, lambda event: event["probabilities"].get(name, 0.0))  # noqa: B023
         if found is not None:
             steps, shares[name] = found.mean()
     thin = _thinning(len(steps))

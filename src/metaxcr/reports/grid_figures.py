@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from metaxcr.records import Record
 from metaxcr.reports import canvas
-from metaxcr.reports.canvas import CHARACTER, Dot, Style, bands, legend, legend_height, legend_room
+from metaxcr.reports.canvas import CHARACTER, Dot, Style, bands, legend, legend_height
 from metaxcr.reports.grid_tables import label
 from metaxcr.reports.tables import STAGES, amount, language, percent, points
 
@@ -60,8 +60,7 @@ def by_language(summary: Record, width: int) -> Figure | None:
     lines = list(dict.fromkeys(label(row, summary) for row in rows))
     if len(lines) > _MOST_LINES:
         return _language_table(summary, lines, width)
-    short, _ = canvas.fit(lines, legend_room(width), CHARACTER)
-    styles = [Style(short[name], _COLOURS[place], _MARKERS[place]) for place, name in enumerate(lines)]
+    styles = [Style(*style) for style in zip(lines, _COLOURS, _MARKERS, strict=False)]
     shown = []
     for code in _by_baseline(summary):
         dots = {
@@ -83,8 +82,7 @@ def shots(summary: Record, width: int) -> Figure | None:
     ticks = sorted({row["k"] for row in summary["averages"]})
     if len(ticks) < 2:
         return None
-    short, _ = canvas.fit(list(curves), legend_room(width), CHARACTER)
-    styles = [Style(short[name], _COLOURS[i % 8], _MARKERS[i % 8]) for i, name in enumerate(curves)]
+    styles = [Style(name, _COLOURS[i % 8], _MARKERS[i % 8]) for i, name in enumerate(curves)]
     top = legend_height(len(styles), width) + 16
     fig = canvas.figure(width, top + 330)
     axes = canvas.place(fig, 44, top, width - 60, 270)

@@ -11,7 +11,7 @@ from metaxcr.evaluation.scores import Estimate, Setting
 from metaxcr.printable import shorten
 from metaxcr.records import Record
 from metaxcr.reports import canvas
-from metaxcr.reports.canvas import Dot, Style, bands, legend, legend_room
+from metaxcr.reports.canvas import Dot, Style, bands, legend
 from metaxcr.reports.run_records import Average, LanguagePoint, stage_totals
 from metaxcr.reports.tables import STAGES, amount, duration, language
 
@@ -42,8 +42,7 @@ def accuracy(points: Sequence[LanguagePoint], means: Sequence[Average], width: i
     A grey line carries the baseline's accuracy through each band. To be called inside ``canvas.drawing()``.
     """
     found = setting_styles({point.setting for point in points})
-    short, _ = canvas.fit([setting.title for setting in found], legend_room(width))
-    styles = [Style(short[setting.title], *style) for setting, style in found.items()]
+    styles = [Style(setting.title, *style) for setting, style in found.items()]
 
     def dots(values: Mapping[Setting, Estimate]) -> dict[int, Dot]:
         return {
@@ -78,10 +77,13 @@ def costs(record: Record, width: int) -> Figure | None:
     left = 8 + room
     fig = canvas.figure(width, height + 62 if side else 2 * (height + 62))
     each = (width - 40) / 2 - left if side else width - left - 8
-    for index, (title, show) in enumerate((("time", duration), ("token-passes", amount))):
+    columns = (
+        ("time", duration, [seconds for _, seconds, _ in bars]),
+        ("token-passes", amount, [passes for *_, passes in bars]),
+    )
+    for index, (title, show, values) in enumerate(columns):
         x, y = (left + index * (each + left + 40), 28) if side else (left, 28 + index * (height + 62))
         axes = canvas.place(fig, x, y, each, height)
-        values = [bar[1 + index] for bar in bars]
         axes.barh([short[name] for name in names], values, height=0.62, color=canvas.LIGHT["m1"])
         axes.set_ylim(len(bars) - 0.5, -0.5)
         axes.set_xlim(0, 1.35 * max([*values, 1e-9]))

@@ -232,8 +232,8 @@ def language_points(results: Record, place: Place) -> list[LanguagePoint]:
     points = []
     for (lang, setting), rows in groups.items():
         accs, n = [float(row["acc"]) for row in rows], min(row["n"] for row in rows)
-        own = rows[0].get("ci95") if len(rows) == 1 else None
-        value = Estimate(accs[0], *own, n=n) if own else _over_seeds(accs, n)
+        low, high = (rows[0].get("ci95") if len(rows) == 1 else None) or (None, None)
+        value = _over_seeds(accs, n) if low is None else Estimate(accs[0], low, high, n=n)
         points.append(LanguagePoint(lang, setting, value))
     return sorted(points, key=lambda point: (point.lang, point.setting.order))
 
