@@ -137,7 +137,7 @@ def run_missing(
     number = (workers or default_workers()) if engine == "processes" else 1
     number = max(1, min(number, len(chains)))
     threads = max(1, available_threads() // number) if number > 1 else None
-    if number > 1:  # long ones first, so that no process works on alone at the end
+    if number > 1:  # long chains first, so that at the end no process is left working alone
         chains.sort(key=lambda chain: sum(chain_passes(chain)), reverse=True)
     runner = JobRunner(out.absolute() / "work", store, root, keep, threads)
     jobs = [job for chain in chains for job in chain]

@@ -1,10 +1,10 @@
 """Another system's predictions beside the methods of a grid: a paired test on the same items."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.comparison import Comparison
@@ -17,8 +17,7 @@ from metaxcr.records import Record
 FORMAT = 'write {"id": ..., "language": ..., "choice": 0} or {..., "probabilities": [...]} on each line'
 
 
-@dataclass(frozen=True)
-class ExternalSystem:
+class ExternalSystem(NamedTuple):
     """Answers of another system; ``choices`` are language -> item id -> index of the choice."""
 
     path: Path

@@ -1,7 +1,6 @@
 """Statistics of a grid: scores by line, language and seed, ensembles, differences, cost-equivalent shots."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +32,7 @@ class Line(NamedTuple):
     k: int
 
 
-@dataclass(frozen=True)
-class CellScores:
+class CellScores(NamedTuple):
     """Which items were answered rightly; ``records`` are the cell, or all members of an ensemble."""
 
     scores: ItemScores

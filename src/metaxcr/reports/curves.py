@@ -2,8 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,8 +21,7 @@ _COLOURS = [canvas.LIGHT[role] for role in ("m1", "m3", "m2", "m4", "m5", "none"
 _PANEL = 190  # px, height of one panel's axes
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(NamedTuple):
     """One quantity over the steps: for each seed the steps and the values, both of shape (steps,)."""
 
     name: str
@@ -101,8 +99,7 @@ def draws(events: Iterable[Record]) -> dict[str, dict[int, float]]:
     return {name: {seed: c[name] / c.total() for seed, c in sorted(counts.items())} for name in names}
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
+class Panel(NamedTuple):
     """Related curves on one set of axes, and a value to compare them with (chance, zero)."""
 
     title: str

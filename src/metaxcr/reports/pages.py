@@ -1,7 +1,6 @@
 """The pages of runs and comparisons, ``report.html``, and their figures and tables as files."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -277,8 +276,12 @@ def export(folder: Path, out: Path) -> list[Path]:
 
     The same input gives the same bytes.
     """
-    is_grid = (folder / "compare.json").is_file()
-    figures, tables = _grid_contents(folder) if is_grid else _run_contents(folder)
+    if (folder / "compare.json").is_file():
+        summary = _read_summary(folder)
+        figures: dict[str, Draw] = {key: partial(draw, summary) for key, (draw, *_) in GRID_FIGURES.items()}
+        tables = grid_tables(summary)
+    else:
+        figures, tables = _run_contents(folder)
     written = [path for key, draw in figures.items() for path in _write_figure(draw, out, key)]
     for table in tables:
         for suffix, text in ((".csv", as_csv(table)), (".tex", as_latex(table))):
@@ -288,11 +291,6 @@ def export(folder: Path, out: Path) -> list[Path]:
     if not written:
         raise UserError("there is nothing to show yet", str(folder), "finish it first")
     return written
-
-
-def _grid_contents(folder: Path) -> tuple[dict[str, Draw], list[ReportTable]]:
-    summary = _read_summary(folder)
-    return {key: partial(draw, summary) for key, (draw, *_) in GRID_FIGURES.items()}, grid_tables(summary)
 
 
 def _run_contents(folder: Path) -> tuple[dict[str, Draw], list[ReportTable]]:
@@ -310,7 +308,7 @@ def _run_contents(folder: Path) -> tuple[dict[str, Draw], list[ReportTable]]:
         "rows": ("Every row", run_tables.rows_table(run.results)),
     }
     return figures, [
-        replace(table, key=key, title=title) for key, (title, table) in tables.items() if table and table.rows
+        table._replace(key=key, title=title) for key, (title, table) in tables.items() if table and table.rows
     ]
 
 

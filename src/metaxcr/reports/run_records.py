@@ -5,9 +5,10 @@ A missing or damaged file becomes a note, and the rest is read: runs that were s
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -84,6 +85,8 @@ def read_run(run_dir: Path) -> RunRecords:
 
     nothing: tuple[str, Record] = ("", {})
     config_text, config = read(records.CONFIG, records.read_config_text, nothing)
+    with suppress(UserError):  # settings that cannot be parsed are shown as they are
+        config_text = config_text or read_text(run_dir / records.CONFIG)
     no_events: tuple[list[Record], list[int]] = ([], [])
     events, bad = read(records.EVENTS, records.read_events, no_events)
     if bad:
@@ -94,7 +97,7 @@ def read_run(run_dir: Path) -> RunRecords:
     with_shots = regimes is None or set(WITH_SHOTS) & set(regimes)
     return RunRecords(
         config=config,
-        config_text=config_text or _text_of(run_dir / records.CONFIG),
+        config_text=config_text,
         environment=read(records.ENVIRONMENT, records.read_environment, {}),
         events=events,
         costs=read(records.COSTS, records.read_costs, {}),
@@ -114,14 +117,6 @@ def _note(path: Path, error: UserError) -> str:
     line = (error.where or "").removeprefix(f"{path}:")
     place = f" (line {line})" if line.isdecimal() else ""
     return f"{path.name} is damaged{place}: {error.what}: {_CONSEQUENCE[path.name]}."
-
-
-def _text_of(path: Path) -> str:
-    """The text of settings that cannot be parsed."""
-    try:
-        return read_text(path)
-    except UserError:
-        return ""
 
 
 def _shots(folder: Path, missing: list[str]) -> list[Record]:
@@ -146,8 +141,7 @@ def stage_totals(costs: Record) -> dict[str, tuple[float, float, float]]:
     return totals
 
 
-@dataclass(frozen=True, slots=True)
-class Average:
+class Average(NamedTuple):
     """Mean accuracy over the languages of one place for one setting."""
 
     place: Place
@@ -158,8 +152,7 @@ class Average:
     total_labels: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class AccuracyDifference:
+class AccuracyDifference(NamedTuple):
     """Paired difference of two settings' averages; the settings are given by their labels."""
 
     a: str
@@ -173,8 +166,7 @@ class AccuracyDifference:
         return "similarity" in self.b.split("/")
 
 
-@dataclass(frozen=True, slots=True)
-class LanguagePoint:
+class LanguagePoint(NamedTuple):
     """Accuracy of one setting in one language, over the seeds."""
 
     lang: str

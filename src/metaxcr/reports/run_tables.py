@@ -1,8 +1,7 @@
 """Tables of a run's report, and the headline: averages beside the untrained baseline, in words."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaxcr.evaluation.scores import Estimate, Place, Setting
 from metaxcr.records import Record
@@ -41,8 +40,7 @@ _OUTCOMES = {  # verdict -> how the headline ends
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(NamedTuple):
     """One setting's average, and how it compares with the baseline."""
 
     title: str
@@ -53,8 +51,7 @@ class Card:
     colour: str
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
+class Headline(NamedTuple):
     """The outcome on the target task, over a number of languages; the baseline's card comes first."""
 
     place: Place

@@ -4,8 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from metaxcr.config.regimes import REGIMES
 from metaxcr.data.registry import task_spec
@@ -48,8 +47,7 @@ _LATEX = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ReportTable:
+class ReportTable(NamedTuple):
     """A table of text; ``numeric`` are the indices of the columns that are aligned right."""
 
     head: tuple[str, ...]
