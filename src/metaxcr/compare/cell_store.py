@@ -57,8 +57,8 @@ class _Parameters(TypedDict, total=False):
 class CellRecord:
     """What is kept of a finished cell, a few kilobytes.
 
-    ``config_hash`` is that of a run that computes the cell alone, with ``command``. A deterministic method has
-    seed None. ``total_labels`` counts labelled target examples in all languages.
+    ``config_hash`` is that of a run that computes the cell alone, with ``command``; ``seed`` of a
+    deterministic method is None. ``total_labels`` counts labelled target examples in all languages.
     """
 
     key: Name
