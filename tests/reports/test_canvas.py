@@ -8,8 +8,9 @@ import matplotlib
 import numpy as np
 import pytest
 
+from metaxcr.evaluation.scores import Estimate
 from metaxcr.reports import canvas
-from metaxcr.reports.canvas import Dot, Style, bands, legend, picture
+from metaxcr.reports.canvas import Style, bands, legend, picture
 
 
 def draw(key="x"):
@@ -64,10 +65,10 @@ def test_pixels_are_measured_from_the_upper_left_corner():
     assert (box.x0, box.y1, box.width, box.height) == pytest.approx((0.1, 0.9, 0.5, 0.5))
 
 
-STYLES = [Style("one", "#0072b2", "o"), Style("two", "#d55e00", "s")]
+STYLES = [Style("one", "#0072b2", "o", line=True), Style("two", "#d55e00", "s")]
 ROWS = [
-    ("Estonian", {0: Dot(0.5, None, None, line=True), 1: Dot(0.6, 0.55, 0.65)}),
-    ("Swahili", {1: Dot(0.7, None, None)}),
+    ("Estonian", {0: Estimate(0.5), 1: Estimate(0.6, 0.55, 0.65)}),
+    ("Swahili", {1: Estimate(0.7)}),
 ]
 
 

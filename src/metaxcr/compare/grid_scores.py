@@ -109,9 +109,8 @@ def tables_of(*sides: MethodCells) -> tuple[list[str], list[int | None], list[Sc
     without a language and a seed in common.
     """
     scores = [_scores_of(side) for side in sides]
-    languages = [
-        lang for lang in target_languages(sides[0]) or sorted(sides[0]) if all(lang in side for side in sides)
-    ]
+    wanted = target_languages(sides[0]) or sorted(sides[0])
+    languages = [language for language in wanted if all(language in side for side in sides)]
     seeds = common_seeds(scores, languages) if languages else []
     return languages, seeds, score_tables(scores, languages, seeds) if seeds else []
 

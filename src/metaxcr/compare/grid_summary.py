@@ -33,9 +33,8 @@ def summarise(
 ) -> Record:
     """Return everything that the tables and the report of a comparison show, for JSON."""
     grid, lines = found.grid, collect(found, store)
-    differences = [
-        row for line in lines if (row := _against_baseline(line, lines, grid.baseline)) is not None
-    ]
+    compared = (_against_baseline(line, lines, grid.baseline) for line in lines)
+    differences = [row for row in compared if row is not None]
     correct_p_values(differences)
     languages = [row for line, cells in lines.items() for row in _by_language(line, cells)]
     encoder = next((cell.config.encoder.name for cell in found.cells), "")
@@ -148,11 +147,11 @@ def _by_group(languages: Sequence[Record], encoder: str) -> list[Record]:
         line = Line(row["target"], row["method"], row["k"])
         for by, group in language_groups(row["language"], encoder).items():
             members.setdefault((by, group, line), []).append(row)
-    return [
-        {**line._asdict(), "by": by, "group": group, "languages": [row["language"] for row in rows],
-         "mean": float(np.mean([row["mean"] for row in rows]))}
-        for (by, group, line), rows in members.items()
-    ]  # fmt: skip
+    found = []
+    for (by, group, line), rows in members.items():
+        codes, mean = [row["language"] for row in rows], float(np.mean([row["mean"] for row in rows]))
+        found.append({**line._asdict(), "by": by, "group": group, "languages": codes, "mean": mean})
+    return found
 
 
 def _curve(lines: Lines, baseline: str | None) -> list[Record]:
@@ -175,11 +174,9 @@ def _matrix(found: Comparison, languages: Sequence[Record]) -> Record | None:
     if found.grid.matrix is None:
         return None
     support = varied(found.grid, found.grid.matrix)
-    cells = [
-        {"support": support[row["method"]], **{key: row[key] for key in ("language", "mean", "ci95")}}
-        for row in languages
-        if row["method"] in support
-    ]
+    rows = [row for row in languages if row["method"] in support]
+    kept = ("language", "mean", "ci95")
+    cells = [{"support": support[row["method"]], **{key: row[key] for key in kept}} for row in rows]
     base = {row["language"]: row["mean"] for row in languages if row["method"] == found.grid.baseline}
     return {"by": found.grid.matrix, "cells": cells, "baseline": base}
 

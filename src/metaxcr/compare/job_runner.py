@@ -183,14 +183,9 @@ class JobRunner:
         self, cell: GridCell, answers: Predictions, environment: dict[str, Any], **known: Any
     ) -> None:
         without = {key: value for key, value in environment.items() if key != "command"}
-        known |= {
-            "key": cell.key,
-            "kind": cell.kind,
-            "regime": cell.regime,
-            "k": answers.k,
-            "seed": cell.seed,
-        }
-        record = CellRecord(**known, **encode_predictions(answers), environment=without)
+        known |= {name: getattr(cell, name) for name in ("key", "kind", "regime", "seed")}
+        answered = encode_predictions(answers)
+        record = CellRecord(**known, k=answers.k, environment=without, **answered)
         self.store.put(record, answers.ids)
 
 

@@ -85,9 +85,8 @@ def _method_cells(
     changes |= {"evaluate.raw": False, "evaluate.english": None}
     changes |= _kept_sources(_changed(base, changes), method)
     settings = _changed(base, changes)
-    languages = (
-        grid.targets[target].languages if target else grid.languages or settings["target"]["languages"]
-    )
+    own_languages = grid.targets[target].languages if target else grid.languages
+    languages = own_languages or settings["target"]["languages"]
     if method.languages is not None:
         languages = [language for language in method.languages if language in languages]
     missing = method.needs is not None and not _value(settings, method.needs)

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from metaxcr.evaluation.scores import Estimate
 from metaxcr.printable import printable, shorten_all
 
 WIDE: Final = 960  # px: the text column of the report on a desktop
@@ -101,24 +102,16 @@ class Style(NamedTuple):
     title: str
     colour: str
     marker: str
-
-
-class Dot(NamedTuple):
-    """An accuracy with its interval, as fractions; ``line``: it is also drawn through the whole band."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    line: bool = False
+    line: bool = False  # whether its accuracies are also drawn through the whole band
 
 
 def bands(
-    rows: Sequence[tuple[str, Mapping[int, Dot]]], styles: Sequence[Style], width: int
+    rows: Sequence[tuple[str, Mapping[int, Estimate]]], styles: Sequence[Style], width: int
 ) -> tuple[Figure, Axes, int]:
     """Draw accuracies in per cent, a band for each row, with room for the :func:`legend` on top.
 
-    To be called inside :func:`drawing`. Rows have a name and dots by index of their style; styles are drawn
-    from top to bottom of a band. Returns figure, axes, and the height of a band in the axes' units.
+    To be called inside :func:`drawing`. Rows have a name and accuracies by index of their style; styles are
+    drawn from top to bottom of a band. Returns figure, axes, and the height of a band in the axes' units.
     """
     band = _STEP * len(styles) + 12
     top = legend_height(len(styles), width) + 12
@@ -140,13 +133,15 @@ def bands(
     return fig, axes, band
 
 
-def _draw(axes: Axes, top: float, height: float, dots: Mapping[int, Dot], styles: Sequence[Style]) -> None:
+def _draw(
+    axes: Axes, top: float, height: float, dots: Mapping[int, Estimate], styles: Sequence[Style]
+) -> None:
     for place, dot in dots.items():
         style, y, mean = styles[place], top + 6 + _STEP * (place + 0.5), 100 * dot.mean
         if dot.low is not None and dot.high is not None:
             axes.plot([100 * dot.low, 100 * dot.high], [y, y], color=style.colour, linewidth=1.6)
         axes.plot(mean, y, marker=style.marker, color=style.colour, markersize=6, linestyle="none")
-        if dot.line:
+        if style.line:
             axes.plot([mean, mean], [top, top + height], color=style.colour, linewidth=0.9, zorder=1)
 
 
@@ -160,8 +155,10 @@ def legend(fig: Figure, axes: Axes, styles: Sequence[Style], width: int) -> None
     columns = _columns(width)
     short, _ = fit([style.title for style in styles], width / columns - 40, CHARACTER)
     handles = [
-        axes.plot([], [], color=colour, marker=marker, markersize=6, linewidth=1.6, label=short[title])[0]
-        for title, colour, marker in styles
+        axes.plot([], [], color=s.colour, marker=s.marker, markersize=6, linewidth=1.6, label=short[s.title])[
+            0
+        ]
+        for s in styles
     ]
     full_width, full_height = fig.get_size_inches() * 72
     anchor = (8 / full_width, 1 - 2 / full_height)

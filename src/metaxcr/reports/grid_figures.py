@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from metaxcr.evaluation.scores import Estimate
 from metaxcr.records import Record
 from metaxcr.reports import canvas
-from metaxcr.reports.canvas import CHARACTER, Dot, Style, bands, legend, legend_height
+from metaxcr.reports.canvas import CHARACTER, Style, bands, legend, legend_height
 from metaxcr.reports.grid_tables import label
 from metaxcr.reports.tables import STAGES, amount, language, percent, points
 
@@ -64,7 +65,7 @@ def by_language(summary: Record, width: int) -> Figure | None:
     shown = []
     for code in _by_baseline(summary):
         dots = {
-            lines.index(label(row, summary)): Dot(row["mean"], *(row["ci95"] or (None, None)))
+            lines.index(label(row, summary)): Estimate(row["mean"], *(row["ci95"] or (None, None)))
             for row in rows
             if row["language"] == code
         }
@@ -87,7 +88,7 @@ def shots(summary: Record, width: int) -> Figure | None:
     fig = canvas.figure(width, top + 330)
     axes = canvas.place(fig, 44, top, width - 60, 270)
     for place, rows in enumerate(curves.values()):
-        _, colour, marker = styles[place]
+        _, colour, marker, _ = styles[place]
         ordered = sorted(rows, key=lambda row: row["k"])
         x = np.log2(1 + np.array([row["k"] for row in ordered])) + 0.04 * (place - len(curves) / 2)
         y = [100 * row["mean"] for row in ordered]

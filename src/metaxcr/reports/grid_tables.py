@@ -19,6 +19,7 @@ from metaxcr.reports.tables import (
 
 _DIFFERENCE = (f"method {MINUS} it, points", "95 % interval", "method is", "p", "p, permutation", "p, Holm",
                "p, BH", "mdd, points")  # fmt: skip
+_SHARES = ("share", "share_without_embeddings")
 
 
 def grid_tables(summary: Record) -> list[ReportTable]:
@@ -90,13 +91,9 @@ def _costs(summary: Record) -> ReportTable:
     for row in summary["averages"]:
         passes = (amount(row["stages"].get(name, 0)) for name in stages)
         spent = (amount(row["token_passes"]), duration(row["seconds"]))
-        memory, trained = (
-            known(row[key] or None, form.format)
-            for key, form in (("peak_rss_mb", "{:.0f}"), ("trained", "{:,}"))
-        )
-        shares = (
-            known(row[key], lambda s: f"{100 * s:.2f} %") for key in ("share", "share_without_embeddings")
-        )
+        memory = known(row["peak_rss_mb"] or None, "{:.0f}".format)
+        trained = known(row["trained"] or None, "{:,}".format)
+        shares = (known(row[key], lambda s: f"{100 * s:.2f} %") for key in _SHARES)
         rows.append((label(row, summary), *passes, *spent, memory, trained, *shares))
     head = ("method", *(STAGES.get(name, name) for name in stages), "token-passes", "time", "memory, MB",
             "trained", "share", "without embeddings")  # fmt: skip
@@ -176,8 +173,6 @@ def _matrix(summary: Record) -> ReportTable:
     if found["baseline"]:
         base = {code: percent(mean) for code, mean in found["baseline"].items()}
         rows.append((f"none ({summary['baseline']})", *(base.get(t, "–") for t in tested)))
-    head, title = (
-        (f"{found['by']} language", *tested),
-        "Transfer: labels in a language (rows), tested in another, %",
-    )
+    head = (f"{found['by']} language", *tested)
+    title = "Transfer: labels in a language (rows), tested in another, %"
     return ReportTable(head, rows, range(1, len(head)), "matrix", title)

@@ -170,9 +170,8 @@ def _accuracy(run: RunRecords, means: Sequence[Average]) -> list[tuple[str, Pict
         points, shown = _points(run, means, task)
         if points:
             alt = f"Accuracy per language on {task}, with 95 % intervals; the numbers are in the table below"
-            caption = _accuracy_caption(
-                shown[0].place, {point.lang for point in points} - set(shown[0].langs)
-            )
+            apart = {point.lang for point in points} - set(shown[0].langs)
+            caption = _accuracy_caption(shown[0].place, apart)
             drawn = picture(f"acc{len(found)}", alt, caption, partial(run_figures.accuracy, points, shown))
             found.append((task, drawn, run_tables.languages_table(points)))
     return found
@@ -300,16 +299,14 @@ def _run_contents(folder: Path) -> tuple[dict[str, Draw], list[ReportTable]]:
     figures = {name: draw for name, (*_, draw) in _run_figures(run).items()}
     if points:
         figures["accuracy"] = partial(run_figures.accuracy, points, shown)
-    tables = {
-        "averages": ("Averages over languages", run_tables.averages_table(means)),
-        "differences": ("Paired differences", run_tables.differences_table(differences(run.results))),
-        "languages": ("Accuracy by language", run_tables.languages_table(points)),
-        "costs": ("Costs", run_tables.costs_table(run.costs)),
-        "rows": ("Every row", run_tables.rows_table(run.results)),
-    }
-    return figures, [
-        table._replace(key=key, title=title) for key, (title, table) in tables.items() if table and table.rows
+    tables = [
+        run_tables.averages_table(means),
+        run_tables.differences_table(differences(run.results)),
+        run_tables.languages_table(points),
+        run_tables.costs_table(run.costs),
+        run_tables.rows_table(run.results),
     ]
+    return figures, [table for table in tables if table and table.rows]
 
 
 def _write_figure(draw: Draw, out: Path, key: str) -> list[Path]:

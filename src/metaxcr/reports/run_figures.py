@@ -11,7 +11,7 @@ from metaxcr.evaluation.scores import Estimate, Setting
 from metaxcr.printable import shorten
 from metaxcr.records import Record
 from metaxcr.reports import canvas
-from metaxcr.reports.canvas import Dot, Style, bands, legend
+from metaxcr.reports.canvas import Style, bands, legend
 from metaxcr.reports.run_records import Average, LanguagePoint, stage_totals
 from metaxcr.reports.tables import STAGES, amount, duration, language
 
@@ -42,22 +42,16 @@ def accuracy(points: Sequence[LanguagePoint], means: Sequence[Average], width: i
     A grey line carries the baseline's accuracy through each band. To be called inside ``canvas.drawing()``.
     """
     found = setting_styles({point.setting for point in points})
-    styles = [Style(setting.title, *style) for setting, style in found.items()]
+    styles = [Style(setting.title, *look, setting.regime == "none") for setting, look in found.items()]
 
-    def dots(values: Mapping[Setting, Estimate]) -> dict[int, Dot]:
-        return {
-            place: Dot(
-                values[setting].mean, values[setting].low, values[setting].high, setting.regime == "none"
-            )
-            for place, setting in enumerate(found)
-            if setting in values
-        }
+    def by_style(values: Mapping[Setting, Estimate]) -> dict[int, Estimate]:
+        return {place: values[setting] for place, setting in enumerate(found) if setting in values}
 
-    rows = [("average", dots({average.setting: average.value for average in means}))] if means else []
+    rows = [("average", by_style({average.setting: average.value for average in means}))] if means else []
     for lang in by_baseline(points):
         name = language(lang)
         values = {point.setting: point.value for point in points if point.lang == lang}
-        rows.append((name if name == lang else f"{name} {lang}", dots(values)))
+        rows.append((name if name == lang else f"{name} {lang}", by_style(values)))
     fig, axes, band = bands(rows, styles, width)
     if means:
         axes.get_yticklabels()[0].set_fontweight("bold")

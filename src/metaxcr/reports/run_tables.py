@@ -127,14 +127,10 @@ def averages_table(means: Sequence[Average]) -> ReportTable:
         setting, value = mean.setting, mean.value
         labels, languages, seeds = known(mean.total_labels), str(len(mean.langs)), known(mean.seeds or None)
         about = (setting.regime, setting.method, str(setting.k), labels, languages, seeds)
-        numbers = (
-            percent(value.mean),
-            interval(value.ci95) or "–",
-            value.kind or "–",
-            known(value.mdd, _mdd),
-        )
-        rows.append((*about, *numbers))
-    return _with_places([mean.place for mean in means], head, rows, (2, 3, 4, 5, 6, 7, 9))
+        span, kind = interval(value.ci95) or "–", value.kind or "–"
+        rows.append((*about, percent(value.mean), span, kind, known(value.mdd, _mdd)))
+    table = ReportTable(head, rows, (2, 3, 4, 5, 6, 7, 9), "averages", "Averages over languages")
+    return _with_places(table, [mean.place for mean in means])
 
 
 def differences_table(diffs: Sequence[AccuracyDifference]) -> ReportTable:
@@ -146,7 +142,8 @@ def differences_table(diffs: Sequence[AccuracyDifference]) -> ReportTable:
         numbers = (points(value.mean), span, p_value(value.p), known(value.mdd, _mdd), value.verdict)
         rows.append((item.a, item.b, *numbers))
     head = ("a", "b", f"a {MINUS} b, points", "95 % interval", "p", "mdd, points", "a is")
-    return _with_places([item.place for item in diffs], head, rows, (2, 3, 4, 5))
+    table = ReportTable(head, rows, (2, 3, 4, 5), "differences", "Paired differences")
+    return _with_places(table, [item.place for item in diffs])
 
 
 def _mdd(value: float) -> str:
@@ -166,19 +163,15 @@ def raw_table(means: Sequence[Average]) -> ReportTable | None:
             places.append(place)
             rows.append((setting.title, percent(raw), percent(repaired), points(repaired - raw)))
     head = ("setting", "raw, %", "repaired, %", f"repaired {MINUS} raw, points")
-    return _with_places(places, head, rows, (1, 2, 3)) if rows else None
+    return _with_places(ReportTable(head, rows, (1, 2, 3)), places) if rows else None
 
 
-def _with_places(
-    places: Sequence[Place], head: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int]
-) -> ReportTable:
+def _with_places(table: ReportTable, places: Sequence[Place]) -> ReportTable:
     """Put columns for task, split and data first, except those with the same value in every row."""
     kept = [index for index in range(len(Place._fields)) if len({place[index] for place in places}) > 1]
-    return ReportTable(
-        (*(Place._fields[index] for index in kept), *head),
-        [(*(place[i] for i in kept), *row) for place, row in zip(places, rows, strict=True)],
-        [len(kept) + column for column in numeric],
-    )
+    head = (*(Place._fields[index] for index in kept), *table.head)
+    rows = [(*(place[i] for i in kept), *row) for place, row in zip(places, table.rows, strict=True)]
+    return table._replace(head=head, rows=rows, numeric=[len(kept) + column for column in table.numeric])
 
 
 def languages_table(found: Sequence[LanguagePoint]) -> ReportTable:
@@ -188,11 +181,9 @@ def languages_table(found: Sequence[LanguagePoint]) -> ReportTable:
     for point in found:
         span = interval(point.value.ci95)
         cells[point.lang, point.setting] = percent(point.value.mean) + (f" [{span}]" if span else "")
-    rows = [
-        (language(c), *(cells.get((c, setting), "–") for setting in settings)) for c in by_baseline(found)
-    ]
-    head = ("language", *(setting.title for setting in settings))
-    return ReportTable(head, rows, range(1, len(head)))
+    codes, head = by_baseline(found), ("language", *(setting.title for setting in settings))
+    rows = [(language(code), *(cells.get((code, setting), "–") for setting in settings)) for code in codes]
+    return ReportTable(head, rows, range(1, len(head)), "languages", "Accuracy by language")
 
 
 def rows_table(results: Record) -> ReportTable:
@@ -204,7 +195,7 @@ def rows_table(results: Record) -> ReportTable:
         (task, split, data), (regime, method, k) = place_of(row), setting_of(row)
         about = (task, language(row["lang"]), split, data, regime, method, str(k), str(row["total_labels"]))
         rows.append((*about, known(row["seed"]), percent(row["acc"]), str(row["n"])))
-    return ReportTable(head, rows, (6, 7, 8, 9, 10))
+    return ReportTable(head, rows, (6, 7, 8, 9, 10), "rows", "Every row")
 
 
 def costs_table(costs: Record) -> ReportTable | None:
@@ -217,9 +208,8 @@ def costs_table(costs: Record) -> ReportTable | None:
     if "total_seconds" in costs:
         total = sum(passes for _, passes, _ in stages.values())
         rows.append(("whole run", duration(costs["total_seconds"]), amount(total), ""))
-    return (
-        ReportTable(("stage", "time", "token-passes", "peak memory, MB"), rows, (1, 2, 3)) if stages else None
-    )
+    head = ("stage", "time", "token-passes", "peak memory, MB")
+    return ReportTable(head, rows, (1, 2, 3), "costs", "Costs") if stages else None
 
 
 def trunk_sentence(costs: Record) -> str:
