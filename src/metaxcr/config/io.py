@@ -18,18 +18,18 @@ Model = TypeVar("Model", bound=BaseModel)
 ALGORITHM_VERSION = 2  # raised whenever the same settings and data may give other results
 
 
-def shipped(folder: Path = SHIPPED) -> list[str]:
+def shipped(folder: Path | None = None) -> list[str]:
     """Names of the configurations (or grids, by their folder) that come with the package."""
-    return sorted(p.stem for p in folder.glob("*.yaml"))
+    return sorted(p.stem for p in (folder or SHIPPED).glob("*.yaml"))
 
 
-def find(name: str, folder: Path = SHIPPED, noun: str = "configuration") -> Path:
+def find(name: str, folder: Path | None = None, noun: str = "configuration") -> Path:
     """Return the file of a configuration (or grid) given by path or by shipped name.
 
     Raises:
         UserError: Neither exists; the message names the nearest shipped one.
     """
-    path, shipped_path = Path(name), folder / f"{name}.yaml"
+    path, shipped_path = Path(name), (folder or SHIPPED) / f"{name}.yaml"
     if os.path.isfile(path):
         return path
     if "/" not in name and os.path.isfile(shipped_path):
