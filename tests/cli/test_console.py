@@ -259,7 +259,7 @@ def test_a_report_that_fails_is_one_line(capsys):
 
 
 @pytest.mark.parametrize(
-    "broken", ["metaxcr.reports.run_page._context", "metaxcr.evaluation.results.format_table"]
+    "broken", ["metaxcr.reports.pages._run_context", "metaxcr.evaluation.results.format_table"]
 )
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_finished_run_is_not_lost_to_its_report(
@@ -289,7 +289,7 @@ def test_a_comparison_is_not_lost_to_its_report(call, toy_command, tmp_path, mon
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr("metaxcr.reports.grid_page._context", fails)
+        patch.setattr("metaxcr.reports.pages._grid_context", fails)
         patch.setattr("metaxcr.reports.grid_tables.grid_tables", fails)
         done = call("compare", "starter", *SMALL, "--out", out, "--quiet")
     assert done.status == 0, done.err

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
-from tests.compare.test_cell_record import record
+from tests.compare.test_cell_store import record
 
 from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.comparison import Comparison, find_finished, run_missing

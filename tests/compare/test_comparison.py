@@ -1,7 +1,11 @@
 """A small comparison: cells equal single runs, nothing twice, failures named, interrupted and gone on."""
 
 import json
+import multiprocessing
+import os
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,14 @@ from rich.console import Console
 
 from metaxcr.compare import comparison, job_runner
 from metaxcr.compare.cell_store import CellStore
-from metaxcr.compare.comparison import Comparison, cell_estimates, job_passes
+from metaxcr.compare.comparison import (
+    ENGINES,
+    Comparison,
+    cell_estimates,
+    default_workers,
+    job_passes,
+    processes,
+)
 from metaxcr.compare.grid import Grid
 from metaxcr.compare.grid_summary import summarise
 from metaxcr.compare.job_runner import group
@@ -223,3 +234,69 @@ def test_openings_are_recorded_where_the_user_says(
     ((path, tasks, command, what),) = lines
     assert (path, {*tasks}, command) == (ledger, {"starter_target"}, "metaxcr compare tiny")
     assert what["grid"] == "Tiny" and {*what["cells"]} == {cell.key for cell in found.cells}
+
+
+@dataclass(frozen=True)
+class Fake:
+    """Stands for a job."""
+
+    name: str
+
+
+def work(job: Fake, listen) -> None:
+    listen("step", 1, 2)
+    if job.name == "bad":
+        raise UserError("what", "where")
+    if job.name == "bug":
+        raise ZeroDivisionError("two\nlines")
+    if job.name == "dies":
+        os._exit(9)
+    if job.name == "sleeps":
+        time.sleep(60)
+
+
+@pytest.mark.parametrize("name", sorted(ENGINES))
+def test_every_job_ends_once(name: str) -> None:
+    chains, heard = [[Fake("a"), Fake("bad"), Fake("b")], [Fake("bug")], [Fake("c")]], []
+    ENGINES[name](chains, work, heard.append, 2)
+    ended = {m.job.name: m.error for m in heard if m.step is None}
+    assert ended == {"a": "", "bad": "what (where)", "b": "", "bug": "ZeroDivisionError: two lines", "c": ""}
+    assert len([m for m in heard if m.step is None]) == 5
+    assert len([m for m in heard if m.step]) == 5
+
+
+def test_a_process_that_dies_fails_its_own_jobs() -> None:
+    heard = []
+    processes([[Fake("a"), Fake("dies"), Fake("b")], [Fake("c")]], work, heard.append, 1)
+    ended = {m.job.name: m.error for m in heard if m.step is None}
+    assert ended["a"] == ended["c"] == "" and "died (exit status 9)" in ended["dies"] == ended["b"]
+
+
+def test_an_interrupt_ends_the_processes() -> None:
+    def hear(message) -> None:
+        raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        processes([[Fake("sleeps")], [Fake("sleeps")]], work, hear, 2)
+    assert time.monotonic() - begun < 50 and not multiprocessing.active_children()
+
+
+def report_process(job: Fake, listen) -> None:
+    listen(str(os.getpid()), 0, 1)
+
+
+def test_a_process_takes_one_chain_after_another() -> None:
+    heard = []
+    processes([[Fake(str(n))] for n in range(5)], report_process, heard.append, 2)
+    numbers = {m.step[0] for m in heard if m.step}
+    assert len(numbers) <= 2 and str(os.getpid()) not in numbers
+    assert len([m for m in heard if m.step is None]) == 5
+
+
+def test_one_process_a_core_while_memory_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, gigabytes, expected in ((1, 64, 1), (2, 24, 2), (16, 64, 4), (16, 12, 2), (4, 2, 1)):
+        sizes = {"SC_PHYS_PAGES": gigabytes * 2**18, "SC_PAGE_SIZE": 4096}
+        monkeypatch.setattr(comparison, "available_threads", lambda cores=cores: cores)
+        monkeypatch.setattr(os, "sysconf", sizes.get)
+        assert default_workers() == expected

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from metaxcr.compare.grid import Grid, find_grid, load_grid, shipped_grids, varied
+from metaxcr.compare.grid import GRIDS, Grid, find_grid, load_grid, varied
 from metaxcr.compare.plan import expand
+from metaxcr.config.io import shipped
 from metaxcr.errors import UserError
 
 Build = Callable[..., Grid]
@@ -19,6 +20,10 @@ def test_what_varies_becomes_one_method_each(grid: Build) -> None:
     assert list(found.expanded) == names
     assert found.expanded[names[2]].without == ["starter_facts"]
     assert varied(found, "source") == {names[1]: "starter_social", names[2]: "starter_facts"}
+    quoted = {"vary": {"word": ['a"b', "c\\"]}, "settings": {"encoder": {"prefix": "<{word}>"}}}
+    found = grid(methods={"plain": {}, "x": quoted})
+    prefixes = [method.settings["encoder"]["prefix"] for method in list(found.expanded.values())[1:]]
+    assert prefixes == ['<a"b>', "<c\\>"] and list(found.expanded)[1:] == ['x a"b', "x c\\"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_mistakes_in_settings_name_the_method(grid: Build, changes: dict, messag
 
 
 def test_names_and_yaml_mistakes(tmp_path) -> None:
-    assert "starter" in shipped_grids() and find_grid("starter").name == "starter.yaml"
+    assert find_grid("starter") == GRIDS / "starter.yaml"
     with pytest.raises(UserError, match="did you mean 'starter'"):
         find_grid("startr")
     path = tmp_path / "bad.yaml"
@@ -69,7 +74,7 @@ def test_names_and_yaml_mistakes(tmp_path) -> None:
         load_grid(str(path))
 
 
-@pytest.mark.parametrize("name", shipped_grids())
+@pytest.mark.parametrize("name", shipped(GRIDS))
 def test_shipped_grids_begin_with_their_command_and_expand(name: str) -> None:
     first = find_grid(name).read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith(f"# metaxcr compare {name}")

@@ -8,14 +8,15 @@ import yaml
 from hypothesis import strategies as st
 from tests.fuzzing import TEXTS, VALUES, damaged, fuzz, only_user_errors, run_command
 
-from metaxcr.compare.grid import find_grid, load_grid, shipped_grids
+from metaxcr.compare.grid import GRIDS as GRID_FOLDER
+from metaxcr.compare.grid import load_grid
 from metaxcr.config.io import SHIPPED, load_config, read_settings
 from metaxcr.data.registry import SPECS
 from metaxcr.data.spec import read_spec
 from metaxcr.parse import dump_yaml, yaml_value
 
 CONFIGS = sorted(SHIPPED.glob("*.yaml"))
-GRIDS = [find_grid(name) for name in shipped_grids()]
+GRIDS = sorted(GRID_FOLDER.glob("*.yaml"))
 TASKS = sorted(SPECS.glob("*.yaml"))
 KEYS = sorted(
     f"{section}.{key}"

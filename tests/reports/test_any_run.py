@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from metaxcr.evaluation.predictions import Predictions
 from metaxcr.evaluation.results import build_results, format_table
 from metaxcr.files import write_json
-from metaxcr.reports.export import export
-from metaxcr.reports.run_page import write_report
+from metaxcr.reports.pages import export, write_report
 from metaxcr.reports.run_records import read_run
 from metaxcr.runs.environment import Costs
 from metaxcr.runs.run_dir import RunDir

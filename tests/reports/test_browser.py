@@ -11,8 +11,7 @@ import pytest
 from tests.browser import Browser, browser_path
 from tests.reports.conftest import METHODS, made
 
-from metaxcr.reports.grid_page import write_grid_report
-from metaxcr.reports.run_page import write_report
+from metaxcr.reports.pages import write_grid_report, write_report
 
 WIDTHS = {"desktop": 1280, "phone": 390}
 # Figures that take room on the page, and those among them that are wider than it.

@@ -8,8 +8,9 @@ import matplotlib
 import numpy as np
 import pytest
 
+from metaxcr.evaluation.statistics import Estimate
 from metaxcr.reports import canvas
-from metaxcr.reports.canvas import Dot, Style, bands, legend
+from metaxcr.reports.canvas import Style, bands, legend, picture
 
 
 def draw(key="x"):
@@ -64,10 +65,10 @@ def test_pixels_are_measured_from_the_upper_left_corner():
     assert (box.x0, box.y1, box.width, box.height) == pytest.approx((0.1, 0.9, 0.5, 0.5))
 
 
-STYLES = [Style("one", "#0072b2", "o"), Style("two", "#d55e00", "s")]
+STYLES = [Style("one", "#0072b2", "o", line=True), Style("two", "#d55e00", "s")]
 ROWS = [
-    ("Estonian", {0: Dot(0.5, None, None, line=True), 1: Dot(0.6, 0.55, 0.65)}),
-    ("Swahili", {1: Dot(0.7, None, None)}),
+    ("Estonian", {0: Estimate(0.5), 1: Estimate(0.6, 0.55, 0.65)}),
+    ("Swahili", {1: Estimate(0.7)}),
 ]
 
 
@@ -84,3 +85,22 @@ def test_dots_lie_in_their_bands_from_the_top_in_the_order_of_the_styles() -> No
     assert np.allclose(others, [(50, 50), (55, 65)])  # the line through the band, the whisker
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["Estonian", "Swahili"]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["one", "two"]
+
+
+def test_picture_is_drawn_at_both_widths():
+    widths = []
+
+    def draw(width):
+        widths.append(width)
+        fig = canvas.figure(width, 50)
+        canvas.place(fig, 10, 10, width - 20, 20).plot([0, 1])
+        return fig
+
+    found = picture("key", 'a "quoted" <alt>', "caption", draw)
+    assert found is not None and widths == [canvas.WIDE, canvas.NARROW]
+    assert 'aria-label="a &quot;quoted&quot; &lt;alt&gt;"' in found.wide
+    assert 'viewBox="0 0 960 50"' in found.wide and 'viewBox="0 0 358 50"' in found.narrow
+
+
+def test_nothing_to_draw_is_no_picture():
+    assert picture("key", "alt", "caption", lambda width: None) is None

@@ -23,7 +23,6 @@ def test_events_of_one_step_are_averaged_and_gaps_left_out():
         {"seed": 0, "step": 0, "loss": 1.0},
         {"seed": 0, "step": 1, "loss": 4.0},
         {"seed": 0, "step": 2, "loss": None},
-        {"seed": 0, "step": 3, "loss": float("nan")},
         {"seed": 1, "step": 0, "loss": 3.0},
     ]
     found = curve("loss", events, lambda event: event["loss"])
@@ -104,7 +103,7 @@ def test_every_stage_has_its_panel(run):
     assert smoothing(panels(run)) == 3
 
 
-def test_clml_on_the_shots_of_one_language_has_panels_of_its_own(tmp_path):
+def test_clml_on_the_shots_of_one_language_has_panels_of_its_own():
     event = {
         "stage": "clml",
         "seed": 0,
@@ -113,25 +112,23 @@ def test_clml_on_the_shots_of_one_language_has_panels_of_its_own(tmp_path):
         "support_loss": 1.0,
         "query_loss": 0.5,
     }
-    titles = [
-        panel.title for panel in panels(RunRecords(tmp_path, events=[event, event | {"language": "sw"}]))
-    ]
+    titles = [panel.title for panel in panels(RunRecords([event, event | {"language": "sw"}]))]
     assert titles == ["CLML, cross-task: loss / chance", "CLML on k shots, cross-task: loss / chance"]
 
 
-def test_panels_without_values_are_left_out(run, tmp_path):
-    events = [{key: value for key, value in event.items() if key != "reward"} for event in run.stage("ctml")]
-    titles = [panel.title for panel in panels(RunRecords(tmp_path, events=events))]
+def test_panels_without_values_are_left_out(run):
+    events = [{key: value for key, value in event.items() if key != "reward"} for event in run.all_of("ctml")]
+    titles = [panel.title for panel in panels(RunRecords(events))]
     assert titles == ["CTML: loss / chance"]
-    assert panels(RunRecords(tmp_path)) == [] and learning([], canvas.WIDE) is None
+    assert panels(RunRecords([])) == [] and learning([], canvas.WIDE) is None
 
 
-def test_development_accuracy_is_a_mean_over_languages_in_per_cent(tmp_path):
+def test_development_accuracy_is_a_mean_over_languages_in_per_cent():
     events = [
         {"stage": "dev", "seed": 0, "step": 5, "after": "clml", "task": "t", "language": lang, "acc": acc}
         for lang, acc in (("sw", 0.5), ("ar", 0.6))
     ]
-    [panel] = panels(RunRecords(tmp_path, events=events))
+    [panel] = panels(RunRecords(events))
     assert panel.title == "development accuracy in CLML, %"
     assert panel.curves[0].seeds[0][1].tolist() == pytest.approx([55.0])
 
@@ -149,7 +146,7 @@ def test_learning_draws_seeds_thin_and_their_mean_thick(run):
 @pytest.mark.parametrize("width", [canvas.WIDE, canvas.NARROW])
 def test_sampler_shows_probabilities_uniform_share_and_draws(run, width):
     with canvas.drawing():
-        fig = sampler(run.stage("ctml"), width)
+        fig = sampler(run.all_of("ctml"), width)
     assert fig is not None
     area, bars = fig.axes
     assert len(area.collections) == 8
@@ -160,7 +157,7 @@ def test_sampler_shows_probabilities_uniform_share_and_draws(run, width):
 
 
 def test_sampler_without_probabilities_still_shows_the_draws(run):
-    events = [{**event, "probabilities": None} for event in run.stage("ctml")]
+    events = [{**event, "probabilities": None} for event in run.all_of("ctml")]
     with canvas.drawing():
         fig = sampler(events, canvas.WIDE)
     assert fig is not None and len(fig.axes) == 1

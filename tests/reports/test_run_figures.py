@@ -8,7 +8,6 @@ from matplotlib import image
 
 from metaxcr.evaluation.results import Place, Setting
 from metaxcr.reports import canvas
-from metaxcr.reports.accuracies import averages, language_points
 from metaxcr.reports.run_figures import (
     accuracy,
     alignment,
@@ -18,7 +17,7 @@ from metaxcr.reports.run_figures import (
     costs,
     setting_styles,
 )
-from metaxcr.reports.run_records import read_run
+from metaxcr.reports.run_records import averages, language_points, read_run
 
 REPAIRED = Place("xcopa", "test", "repaired")
 
@@ -71,9 +70,8 @@ def test_cost_bars_add_up_seeds_and_part_the_trunk(run):
 
 def test_costs_without_stages_or_trunk():
     assert costs({}, canvas.WIDE) is None
-    assert cost_bars({"stages": [{"stage": "trunk", "seconds": 1.0, "token_passes": None}]}) == [
-        ("trunk", 1.0, 0)
-    ]
+    stage = {"stage": "trunk", "seconds": 1.0, "token_passes": 2, "peak_rss_mb": 3}
+    assert cost_bars({"stages": [stage]}) == [("trunk", 1.0, 2)]
 
 
 def rows(languages: int) -> list[dict[str, Any]]:

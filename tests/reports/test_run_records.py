@@ -1,10 +1,21 @@
+"""Run folders as far as they can be read, and the accuracies of their results."""
+
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metaxcr.errors import UserError
-from metaxcr.reports.run_records import read_run, stages_without
+from metaxcr.evaluation.results import Place, Setting
+from metaxcr.reports.run_records import (
+    averages,
+    differences,
+    language_points,
+    main_place,
+    read_run,
+    stage_totals,
+)
 
 
 def test_reads_every_part(full_run):
@@ -13,7 +24,7 @@ def test_reads_every_part(full_run):
     assert run.target == "xcopa" and not run.demonstration
     assert run.environment["threads"] == 2
     assert run.costs["total_seconds"] == 1560.0
-    assert len(run.stage("ctml")) == 3 * 60
+    assert len(run.all_of("ctml")) == 3 * 60
     assert [(shot["task"], shot["seed"], len(shot["ids"])) for shot in run.shots] == [
         ("xcopa", s, 16) for s in range(3)
     ]
@@ -80,5 +91,87 @@ def test_refuses_what_is_not_a_run_folder(tmp_path: Path):
     assert read_run(tmp_path).costs == {}
 
 
-def test_stages_without_events():
-    assert stages_without([{"stage": "ctml"}], ("ctml", "clml")) == ["clml"]
+def test_costs_are_added_up_over_seeds(full_run):
+    totals = stage_totals(read_run(full_run).costs)
+    assert totals["ctml"] == pytest.approx((3 * 310.2, 3 * 1_900_000, 1720))
+    assert next(iter(totals)) == "trunk" and stage_totals({}) == {}
+
+
+REPAIRED = Place("xcopa", "test", "repaired")
+
+
+@pytest.fixture(scope="module")
+def results(full_run):
+    return read_run(full_run).results
+
+
+def test_averages_keep_numbers_and_put_repaired_baseline_first(results):
+    found = averages(results)
+    assert found[0].setting.method == "similarity" and found[0].place == REPAIRED
+    assert [item.place.data for item in found] == ["repaired"] * 5 + ["raw"] * 5
+    stored = {
+        (item["data"], item["regime"]): (
+            item["mean"],
+            *item["ci95"],
+            len(item["seeds"]),
+            item["total_labels"],
+        )
+        for item in results["averages"]
+    }
+    for item in found:
+        value = item.value
+        row = (value.mean, value.low, value.high, item.seeds, item.total_labels)
+        assert row == stored[item.place.data, item.setting.regime]
+
+
+def test_every_trained_average_has_a_difference_from_the_baseline_and_these_come_first(results):
+    found = differences(results)
+    against = [(item.place, item.a) for item in found if item.against_baseline]
+    trained = [item for item in averages(results) if item.setting.regime != "none"]
+    assert sorted(against) == sorted((item.place, item.setting.label) for item in trained)
+    repaired = [item.against_baseline for item in found if item.place == REPAIRED]
+    assert repaired == sorted(repaired, reverse=True)
+
+
+def test_main_place_prefers_repaired_test(results):
+    assert main_place(averages(results), "xcopa") == REPAIRED
+    raw = [item for item in averages(results) if item.place.data == "raw"]
+    assert main_place(raw, "xcopa") == REPAIRED._replace(data="raw")
+    assert main_place(raw, "other") is None
+
+
+def test_points_are_means_over_seeds(results):
+    accs = [
+        row["acc"]
+        for row in results["rows"]
+        if (row["task"], row["lang"], row["data"], row["regime"]) == ("xcopa", "sw", "repaired", "few-shot")
+    ]
+    setting = Setting("few-shot", "finetune", 16)
+    [point] = [p for p in language_points(results, REPAIRED) if (p.lang, p.setting) == ("sw", setting)]
+    assert point.value.mean == pytest.approx(np.mean(accs))
+    assert point.value.n == 100
+    assert point.value.low < point.value.mean < point.value.high
+
+
+def test_a_single_row_keeps_its_own_interval(results):
+    [row] = [
+        row
+        for row in results["rows"]
+        if (row["task"], row["lang"], row["data"], row["regime"]) == ("xcopa", "sw", "raw", "none")
+    ]
+    place = REPAIRED._replace(data="raw")
+    [point] = [p for p in language_points(results, place) if p.lang == "sw" and p.setting.regime == "none"]
+    assert [point.value.low, point.value.high] == row["ci95"]
+
+
+def test_interval_over_seeds_covers_the_truth():
+    """Items and seeds both vary; the interval errs on the wide side, so it covers at least 95 %."""
+    rng, covered = np.random.default_rng(0), 0
+    common = {"task": "t", "split": "test", "lang": "sw", "regime": "few-shot", "method": "m", "k": 1}
+    for _ in range(300):
+        items, effects = rng.normal(0.56, 0.2, (200, 1)), rng.normal(0, 0.05, 3)
+        right = rng.random((200, 3)) < np.clip(items + effects, 0, 1)
+        rows = [{**common, "seed": seed, "acc": float(right[:, seed].mean()), "n": 200} for seed in range(3)]
+        value = language_points({"rows": rows}, Place("t", "test", "repaired"))[0].value
+        covered += value.low <= 0.56 <= value.high
+    assert 0.93 <= covered / 300 <= 1.0

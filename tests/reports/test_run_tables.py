@@ -3,8 +3,14 @@ import pytest
 from metaxcr.evaluation.results import Place, Setting
 from metaxcr.evaluation.statistics import Estimate
 from metaxcr.reports import run_tables
-from metaxcr.reports.accuracies import AccuracyDifference, Average, averages, differences, language_points
-from metaxcr.reports.run_records import read_run
+from metaxcr.reports.run_records import (
+    AccuracyDifference,
+    Average,
+    averages,
+    differences,
+    language_points,
+    read_run,
+)
 from metaxcr.reports.run_tables import headline
 
 PLACE = Place("xcopa", "test", "repaired")
@@ -13,14 +19,13 @@ ZERO, FEW = Setting("zero-shot", "ctml", 0), Setting("few-shot", "finetune", 16)
 
 
 def average(setting, mean=0.55):
-    value = Estimate(mean, mean - 0.02, mean + 0.02)
-    return Average(PLACE, setting, value, ("sw", "qu"), 3, "items x seeds", 0.03, setting.k)
+    value = Estimate(mean, mean - 0.02, mean + 0.02, "items x seeds", mdd=0.03)
+    return Average(PLACE, setting, value, ("sw", "qu"), 3, setting.k)
 
 
 def difference(setting, low, high):
-    return AccuracyDifference(
-        setting.label, "similarity", PLACE, Estimate((low + high) / 2, low, high), 0.04, 0.02
-    )
+    value = Estimate((low + high) / 2, low, high, mdd=0.02, p=0.04)
+    return AccuracyDifference(setting.label, "similarity", PLACE, value)
 
 
 def test_better_where_the_interval_excludes_zero():
@@ -64,7 +69,7 @@ def test_all_alike():
 
 @pytest.mark.parametrize("elsewhere", [PLACE._replace(data="raw"), PLACE._replace(task="other")])
 def test_a_difference_from_another_place_does_not_count(elsewhere):
-    foreign = AccuracyDifference(ZERO.label, "similarity", elsewhere, Estimate(0.1, 0.05, 0.15), 0.0, 0.02)
+    foreign = AccuracyDifference(ZERO.label, "similarity", elsewhere, Estimate(0.1, 0.05, 0.15, p=0.0))
     found = headline([average(BASELINE), average(ZERO)], [foreign], "xcopa")
     assert found is not None and found.cards[1].verdict == "not compared"
     assert "without a paired comparison" in found.sentence
@@ -156,7 +161,7 @@ def test_trunk_sentence(run):
 def test_shares_are_per_cent(run):
     table = run_tables.shares_table(run.results["shares"])
     assert table is not None and ("ctml / of_all", "1.61 %") in table.rows
-    assert run_tables.shares_table(None) is None
+    assert run_tables.shares_table({}) is None
 
 
 def test_shots_list_the_ids(run):

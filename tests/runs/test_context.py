@@ -13,7 +13,7 @@ from metaxcr.cli import main
 from metaxcr.config.io import load_config
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
-from metaxcr.reports.run_page import write_report
+from metaxcr.reports.pages import write_report
 from metaxcr.runs.experiment import run
 from metaxcr.runs.progress import Progress
 from metaxcr.runs.run_dir import RunDir

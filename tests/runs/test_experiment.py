@@ -22,7 +22,7 @@ from metaxcr.data.registry import load
 from metaxcr.encoders.encoder import FrozenEncoder
 from metaxcr.errors import UserError
 from metaxcr.model_card import model_card
-from metaxcr.reports.run_page import write_report
+from metaxcr.reports.pages import write_report
 from metaxcr.runs import run_data
 from metaxcr.runs.experiment import PHASES, check_regimes, run
 from metaxcr.runs.progress import Progress

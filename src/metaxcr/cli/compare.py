@@ -154,8 +154,8 @@ def _report(
     """Write compare.json and the report, and print the tables."""
     from metaxcr.compare.grid_summary import summarise
     from metaxcr.files import write_json
-    from metaxcr.reports.grid_page import write_grid_report
     from metaxcr.reports.grid_tables import grid_tables
+    from metaxcr.reports.pages import write_grid_report
 
     summary = summarise(found, store, external, command)
     write_json(folder / "compare.json", summary)

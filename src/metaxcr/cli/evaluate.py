@@ -98,7 +98,7 @@ def _evaluate_task(
     if as_json:
         print_json(found)
         return
-    from metaxcr.reports.wording import interval
+    from metaxcr.reports.tables import interval
 
     title = f"{found['task']}, {found['split']}, {found['language']}: {found['n']} items"
     rows = [(row["method"], f"{100 * row['acc']:.1f}", interval(row["ci95"])) for row in found["rows"]]

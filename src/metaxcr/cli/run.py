@@ -107,9 +107,7 @@ def report(
     Also of a run that was stopped: the report then says what is missing.
     """
     from metaxcr.fewshot.adapt_run import write_adapted_report
-    from metaxcr.reports.export import export
-    from metaxcr.reports.grid_page import write_grid_report
-    from metaxcr.reports.run_page import write_report
+    from metaxcr.reports.pages import export, write_grid_report, write_report
     from metaxcr.saved_model import ADAPTATION
 
     kinds = {"compare.json": write_grid_report, ADAPTATION: write_adapted_report}
@@ -170,7 +168,7 @@ def show_results(folder: Path, *, as_json: bool) -> None:
     The run is finished even if that fails: the failure is then one line.
     """
     from metaxcr.evaluation.results import format_table
-    from metaxcr.reports.run_page import write_report
+    from metaxcr.reports.pages import write_report
 
     results = folder / "results.json"
     text = results.read_text(encoding="utf-8")
@@ -213,7 +211,7 @@ def diagnose(folder: FolderArgument, as_json: JsonOption = False) -> None:
     from metaxcr.reports.run_records import read_run
 
     run = read_run(folder)
-    found = apply_rules(run.evidence)
+    found = apply_rules(run)
     if as_json:
         print_json({"events": len(run.events), "rules": len(RULES), "findings": [f.record() for f in found]})
         return

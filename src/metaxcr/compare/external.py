@@ -1,24 +1,23 @@
 """Another system's predictions beside the methods of a grid: a paired test on the same items."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import NamedTuple
 
 from metaxcr.compare.cell_store import CellStore
 from metaxcr.compare.comparison import Comparison
-from metaxcr.compare.grid_scores import CellScores, Line, MethodCells, collect
-from metaxcr.compare.grid_summary import correct_p_values, difference
+from metaxcr.compare.grid_scores import CellScores, MethodCells, collect, correct_p_values, difference
 from metaxcr.data.registry import load
 from metaxcr.errors import UserError
 from metaxcr.parse import lines_of_text, parse_json, read_json, read_text
+from metaxcr.records import Record
 
-Row = dict[str, Any]
 FORMAT = 'write {"id": ..., "language": ..., "choice": 0} or {..., "probabilities": [...]} on each line'
 
 
-@dataclass(frozen=True)
-class ExternalSystem:
+class ExternalSystem(NamedTuple):
     """Answers of another system; ``choices`` are language -> item id -> index of the choice."""
 
     path: Path
@@ -26,13 +25,10 @@ class ExternalSystem:
 
 
 def read_external(path: Path, found: Comparison, store: CellStore, root: Path | None) -> ExternalSystem:
-    """Read predictions (JSON lines) and check that they answer every item of their languages.
+    """Read predictions (JSON lines) and check that they answer every item of their languages once.
 
     A line has ``id``, ``choice`` (from 0) or ``probabilities``, and ``language``. The language may be left
     out if the grid has only one, or if a ``.meta.json`` beside the file, as in a run folder, names it.
-
-    Raises:
-        UserError: The grid has several targets, a line cannot be used, or an item is not answered once.
     """
     if len({cell.target for cell in found.cells}) > 1:
         raise UserError("--against needs a grid with one target task", None, "remove 'targets' from the grid")
@@ -69,9 +65,8 @@ def _read_choices(path: Path, languages: Sequence[str]) -> dict[str, dict[str, i
             raise UserError(what, where, f"'language' is one of {', '.join(languages)}")
         answers, name = choices.setdefault(language, {}), str(row["id"])
         if name in answers:
-            raise UserError(
-                f"item {name!r} is answered twice in {language}", where, "keep one answer an item"
-            )
+            what = f"item {name!r} is answered twice in {language}"
+            raise UserError(what, where, "keep one answer an item")
         answers[name] = _choice(row, where)
     if not choices:
         raise UserError("there are no predictions", str(path), FORMAT)
@@ -88,7 +83,7 @@ def _default_language(path: Path, languages: Sequence[str]) -> str | None:
     return str(value["lang"]) if isinstance(value, dict) and "lang" in value else None
 
 
-def _choice(row: Row, where: str) -> int:
+def _choice(row: Record, where: str) -> int:
     probabilities, choice = row.get("probabilities"), row.get("choice")
     if isinstance(probabilities, list) and len(probabilities) > 1:
         if not all(isinstance(p, int | float) and p == p for p in probabilities):
@@ -112,28 +107,20 @@ def _refuse(
                         f"answer all {len(ids)} items; their ids look like {ids[0]!r}")  # fmt: skip
 
 
-def compare_external(systems: Sequence[ExternalSystem], found: Comparison, store: CellStore) -> list[Row]:
+def compare_external(systems: Sequence[ExternalSystem], found: Comparison, store: CellStore) -> list[Record]:
     """Compare every method with other systems, on the same items: rows of the method minus the system."""
-    lines = collect(found, store) if systems else {}
-    rows = [row for system in systems for row in _rows(system, lines)]
-    correct_p_values(rows)
-    return rows
-
-
-def _rows(system: ExternalSystem, lines: Mapping[Line, MethodCells]) -> list[Row]:
-    rows = []
-    for line, cells in lines.items():
+    rows, lines = [], collect(found, store) if systems else {}
+    for system, (line, cells) in product(systems, lines.items()):
         theirs: MethodCells = {
             language: {None: _scores(system.choices[language], next(iter(seeds.values())))}
             for language, seeds in cells.items()
             if language in system.choices
         }
         if theirs:
-            means = [
-                sum(c.scores.values()) / len(c.scores) for seeds in theirs.values() for c in seeds.values()
-            ]
-            row = {**line._asdict(), "against": system.path.stem, "accuracy": sum(means) / len(means)}
+            mean = fmean(fmean(seeds[None].scores.values()) for seeds in theirs.values())
+            row = {**line._asdict(), "against": system.path.stem, "accuracy": mean}
             rows.append(row | difference(cells, theirs))
+    correct_p_values(rows)
     return rows
 
 

@@ -1,13 +1,13 @@
 """Grids: methods x languages x shots x seeds in one file."""
 
-import difflib
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from metaxcr.config.io import override_setting, validate_as
+from metaxcr.config.io import find, override_setting, validate_as
 from metaxcr.config.schema import SHIPPED, Section, distinct, listed
 from metaxcr.errors import UserError
 from metaxcr.parse import read_yaml
@@ -110,11 +110,11 @@ def vary(name: str, method: Method) -> list[tuple[str, Method]]:
     if not method.vary:
         return [(name, method)]
     ((variable, values),) = method.vary.items()
-    mark = "{" + variable + "}"
+    mark, found = "{" + variable + "}", []
     pattern = name if mark in name else f"{name} {mark}"
-    found = []
+    text, quoted = json.dumps(method.model_dump(exclude={"vary"})), json.dumps(mark)[1:-1]
     for value in values:
-        plain = _replace(method.model_dump(exclude={"vary"}), mark, value)
+        plain = json.loads(text.replace(quoted, json.dumps(value)[1:-1]))
         found.append((pattern.replace(mark, value), Method.model_validate(plain)))
     return found
 
@@ -128,33 +128,13 @@ def varied(grid: Grid, variable: str) -> dict[str, str]:
     }
 
 
-def shipped_grids() -> list[str]:
-    """Names of the grids that come with the package."""
-    return sorted(path.stem for path in GRIDS.glob("*.yaml"))
-
-
 def find_grid(name: str) -> Path:
-    """Return the file of a grid given by path or by shipped name.
-
-    Raises:
-        UserError: Neither exists; the message names the nearest shipped one.
-    """
-    path, shipped = Path(name), GRIDS / f"{name}.yaml"
-    if os.path.isfile(path):
-        return path
-    if "/" not in name and os.path.isfile(shipped):
-        return shipped
-    near = difflib.get_close_matches(path.stem, shipped_grids(), 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise UserError(f"no grid {name!r}", None, f"{hint}shipped are {', '.join(shipped_grids())}")
+    """Return the file of a grid given by path or by shipped name; UserError if there is neither."""
+    return find(name, GRIDS, "grid")
 
 
 def load_grid(name: str, overrides: list[str] | None = None) -> Grid:
-    """Load and validate a grid, given by path or by shipped name.
-
-    Raises:
-        UserError: A file, key or value (also of ``overrides``, ``"key.inner=value"`` each) is wrong.
-    """
+    """Load and validate a grid, given by path or by shipped name; ``overrides`` are ``"key.inner=value"``."""
     path = find_grid(name)
     settings = read_yaml(path)
     if not isinstance(settings, dict):
@@ -166,11 +146,3 @@ def load_grid(name: str, overrides: list[str] | None = None) -> Grid:
     grid = validate_as(Grid, settings, str(path))
     neighbour = path.parent / grid.base
     return grid.model_copy(update={"base": str(neighbour)}) if os.path.isfile(neighbour) else grid
-
-
-def _replace(value: Any, mark: str, by: str) -> Any:
-    if isinstance(value, str):
-        return value.replace(mark, by)
-    if isinstance(value, dict):
-        return {_replace(k, mark, by): _replace(v, mark, by) for k, v in value.items()}
-    return [_replace(item, mark, by) for item in value] if isinstance(value, list) else value

@@ -5,57 +5,52 @@ from typing import Any
 
 import numpy as np
 
-from metaxcr.compare.cell_record import CellRecord
-from metaxcr.compare.cell_store import CellStore
+from metaxcr.compare.cell_store import CellRecord, CellStore
 from metaxcr.compare.comparison import Comparison
-from metaxcr.compare.cost_equivalent import cost_equivalent
 from metaxcr.compare.grid import varied
-from metaxcr.compare.grid_scores import Line, MethodCells, collect, scores_of
+from metaxcr.compare.grid_scores import (
+    Line,
+    MethodCells,
+    collect,
+    correct_p_values,
+    cost_equivalent,
+    difference,
+    tables_of,
+)
 from metaxcr.compare.plan import GridCell
 from metaxcr.data.languages import language_groups
 from metaxcr.evaluation.results import rounded
-from metaxcr.evaluation.statistics import (
-    accuracy,
-    accuracy_difference,
-    benjamini_hochberg,
-    common_seeds,
-    holm,
-    named_seeds,
-    score_tables,
-    sign_flip_test,
-    target_languages,
-)
-from metaxcr.reports.wording import licences
+from metaxcr.evaluation.statistics import accuracy, named_seeds
+from metaxcr.records import Record
+from metaxcr.reports.tables import licences
 
 SCHEMA = 1
-Row = dict[str, Any]
 Lines = Mapping[Line, MethodCells]
 
 
-def summarise(found: Comparison, store: CellStore, external: Sequence[Row] = (), command: str = "") -> Row:
+def summarise(
+    found: Comparison, store: CellStore, external: Sequence[Record] = (), command: str = ""
+) -> Record:
     """Return everything that the tables and the report of a comparison show, for JSON."""
     grid, lines = found.grid, collect(found, store)
-    differences = [row for line in lines if (row := against_baseline(line, lines, grid.baseline)) is not None]
+    compared = (_against_baseline(line, lines, grid.baseline) for line in lines)
+    differences = [row for row in compared if row is not None]
     correct_p_values(differences)
-    languages = [row for line, cells in lines.items() for row in by_language(line, cells)]
+    languages = [row for line, cells in lines.items() for row in _by_language(line, cells)]
     encoder = next((cell.config.encoder.name for cell in found.cells), "")
-    summary: Row = rounded(
+    summary: Record = rounded(
         {
             "schema": SCHEMA,
-            "title": grid.title,
-            "about": grid.about,
-            "baseline": grid.baseline,
-            "seeds": grid.seeds,
-            "shots": grid.shots,
+            **{name: getattr(grid, name) for name in ("title", "about", "baseline", "seeds", "shots")},
             "command": command,
             "methods": [_method(found, name) for name in grid.expanded],
-            "averages": [row for item in lines.items() if (row := average(*item, found)) is not None],
+            "averages": [row for item in lines.items() if (row := _average(*item, found)) is not None],
             "differences": differences,
             "outside": list(external),
             "languages": languages,
-            "groups": by_group(languages, encoder),
-            "curve": curve(lines, grid.baseline),
-            "matrix": matrix(found, languages),
+            "groups": _by_group(languages, encoder),
+            "curve": _curve(lines, grid.baseline),
+            "matrix": _matrix(found, languages),
             "failed": found.failed,
             "waiting": {cell.label: cell.waits for cell in found.waiting},
             "outdated": found.outdated,
@@ -67,28 +62,22 @@ def summarise(found: Comparison, store: CellStore, external: Sequence[Row] = (),
     return summary
 
 
-def average(line: Line, cells: MethodCells, found: Comparison) -> Row | None:
+def _average(line: Line, cells: MethodCells, found: Comparison) -> Record | None:
     """One line of the headline table: accuracy over languages and seeds, and what it cost.
 
     None if the finished cells of its languages have no seed in common.
     """
-    scores, languages = scores_of(cells), _averaged_languages(cells)
-    seeds = common_seeds([scores], languages)
-    if not seeds:
+    languages, seeds, tables = tables_of(cells)
+    if not tables:
         return None
-    result = accuracy(score_tables([scores], languages, seeds)[0])
-    row: Row = {**line._asdict(), "languages": languages, "seeds": named_seeds(seeds), "n": result.n}
+    result = accuracy(tables[0])
+    row: Record = {**line._asdict(), "languages": languages, "seeds": named_seeds(seeds), "n": result.n}
     row |= {"mean": result.mean, "complete": _is_complete(line, found)}
     row |= {"ci95": result.ci95, "ci_kind": result.kind, "mdd": result.mdd}
-    return row | costs(cells)
+    return row | _costs(cells)
 
 
-def _averaged_languages(cells: MethodCells) -> list[str]:
-    """The target languages, or English if there is nothing else."""
-    return target_languages(cells) or sorted(cells)
-
-
-def costs(cells: MethodCells) -> Row:
+def _costs(cells: MethodCells) -> Record:
     """Token-passes, seconds and trained parameters, mean over cells; an ensemble pays for all its members."""
     paid = [cell.records for seeds in cells.values() for cell in seeds.values()]
     records = [record for members in paid for record in members]
@@ -118,7 +107,7 @@ def _sum_known(values: Iterable[Any]) -> float | None:
     return sum(known) if known else None
 
 
-def _ctml_parts(records: Sequence[CellRecord]) -> Row:
+def _ctml_parts(records: Sequence[CellRecord]) -> Record:
     """Token-passes of the parts of CTML (support, query, reward, ...), where they are recorded."""
     passes: dict[str, list[float]] = {}
     for record in records:
@@ -128,7 +117,7 @@ def _ctml_parts(records: Sequence[CellRecord]) -> Row:
     return {part: float(np.mean(values)) for part, values in passes.items()}
 
 
-def against_baseline(line: Line, lines: Lines, baseline: str | None) -> Row | None:
+def _against_baseline(line: Line, lines: Lines, baseline: str | None) -> Record | None:
     """The paired difference from the baseline with as many shots, or without shots if it takes none."""
     if baseline is None or line.method == baseline:
         return None
@@ -140,92 +129,65 @@ def against_baseline(line: Line, lines: Lines, baseline: str | None) -> Row | No
     return row | difference(lines[line], lines[other])
 
 
-def difference(a: MethodCells, b: MethodCells) -> Row:
-    """The paired difference of two methods' averages over the languages that both have."""
-    languages = [language for language in _averaged_languages(a) if language in b]
-    sides = [scores_of(a), scores_of(b)]
-    seeds = common_seeds(sides, languages) if languages else []
-    if not seeds:
-        return {"languages": languages, "mean": None, "why": "no language or seed in common"}
-    first, second = score_tables(sides, languages, seeds)
-    result = accuracy_difference(first, second)
-    row: Row = {"languages": languages, "seeds": named_seeds(seeds), "n": result.n, "mean": result.mean}
-    row |= {"ci95": result.ci95, "ci_kind": result.kind, "p": result.p}
-    row["p_permutation"] = sign_flip_test(first.mean(axis=1) - second.mean(axis=1))
-    return row | {"mdd": result.mdd, "verdict": result.verdict}
-
-
-def correct_p_values(rows: Sequence[Row]) -> None:
-    """Add p values corrected for the number of comparisons in a table, in place."""
-    tested = [row for row in rows if row["mean"] is not None]
-    p = [row["p"] for row in tested]
-    for row, strict, loose in zip(tested, holm(p), benjamini_hochberg(p), strict=True):
-        row |= {"p_holm": strict, "p_bh": loose}
-
-
-def by_language(line: Line, cells: MethodCells) -> list[Row]:
+def _by_language(line: Line, cells: MethodCells) -> list[Record]:
     """Accuracy in each language, over items and seeds."""
-    rows, scores = [], scores_of(cells)
+    rows = []
     for language in sorted(cells):
-        seeds = common_seeds([scores], [language])
-        result = accuracy(score_tables([scores], [language], seeds)[0])
-        row: Row = {**line._asdict(), "language": language, "n": result.n, "mean": result.mean}
+        _, seeds, (table,) = tables_of({language: cells[language]})
+        result = accuracy(table)
+        row: Record = {**line._asdict(), "language": language, "n": result.n, "mean": result.mean}
         rows.append(row | {"ci95": result.ci95, "seeds": len(named_seeds(seeds)) or 1})
     return rows
 
 
-def by_group(languages: Sequence[Row], encoder: str) -> list[Row]:
+def _by_group(languages: Sequence[Record], encoder: str) -> list[Record]:
     """Mean accuracy over the languages of a family, a script, and those that the encoder has seen or not."""
-    members: dict[tuple[str, str, Line], list[Row]] = {}
+    members: dict[tuple[str, str, Line], list[Record]] = {}
     for row in languages:
         line = Line(row["target"], row["method"], row["k"])
         for by, group in language_groups(row["language"], encoder).items():
             members.setdefault((by, group, line), []).append(row)
-    return [
-        {**line._asdict(), "by": by, "group": group, "languages": [row["language"] for row in rows],
-         "mean": float(np.mean([row["mean"] for row in rows]))}
-        for (by, group, line), rows in members.items()
-    ]  # fmt: skip
+    found = []
+    for (by, group, line), rows in members.items():
+        codes, mean = [row["language"] for row in rows], float(np.mean([row["mean"] for row in rows]))
+        found.append({**line._asdict(), "by": by, "group": group, "languages": codes, "mean": mean})
+    return found
 
 
-def curve(lines: Lines, baseline: str | None) -> list[Row]:
+def _curve(lines: Lines, baseline: str | None) -> list[Record]:
     """How many shots the baseline needs for what each method reaches with k; empty without its curve."""
     rows = []
     for line, cells in lines.items():
         points = {o.k: own for o, own in lines.items() if (o.target, o.method) == (line.target, baseline)}
         if line.method == baseline or len(points) < 2:
             continue
-        sides = [scores_of(side) for side in (cells, *points.values())]
-        languages = [lang for lang in _averaged_languages(cells) if all(lang in side for side in sides)]
-        seeds = common_seeds(sides, languages) if languages else []
-        if seeds:
-            own, *theirs = score_tables(sides, languages, seeds)
+        _, _, tables = tables_of(cells, *points.values())
+        if tables:
+            own, *theirs = tables
             shots = cost_equivalent(own, dict(zip(points, theirs, strict=True)))
-            rows.append({**line._asdict(), **shots._asdict(), "most": max(points)})
+            rows.append({**line._asdict(), **shots, "most": max(points)})
     return rows
 
 
-def matrix(found: Comparison, languages: Sequence[Row]) -> Row | None:
+def _matrix(found: Comparison, languages: Sequence[Record]) -> Record | None:
     """Accuracy by language of the labels (rows) and tested language (columns)."""
     if found.grid.matrix is None:
         return None
     support = varied(found.grid, found.grid.matrix)
-    cells = [
-        {"support": support[row["method"]], **{key: row[key] for key in ("language", "mean", "ci95")}}
-        for row in languages
-        if row["method"] in support
-    ]
+    rows = [row for row in languages if row["method"] in support]
+    kept = ("language", "mean", "ci95")
+    cells = [{"support": support[row["method"]], **{key: row[key] for key in kept}} for row in rows]
     base = {row["language"]: row["mean"] for row in languages if row["method"] == found.grid.baseline}
     return {"by": found.grid.matrix, "cells": cells, "baseline": base}
 
 
-def _method(found: Comparison, name: str) -> Row:
+def _method(found: Comparison, name: str) -> Record:
     method = found.grid.expanded[name]
     command = next((cell.command for cell in found.cells if cell.method == name), "")
     return {"name": name, "kind": method.kind, "about": method.about, "command": command}
 
 
-def _cell(cell: GridCell, found: Comparison) -> Row:
+def _cell(cell: GridCell, found: Comparison) -> Record:
     record = found.records[cell.key]
     row = {"label": cell.label, "key": cell.key, "config_hash": record.config_hash}
     return row | {"accuracy": float(record.right.mean()), "n": record.n, "command": record.command}
@@ -241,7 +203,7 @@ def _is_complete(line: Line, found: Comparison) -> bool:
     return True
 
 
-def _data(found: Comparison) -> list[Row]:
+def _data(found: Comparison) -> list[Record]:
     """The data sets with their licences and what a paper has to cite."""
     names: dict[str, None] = {}
     for cell in found.cells:
@@ -251,9 +213,9 @@ def _data(found: Comparison) -> list[Row]:
     return licences(names)
 
 
-def _environments(found: Comparison) -> list[Row]:
+def _environments(found: Comparison) -> list[Record]:
     """What the cells were run with, without the dates, each combination once."""
-    unlike: list[Row] = []
+    unlike: list[Record] = []
     for record in found.records.values():
         environment = {k: v for k, v in record.environment.items() if k != "date"}
         if environment not in unlike:

@@ -11,8 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from metaxcr.compare.cell_record import AGAIN, CellRecord, StageCosts, encode_predictions
-from metaxcr.compare.cell_store import CellStore
+from metaxcr.compare.cell_store import AGAIN, CellRecord, CellStore, StageCosts, encode_predictions
 from metaxcr.compare.plan import GridCell, cell_key
 from metaxcr.config.io import config_hash
 from metaxcr.config.schema import Clml, Config, Evaluate, Finetune
@@ -78,26 +77,18 @@ def _group_key(cell: GridCell) -> str:
     together = task_spec(target.task).parallel or not with_shots
     if cell.regime == "zero-shot-aux" and target.auxiliary is not None:
         # a tested language is never its own auxiliary language, so the auxiliary languages could differ
-        together = together and cell.language not in target.auxiliary.languages
-        together = together and not getattr(target.auxiliary, "nearest", None)
-        together = together and not getattr(cell.config.clml, "per_language", False)
-    if not together:
-        return cell.key
-    return cell_key(_with_target(cell.config, languages=["-"]), cell.kind, cell.regime)
+        own = cell.language in target.auxiliary.languages or target.auxiliary.nearest
+        together = together and not own and not cell.config.clml.per_language
+    same = _with_target(cell.config, languages=["-"])
+    return cell_key(same, cell.kind, cell.regime) if together else cell.key
 
 
 def _ctml_key(cell: GridCell) -> str:
     """Key of everything before CLML; empty without training, or if the reward uses the tested language."""
-    if cell.kind != "trained" or getattr(cell.config.ctml, "reward_data", "english") != "english":
+    if cell.kind != "trained" or cell.config.ctml.reward_data != "english":
         return ""
-    config = _with_target(
-        cell.config,
-        task="-",  # the reward is computed on English data
-        languages=["-"],
-        k=2,
-        shots_file=None,
-        shots_split="-",
-        auxiliary=None,
+    config = _with_target(  # whose task does not matter: the reward is computed on English data
+        cell.config, task="-", languages=["-"], k=2, shots_file=None, shots_split="-", auxiliary=None
     )
     later = {"clml": Clml(), "finetune": Finetune(), "evaluate": Evaluate()}
     return cell_key(config.model_copy(update=later), "ctml", "zero-shot")
@@ -121,12 +112,11 @@ class JobRunner:
         """Run a job, or resume it, and store its cells."""
         cell, config = job.cells[0], job.config
         if cell.kind == "majority":
-            self._majority(job)
+            self._answer_with_majority(job)
             return
         if self.threads is not None:
-            config = config.model_copy(
-                update={"run": config.run.model_copy(update={"threads": self.threads})}
-            )
+            own = config.run.model_copy(update={"threads": self.threads})
+            config = config.model_copy(update={"run": own})
         folder = self.folder / f"{job.name}-t{config.run.threads or 0}"
         phases = ("baseline", "evaluate") if cell.kind == "similarity" else ("train", "adapt", "evaluate")
         shared = Shared(self.cache, partial(self._reuse_ctml, job), partial(self._keep_ctml, job))
@@ -167,36 +157,35 @@ class JobRunner:
         if job.ctml:
             path = self._ctml_path(job).with_suffix(".json")
             costs["ctml"] = checked(StageCosts, read_json_object(path, AGAIN), str(path), AGAIN)
-        results = read_results(folder / RESULTS)
-        environment = read_environment(folder / ENVIRONMENT)
-        environment.pop("command", None)
         path = folder / "checksums.json"
         checksums = checked(dict[str, str], read_json_object(path, AGAIN), str(path))
+        environment = read_environment(folder / ENVIRONMENT)
         predictions = map(Predictions.read, (folder / "predictions").glob("*.jsonl"))
-        found = {p.lang: p for p in predictions if p.regime == job.cells[0].regime}
-        parameters: Any = results["shares"]["parameters"] if job.cells[0].kind == "trained" else {}
+        answers = {p.lang: p for p in predictions if p.regime == job.cells[0].regime}
+        trained = job.cells[0].kind == "trained"
+        parameters = read_results(folder / RESULTS)["shares"]["parameters"] if trained else {}
         for cell in job.cells:
-            answers, own = found[cell.language], own_checksums(cell, checksums)
-            record = CellRecord(
-                key=cell.key, config_hash=config_hash(cell.config, own, environment["dtype"]),
-                kind=cell.kind, regime=cell.regime, k=answers.k, seed=cell.seed,
-                costs=_cell_costs(cell, costs, len(job.cells)), parameters=parameters, checksums=own,
-                command=cell.command, environment=environment, **encode_predictions(answers),
+            own = own_checksums(cell, checksums)
+            self._store_cell(
+                cell, answers[cell.language], environment, checksums=own, command=cell.command,
+                config_hash=config_hash(cell.config, own, environment["dtype"]),
+                costs=_cell_costs(cell, costs, len(job.cells)), parameters=parameters,
             )  # fmt: skip
-            self.store.put(record, answers.ids)
 
-    def _majority(self, job: Job) -> None:
-        data = read_data(job.config, self.root, self.cache)
-        environment = describe_environment(job.config, "")
-        environment.pop("command")
+    def _answer_with_majority(self, job: Job) -> None:
+        data, environment = read_data(job.config, self.root, self.cache), describe_environment(job.config, "")
+        known: dict[str, Any] = {"costs": {}, "parameters": {}, "checksums": {}, "command": ""}
         for cell in job.cells:
-            answers = majority(cell, data)
-            record = CellRecord(
-                key=cell.key, config_hash=cell.key, kind=cell.kind, regime=cell.regime, k=cell.k,
-                seed=cell.seed, costs={}, parameters={}, checksums={}, command="", environment=environment,
-                **encode_predictions(answers),
-            )  # fmt: skip
-            self.store.put(record, answers.ids)
+            self._store_cell(cell, majority(cell, data), environment, config_hash=cell.key, **known)
+
+    def _store_cell(
+        self, cell: GridCell, answers: Predictions, environment: dict[str, Any], **known: Any
+    ) -> None:
+        without = {key: value for key, value in environment.items() if key != "command"}
+        known |= {name: getattr(cell, name) for name in ("key", "kind", "regime", "seed")}
+        answered = encode_predictions(answers)
+        record = CellRecord(**known, k=answers.k, environment=without, **answered)
+        self.store.put(record, answers.ids)
 
 
 class _JobProgress(Progress):
@@ -213,15 +202,11 @@ class _JobProgress(Progress):
 def own_checksums(cell: GridCell, checksums: dict[str, str]) -> dict[str, str]:
     """Checksums of the files that a run of the cell alone reads."""
     target, auxiliary = cell.config.target, cell.config.target.auxiliary
-    splits = [f"{target.task}/{split}/" for split in cell.config.target_splits]
+    splits = tuple(f"{target.task}/{split}/" for split in cell.config.target_splits)
     needed = {f"{split}{cell.language}" for split in splits}
     if auxiliary is not None and cell.regime == "zero-shot-aux":
         needed |= {f"{auxiliary.task}/{auxiliary.split}/{language}" for language in auxiliary.languages}
-    return {
-        place: value
-        for place, value in checksums.items()
-        if place in needed or not place.startswith(tuple(splits))
-    }
+    return {p: value for p, value in checksums.items() if p in needed or not p.startswith(splits)}
 
 
 def _ctml_unit(job: Job) -> str:
@@ -233,10 +218,9 @@ def _ctml_checkpoint(job: Job) -> str:
 
 
 def _stage_costs(folder: Path) -> Costs:
-    path = folder / COSTS
-    if not path.is_file():
-        return {}
-    return {stage.pop("stage"): stage for stage in read_costs(path).get("stages", [])}
+    """The costs of a run by stage, as far as it has recorded them."""
+    stages = read_costs(folder / COSTS).get("stages", []) if (folder / COSTS).is_file() else []
+    return {stage.pop("stage"): stage for stage in stages}
 
 
 def _cell_costs(cell: GridCell, costs: Costs, cells: int) -> dict[str, Any]:
@@ -244,29 +228,26 @@ def _cell_costs(cell: GridCell, costs: Costs, cells: int) -> dict[str, Any]:
     own: dict[str, Any] = {}
     for name, stage in costs.items():
         whole = name in ("trunk", "ctml") or (name == "clml" and cell.regime == "zero-shot-aux")
-        own[name] = {k: v for k, v in stage.items() if k in ("peak_rss_mb", "parts")}
-        own[name]["seconds"] = round(stage["seconds"] if whole else stage["seconds"] / cells, 2)
-        own[name]["token_passes"] = stage["token_passes"] if whole else round(stage["token_passes"] / cells)
-        own[name]["shared"] = whole
+        number = 1 if whole else cells
+        spent = {key: stage[key] for key in ("peak_rss_mb", "parts") if key in stage}
+        seconds, passes = round(stage["seconds"] / number, 2), round(stage["token_passes"] / number)
+        own[name] = spent | {"seconds": seconds, "token_passes": passes, "shared": whole}
     return own
 
 
 def majority(cell: GridCell, data: RawData) -> Predictions:
     """Answer every item with the most frequent label of the shots, or of the English data without shots."""
-    k = 0
+    shots, seen = set[str](), data.english.examples
     if cell.k and cell.seed is not None:
         shots = set(data.shots[cell.seed])
-        k = len(data.shots[cell.seed])
-        labels = [e.label for e in data.shot_pool[cell.language].examples if e.id in shots]
-    else:
-        labels = [e.label for e in data.english.examples]
-    counts = Counter(label for label in labels if label is not None)
+        seen = [e for e in data.shot_pool[cell.language].examples if e.id in shots]
+    counts, k = Counter(e.label for e in seen if e.label is not None), len(shots)
     best = min(counts, key=lambda label: (-counts[label], label))
     split = data.evaluation[cell.language, "repaired"]
     examples = [e for e in split.examples if e.label is not None]
-    rows = [
-        [float(c == (best if best < len(e.choices) else 0)) for c in range(len(e.choices))] for e in examples
-    ]
+    rows = [[0.0] * len(e.choices) for e in examples]
+    for row in rows:
+        row[best if best < len(row) else 0] = 1.0
     return Predictions(
         task=split.spec.id, lang=cell.language, split=split.split, data="repaired", regime=cell.regime,
         method="majority", seed=cell.seed, k=k, total_labels=k, ids=[e.id for e in examples],

@@ -6,10 +6,11 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from metaxcr.compare.grid import Grid, GridTarget, Method
+from metaxcr.compare.grid import Grid, Method
 from metaxcr.config.io import ALGORITHM_VERSION, change, read_settings, settings_of_results, validate
 from metaxcr.config.schema import Clml, Config, Finetune
 from metaxcr.data.example import read_shots, shots_digest
@@ -61,57 +62,51 @@ class GridCell:
 def expand(grid: Grid) -> list[GridCell]:
     """List the cells of a grid, in the order of the file; ensembles have none of their own.
 
-    Raises:
-        UserError: A setting, task or language is wrong; the message names method and setting.
+    If a setting, task or language is wrong, the message names method and setting.
     """
     base = read_settings(grid.base)
-    targets: Mapping[str, GridTarget | None] = grid.targets or {"": None}
-    cells = []
-    for name, method in grid.expanded.items():
-        if method.kind == "ensemble":
-            continue
-        for target, target_changes in targets.items():
-            try:
-                cells += list(_method_cells(grid, base, name, method, target, target_changes))
-            except UserError as error:
-                where = f"method {name!r}" + (f", {error.where}" if error.where else "")
-                raise UserError(error.what, where, error.fix) from error
+    cells: list[GridCell] = []
+    for (name, method), target in product(grid.expanded.items(), grid.targets or [""]):
+        try:
+            if method.kind != "ensemble":
+                cells += _method_cells(grid, base, name, method, target)
+        except UserError as error:
+            where = f"method {name!r}" + (f", {error.where}" if error.where else "")
+            raise UserError(error.what, where, error.fix) from error
     return cells
 
 
 def _method_cells(
-    grid: Grid, base: dict[str, Any], name: str, method: Method, target: str, of_target: GridTarget | None
+    grid: Grid, base: dict[str, Any], name: str, method: Method, target: str
 ) -> Iterator[GridCell]:
-    changes = _flat(grid.settings) | (_flat(of_target.settings) if of_target else {}) | _flat(method.settings)
+    of_target = _flat(grid.targets[target].settings) if target else {}
+    changes = _flat(grid.settings) | of_target | _flat(method.settings)
     changes |= {"evaluate.raw": False, "evaluate.english": None}
     changes |= _kept_sources(_changed(base, changes), method)
     settings = _changed(base, changes)
-    languages = of_target.languages if of_target else grid.languages or settings["target"]["languages"]
+    own_languages = grid.targets[target].languages if target else grid.languages
+    languages = own_languages or settings["target"]["languages"]
     if method.languages is not None:
         languages = [language for language in method.languages if language in languages]
-    waits = f"needs {method.needs}: {method.about}" if _is_missing(settings, method.needs) else ""
+    missing = method.needs is not None and not _value(settings, method.needs)
+    waits = f"needs {method.needs}: {method.about}" if missing else ""
     for k in _shots_axis(grid, method, settings["target"]["task"]):
-        regime = method.regime or (
-            "none" if method.kind == "similarity" else "few-shot" if k else "zero-shot"
-        )
+        trained = "few-shot" if k else "zero-shot"
+        regime = method.regime or ("none" if method.kind == "similarity" else trained)
         random = method.kind == "trained" or (method.kind == "majority" and k)
-        for seed in grid.seeds if random else [None]:
-            for language in languages:
-                own = changes | _cell_changes(grid, language, k, seed, regime)
-                config = validate(_changed(base, own), grid.base)
-                if regime == "zero-shot-aux" and _is_own_auxiliary(config):
-                    continue  # the diagonal of a matrix: a tested language gives no labels to itself
-                _check_names(config)
-                yield GridCell(
-                    name, target, method.kind, regime, language, k, seed, config,
-                    tuple(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in own.items()),
-                    grid.base, "" if waits else cell_key(config, method.kind, regime), waits,
-                )  # fmt: skip
-
-
-def _is_own_auxiliary(config: Config) -> bool:
-    auxiliary = config.target.auxiliary
-    return auxiliary is not None and auxiliary.languages == config.target.languages
+        for seed, language in product(grid.seeds if random else [None], languages):
+            own = changes | _cell_changes(grid, language, k, seed, regime)
+            config = validate(_changed(base, own), grid.base)
+            auxiliary = config.target.auxiliary
+            if regime == "zero-shot-aux" and auxiliary is not None and auxiliary.languages == [language]:
+                continue  # the diagonal of a matrix: a tested language gives no labels to itself
+            _check_names(config)
+            overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in own.items()]
+            key = "" if waits else cell_key(config, method.kind, regime)
+            yield GridCell(
+                name, target, method.kind, regime, language, k, seed, config, tuple(overrides), grid.base,
+                key, waits,
+            )  # fmt: skip
 
 
 def _cell_changes(grid: Grid, language: str, k: int, seed: int | None, regime: str) -> dict[str, Any]:
@@ -150,11 +145,11 @@ def _kept_sources(settings: dict[str, Any], method: Method) -> dict[str, Any]:
     return {"sources": kept}
 
 
-def _is_missing(settings: dict[str, Any], needed: str | None) -> bool:
+def _value(settings: dict[str, Any], key: str) -> Any:
     value: Any = settings
-    for part in needed.split(".") if needed else ():
+    for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
-    return needed is not None and not value
+    return value
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

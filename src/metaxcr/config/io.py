@@ -18,26 +18,25 @@ Model = TypeVar("Model", bound=BaseModel)
 ALGORITHM_VERSION = 2  # raised whenever the same settings and data may give other results
 
 
-def shipped() -> list[str]:
-    """Names of the configurations that come with the package."""
-    return sorted(p.stem for p in SHIPPED.glob("*.yaml"))
+def shipped(folder: Path | None = None) -> list[str]:
+    """Names of the configurations (or grids, by their folder) that come with the package."""
+    return sorted(p.stem for p in (folder or SHIPPED).glob("*.yaml"))
 
 
-def find(name: str) -> Path:
-    """Return the file of a configuration given by path or by shipped name.
+def find(name: str, folder: Path | None = None, noun: str = "configuration") -> Path:
+    """Return the file of a configuration (or grid) given by path or by shipped name.
 
     Raises:
         UserError: Neither exists; the message names the nearest shipped one.
     """
-    path = Path(name)
+    path, shipped_path = Path(name), (folder or SHIPPED) / f"{name}.yaml"
     if os.path.isfile(path):
         return path
-    shipped_path = SHIPPED / f"{name}.yaml"
     if "/" not in name and os.path.isfile(shipped_path):
         return shipped_path
-    near = difflib.get_close_matches(path.stem, shipped(), 1)
+    near = difflib.get_close_matches(path.stem, shipped(folder), 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise UserError(f"no configuration {name!r}", None, f"{hint}shipped are {', '.join(shipped())}")
+    raise UserError(f"no {noun} {name!r}", None, f"{hint}shipped are {', '.join(shipped(folder))}")
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> Config:

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from metaxcr.fewshot.messages import Summary, advice, threshold_message
 from metaxcr.reports import canvas
-from metaxcr.reports.run_tables import ReportTable
-from metaxcr.reports.wording import Picture, interval, language, percent, picture, render
+from metaxcr.reports.canvas import Picture, picture
+from metaxcr.reports.pages import render
+from metaxcr.reports.tables import ReportTable, interval, language, percent
 
 _ROW, _LEFT, _PANEL = 34, 92, 220  # px
 _COLOURS = {

@@ -3,7 +3,7 @@
 from typing import Any
 
 from metaxcr.fewshot.calibration import CAUTIOUS, UNKNOWN
-from metaxcr.reports.wording import interval
+from metaxcr.reports.tables import interval
 
 Summary = dict[str, Any]  # from metaxcr.fewshot.summary.adaptation_summary
 

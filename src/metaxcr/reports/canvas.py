@@ -1,4 +1,4 @@
-"""Drawing helpers: colours by role, pixel layout, SVG in the page's colour scheme, and accuracy bands.
+"""Drawing: colours by role, pixel layout, accuracy bands, and figures as SVG in the page's colour scheme.
 
 Figures are plain ``Figure`` objects inside an ``rc_context``; pyplot is never imported, so the caller's
 backend, open figures and settings are not changed.
@@ -6,18 +6,24 @@ backend, open figures and settings are not changed.
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from typing import Any, Final, Literal, NamedTuple
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metaxcr.printable import shorten_all
+from metaxcr.evaluation.statistics import Estimate
+from metaxcr.printable import printable, shorten_all
 
 WIDE: Final = 960  # px: the text column of the report on a desktop
 NARROW: Final = 358  # px: a phone of 390 px less the page's margins
+CHARACTER: Final = 7.4  # px: width of a character of a name
+_STEP = 11  # px between two dots of one band
+_LEGEND_ROW = 19  # px
 
 # Colours are drawn as their light values and replaced by `var(--role)` in the SVG; the style sheet has both
 # schemes. Methods: Okabe and Ito (2008). Sources: Paul Tol's "muted" scheme.
@@ -90,58 +96,22 @@ def fit(names: Sequence[str], room: float, character: float = 7.6) -> tuple[Mapp
     return short, character * max(map(len, short.values()), default=0)
 
 
-def svg(fig: Figure, key: str, alt: str) -> str:
-    """Return a figure as one inline ``<svg>`` element without date or metadata, in the page's CSS variables.
-
-    ``key`` prefixes all ids, which would otherwise collide between figures; ``alt`` is for screen readers,
-    already escaped for an attribute.
-    """
-    buffer = io.StringIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    fig.savefig(buffer, format="svg", metadata=nothing)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :].strip()
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
-    view = re.search(r'viewBox="0 0 (\S+) (\S+)"', text)
-    assert view is not None  # matplotlib always writes one
-    head = f'<svg viewBox="{view[0][9:-1]}" role="img" aria-label="{alt}" style="max-width: {view[1]}px">'
-    text = head + text[text.index(">") + 1 :]
-    text = re.sub(r' id="(?![pm][0-9a-f]{10}")[^"]*"', "", text)  # group names; nothing refers to them
-    text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{key}-", text).replace("xlink:href", "href")
-    text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
-    text = re.sub(r"#[0-9a-f]{6}", lambda colour: css(colour[0]), text)
-    return re.sub(r"\s*\n\s*", " ", text)
-
-
-CHARACTER = 7.4  # px
-_STEP = 11  # px between two dots of one band
-_LEGEND_ROW = 19  # px
-
-
 class Style(NamedTuple):
     """Name and look of one method in a figure."""
 
     title: str
     colour: str
     marker: str
-
-
-class Dot(NamedTuple):
-    """An accuracy with its interval, as fractions; ``line``: it is also drawn through the whole band."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    line: bool = False
+    line: bool = False  # whether its accuracies are also drawn through the whole band
 
 
 def bands(
-    rows: Sequence[tuple[str, Mapping[int, Dot]]], styles: Sequence[Style], width: int
+    rows: Sequence[tuple[str, Mapping[int, Estimate]]], styles: Sequence[Style], width: int
 ) -> tuple[Figure, Axes, int]:
     """Draw accuracies in per cent, a band for each row, with room for the :func:`legend` on top.
 
-    To be called inside :func:`drawing`. Rows have a name and dots by index of their style; styles are drawn
-    from top to bottom of a band. Returns figure, axes, and the height of a band in the axes' units.
+    To be called inside :func:`drawing`. Rows have a name and accuracies by index of their style; styles are
+    drawn from top to bottom of a band. Returns figure, axes, and the height of a band in the axes' units.
     """
     band = _STEP * len(styles) + 12
     top = legend_height(len(styles), width) + 12
@@ -163,23 +133,16 @@ def bands(
     return fig, axes, band
 
 
-def _draw(axes: Axes, top: float, height: float, dots: Mapping[int, Dot], styles: Sequence[Style]) -> None:
+def _draw(
+    axes: Axes, top: float, height: float, dots: Mapping[int, Estimate], styles: Sequence[Style]
+) -> None:
     for place, dot in dots.items():
         style, y, mean = styles[place], top + 6 + _STEP * (place + 0.5), 100 * dot.mean
         if dot.low is not None and dot.high is not None:
             axes.plot([100 * dot.low, 100 * dot.high], [y, y], color=style.colour, linewidth=1.6)
         axes.plot(mean, y, marker=style.marker, color=style.colour, markersize=6, linestyle="none")
-        if dot.line:
+        if style.line:
             axes.plot([mean, mean], [top, top + height], color=style.colour, linewidth=0.9, zorder=1)
-
-
-def _columns(width: int) -> int:
-    return 3 if width > 600 else 1
-
-
-def legend_room(width: int) -> float:
-    """Pixels that a name in a legend may take."""
-    return width / _columns(width) - 40
 
 
 def legend_height(entries: int, width: int) -> int:
@@ -188,14 +151,68 @@ def legend_height(entries: int, width: int) -> int:
 
 
 def legend(fig: Figure, axes: Axes, styles: Sequence[Style], width: int) -> None:
-    """Put a legend above the axes."""
+    """Put a legend above the axes, with names as long as there is room for."""
+    columns = _columns(width)
+    short, _ = fit([style.title for style in styles], width / columns - 40, CHARACTER)
     handles = [
-        axes.plot([], [], color=colour, marker=marker, markersize=6, linewidth=1.6, label=title)[0]
-        for title, colour, marker in styles
+        axes.plot([], [], color=s.colour, marker=s.marker, markersize=6, linewidth=1.6, label=short[s.title])[
+            0
+        ]
+        for s in styles
     ]
     full_width, full_height = fig.get_size_inches() * 72
     anchor = (8 / full_width, 1 - 2 / full_height)
     fig.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=_columns(width), fontsize=11,
+        handles=handles, loc="upper left", bbox_to_anchor=anchor, ncols=columns, fontsize=11,
         columnspacing=2.0, labelspacing=0.4,
     )  # fmt: skip
+
+
+def _columns(width: int) -> int:
+    return 3 if width > 600 else 1
+
+
+class Picture(NamedTuple):
+    """A figure as inline SVG for a desktop and for a phone, with a plain-text caption."""
+
+    wide: Markup
+    narrow: Markup
+    caption: str
+
+
+def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | None]) -> Picture | None:
+    """Draw a figure at both widths, because a scaled one would be unreadable on a phone.
+
+    ``key`` is unique in the page, ``alt`` is for screen readers; ``draw`` takes the width in pixels and
+    returns None if there is nothing to draw.
+    """
+    with drawing():
+        wide, narrow = draw(WIDE), draw(NARROW)
+        if wide is None or narrow is None:
+            return None
+        texts = (svg(fig, f"{key}-{layout}", escape(alt)) for fig, layout in ((wide, "w"), (narrow, "n")))
+        on_desktop, on_phone = (Markup(printable(text)) for text in texts)
+        return Picture(on_desktop, on_phone, caption)
+
+
+def svg(fig: Figure, key: str, alt: str) -> str:
+    """Return a figure as one inline ``<svg>`` element without date or metadata, in the page's CSS variables.
+
+    ``key`` prefixes all ids, which would otherwise collide between figures; ``alt`` is for screen readers,
+    already escaped for an attribute.
+    """
+    buffer = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    fig.savefig(buffer, format="svg", metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
+    view = re.search(r'viewBox="0 0 (\S+) (\S+)"', text)
+    assert view is not None  # matplotlib always writes one
+    head = f'<svg viewBox="{view[0][9:-1]}" role="img" aria-label="{alt}" style="max-width: {view[1]}px">'
+    text = head + text[text.index(">") + 1 :]
+    text = re.sub(r' id="(?![pm][0-9a-f]{10}")[^"]*"', "", text)  # group names; nothing refers to them
+    text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{key}-", text).replace("xlink:href", "href")
+    text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
+    text = re.sub(r"#[0-9a-f]{6}", lambda colour: css(colour[0]), text)
+    return re.sub(r"\s*\n\s*", " ", text)

@@ -1,19 +1,19 @@
 """Figures of a comparison: forest plot, accuracy by language, shots, costs, transfer matrix."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from metaxcr.evaluation.statistics import Estimate
+from metaxcr.records import Record
 from metaxcr.reports import canvas
-from metaxcr.reports.canvas import CHARACTER, Dot, Style, bands, legend, legend_height, legend_room
+from metaxcr.reports.canvas import CHARACTER, Style, bands, legend, legend_height
 from metaxcr.reports.grid_tables import label
-from metaxcr.reports.wording import STAGES, amount, language, percent, points
+from metaxcr.reports.tables import STAGES, amount, language, percent, points
 
-Row = dict[str, Any]
 _COLOURS = [canvas.LIGHT[role] for role in ("m1", "m3", "m2", "m4", "m5", "soft", "s4", "s6")]
 _MARKERS = "osD^vPX*"
 _VERDICTS = {
@@ -24,45 +24,36 @@ _VERDICTS = {
 _MOST_LINES = 6  # more methods than these are shown as a table of colours
 
 
-def forest(summary: Row, width: int) -> Figure | None:
+def forest(summary: Record, width: int) -> Figure | None:
     """Draw the difference of each method from the baseline with its interval."""
     rows = [row for row in summary["differences"] if row["mean"] is not None]
     if not rows:
         return None
-    names, room = _labels([label(row, summary) for row in rows], width)
     side = width > 600
-    left, pitch = (8 + room, 26) if side else (12, 40)
-    fig = canvas.figure(width, pitch * len(rows) + 78)
-    axes = canvas.place(fig, left, 8, width - left - (190 if side else 12), pitch * len(rows))
+    names = [label(row, summary) for row in rows]
+    fig, axes, shown = _named_rows(names, width, pitch=26, top=8, below=70, right=190 if side else 12)
     axes.axvline(0, color=canvas.INK, linewidth=1)
-    for y, (row, name) in enumerate(zip(rows, names, strict=True)):
+    for y, (row, name) in enumerate(zip(rows, shown, strict=True)):
         colour, marker = _VERDICTS[row["verdict"]]
-        low, high = (100 * end for end in row["ci95"])
-        axes.plot([low, high], [y, y], color=colour, linewidth=2)
+        axes.plot([100 * end for end in row["ci95"]], [y, y], color=colour, linewidth=2)
         axes.plot(100 * row["mean"], y, marker=marker, color=colour, markersize=8, linestyle="none")
-        numbers = f"{points(row['mean'])} [{points(row['ci95'][0])}, {points(row['ci95'][1])}]"
+        numbers = f"{points(row['mean'])} [{', '.join(map(points, row['ci95']))}]"
         if side:
             axes.text(1.01, y, numbers, transform=axes.get_yaxis_transform(), va="center", fontsize=11)
         else:
             axes.text(0, y - 0.32, f"{name}: {numbers}", transform=axes.get_yaxis_transform(), fontsize=10)
-    _row_axes(axes, names, width)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     axes.set_xlabel(f"points above {summary['baseline']}", fontsize=12)
-    _verdict_legend(fig)
-    return fig
-
-
-def _verdict_legend(fig: Figure) -> None:
-    axes = fig.axes[0]
     handles = [
         axes.plot([], [], color=colour, marker=marker, markersize=8, linewidth=2, label=name)[0]
         for name, (colour, marker) in _VERDICTS.items()
     ]
     fig.legend(handles=handles, loc="lower left", ncols=3, fontsize=10, columnspacing=1.2, handlelength=1.4)
+    return fig
 
 
-def by_language(summary: Row, width: int) -> Figure | None:
+def by_language(summary: Record, width: int) -> Figure | None:
     """Draw accuracy by language: dots with whiskers for a few methods, a table of colours for many."""
     rows = summary["languages"]
     if not rows:
@@ -70,12 +61,11 @@ def by_language(summary: Row, width: int) -> Figure | None:
     lines = list(dict.fromkeys(label(row, summary) for row in rows))
     if len(lines) > _MOST_LINES:
         return _language_table(summary, lines, width)
-    short, _ = canvas.fit(lines, legend_room(width), CHARACTER)
-    styles = [Style(short[name], _COLOURS[place], _MARKERS[place]) for place, name in enumerate(lines)]
+    styles = [Style(*style) for style in zip(lines, _COLOURS, _MARKERS, strict=False)]
     shown = []
     for code in _by_baseline(summary):
         dots = {
-            lines.index(label(row, summary)): Dot(row["mean"], *(row["ci95"] or (None, None)))
+            lines.index(label(row, summary)): Estimate(row["mean"], *(row["ci95"] or (None, None)))
             for row in rows
             if row["language"] == code
         }
@@ -85,21 +75,20 @@ def by_language(summary: Row, width: int) -> Figure | None:
     return fig
 
 
-def shots(summary: Row, width: int) -> Figure | None:
+def shots(summary: Record, width: int) -> Figure | None:
     """Draw accuracy over shots; None if the grid has one number of shots only."""
-    curves: dict[str, list[Row]] = {}
+    curves: dict[str, list[Record]] = {}
     for row in summary["averages"]:
         curves.setdefault(f"{row['target']}: {row['method']}".removeprefix(": "), []).append(row)
     ticks = sorted({row["k"] for row in summary["averages"]})
     if len(ticks) < 2:
         return None
-    short, _ = canvas.fit(list(curves), legend_room(width), CHARACTER)
-    styles = [Style(short[name], _COLOURS[i % 8], _MARKERS[i % 8]) for i, name in enumerate(curves)]
+    styles = [Style(name, _COLOURS[i % 8], _MARKERS[i % 8]) for i, name in enumerate(curves)]
     top = legend_height(len(styles), width) + 16
     fig = canvas.figure(width, top + 330)
     axes = canvas.place(fig, 44, top, width - 60, 270)
     for place, rows in enumerate(curves.values()):
-        _, colour, marker = styles[place]
+        _, colour, marker, _ = styles[place]
         ordered = sorted(rows, key=lambda row: row["k"])
         x = np.log2(1 + np.array([row["k"] for row in ordered])) + 0.04 * (place - len(curves) / 2)
         y = [100 * row["mean"] for row in ordered]
@@ -115,17 +104,14 @@ def shots(summary: Row, width: int) -> Figure | None:
     return fig
 
 
-def costs(summary: Row, width: int) -> Figure | None:
+def costs(summary: Record, width: int) -> Figure | None:
     """Draw the token-passes of a cell, stage by stage."""
     rows = [row for row in summary["averages"] if row["token_passes"]]
     if not rows:
         return None
-    names, room = _labels([label(row, summary) for row in rows], width)
+    names = [label(row, summary) for row in rows]
     stages = [s for s in STAGES if s != "trunk" and any(row["stages"].get(s) for row in rows)]
-    side = width > 600
-    left, pitch = (8 + room, 24) if side else (12, 40)
-    fig = canvas.figure(width, pitch * len(rows) + 72)
-    axes = canvas.place(fig, left, 30, width - left - 76, pitch * len(rows))
+    fig, axes, shown = _named_rows(names, width, pitch=24, top=30, below=42, right=76)
     for y, row in enumerate(rows):
         begin = 0.0
         for place, stage in enumerate(stages):
@@ -133,9 +119,8 @@ def costs(summary: Row, width: int) -> Figure | None:
             axes.barh(y, passes, left=begin, height=0.55, color=canvas.SOURCES[place], linewidth=0)
             begin += passes
         axes.text(begin, y, f" {amount(row['token_passes'])}", va="center", fontsize=11)
-        if not side:
-            axes.text(0, y - 0.36, names[y], transform=axes.get_yaxis_transform(), fontsize=10)
-    _row_axes(axes, names, width)
+        if width <= 600:
+            axes.text(0, y - 0.36, shown[y], transform=axes.get_yaxis_transform(), fontsize=10)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     handles = [
@@ -145,7 +130,7 @@ def costs(summary: Row, width: int) -> Figure | None:
     return fig
 
 
-def matrix(summary: Row, width: int) -> Figure | None:
+def matrix(summary: Record, width: int) -> Figure | None:
     """Draw accuracy by language of the labels and tested language, tinted by the gain on no labels."""
     found = summary["matrix"]
     if not found or not found["cells"]:
@@ -156,7 +141,7 @@ def matrix(summary: Row, width: int) -> Figure | None:
     return _tinted_table(values, found["baseline"], support, tested, width)
 
 
-def _language_table(summary: Row, lines: Sequence[str], width: int) -> Figure:
+def _language_table(summary: Record, lines: Sequence[str], width: int) -> Figure:
     """Methods down, languages across, tinted by the gain on the baseline."""
     rows = summary["languages"]
     values = {(label(row, summary), row["language"]): row["mean"] for row in rows}
@@ -202,20 +187,23 @@ def _tinted_table(
     return fig
 
 
-def _row_axes(axes: Axes, names: Sequence[str], width: int) -> None:
-    """A row for each name, from top to bottom, with the names beside the axes of a wide figure."""
+def _named_rows(
+    names: Sequence[str], width: int, *, pitch: int, top: int, below: int, right: int
+) -> tuple[Figure, Axes, list[str]]:
+    """Axes with a row for each name, and the names as shown: beside the axes only in a wide figure."""
+    side = width > 600
+    short, room = canvas.fit(names, 320 if side else 0.5 * width, CHARACTER)
+    left, height = (8 + room, pitch * len(names)) if side else (12, 40 * len(names))
+    fig = canvas.figure(width, top + height + below)
+    axes = canvas.place(fig, left, top, width - left - right, height)
+    shown = [short[name] for name in names]
     axes.set_ylim(len(names) - 0.5, -0.6)
-    axes.set_yticks(range(len(names)), names if width > 600 else [])
+    axes.set_yticks(range(len(names)), shown if side else [])
     axes.tick_params(axis="y", length=0)
+    return fig, axes, shown
 
 
-def _labels(names: Sequence[str], width: int) -> tuple[list[str], float]:
-    """Short names of rows, and the room that they take beside the axes of a wide figure."""
-    short, room = canvas.fit(names, 320 if width > 600 else 0.5 * width, CHARACTER)
-    return [short[name] for name in names], room
-
-
-def _by_baseline(summary: Row) -> list[str]:
+def _by_baseline(summary: Record) -> list[str]:
     """The languages, the one where the baseline does best first."""
     base: dict[str, float] = {}
     for row in summary["languages"]:

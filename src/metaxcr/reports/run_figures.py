@@ -1,38 +1,31 @@
 """Figures of a run: accuracy per language, costs per stage, and alignment by layer."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metaxcr.config.regimes import REGIMES
 from metaxcr.evaluation.results import Setting
+from metaxcr.evaluation.statistics import Estimate
 from metaxcr.printable import shorten
+from metaxcr.records import Record
 from metaxcr.reports import canvas
-from metaxcr.reports.accuracies import Average, LanguagePoint
-from metaxcr.reports.canvas import Dot, Style, bands, legend, legend_room
-from metaxcr.reports.run_records import Record, records
-from metaxcr.reports.wording import STAGES, amount, duration, language
+from metaxcr.reports.canvas import Style, bands, legend
+from metaxcr.reports.run_records import Average, LanguagePoint, stage_totals
+from metaxcr.reports.tables import STAGES, amount, duration, language
 
 _COLOURS = [canvas.LIGHT[role] for role in ("none", "m1", "m2", "m3", "m4", "m5", "soft")]
 _MARKERS = "Dos^vPX*"
-_AVERAGE = ""  # in the place of a language code
 
 
-def setting_styles(settings: Sequence[Setting]) -> dict[Setting, tuple[str, str]]:
-    """Colour and marker of each setting.
-
-    The colour is that of the regime in every report. Markers differ between regimes as well, and between the
-    settings of one regime.
-    """
+def setting_styles(settings: Iterable[Setting]) -> dict[Setting, tuple[str, str]]:
+    """Colour and marker of each setting: a colour for each regime, and markers that differ within it, too."""
     found: dict[Setting, tuple[str, str]] = {}
     for setting in sorted(settings, key=lambda item: item.order):
         place = sum(other.regime == setting.regime for other in found)
-        regime = list(REGIMES).index(setting.regime) if setting.regime in REGIMES else len(REGIMES)
+        regime = setting.order[0]
         found[setting] = _COLOURS[regime], _MARKERS[(regime + place) % len(_MARKERS)]
     return found
 
@@ -40,9 +33,8 @@ def setting_styles(settings: Sequence[Setting]) -> dict[Setting, tuple[str, str]
 def by_baseline(points: Sequence[LanguagePoint]) -> list[str]:
     """The languages, sorted by the accuracy of the untrained baseline, English last."""
     base = {point.lang: point.value.mean for point in points if point.setting.regime == "none"}
-    return sorted(
-        {point.lang for point in points}, key=lambda lang: (lang == "en", -base.get(lang, -1.0), lang)
-    )
+    languages = {point.lang for point in points}
+    return sorted(languages, key=lambda lang: (lang == "en", -base.get(lang, -1.0), lang))
 
 
 def accuracy(points: Sequence[LanguagePoint], means: Sequence[Average], width: int) -> Figure:
@@ -50,19 +42,17 @@ def accuracy(points: Sequence[LanguagePoint], means: Sequence[Average], width: i
 
     A grey line carries the baseline's accuracy through each band. To be called inside ``canvas.drawing()``.
     """
-    found = setting_styles(list({point.setting: None for point in points}))
-    short, _ = canvas.fit([setting.title for setting in found], legend_room(width))
-    styles = [Style(short[setting.title], *style) for setting, style in found.items()]
-    rows = []
-    for row in ([_AVERAGE] if means else []) + by_baseline(points):
-        values = {average.setting: average.value for average in means} if row == _AVERAGE else {}
-        values |= {point.setting: point.value for point in points if point.lang == row}
-        dots = {
-            place: Dot(value.mean, value.low, value.high, setting.regime == "none")
-            for place, setting in enumerate(found)
-            if (value := values.get(setting)) is not None
-        }
-        rows.append((_row_name(row), dots))
+    found = setting_styles({point.setting for point in points})
+    styles = [Style(setting.title, *look, setting.regime == "none") for setting, look in found.items()]
+
+    def by_style(values: Mapping[Setting, Estimate]) -> dict[int, Estimate]:
+        return {place: values[setting] for place, setting in enumerate(found) if setting in values}
+
+    rows = [("average", by_style({average.setting: average.value for average in means}))] if means else []
+    for lang in by_baseline(points):
+        name = language(lang)
+        values = {point.setting: point.value for point in points if point.lang == lang}
+        rows.append((name if name == lang else f"{name} {lang}", by_style(values)))
     fig, axes, band = bands(rows, styles, width)
     if means:
         axes.get_yticklabels()[0].set_fontweight("bold")
@@ -87,13 +77,13 @@ def costs(record: Record, width: int) -> Figure | None:
         ("token-passes", amount, [passes for *_, passes in bars]),
     )
     for index, (title, show, values) in enumerate(columns):
-        x = left + index * (each + left + 40) if side else left
-        axes = canvas.place(fig, x, 28 + (0 if side else index * (height + 62)), each, height)
+        x, y = (left + index * (each + left + 40), 28) if side else (left, 28 + index * (height + 62))
+        axes = canvas.place(fig, x, y, each, height)
         axes.barh([short[name] for name in names], values, height=0.62, color=canvas.LIGHT["m1"])
         axes.set_ylim(len(bars) - 0.5, -0.5)
         axes.set_xlim(0, 1.35 * max([*values, 1e-9]))
-        for y, value in enumerate(values):
-            axes.text(value + 0.015 * axes.get_xlim()[1], y, show(value), va="center", fontsize=11)
+        for row, value in enumerate(values):
+            axes.text(value + 0.015 * axes.get_xlim()[1], row, show(value), va="center", fontsize=11)
         axes.set_title(title)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
@@ -103,27 +93,14 @@ def costs(record: Record, width: int) -> Figure | None:
 
 def cost_bars(record: Record) -> list[tuple[str, float, float]]:
     """(name, seconds, token-passes) per stage, added up over seeds, in the order of the run."""
-    sums: dict[str, tuple[float, float]] = {}
-    for stage in records(record.get("stages")):
-        name = str(stage.get("stage", "?"))
-        seconds, passes = sums.get(name, (0.0, 0.0))
-        sums[name] = seconds + (stage.get("seconds") or 0), passes + (stage.get("token_passes") or 0)
-    trunk = record.get("trunk")
-    bars = []
-    for name, (seconds, passes) in sums.items():
-        if name == "trunk" and isinstance(trunk, dict) and "cold_seconds" in trunk:
-            bars.append(("trunk, cold", float(trunk["cold_seconds"] or 0), passes))
-            bars.append(("trunk, warm", float(trunk.get("warm_seconds") or 0), 0.0))
+    trunk, bars = record.get("trunk", {}), []
+    for name, (seconds, passes, _) in stage_totals(record).items():
+        if name == "trunk" and "cold_seconds" in trunk:
+            bars.append(("trunk, cold", trunk["cold_seconds"], passes))
+            bars.append(("trunk, warm", trunk.get("warm_seconds", 0.0), 0.0))
         else:
             bars.append((STAGES.get(name, name), seconds, passes))
     return bars
-
-
-def _row_name(row: str) -> str:
-    if row == _AVERAGE:
-        return "average"
-    name = language(row)
-    return name if name == row else f"{name} {row}"
 
 
 _STACKS = {  # stack -> colour, dashes, name
@@ -134,7 +111,7 @@ _STACKS = {  # stack -> colour, dashes, name
 _PANEL, _GAP, _LEFT, _TOP = 150, 46, 44, 44  # px
 
 
-def alignment(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.WIDE) -> Figure:
+def alignment(rows: Sequence[Record], limit: float, width: int = canvas.WIDE) -> Figure:
     """Draw an alignment table, retrieval by layer, a panel a language; inside ``canvas.drawing()``.
 
     ``limit`` is the retrieval below which a language counts as weakly aligned, drawn as a line.
@@ -148,13 +125,17 @@ def alignment(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.
     fig = canvas.figure(width, top + math.ceil(len(languages) / columns) * (_PANEL + _GAP) + 24)
     for n, code in enumerate(languages):
         row, column = divmod(n, columns)
-        axes = canvas.place(
-            fig, _LEFT + column * panel_width, top + 18 + row * (_PANEL + _GAP), panel_width - 16, _PANEL
-        )
+        x, y = _LEFT + column * panel_width, top + 18 + row * (_PANEL + _GAP)
+        axes = canvas.place(fig, x, y, panel_width - 16, _PANEL)
         axes.axhline(100 * limit, color=canvas.LINE, linewidth=1)
         for stack in stacks:
+            colour, dashes, _ = _STACKS[stack]
             found = [r for r in rows if r["language"] == code and r["stack"] == stack]
-            _draw_retrieval(axes, sorted(found, key=itemgetter("layer")), *_STACKS[stack][:2])
+            found.sort(key=itemgetter("layer"))
+            layers, values = ([row[key] for row in found] for key in ("layer", "retrieval"))
+            low, high = ([100 * row["ci95"][end] for row in found] for end in (0, 1))
+            axes.fill_between(layers, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(layers, [100 * value for value in values], color=colour, linestyle=dashes)
         axes.set_ylim(0, 102)  # room for the line at 100 %
         axes.set_title(shorten(language(code), 20))
         if column:
@@ -165,22 +146,14 @@ def alignment(rows: Sequence[dict[str, Any]], limit: float, width: int = canvas.
         fig.axes[0].plot([], [], color=colour, linestyle=dashes, label=name)[0]
         for colour, dashes, name in (_STACKS[stack] for stack in stacks)
     ]
-    fig.legend(
-        handles=handles, loc="upper left", ncols=len(stacks) if wide else 1, bbox_to_anchor=(0.01, 0.995)
-    )
+    ncols = len(stacks) if wide else 1
+    fig.legend(handles=handles, loc="upper left", ncols=ncols, bbox_to_anchor=(0.01, 0.995))
     if wide:  # a phone has no room for it beside the legend; the caption says it
         fig.text(0.99, 0.99, "translations found, %", ha="right", va="top", color=canvas.SOFT)
     return fig
 
 
-def _draw_retrieval(axes: Axes, rows: Sequence[dict[str, Any]], colour: str, dashes: str) -> None:
-    layers = [row["layer"] for row in rows]
-    low, high = ([100 * row["ci95"][end] for row in rows] for end in (0, 1))
-    axes.fill_between(layers, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.plot(layers, [100 * row["retrieval"] for row in rows], color=colour, linestyle=dashes)
-
-
-def alignment_png(rows: Sequence[dict[str, Any]], limit: float, path: Path) -> Path:
+def alignment_png(rows: Sequence[Record], limit: float, path: Path) -> Path:
     """Write the figure of :func:`alignment` as PNG."""
     with canvas.drawing():
         fig = alignment(rows, limit)

@@ -1,28 +1,47 @@
 """Tables of a run's report, and the headline: averages beside the untrained baseline, in words."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaxcr.evaluation.results import Place, Setting
+from metaxcr.evaluation.statistics import Estimate
+from metaxcr.records import Record
 from metaxcr.reports import canvas
-from metaxcr.reports.accuracies import (
+from metaxcr.reports.run_figures import by_baseline, setting_styles
+from metaxcr.reports.run_records import (
     AccuracyDifference,
     Average,
     LanguagePoint,
-    baseline_difference,
     main_place,
+    place_of,
     setting_of,
+    stage_totals,
 )
-from metaxcr.reports.run_figures import by_baseline, setting_styles
-from metaxcr.reports.run_records import Record, records
-from metaxcr.reports.wording import MINUS, STAGES, amount, duration, interval, language, percent, points
+from metaxcr.reports.tables import (
+    MINUS,
+    STAGES,
+    ReportTable,
+    amount,
+    duration,
+    interval,
+    known,
+    language,
+    p_value,
+    percent,
+    points,
+)
 
 _NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_OUTCOMES = {  # verdict -> how the headline ends
+    "better": "better than the untrained baseline",
+    "worse": "worse than the untrained baseline",
+    "no difference shown": "not shown to differ from the untrained baseline: the interval of the paired "
+    "difference includes zero",
+    "not compared": "without a paired comparison with the baseline",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(NamedTuple):
     """One setting's average, and how it compares with the baseline."""
 
     title: str
@@ -33,8 +52,7 @@ class Card:
     colour: str
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
+class Headline(NamedTuple):
     """The outcome on the target task, over a number of languages; the baseline's card comes first."""
 
     place: Place
@@ -52,58 +70,41 @@ def headline(means: Sequence[Average], diffs: Sequence[AccuracyDifference], targ
     if place is None:
         return None
     shown = [average for average in means if average.place == place]
-    styles = setting_styles([average.setting for average in shown])
+    styles = setting_styles(average.setting for average in shown)
+    against = {diff.a: diff.value for diff in diffs if diff.against_baseline and diff.place == place}
     cards, verdicts = [], []
     for average in shown:
-        found = baseline_difference(average, diffs)
-        verdict = found.verdict if found else "not compared"
-        if average.setting.regime == "none":
-            verdict = "baseline"
-        else:
-            verdicts.append((average.setting.title, verdict))
-        cards.append(
-            Card(
-                title=average.setting.title,
-                mean=percent(average.value.mean),
-                interval=interval((average.value.low, average.value.high)),
-                verdict=verdict,
-                sentence=_sentence(verdict, found),
-                colour=canvas.css(styles[average.setting][0]),
-            )
-        )
-    languages = max(len(average.langs) for average in shown)
-    return Headline(place, languages, _summary(verdicts), cards)
+        setting, value, found = average.setting, average.value, against.get(average.setting.label)
+        verdict, sentence = "baseline", "no training at all"
+        if setting.regime != "none":
+            verdict = found.verdict if found else "not compared"
+            sentence = _sentence(found) if found else "the paired difference was not computed"
+            verdicts.append((setting.title, verdict))
+        about = (setting.title, percent(value.mean), interval(value.ci95), verdict, sentence)
+        cards.append(Card(*about, canvas.css(styles[setting][0])))
+    return Headline(place, max(len(average.langs) for average in shown), _summary(verdicts), cards)
 
 
-def _sentence(verdict: str, found: AccuracyDifference | None) -> str:
-    if found is None:
-        return "no training at all" if verdict == "baseline" else "the paired difference was not computed"
-    low, high = found.value.low, found.value.high
+def _sentence(difference: Estimate) -> str:
+    low, high = difference.low, difference.high
     if low is None or high is None:
-        return f"{points(found.value.mean)} points, without an interval"
-    zero = "includes" if verdict == "no difference shown" else "excludes"
-    return f"{points(found.value.mean)} points; interval {points(low)} to {points(high)} {zero} zero"
+        return f"{points(difference.mean)} points, without an interval"
+    zero = "includes" if difference.verdict == "no difference shown" else "excludes"
+    return f"{points(difference.mean)} points; interval {points(low)} to {points(high)} {zero} zero"
 
 
 def _summary(verdicts: Sequence[tuple[str, str]]) -> str:
+    """The outcome of all trained settings, in a sentence for each verdict."""
     if not verdicts:
         return "Only the untrained baseline was evaluated."
-    groups = {kind: [title for title, verdict in verdicts if verdict == kind] for _, kind in verdicts}
-    phrases = {
-        "better": "better than the untrained baseline",
-        "worse": "worse than the untrained baseline",
-        "no difference shown": "not shown to differ from the untrained baseline: the interval of the paired "
-        "difference includes zero",
-        "not compared": "without a paired comparison with the baseline",
-    }
-    parts = []
-    for kind, phrase in phrases.items():
-        titles = groups.get(kind, [])
+    sentences = []
+    for verdict, outcome in _OUTCOMES.items():
+        titles = [title for title, found in verdicts if found == verdict]
         if titles:
-            verb = "is" if len(titles) == 1 else "are"
             names = f" ({'; '.join(titles)})" if len(titles) < len(verdicts) else ""
-            parts.append(f"{_count(len(titles), len(verdicts))}{names} {verb} {phrase}.")
-    return " ".join(parts)
+            verb = "is" if len(titles) == 1 else "are"
+            sentences.append(f"{_count(len(titles), len(verdicts))}{names} {verb} {outcome}.")
+    return " ".join(sentences)
 
 
 def _count(part: int, whole: int) -> str:
@@ -118,79 +119,60 @@ def _word(number: int) -> str:
     return _NUMBERS[number] if number < len(_NUMBERS) else str(number)
 
 
-@dataclass(frozen=True, slots=True)
-class ReportTable:
-    """A table of text; ``numeric`` are the indices of the columns that are aligned right."""
-
-    head: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    numeric: tuple[int, ...] = ()
-
-
 def averages_table(means: Sequence[Average]) -> ReportTable:
     """The averages over languages."""
     head = ("regime", "method", "shots k", "total labels", "languages", "seeds", "mean, %", "95 % interval",
             "interval over", "mdd, points")  # fmt: skip
-    rows = [
-        (
-            item.setting.regime,
-            item.setting.method,
-            str(item.setting.k),
-            _or_dash(item.total_labels),
-            str(len(item.langs)),
-            _or_dash(item.seeds or None),
-            percent(item.value.mean),
-            interval((item.value.low, item.value.high)) or "–",
-            item.ci_kind or "–",
-            _mdd(item.mdd),
-        )
-        for item in means
-    ]
-    return _with_places([item.place for item in means], head, rows, (2, 3, 4, 5, 6, 7, 9))
+    rows = []
+    for mean in means:
+        setting, value = mean.setting, mean.value
+        labels, languages, seeds = known(mean.total_labels), str(len(mean.langs)), known(mean.seeds or None)
+        about = (setting.regime, setting.method, str(setting.k), labels, languages, seeds)
+        span, kind = interval(value.ci95) or "–", value.kind or "–"
+        rows.append((*about, percent(value.mean), span, kind, known(value.mdd, _mdd)))
+    table = ReportTable(head, rows, (2, 3, 4, 5, 6, 7, 9), "averages", "Averages over languages")
+    return _with_places(table, [mean.place for mean in means])
 
 
 def differences_table(diffs: Sequence[AccuracyDifference]) -> ReportTable:
     """The paired differences, and what they show."""
     rows = []
     for item in diffs:
-        low, high = item.value.low, item.value.high
-        span = "–" if low is None or high is None else f"{points(low)} to {points(high)}"
-        p = "–" if item.p is None else "< 0.001" if item.p < 0.001 else f"{item.p:.3f}"
-        rows.append((item.a, item.b, points(item.value.mean), span, p, _mdd(item.mdd), item.verdict))
+        value = item.value
+        span = " to ".join(map(points, value.ci95)) if value.ci95 else "–"
+        numbers = (points(value.mean), span, p_value(value.p), known(value.mdd, _mdd), value.verdict)
+        rows.append((item.a, item.b, *numbers))
     head = ("a", "b", f"a {MINUS} b, points", "95 % interval", "p", "mdd, points", "a is")
-    return _with_places([item.place for item in diffs], head, rows, (2, 3, 4, 5))
+    table = ReportTable(head, rows, (2, 3, 4, 5), "differences", "Paired differences")
+    return _with_places(table, [item.place for item in diffs])
+
+
+def _mdd(value: float) -> str:
+    return f"{100 * value:.2f}"
 
 
 def raw_table(means: Sequence[Average]) -> ReportTable | None:
     """Accuracy on raw beside repaired data, of the settings that were evaluated on both."""
     pairs: dict[tuple[Place, Setting], dict[str, float]] = {}
-    for item in means:
-        pair = pairs.setdefault((item.place._replace(data=""), item.setting), {})
-        pair[item.place.data] = item.value.mean
-    both = {key: pair for key, pair in pairs.items() if {"raw", "repaired"} <= pair.keys()}
-    rows = [
-        (
-            setting.title,
-            percent(pair["raw"]),
-            percent(pair["repaired"]),
-            points(pair["repaired"] - pair["raw"]),
-        )
-        for (_, setting), pair in both.items()
-    ]
+    for mean in means:
+        pair = pairs.setdefault((mean.place._replace(data=""), mean.setting), {})
+        pair[mean.place.data] = mean.value.mean
+    places, rows = [], []
+    for (place, setting), pair in pairs.items():
+        if len(pair) == 2:
+            raw, repaired = pair["raw"], pair["repaired"]
+            places.append(place)
+            rows.append((setting.title, percent(raw), percent(repaired), points(repaired - raw)))
     head = ("setting", "raw, %", "repaired, %", f"repaired {MINUS} raw, points")
-    return _with_places([place for place, _ in both], head, rows, (1, 2, 3)) if rows else None
+    return _with_places(ReportTable(head, rows, (1, 2, 3)), places) if rows else None
 
 
-def _with_places(
-    places: Sequence[Place], head: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int]
-) -> ReportTable:
+def _with_places(table: ReportTable, places: Sequence[Place]) -> ReportTable:
     """Put columns for task, split and data first, except those with the same value in every row."""
     kept = [index for index in range(len(Place._fields)) if len({place[index] for place in places}) > 1]
-    return ReportTable(
-        (*(Place._fields[index] for index in kept), *head),
-        [(*(place[i] for i in kept), *row) for place, row in zip(places, rows, strict=True)],
-        tuple(len(kept) + column for column in numeric),
-    )
+    head = (*(Place._fields[index] for index in kept), *table.head)
+    rows = [(*(place[i] for i in kept), *row) for place, row in zip(places, table.rows, strict=True)]
+    return table._replace(head=head, rows=rows, numeric=[len(kept) + column for column in table.numeric])
 
 
 def languages_table(found: Sequence[LanguagePoint]) -> ReportTable:
@@ -198,14 +180,11 @@ def languages_table(found: Sequence[LanguagePoint]) -> ReportTable:
     settings = sorted({point.setting for point in found}, key=lambda setting: setting.order)
     cells = {}
     for point in found:
-        span = interval((point.value.low, point.value.high))
+        span = interval(point.value.ci95)
         cells[point.lang, point.setting] = percent(point.value.mean) + (f" [{span}]" if span else "")
-    rows = [
-        (language(lang), *(cells.get((lang, setting), "–") for setting in settings))
-        for lang in by_baseline(found)
-    ]
-    head = ("language", *(setting.title for setting in settings))
-    return ReportTable(head, rows, tuple(range(1, len(head))))
+    codes, head = by_baseline(found), ("language", *(setting.title for setting in settings))
+    rows = [(language(code), *(cells.get((code, setting), "–") for setting in settings)) for code in codes]
+    return ReportTable(head, rows, range(1, len(head)), "languages", "Accuracy by language")
 
 
 def rows_table(results: Record) -> ReportTable:
@@ -213,41 +192,30 @@ def rows_table(results: Record) -> ReportTable:
     head = ("task", "language", "split", "data", "regime", "method", "shots k", "total labels", "seed",
             "accuracy, %", "items")  # fmt: skip
     rows = []
-    for row in records(results.get("rows")):
-        setting, acc = setting_of(row), row.get("acc")
-        task, lang, split, data = (str(row.get(key, "")) for key in ("task", "lang", "split", "data"))
-        labels, seed, n = (_or_dash(row.get(key)) for key in ("total_labels", "seed", "n"))
-        accuracy = percent(acc) if isinstance(acc, int | float) else "–"
-        rows.append((task, language(lang), split, data, setting.regime, setting.method, str(setting.k),
-                     labels, seed, accuracy, n))  # fmt: skip
-    return ReportTable(head, rows, (6, 7, 8, 9, 10))
+    for row in results.get("rows", ()):
+        (task, split, data), (regime, method, k) = place_of(row), setting_of(row)
+        about = (task, language(row["lang"]), split, data, regime, method, str(k), str(row["total_labels"]))
+        rows.append((*about, known(row["seed"]), percent(row["acc"]), str(row["n"])))
+    return ReportTable(head, rows, (6, 7, 8, 9, 10), "rows", "Every row")
 
 
 def costs_table(costs: Record) -> ReportTable | None:
     """Time and token-passes (both summed over seeds) and peak memory of each stage."""
-    stages: dict[str, list[Record]] = {}
-    for stage in records(costs.get("stages")):
-        stages.setdefault(str(stage.get("stage", "?")), []).append(stage)
-    if not stages:
-        return None
-    rows, total = [], 0
-    for name, parts in stages.items():
-        seconds, passes = (sum(part.get(key) or 0 for part in parts) for key in ("seconds", "token_passes"))
-        peak = max(part.get("peak_rss_mb") or 0 for part in parts)
-        total += passes
-        rows.append(
-            (STAGES.get(name, name), duration(seconds), amount(passes), f"{peak:.0f}" if peak else "–")
-        )
-    if isinstance(costs.get("total_seconds"), int | float):
+    stages = stage_totals(costs)
+    rows = [
+        (STAGES.get(name, name), duration(seconds), amount(passes), f"{peak:.0f}" if peak else "–")
+        for name, (seconds, passes, peak) in stages.items()
+    ]
+    if "total_seconds" in costs:
+        total = sum(passes for _, passes, _ in stages.values())
         rows.append(("whole run", duration(costs["total_seconds"]), amount(total), ""))
-    return ReportTable(("stage", "time", "token-passes", "peak memory, MB"), rows, (1, 2, 3))
+    head = ("stage", "time", "token-passes", "peak memory, MB")
+    return ReportTable(head, rows, (1, 2, 3), "costs", "Costs") if stages else None
 
 
 def trunk_sentence(costs: Record) -> str:
     """The size of the trunk, how much of it was needed, and the time it took; empty if not recorded."""
-    trunk = costs.get("trunk")
-    if not isinstance(trunk, dict):
-        return ""
+    trunk = costs.get("trunk", {})
     parts = [
         (amount, "texts", " texts"),
         (amount, "tokens", " tokens"),
@@ -256,9 +224,7 @@ def trunk_sentence(costs: Record) -> str:
         (duration, "cold_seconds", " to compute what was not cached"),
         (duration, "warm_seconds", " to read the rest"),
     ]
-    found = [
-        f"{show(trunk[key])}{unit}" for show, key, unit in parts if isinstance(trunk.get(key), int | float)
-    ]
+    found = [f"{show(trunk[key])}{unit}" for show, key, unit in parts if key in trunk]
     return f"Trunk cache: {', '.join(found)}." if found else ""
 
 
@@ -268,34 +234,19 @@ def pairs_table(record: Record) -> ReportTable | None:
     return ReportTable(("what", "value"), rows) if rows else None
 
 
-def shares_table(shares: Any) -> ReportTable | None:
+def shares_table(shares: Record) -> ReportTable | None:
     """The trained share of the parameters, and what was repaired, left out or cut."""
-    if not isinstance(shares, dict):
-        return None
-    shares = {key: value for key, value in shares.items() if key != "leaks"}  # shown at the top of the page
     rows = [
         (name, f"{100 * value:.3g} %" if isinstance(value, float) and value <= 1 else str(value))
-        for name, value in _flatten(shares, "")
+        for name, value in _flatten({**shares, "leaks": None}, "")  # they are shown at the top of the page
     ]
     return ReportTable(("what", "value"), rows, (1,)) if rows else None
 
 
 def shots_table(shots: Sequence[Record]) -> ReportTable | None:
     """The ids of the drawn shots, per task and seed."""
-    rows = [
-        (
-            str(shot.get("task", "")),
-            _or_dash(shot.get("k")),
-            _or_dash(shot.get("seed")),
-            ", ".join(str(item) for item in shot.get("ids") or ()),
-        )
-        for shot in shots
-    ]
+    rows = [(shot["task"], str(shot["k"]), known(shot["seed"]), ", ".join(shot["ids"])) for shot in shots]
     return ReportTable(("task", "k", "seed", "ids"), rows, (1, 2)) if rows else None
-
-
-def _mdd(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f}"
 
 
 def _flatten(record: Record, prefix: str) -> Iterable[tuple[str, Any]]:
@@ -306,7 +257,3 @@ def _flatten(record: Record, prefix: str) -> Iterable[tuple[str, Any]]:
             yield f"{prefix}{key}", ", ".join(str(item) for item in value)
         elif value is not None:
             yield f"{prefix}{key}", value
-
-
-def _or_dash(value: Any) -> str:
-    return "–" if value is None else str(value)

@@ -1,67 +1,16 @@
-"""Parts of reports: HTML templates with inline figures, names, units, licences and the glossary."""
+"""Tables of text with their CSV and LaTeX forms, and how reports write names, numbers and terms."""
 
+import csv
+import io
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from html import escape
-from typing import Any, Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from matplotlib.figure import Figure
+from typing import Any, Final, NamedTuple
 
 from metaxcr.config.regimes import REGIMES
 from metaxcr.data.registry import task_spec
 from metaxcr.errors import UserError
-from metaxcr.printable import printable
-from metaxcr.reports import canvas
-from metaxcr.reports.run_records import Record, records
 
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure as inline SVG for a desktop and for a phone, with a plain-text caption."""
-
-    wide: Markup
-    narrow: Markup
-    caption: str
-
-
-def picture(key: str, alt: str, caption: str, draw: Callable[[int], Figure | None]) -> Picture | None:
-    """Draw a figure at both widths, because a scaled one would be unreadable on a phone.
-
-    ``key`` is unique in the page, ``alt`` is for screen readers; ``draw`` takes the width in pixels and
-    returns None if there is nothing to draw.
-    """
-    drawn = []
-    with canvas.drawing():
-        for layout, width in (("w", canvas.WIDE), ("n", canvas.NARROW)):
-            fig = draw(width)
-            if fig is None:
-                return None
-            drawn.append(Markup(printable(canvas.svg(fig, f"{key}-{layout}", escape(alt, quote=True)))))
-    return Picture(drawn[0], drawn[1], caption)
-
-
-def render(context: dict[str, object], template: str = "report.html.j2") -> str:
-    """Fill in a template of ``templates/``; a name missing in the context is an error."""
-    environment = Environment(
-        loader=PackageLoader("metaxcr.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
-    return environment.get_template(template).render(style=Markup(style), **context)
-
-
-def _printable(value: object) -> object:
-    """Make a text of the page printable: a direction override would affect what follows."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
+MINUS: Final = "\N{MINUS SIGN}"
 LANGUAGES: Final = {
     "ar": "Arabic", "bn": "Bengali", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
     "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fr": "French", "hi": "Hindi",
@@ -70,18 +19,10 @@ LANGUAGES: Final = {
     "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "th": "Thai", "tr": "Turkish", "ur": "Urdu",
     "vi": "Vietnamese", "zh": "Chinese",
 }  # fmt: skip
-
-MINUS: Final = "\N{MINUS SIGN}"
-
 STAGES: Final = {
-    "trunk": "trunk",
-    "ctml": "CTML",
-    "clml": "CLML",
-    "finetune": "fine-tuning",
-    "evaluate": "evaluation",
+    "trunk": "trunk", "ctml": "CTML", "clml": "CLML", "finetune": "fine-tuning", "evaluate": "evaluation",
     "dev": "development",
-}
-
+}  # fmt: skip
 GLOSSARY: Final = (
     *((name, regime.labels) for name, regime in REGIMES.items()),
     ("k", "Shots in the tested language."),
@@ -99,6 +40,44 @@ GLOSSARY: Final = (
     ("trunk, cold and warm", "The frozen lower layers are computed once (cold) and then read from the cache "
      "(warm)."),
 )  # fmt: skip
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "−": "$-$", "–": "--", "“": "``", "”": "''", "…": r"\dots{}",
+}  # fmt: skip
+
+
+class ReportTable(NamedTuple):
+    """A table of text; ``numeric`` are the indices of the columns that are aligned right."""
+
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    numeric: Sequence[int] = ()
+    key: str = ""  # for file names
+    title: str = ""
+    note: str = ""
+
+
+def as_csv(table: ReportTable) -> str:
+    """A table as comma-separated values with ASCII minus signs."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.head)
+    writer.writerows([[cell.replace(MINUS, "-") for cell in row] for row in table.rows])
+    return buffer.getvalue()
+
+
+def as_latex(table: ReportTable) -> str:
+    """A table as a LaTeX ``tabular`` in the style of the package booktabs."""
+    columns = "".join("r" if place in table.numeric else "l" for place in range(len(table.head)))
+    lines = [f"% {table.title}; \\usepackage{{booktabs}}", f"\\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    lines += [_latex_row(table.head), r"\midrule", *map(_latex_row, table.rows)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    escaped = (re.sub(r"[\\&%$#_{}~^<>−–“”…]", lambda found: _LATEX[found[0]], cell) for cell in cells)
+    return " & ".join(escaped) + r" \\"
 
 
 def language(code: str) -> str:
@@ -106,9 +85,9 @@ def language(code: str) -> str:
     return LANGUAGES.get(code, code)
 
 
-def points(value: float) -> str:
-    """A difference of accuracies in points, with its sign."""
-    return f"{100 * value:+.2f}".replace("-", MINUS)
+def known(value: Any, show: Callable[[Any], str] = str) -> str:
+    """A value as text, or a dash if it is None."""
+    return "–" if value is None else show(value)
 
 
 def percent(value: float) -> str:
@@ -116,9 +95,19 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def interval(ends: Sequence[float | None], sign: str = "") -> str:
+def points(value: float) -> str:
+    """A difference of accuracies in points, with its sign."""
+    return f"{100 * value:+.2f}".replace("-", MINUS)
+
+
+def interval(ends: Sequence[float | None] | None, sign: str = "") -> str:
     """The ends of an interval in per cent or points; empty if there is none."""
-    return "" if None in ends else " to ".join(f"{100 * (end or 0.0):{sign}.1f}" for end in ends)
+    return " to ".join(f"{100 * (end or 0.0):{sign}.1f}" for end in ends) if ends and None not in ends else ""
+
+
+def p_value(value: float | None) -> str:
+    """A p value for a cell."""
+    return known(value, lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}")
 
 
 def duration(seconds: float) -> str:
@@ -153,12 +142,3 @@ def licences(tasks: Iterable[str]) -> list[dict[str, Any]]:
         citation = " ".join(spec.citation.split())
         rows.append({"task": name, "licence": spec.licence, "citation": citation, "url": spec.url})
     return rows
-
-
-def tasks_of(config: Record) -> list[str]:
-    """Ids of the tasks in a run's settings: target, English target data, sources, auxiliary data."""
-    target = config.get("target")
-    if not isinstance(target, dict):
-        return []
-    groups = [target, target.get("english"), *records(config.get("sources")), target.get("auxiliary")]
-    return [str(group["task"]) for group in groups if isinstance(group, dict) and group.get("task")]

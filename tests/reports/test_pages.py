@@ -1,13 +1,20 @@
+"""Pages of runs and comparisons: whole, self-contained, escaped, and honest about what is missing."""
+
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 
+from metaxcr.config.io import load_config
 from metaxcr.errors import UserError
-from metaxcr.reports.run_page import write_report
+from metaxcr.reports.pages import GRID_FIGURES, export, render, tasks_of, write_grid_report, write_report
+from metaxcr.reports.tables import licences
 
+Build = Callable[..., Path]
 CITATION = "https://arxiv.org/abs/2503.06531"
 
 
@@ -42,6 +49,16 @@ class Page(HTMLParser):
 
     def count(self, tag):
         return sum(name == tag for name, _ in self.tags)
+
+    @property
+    def sections(self):
+        return [attrs["id"] for tag, attrs in self.tags if tag == "section" and attrs.get("id")]
+
+    @property
+    def loads(self):
+        """Everything that could load something."""
+        items = [(tag, *item) for tag, attrs in self.tags for item in attrs.items()]
+        return [v for tag, k, v in items if k == "src" or (k == "href" and tag not in ("a", "use"))]
 
 
 def page_of(folder: Path) -> Page:
@@ -196,3 +213,86 @@ def test_nothing_in_a_page_is_obeyed(make_run, attack):
     text = write_report(folder).read_text(encoding="utf-8")
     assert not set(attack) & set("\u202e\u2067\x1b\x9b\u2028") & set(text)
     assert "\\" in text and "copa" in text and "social" in text
+
+
+def test_a_forgotten_name_is_an_error():
+    with pytest.raises(UndefinedError):
+        render({"target": "xcopa"})
+
+
+def test_every_task_of_a_run_is_listed_once() -> None:
+    config = load_config("xcopa-embedded").model_dump(mode="json")
+    rows = licences(tasks_of(config))
+    names = [row["task"] for row in rows]
+    assert names[:2] == ["xcopa", "copa"] and {"ecare", "socialiqa", "xstorycloze"} <= set(names)
+    assert len(names) == len(set(names))
+    assert all(row["licence"] and row["citation"] and row["url"] for row in rows)
+
+
+def test_no_settings_name_no_tasks() -> None:
+    assert tasks_of({}) == [] and tasks_of({"target": "xcopa"}) == []
+
+
+def test_every_figure_is_there_at_both_widths_and_nothing_is_loaded(comparison: Build) -> None:
+    text = write_grid_report(comparison()).read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.sections == list(GRID_FIGURES) and page.count("svg") == 2 * len(GRID_FIGURES)
+    assert page.loads == ["data:,"] and page.count("script") == 0
+    assert "Made &lt;up&gt; &amp; small" in text and "<up>" not in text
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_what_is_missing_comes_first_and_licences_are_named(comparison: Build) -> None:
+    text = write_grid_report(comparison()).read_text(encoding="utf-8")
+    assert text.index("the disk is full") < text.index("Accuracy over languages")
+    assert "needs adapters.language" in text and "CC BY 4.0" in text and "Ponti et al." in text
+    assert "metaxcr compare made" in text and "more than 16" in text and "incomplete" in text
+
+
+def test_a_plain_grid_has_no_empty_sections(comparison: Build) -> None:
+    text = write_grid_report(comparison(shots=[0], matrix=False)).read_text(encoding="utf-8")
+    assert Page(text).sections == ["forest", "languages", "shots", "costs"] and "Transfer:" not in text
+
+
+def test_a_comparison_gives_the_same_bytes_again(comparison: Build) -> None:
+    folder = comparison()
+    first = write_grid_report(folder).read_bytes()
+    assert write_grid_report(folder).read_bytes() == first
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"schema": 9}'])
+def test_no_comparison(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "compare.json").write_text(text)
+    with pytest.raises(UserError, match=r"compare\.json"):
+        write_grid_report(tmp_path)
+
+
+@pytest.mark.parametrize("long", ["s" * 64, "a b " * 30, "\x1b[2J" * 9, "$x_1$" * 20])
+def test_names_of_any_length_leave_room_for_what_is_drawn(comparison, long):
+    folder = comparison(["similarity", "plain", *(f"{long}{n}" for n in range(7))])
+    page = write_grid_report(folder).read_text(encoding="utf-8")
+    assert page.count("<svg") == 2 * 5 and "\x1b" not in page
+
+
+def test_a_comparison_and_a_run(comparison, full_run: Path, tmp_path: Path) -> None:
+    for folder, figures in (
+        (comparison(), {"forest", "languages", "shots", "matrix", "costs"}),
+        (full_run, {"accuracy", "sampler", "learning", "costs"}),
+    ):
+        out = tmp_path / folder.name
+        written = export(folder, out)
+        assert {p.stem for p in written if p.suffix == ".svg"} == figures
+        assert {p.stem for p in written if p.suffix == ".csv"} >= {"averages", "differences", "languages"}
+        for path in written:
+            start = {".svg": b"<?xml", ".pdf": b"%PDF", ".tex": b"% "}.get(path.suffix, b"")
+            assert path.read_bytes().startswith(start) and path.stat().st_size > 40
+        before = {path: path.read_bytes() for path in written}
+        assert {path: path.read_bytes() for path in export(folder, out)} == before
+
+
+def test_nothing_to_show(tmp_path: Path) -> None:
+    (tmp_path / "environment.json").write_text("{}")
+    with pytest.raises(UserError, match="nothing to show"):
+        export(tmp_path, tmp_path / "out")
