@@ -263,10 +263,12 @@ class MetaXCR:
         The split is from :func:`metaxcr.data.registry.load`. ``untrained`` uses the similarity of the
         encoder's sentence vectors instead: the baseline.
         """
-        trained = self._trained_phi(split.language, warn=not untrained, unseen=True)
-        model = untrained_model(self.config, self._encoder) if untrained else self._model
-        phi = model.params() if untrained else trained
         acting = self.acting(split.language, language_adapter)
+        if untrained:
+            model = untrained_model(self.config, self._encoder)
+            phi = model.params()
+        else:
+            model, phi = self._model, self._trained_phi(split.language, unseen=True)
         return self._probabilities(split.examples, lambda e: phrase(e, split.spec), phi, acting, model)
 
     def acting(self, language: str, language_adapter: str | None = OWN) -> str:
@@ -361,11 +363,11 @@ class MetaXCR:
                 "adapted to do not show that they are better than guessing",
             )
 
-    def _trained_phi(self, language: str, *, warn: bool = True, unseen: bool = False) -> Params:
+    def _trained_phi(self, language: str, *, unseen: bool = False) -> Params:
         """Trained parameters for a language; warns once if they are not the language's own."""
         name = self.adapter(language, unseen=unseen)
         selected = self._calibration(language) is not None  # meta was selected by cross-validation
-        if name == META and warn and not selected:
+        if name == META and not selected:
             new = "" if language in self.languages else ", a language that was not trained on"
             self._warn_once(language, f"no adapter for {language!r}{new}: adapters/meta is used")
         return self._phi[META if name == META else language]

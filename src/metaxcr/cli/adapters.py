@@ -165,16 +165,16 @@ def train(
 
 
 def _show_losses(result: dict[str, Any], folder: Path) -> None:
-    rows = [
-        (r["what"], f"{r['loss']:.3f}", f"{r['perplexity']:.1f}", r["best_step"], r["steps"])
-        for r in result["losses"]
-    ]
-    sizes, gain = result["sizes"], result["gain"]
+    rows = []
+    for row in result["losses"]:
+        loss, perplexity = f"{row['loss']:.3f}", f"{row['perplexity']:.1f}"
+        rows.append((row["what"], loss, perplexity, row["best_step"], row["steps"]))
     title = (
-        f"Loss on {sizes['test']['lines']} held-out lines, {result['targets']:,} masked tokens "
+        f"Loss on {result['sizes']['test']['lines']} held-out lines, {result['targets']:,} masked tokens "
         f"(vocabulary of {result['vocabulary']:,})"
     )
     print_table(("", ">loss", ">perplexity", ">best step", ">steps"), rows, title=title)
+    gain = result["gain"]
     say(f"gain of the adapter: {gain['mean']:.3f} nats [{gain['low']:.3f}, {gain['high']:.3f}]")
     say(f"{folder}: use it with --set 'adapters.language={{{result['language']}: {folder}}}'")
 
@@ -191,19 +191,15 @@ def _read_texts(
     repeated = next((name for name in named if named.count(name) > 1), None)
     if repeated is not None:
         raise UserError(f"'{repeated}' is named twice", "--text, --corpus", "keep one of them")
-    documents, sources = [], []
-
-    def add(found: list["Document"], name: str, licence: str, citation: str) -> None:
-        documents.extend(found)
-        lines = sum(len(document.lines) for document in found)
-        sources.append({"name": name, "lines": lines, "licence": licence, "citation": citation})
-
-    for path in files:
-        add(read_file(path), path.name, OWN_LICENCE, "")
+    read = [(read_file(path), path.name, OWN_LICENCE, "") for path in files]
     for name in corpora:
         declared, found = read_corpus(name, language, root)
-        add(found, declared.title, declared.licence, declared.citation)
-    return documents, sources
+        read.append((found, declared.title, declared.licence, declared.citation))
+    sources = []
+    for found, name, licence, citation in read:
+        lines = sum(len(document.lines) for document in found)
+        sources.append({"name": name, "lines": lines, "licence": licence, "citation": citation})
+    return [document for found, *_ in read for document in found], sources
 
 
 def parse_settings(overrides: list[str]) -> "LanguageTraining":

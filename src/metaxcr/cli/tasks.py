@@ -1,7 +1,7 @@
 """``tasks ls``, ``show`` and ``check``: the data sets, their examples, and what is wrong with their files."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,8 +36,8 @@ def ls(data: options.Data = None, as_json: options.Json = False) -> None:
     from metaxcr.data.data_dirs import candidate_roots
     from metaxcr.data.registry import task_ids, task_spec
 
-    rows = [_task_entry(task_spec(task), data) for task in task_ids()]
-    rows += [_corpus_entry(corpus_spec(name), data) for name in corpus_ids()]
+    specs = [*map(task_spec, task_ids()), *map(corpus_spec, corpus_ids())]
+    rows = [_entry(spec, data) for spec in specs]
     if as_json:
         print_json(rows)
         return
@@ -78,7 +78,7 @@ def show(
     spec = task_spec(task)
     split = split or next(iter(spec.splits))
     language = language or next(iter(spec.split_languages(split) if split in spec.splits else spec.languages))
-    entry = _task_entry(spec, data)
+    entry = {**_entry(spec, data), **_declaration(spec)}
     shown: list[dict[str, Any]] = []
     repairs: dict[str, int] = {}
     missing = None
@@ -89,14 +89,12 @@ def show(
         if language not in spec.languages or split not in spec.splits or not entry["missing"]:
             raise
         missing = str(error)
-    described = {**entry, **_declaration(spec)}
     if as_json:
-        print_json(
-            {**described, "split": split, "language": language, "repaired": repairs, "examples": shown}
-        )
+        place = {"split": split, "language": language}
+        print_json({**entry, **place, "repaired": repairs, "examples": shown})
         return
     files = f"{entry['files']}, {len(entry['missing']) or 'none'} missing"
-    for key, value in {**described, "files": files, "missing": None}.items():
+    for key, value in {**entry, "files": files, "missing": None}.items():
         if value not in (None, [], {}):
             say(f"{key:<11}{_text(value)}")
     if missing is not None:
@@ -108,43 +106,36 @@ def show(
         say(example_line(row))
 
 
-def _task_entry(spec: "TaskSpec", data: Path | None) -> dict[str, Any]:
-    """Return what ``ls`` says about a task."""
-    from metaxcr.data.registry import load
-
-    splits: dict[str, int | None] = {}  # items in one language
-    for name, split in spec.splits.items():
-        language = spec.split_languages(name)[0]
-        if spec.package:  # they are not declared, and quickly counted
-            splits[name] = len(load(spec.id, name, language=language).examples)
-        else:
-            splits[name] = split.expected(language)
-    return _entry(spec, spec.group, splits, data)
-
-
-def _corpus_entry(corpus: "Corpus", data: Path | None) -> dict[str, Any]:
-    """Return what ``ls`` says about a text corpus; its splits have lines, not examples."""
-    lines = {name: corpus.lines.get(name) for name in corpus.splits}
-    counted = {name: n if isinstance(n, int) else None for name, n in lines.items()}
-    return _entry(corpus, corpus.kind, counted, data)
-
-
-def _entry(
-    spec: "TaskSpec | Corpus", group: str, splits: Mapping[str, int | None], data: Path | None
-) -> dict[str, Any]:
+def _entry(spec: "TaskSpec | Corpus", data: Path | None) -> dict[str, Any]:
+    """Return what ``ls`` says about a task or a text corpus."""
+    from metaxcr.data.corpora import Corpus
     from metaxcr.data.data_dirs import files_of, missing_files
 
     return {
         "id": spec.id,
         "version": spec.version,
         "title": spec.title,
-        "group": group,
-        "splits": splits,
+        "group": spec.kind if isinstance(spec, Corpus) else spec.group,
+        "splits": {split: _size(spec, split) for split in spec.splits},
         "languages": list(spec.languages),
         "files": len(files_of(spec)),
         "missing": missing_files(spec, data),
         "licence": spec.licence,
     }
+
+
+def _size(spec: "TaskSpec | Corpus", split: str) -> int | None:
+    """Examples of a split in one language, or lines of a corpus, if they are known."""
+    from metaxcr.data.corpora import Corpus
+    from metaxcr.data.registry import load
+
+    if isinstance(spec, Corpus):
+        lines = spec.lines.get(split)
+        return lines if isinstance(lines, int) else None
+    language = spec.split_languages(split)[0]
+    if spec.package:  # they are not declared, and quickly counted
+        return len(load(spec.id, split, language=language).examples)
+    return spec.splits[split].expected(language)
 
 
 def _declaration(spec: "TaskSpec") -> dict[str, Any]:
@@ -238,9 +229,9 @@ def check(
         for spec in [task_spec(name) for name in ([task] if task else task_ids())]:
             records += _check_task(spec, check_loaded, language, split, data, off, required=task is not None)
         if not records and (language or split):
-            named = [("language", language), ("split", split)]
-            wanted = " and ".join(f"{kind} {name!r}" for kind, name in named if name)
-            raise UserError(f"no task that is there has {wanted}", None, "see 'metaxcr tasks ls'")
+            named = (f"{kind} {name!r}" for kind, name in (("language", language), ("split", split)) if name)
+            what = f"no task that is there has {' and '.join(named)}"
+            raise UserError(what, None, "see 'metaxcr tasks ls'")
         problems = [f"{r['task']} {r['split']} {r['language']}: {p}" for r in records for p in r["problems"]]
         if not problems and "question" not in off:  # it reads files, which must be readable
             problems = [str(d) for d in verify_repair(data) if task in (None, d.example.task)]
@@ -300,9 +291,7 @@ def _check_task(
         for code in [language] if language else there:
             known = name in spec.splits and code in there
             absent = known and bool(missing.intersection(spec.files_of(name, code)))
-            if absent and not (required and split and language):
-                continue
-            if not known and not required:
+            if (absent and not (required and split and language)) or not (known or required):
                 continue
             read += 1
             try:

@@ -137,12 +137,10 @@ class HeldOut:
     labels: Sequence[int]
 
     @property
-    def correct(self) -> NDArray[np.float64]:
+    def correct(self) -> Scores:
         """(examples, repeats) scores; equally probable best choices share the point."""
-        rows = zip(*self.probabilities, strict=True)
-        return np.array(
-            [[_score(p, label) for p in row] for row, label in zip(rows, self.labels, strict=True)]
-        )
+        tables = [map(_score, table, self.labels) for table in self.probabilities]
+        return np.array([*zip(*tables, strict=True)])
 
     @property
     def accuracy(self) -> tuple[float, float, float]:

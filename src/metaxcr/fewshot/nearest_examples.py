@@ -79,24 +79,21 @@ class Index:
         ``root`` is the data root, for their texts.
         """
         cosines, places = (decisions @ self.vectors.T).topk(min(k, len(self.names)))
-        wanted = {self.names[place] for place in places.flatten().tolist()}
-        texts = _texts(wanted, root)
-        found = []
-        for row, where in zip(cosines.tolist(), places.tolist(), strict=True):
-            near = []
-            for cosine, place in zip(row, where, strict=True):
-                task, split, example = name = self.names[place]
-                near.append(NearExample(task, split, example, round(cosine, 4), texts.get(name)))
-            found.append(near)
-        return found
+        texts = _texts({self.names[place] for place in places.flatten().tolist()}, root)
+        return [
+            [
+                NearExample(*self.names[place], round(cosine, 4), texts.get(self.names[place]))
+                for cosine, place in zip(row, where, strict=True)
+            ]
+            for row, where in zip(cosines.tolist(), places.tolist(), strict=True)
+        ]
 
 
 def read_index(folder: Path) -> Index:
     """Read the index of a model; a missing or damaged one is an error."""
     if not (folder / VECTORS).is_file():
-        raise UserError(
-            "the model has no index of source examples", str(folder), "explain the package's own model"
-        )
+        what = "the model has no index of source examples"
+        raise UserError(what, str(folder), "explain the package's own model")
     try:
         tensors = read_tensors(folder / VECTORS)
         names: list[Any] = read_json(folder / NAMES)
@@ -113,12 +110,11 @@ def _texts(wanted: set[tuple[str, str, str]], root: Path | None) -> dict[tuple[s
     found = {}
     for task, split in sorted({(task, split) for task, split, _ in wanted}):
         spec = task_spec(task)
-        if set(missing_files(spec, root)).intersection(spec.files_of(split, "en")):
-            continue
-        answers = _answers(task, split, root)
-        for name in wanted:
-            if name[:2] == (task, split) and name[2] in answers:
-                found[name] = answers[name[2]]
+        if not set(missing_files(spec, root)).intersection(spec.files_of(split, "en")):
+            answers = _answers(task, split, root)
+            found |= {
+                name: answers[name[2]] for name in wanted if name[:2] == (task, split) and name[2] in answers
+            }
     return found
 
 

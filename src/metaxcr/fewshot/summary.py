@@ -12,6 +12,7 @@ from metaxcr.fewshot.calibration import (
     CAUTIOUS,
     UNKNOWN,
     Calibration,
+    ReliabilityBin,
     Threshold,
     abstention,
     calibration_error,
@@ -102,8 +103,8 @@ def _calibration(adapted: AdaptedModel, found: Calibration, settings: Settings) 
         **asdict(found),
         "error_before": round(calibration_error(before, right), 4),
         "error_after": None if found.temperature is None else round(calibration_error(after, right), 4),
-        "bins": [{key: _round(value) for key, value in asdict(b).items()} for b in reliability(after, right)],
-        "threshold": {key: _round(value) for key, value in asdict(threshold).items()},
+        "bins": [_rounded(b) for b in reliability(after, right)],
+        "threshold": _rounded(threshold),
     }
     return {**summary, "sentence": calibration_message(summary, len(right))}
 
@@ -142,6 +143,10 @@ def _interval(found: Interval | Gain) -> Summary:
 
 def _gain(found: Gain) -> Summary:
     return {**_interval(found), "p": _round(found.p)}
+
+
+def _rounded(found: ReliabilityBin | Threshold) -> Summary:
+    return {key: _round(value) for key, value in asdict(found).items()}
 
 
 def _round(value: Any) -> Any:
