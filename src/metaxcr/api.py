@@ -167,11 +167,20 @@ class MetaXCR:
         questions = _questions(examples)
         ranked: list[list[float]] = [[] for _ in questions]
         for language, rows in _rows_by_language(questions).items():
-            self._warn_unreliable(language)
+            if self.unreliable(language):
+                self._warn_once(
+                    f"unreliable {language}",
+                    f"the probabilities in {language!r} are not reliable: the examples that this model was "
+                    "adapted to do not show that they are better than guessing",
+                )
             phi, acting = self._trained_phi(language), self.acting(language, language_adapter)
             answers = self._probabilities([questions[i] for i in rows], phrase_inline, phi, acting)
+            if (temperature := self._temperature(language)) is not None:
+                from metaxcr.fewshot.calibration import tempered
+
+                answers = [[round(float(p), 6) for p in row] for row in tempered(answers, temperature)]
             for i, answer in zip(rows, answers, strict=True):
-                ranked[i] = self._calibrated(answer, language)
+                ranked[i] = answer
         return ranked
 
     def nearest(
@@ -341,27 +350,10 @@ class MetaXCR:
         calibration = self._calibration(language)
         return None if calibration is None else calibration["temperature"]
 
-    def _calibrated(self, answer: list[float], language: str) -> list[float]:
-        """Probabilities at the fitted temperature, or as computed if there is none."""
-        temperature = self._temperature(language)
-        if temperature is None:
-            return answer
-        from metaxcr.fewshot.calibration import tempered
-
-        return [round(float(p), 6) for p in tempered([answer], temperature)[0]]
-
     def _warn_once(self, key: str, text: str) -> None:
         if key not in self._warned:
             self._warned.add(key)
             _warn(text)
-
-    def _warn_unreliable(self, language: str) -> None:
-        if self.unreliable(language):
-            self._warn_once(
-                f"unreliable {language}",
-                f"the probabilities in {language!r} are not reliable: the examples that this model was "
-                "adapted to do not show that they are better than guessing",
-            )
 
     def _trained_phi(self, language: str, *, unseen: bool = False) -> Params:
         """Trained parameters for a language; warns once if they are not the language's own."""

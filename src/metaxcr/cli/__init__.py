@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from metaxcr.cli import adapt, adapters, add, compare, configs, encoders, evaluate, run
+from metaxcr.cli import adapt, adapters, add, compare, configs, encoders, evaluate, run, tasks
 from metaxcr.cli.console import warnings_as_notes
 from metaxcr.cli.options import examples, option
 from metaxcr.errors import UserError
@@ -117,10 +117,9 @@ for _command in (
     run.report, run.diagnose, configs.estimate,
 ):  # fmt: skip
     app.command()(_command)
-for _name, _group in {
-    "tasks": add.app,
-    "configs": configs.app,
-    "adapters": adapters.app,
-    "encoders": encoders.app,
-}.items():
-    app.add_typer(_group, name=_name)
+tasks.app.command()(add.fetch)
+tasks.app.command()(add.add)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(configs.app, name="configs")
+app.add_typer(adapters.app, name="adapters")
+app.add_typer(encoders.app, name="encoders")

@@ -4,7 +4,7 @@ import os
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,10 +21,6 @@ from metaxcr.cli.console import (
 from metaxcr.cli.options import Place, Text, argument, option
 from metaxcr.cli.run import carry_out, folder_settings
 from metaxcr.errors import UserError
-
-if TYPE_CHECKING:
-    from metaxcr.data.infer.table import ColumnHints
-    from metaxcr.fewshot.user_examples import UserExamples
 
 FOLDER_OPTIONS = ("what", "data", "quiet")  # the only ones that apply to a DIR
 
@@ -90,13 +86,15 @@ def adapt(
     out = out or Path("models") / name
 
     from metaxcr.fewshot.adapt_run import check_output_folder
-    from metaxcr.fewshot.adaptation import Settings
+    from metaxcr.fewshot.adaptation import Settings, check_examples
+    from metaxcr.fewshot.user_examples import read_user_examples
 
     begun = time.perf_counter()
     check_output_folder(out, force=force)
-    found = _read_examples(
-        what, language, task, hints, split
-    )  # mistakes in it come before the model is loaded
+    found = read_user_examples(what, language, task, hints, split)
+    for line in found.notes:
+        note(f"warning: {line}")
+    check_examples(found)  # mistakes in the file come before the model is loaded
     with progress(quiet) as shown:
         shown.say(f"{len(found.examples)} examples ({found.language}) from {what}")
 
@@ -119,19 +117,6 @@ def _refuse_file_options(context: typer.Context, folder: Path) -> None:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name not in FOLDER_OPTIONS and source is not None and source.name == "COMMANDLINE":
             raise UserError(f"{parameter.opts[0]} belongs to a FILE of examples", str(folder))
-
-
-def _read_examples(
-    file: Path, language: str, task: QuestionKind | None, hints: "ColumnHints", split: str | None
-) -> "UserExamples":
-    from metaxcr.fewshot.adaptation import check_examples
-    from metaxcr.fewshot.user_examples import read_user_examples
-
-    found = read_user_examples(file, language, task, hints, split)
-    for line in found.notes:
-        note(f"warning: {line}")
-    check_examples(found)
-    return found
 
 
 def _show_result(summary: dict[str, Any], folder: Path, *, as_json: bool) -> None:

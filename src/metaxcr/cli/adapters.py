@@ -266,7 +266,8 @@ def align(
         rows = check_alignment(
             loaded, codes, adapters=adapters, task=task, sentences=sentences, root=data, progress=shown.update
         )
-    found = {"encoder": loaded.name, "limit": WEAK, "rows": rows, "weak": weak_languages(rows)}
+    weak = weak_languages(rows)
+    found = {"encoder": loaded.name, "limit": WEAK, "rows": rows, "weak": weak}
     folder = out or run
     if folder is not None:
         write_json(folder / TABLE, found)
@@ -275,7 +276,7 @@ def align(
     if as_json:
         print_json(found)
     else:
-        _show_alignment(**found)
+        _show_alignment(rows, weak, WEAK)
 
 
 def _load(run: Path | None, encoder: str, pairs: list[str], device: str) -> "Loaded":
@@ -303,9 +304,7 @@ def _load(run: Path | None, encoder: str, pairs: list[str], device: str) -> "Loa
     return loaded, adapters, {layer: one.to(place) for layer, one in task.items()}
 
 
-def _show_alignment(
-    encoder: str, limit: float, rows: list[dict[str, Any]], weak: list[dict[str, Any]]
-) -> None:
+def _show_alignment(rows: list[dict[str, Any]], weak: list[dict[str, Any]], limit: float) -> None:
     """Print the last layer, and the best layer beside it."""
     last = max(row["layer"] for row in rows)
     cells = []

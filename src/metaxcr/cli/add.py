@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from metaxcr.cli import options
 from metaxcr.cli.console import download_progress, note, print_json, say
 from metaxcr.cli.options import Place, Text, Texts, argument, examples, option
-from metaxcr.cli.tasks import Language, Split, app, example_line, phrased_entry
+from metaxcr.cli.tasks import Language, Split, example_line, phrased_entry
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _MIN_EXAMPLES = 16  # fewer are not enough for shots and a test
 _SEEDS, _SHOTS = 3, 16  # of the configuration
 
 
-@app.command()
 @examples(
     "metaxcr tasks fetch xcopa copa",
     "metaxcr tasks fetch xcopa --language th --split test --to DIR",
@@ -70,9 +69,8 @@ def fetch(
         for spec in specs:
             try:
                 plan = fetcher.plan(spec, split, language)
-                for file in chain(plan.present, _fetch(fetcher, plan, tell)):
+                for file in chain(plan.present, _fetch(fetcher, plan, everything, tell)):
                     rows.append(asdict(file) | {"error": None})
-                _check_manual(plan, everything)
             except UserError as error:
                 failed[spec.id] = error
                 empty = dict.fromkeys(("file", "bytes", "sha256", "source", "commit"))
@@ -82,8 +80,8 @@ def fetch(
     # Failures come last, where they are seen.
     if failed and len(specs) == 1:
         raise failed[specs[0].id]
-    for task, error in failed.items():
-        note(f"{task}: {error}")
+    for task, why in failed.items():
+        note(f"{task}: {why}")
     if failed:
         what = f"{len(failed)} of {len(specs)} tasks were not fetched: {', '.join(failed)}"
         raise UserError(what, None, "see above")
@@ -117,41 +115,38 @@ def _specs(
     ]
 
 
-def _fetch(fetcher: "Fetcher", plan: "FetchPlan", tell: Callable[[str], None]) -> Iterator["FetchedFile"]:
-    """Show what is known of a task, then fetch what is missing."""
+def _fetch(
+    fetcher: "Fetcher", plan: "FetchPlan", everything: bool, tell: Callable[[str], None]
+) -> Iterator["FetchedFile"]:
+    """Show what is known of a task, and fetch what is missing.
+
+    Files that only a person can get are an error if the task was named, and a note with ``--all``.
+    """
     spec = plan.spec
     if spec.package:
         tell(f"{spec.id}: ships with the package, nothing to fetch")
         return
     if plan.present:
         tell(f"{spec.id}: {_files(len(plan.present))} already there")
-    if not plan.missing:
-        return
-    tell(f"{spec.id}: {_files(len(plan.missing))} to fetch; licence: {spec.licence}")
-    tell(f"  to be cited: {' '.join(spec.citation.split())}")
-    for file in fetcher.fetch(spec.id, plan.missing, spec.url):
-        tell(f"  {file.file}  {decimal(file.bytes)}")
-        yield file
-
-
-def _check_manual(plan: "FetchPlan", everything: bool) -> None:
-    """Name the files that only a person can get: an error if the task was named, a note with ``--all``."""
-    if not plan.manual or plan.spec.package:
-        return
-    more = f" and {len(plan.manual) - 1} more" if len(plan.manual) > 1 else ""
-    what = f"'{plan.manual[0]}'{more} of task '{plan.spec.id}' cannot be fetched"
-    fix = f"get it from {plan.spec.url} and put it under this name into a folder that you give as --data"
-    error = UserError(what, None, fix)
-    if not everything:
-        raise error
-    note(f"note: {error}")
+    if plan.missing:
+        tell(f"{spec.id}: {_files(len(plan.missing))} to fetch; licence: {spec.licence}")
+        tell(f"  to be cited: {' '.join(spec.citation.split())}")
+        for file in fetcher.fetch(spec.id, plan.missing, spec.url):
+            tell(f"  {file.file}  {decimal(file.bytes)}")
+            yield file
+    if plan.manual:
+        more = f" and {len(plan.manual) - 1} more" if len(plan.manual) > 1 else ""
+        what = f"'{plan.manual[0]}'{more} of task '{spec.id}' cannot be fetched"
+        fix = f"get it from {spec.url} and put it under this name into a folder that you give as --data"
+        if not everything:
+            raise UserError(what, None, fix)
+        note(f"note: {UserError(what, None, fix)}")
 
 
 def _files(count: int) -> str:
     return f"{count} file" if count == 1 else f"{count} files"
 
 
-@app.command()
 @examples(
     "metaxcr tasks add mine.csv --name mine --language sw",
     "metaxcr tasks add val.jsonl test.jsonl --name mine --language sw --map premise=text --labels one",
@@ -205,7 +200,9 @@ def add(
     task = user_task(name, tag, sources, hints, info, force=force, root=data)
     if not dry_run:
         task.write()
-    commands = [] if dry_run else _next_commands(task, data)
+    check = ["metaxcr", "tasks", "check", name, *(["--data", str(data)] if data else [])]
+    run = None if dry_run else _run_command(task.spec, task.language, data)
+    commands = [] if dry_run else [shlex.join(words) for words in (check, run) if words]
     summary = _summary(task)
     if as_json:
         print_json({**summary, "written": None if dry_run else str(task.path), "next": commands})
@@ -286,12 +283,6 @@ def _print(summary: dict[str, Any]) -> None:
     say("as the encoder sees it: context | relation | choices, a star marks the label")
     for example in summary["examples"]:
         say(example_line(example))
-
-
-def _next_commands(task: "UserTask", root: Path | None) -> list[str]:
-    data = f" --data {shlex.quote(str(root))}" if root else ""
-    run = _run_command(task.spec, task.language, root)
-    return [f"metaxcr tasks check {task.spec.id}{data}", *([shlex.join(run)] if run else [])]
 
 
 def _run_command(spec: "TaskSpec", language: str, root: Path | None) -> list[str] | None:

@@ -36,8 +36,8 @@ def ls(data: options.Data = None, as_json: options.Json = False) -> None:
     from metaxcr.data.data_dirs import candidate_roots
     from metaxcr.data.registry import task_ids, task_spec
 
-    specs = [*map(task_spec, task_ids()), *map(corpus_spec, corpus_ids())]
-    rows = [_entry(spec, data) for spec in specs]
+    rows = [_entry(task_spec(task), data) for task in task_ids()]
+    rows += [_entry(corpus_spec(name), data) for name in corpus_ids()]
     if as_json:
         print_json(rows)
         return

@@ -141,7 +141,7 @@ def adaptation_report(summary: Summary) -> str:
     def drawn(key: str, draw: Callable[[Summary, int], Figure], caption: str) -> Picture | None:
         return picture(key, caption, caption, partial(draw, summary))
 
-    context = {
+    context: dict[str, object] = {
         "title": f"{summary['examples']} examples in {language(summary['language'])}",
         "summary": summary,
         "advice": advice(summary),

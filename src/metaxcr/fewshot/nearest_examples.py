@@ -80,13 +80,13 @@ class Index:
         """
         cosines, places = (decisions @ self.vectors.T).topk(min(k, len(self.names)))
         texts = _texts({self.names[place] for place in places.flatten().tolist()}, root)
-        return [
-            [
-                NearExample(*self.names[place], round(cosine, 4), texts.get(self.names[place]))
-                for cosine, place in zip(row, where, strict=True)
-            ]
-            for row, where in zip(cosines.tolist(), places.tolist(), strict=True)
-        ]
+
+        def example(place: int, cosine: float) -> NearExample:
+            task, split, name = self.names[place]
+            return NearExample(task, split, name, round(cosine, 4), texts.get(self.names[place]))
+
+        rows = zip(places.tolist(), cosines.tolist(), strict=True)
+        return [list(map(example, *row)) for row in rows]
 
 
 def read_index(folder: Path) -> Index:
@@ -107,7 +107,7 @@ def read_index(folder: Path) -> Index:
 
 def _texts(wanted: set[tuple[str, str, str]], root: Path | None) -> dict[tuple[str, str, str], str]:
     """Context and right choice of source examples whose files are available."""
-    found = {}
+    found: dict[tuple[str, str, str], str] = {}
     for task, split in sorted({(task, split) for task, split, _ in wanted}):
         spec = task_spec(task)
         if not set(missing_files(spec, root)).intersection(spec.files_of(split, "en")):
