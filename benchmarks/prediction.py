@@ -47,7 +47,7 @@ def _rates(setup: Setup, seconds: float, operations: int = 0) -> Result:
 def predict_project(s: SimpleNamespace, work: Path) -> Result:
     """What ``metaxcr predict`` does between loading the model and writing the answers."""
     from metaxcr.api import MetaXCR
-    from metaxcr.cli.predict import CHUNK
+    from metaxcr.cli.evaluate import CHUNK
 
     setup = Setup(s, work)
     model = MetaXCR.from_pretrained(predict_model(s, work))

@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -83,9 +84,8 @@ class MetaXCR:
         folder = find_model(path_or_hub_id, revision)
         place, config = choose_device(device), read_settings(folder)
         if dtype is not None:
-            config = config.model_copy(
-                update={"encoder": Encoder(**{**dict(config.encoder), "dtype": dtype})}
-            )
+            settings = Encoder(**{**dict(config.encoder), "dtype": dtype})
+            config = config.model_copy(update={"encoder": settings})
         settings = config.encoder
         encoder = load_encoder(settings.name, prefix=settings.prefix, revision=settings.revision)
         return cls(config, encoder.to(place), folder)
@@ -122,9 +122,8 @@ class MetaXCR:
         A language that is none of :attr:`languages` is an error, unless ``unseen`` is set.
         """
         if language not in self.languages and not unseen:
-            raise UserError(
-                f"unknown language {language!r}", None, f"the model knows {', '.join(self.languages)}"
-            )
+            fix = f"the model knows {', '.join(self.languages)}"
+            raise UserError(f"unknown language {language!r}", None, fix)
         return f"target.{self.config.target.task}.{language}" if language in self._phi else META
 
     def rank(
@@ -158,30 +157,35 @@ class MetaXCR:
         return self.rank_many([given], language_adapter=language_adapter)[0]
 
     def rank_many(
-        self, examples: Sequence[Mapping[str, Any]], *, language_adapter: str | None = OWN
+        self, examples: Sequence[Mapping[str, Any] | Example], *, language_adapter: str | None = OWN
     ) -> list[list[float]]:
         """Rank the choices of many questions, encoding them together: much faster than one by one.
 
-        Examples are mappings with the arguments of :meth:`rank`; languages may be mixed. An error names the
-        example by its position from 0.
+        Examples are mappings with the arguments of :meth:`rank`, or :class:`metaxcr.data.example.Example`;
+        languages may be mixed. An error names the example by its position from 0.
         """
-        checked = [inline_example(i, given) for i, given in enumerate(examples)]
-        ranked: list[list[float]] = [[] for _ in checked]
-        for language, rows in _rows_by_language(checked).items():
-            self._warn_unreliable(language)
-            answers = self._probabilities(
-                [checked[i] for i in rows],
-                phrase_inline,
-                self._trained_phi(language),
-                self.acting(language, language_adapter),
-            )
+        questions = _questions(examples)
+        ranked: list[list[float]] = [[] for _ in questions]
+        for language, rows in _rows_by_language(questions).items():
+            if self.unreliable(language):
+                self._warn_once(
+                    f"unreliable {language}",
+                    f"the probabilities in {language!r} are not reliable: the examples that this model was "
+                    "adapted to do not show that they are better than guessing",
+                )
+            phi, acting = self._trained_phi(language), self.acting(language, language_adapter)
+            answers = self._probabilities([questions[i] for i in rows], phrase_inline, phi, acting)
+            if (temperature := self._temperature(language)) is not None:
+                from metaxcr.fewshot.calibration import tempered
+
+                answers = [[round(float(p), 6) for p in row] for row in tempered(answers, temperature)]
             for i, answer in zip(rows, answers, strict=True):
-                ranked[i] = self._calibrated(answer, language)
+                ranked[i] = answer
         return ranked
 
     def nearest(
         self,
-        examples: Sequence[Mapping[str, Any]],
+        examples: Sequence[Mapping[str, Any] | Example],
         chosen: Sequence[int],
         *,
         k: int = 3,
@@ -190,19 +194,18 @@ class MetaXCR:
         """Return the ``k`` source examples nearest to each decision, the nearest first.
 
         Args:
-            examples: Mappings with the arguments of :meth:`rank`.
+            examples: As for :meth:`rank_many`.
             chosen: The choice of each, counted from 0.
             k: Number of neighbours.
             root: Data root, for their texts.
         """
         from metaxcr.fewshot.nearest_examples import decision_vectors
 
-        index = self._index
-        checked = [inline_example(i, given) for i, given in enumerate(examples)]
-        found: list[list[NearExample]] = [[] for _ in checked]
-        for rows in _rows_by_language(checked).values():
+        index, questions = self._index, _questions(examples)
+        found: list[list[NearExample]] = [[] for _ in questions]
+        for rows in _rows_by_language(questions).values():
             store = memory_store(self._model, self.config)
-            data = encode_task([checked[i] for i in rows], phrase_inline, store, kind=self._model.kind)
+            data = encode_task([questions[i] for i in rows], phrase_inline, store, kind=self._model.kind)
             picked = [chosen[i] for i in rows]
             vectors = decision_vectors(self._model, self._phi[META], data, picked, store)
             for i, near in zip(rows, index.nearest(vectors, k, root), strict=True):
@@ -254,16 +257,9 @@ class MetaXCR:
         temporary = temporary_folder() if out is None else None
         folder = Path(temporary.name) / name if temporary else Path(str(out))
         adapt_to_examples(
-            checked,
-            name,
-            self.start,
-            self.folder,
-            folder,
-            settings,
-            force=force,
-            progress=progress,
-            command=command,
-        )
+            checked, name, self.start, self.folder, folder, settings,
+            force=force, progress=progress, command=command,
+        )  # fmt: skip
         adapted = type(self)(read_settings(folder), self._encoder, folder)
         adapted._temporary = temporary
         return adapted
@@ -276,10 +272,12 @@ class MetaXCR:
         The split is from :func:`metaxcr.data.registry.load`. ``untrained`` uses the similarity of the
         encoder's sentence vectors instead: the baseline.
         """
-        trained = self._trained_phi(split.language, warn=not untrained, unseen=True)
-        model = untrained_model(self.config, self._encoder) if untrained else self._model
-        phi = model.params() if untrained else trained
         acting = self.acting(split.language, language_adapter)
+        if untrained:
+            model = untrained_model(self.config, self._encoder)
+            phi = model.params()
+        else:
+            model, phi = self._model, self._trained_phi(split.language, unseen=True)
         return self._probabilities(split.examples, lambda e: phrase(e, split.spec), phi, acting, model)
 
     def acting(self, language: str, language_adapter: str | None = OWN) -> str:
@@ -288,10 +286,8 @@ class MetaXCR:
         if language_adapter == OWN:
             return language if language in available else ""
         if language_adapter is not None and language_adapter not in available:
-            known = ", ".join(sorted(available)) or "no language"
-            raise UserError(
-                f"no language adapter {language_adapter!r}", None, f"the model has those of {known}"
-            )
+            fix = f"the model has those of {', '.join(sorted(available)) or 'no language'}"
+            raise UserError(f"no language adapter {language_adapter!r}", None, fix)
         return language_adapter or ""
 
     def stack(self, language: str, language_adapter: str | None = OWN) -> list[str]:
@@ -331,8 +327,7 @@ class MetaXCR:
 
         If not, only the order of the choices is meant.
         """
-        calibration = self._calibration(language)
-        return calibration is not None and calibration["temperature"] is not None
+        return self._temperature(language) is not None
 
     def unreliable(self, language: str) -> str | None:
         """Why the probabilities in a language are known not to be reliable, or None.
@@ -351,32 +346,22 @@ class MetaXCR:
         found: dict[str, Any] = self.adaptation["calibration"]
         return found
 
-    def _calibrated(self, answer: list[float], language: str) -> list[float]:
-        """Probabilities at the fitted temperature, or as computed if there is none."""
+    def _temperature(self, language: str) -> float | None:
         calibration = self._calibration(language)
-        if calibration is None or calibration["temperature"] is None:
-            return answer
-        from metaxcr.fewshot.calibration import tempered
+        return None if calibration is None else calibration["temperature"]
 
-        return [round(float(p), 6) for p in tempered([answer], calibration["temperature"])[0]]
-
-    def _warn_unreliable(self, language: str) -> None:
-        key = f"unreliable {language}"
-        if self.unreliable(language) and key not in self._warned:
+    def _warn_once(self, key: str, text: str) -> None:
+        if key not in self._warned:
             self._warned.add(key)
-            _warn(
-                f"the probabilities in {language!r} are not reliable: the examples that this model was "
-                "adapted to do not show that they are better than guessing"
-            )
+            _warn(text)
 
-    def _trained_phi(self, language: str, *, warn: bool = True, unseen: bool = False) -> Params:
+    def _trained_phi(self, language: str, *, unseen: bool = False) -> Params:
         """Trained parameters for a language; warns once if they are not the language's own."""
         name = self.adapter(language, unseen=unseen)
         selected = self._calibration(language) is not None  # meta was selected by cross-validation
-        if name == META and warn and not selected and language not in self._warned:
-            self._warned.add(language)
+        if name == META and not selected:
             new = "" if language in self.languages else ", a language that was not trained on"
-            _warn(f"no adapter for {language!r}{new}: adapters/meta is used")
+            self._warn_once(language, f"no adapter for {language!r}{new}: adapters/meta is used")
         return self._phi[META if name == META else language]
 
     def _probabilities(
@@ -396,6 +381,14 @@ class MetaXCR:
         with memory_errors(model.device):
             probabilities = predict(model, phi, [data], store)[0][0]
         return [[p / sum(row) for p in row] for row in probabilities]
+
+
+def _questions(examples: Sequence[Mapping[str, Any] | Example]) -> list[Example]:
+    """Questions with their positions as ids; mappings are checked."""
+    return [
+        replace(given, id=str(i)) if isinstance(given, Example) else inline_example(i, given)
+        for i, given in enumerate(examples)
+    ]
 
 
 def _rows_by_language(examples: Sequence[Example]) -> dict[str, list[int]]:

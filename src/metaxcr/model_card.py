@@ -23,16 +23,11 @@ def model_card(config: Config, folder: Path, languages: Sequence[str]) -> str:
     The licence is Apache-2.0 if all training data are; otherwise "other", with all licences listed. Results
     are those of ``results.json``, with their intervals.
     """
-    trained = training_tasks(config)
     results_path = folder / "results.json"
     results = read_results(results_path) if results_path.is_file() else None
+    open_data = all(spec.licence == OPEN for spec in training_tasks(config))
     return _card(
-        _head(
-            config,
-            licence="apache-2.0" if all(spec.licence == OPEN for spec in trained) else "other",
-            languages=languages,
-            tag="meta-learning",
-        ),
+        _head(config, "apache-2.0" if open_data else "other", languages, "meta-learning"),
         f"# MetaXCR for {config.target.task}",
         f"Adapters for the frozen encoder `{config.encoder.name}`, meta-learned on English commonsense "
         "tasks with [MetaXCR](https://arxiv.org/abs/2503.06531).",
@@ -51,10 +46,11 @@ def adapted_model_card(summary: dict[str, Any], config: Config, threshold: str) 
     ``summary`` is from :func:`metaxcr.fewshot.summary.adaptation_summary`, ``config`` that of the
     meta-adapter, ``threshold`` a sentence on the probability above which an answer is reliable.
     """
-    rows = [(s["name"], s, "") for s in summary["systems"]]
-    rows += [(name, found, "+") for name, found in summary["differences"].items()]
+    found = [(s["name"], s, "") for s in summary["systems"]]
+    found += [(name, difference, "+") for name, difference in summary["differences"].items()]
+    rows = [(name, f"{100 * row['mean']:{sign}.1f}", _ends(row, sign)) for name, row, sign in found]
     return _card(
-        _head(config, licence="other", languages=[summary["language"]], tag="few-shot"),
+        _head(config, "other", [summary["language"]], "few-shot"),
         f"# MetaXCR, adapted to {summary['examples']} own examples ({summary['language']})",
         f"Adapters for the frozen encoder `{config.encoder.name}`: a meta-adapter, learned on English "
         f"commonsense tasks with [MetaXCR](https://arxiv.org/abs/2503.06531); the {summary['kept']} one is "
@@ -62,10 +58,7 @@ def adapted_model_card(summary: dict[str, Any], config: Config, threshold: str) 
         _usage(summary["language"]),
         "## Results of adapting",
         summary["sentence"],
-        _table(
-            ("cross-validated", "accuracy, %", "95 % interval"),
-            [(name, f"{100 * found['mean']:{sign}.1f}", _ends(found, sign)) for name, found, sign in rows],
-        ),
+        _table(("cross-validated", "accuracy, %", "95 % interval"), rows),
         f"The rule, fixed in advance: {summary['rule']}.",
         threshold,
         "The examples are not part of this folder, except those that its report and adaptation.json list as "
@@ -88,19 +81,18 @@ def language_adapter_card(
     training, ``result`` is from :func:`metaxcr.mlm.train_adapter.training_result`.
     """
     sizes, layers, gain = result["sizes"], settings["layers"], result["gain"]
-    head = {
-        "license": "other",
-        "language": [language],
-        "library_name": "metaxcr",
-        "tags": ["metaxcr", "adapters", "masked-language-modelling"],
-    }
+    tags = ["metaxcr", "adapters", "masked-language-modelling"]
     shown = layers if isinstance(layers, str) else ", ".join(map(str, layers))
     invertible = (
         "with an invertible part on the embeddings" if settings["invertible"] else "no invertible part"
     )
     p = f"= {gain['p']:.2g}" if gain["p"] >= 1e-4 else "< 0.0001"
+    losses = [
+        (r["what"], f"{r['loss']:.3f}", f"{r['perplexity']:.1f}", r.get("best_step", ""))
+        for r in result["losses"]
+    ]
     return _card(
-        head,
+        {"license": "other", "language": [language], "library_name": "metaxcr", "tags": tags},
         f"# Language adapter: {language}",
         f"For the frozen encoder `{result['encoder']}` (layers: {shown}; "
         f"reduction {settings['reduction']:g}; {invertible}; {result['parameters']:,} parameters), "
@@ -117,13 +109,7 @@ def language_adapter_card(
         f"{sizes['stop']['lines']} for early stopping, and {sizes['test']['lines']} for the losses below "
         f"({result['targets']:,} masked tokens, fixed masks, seed {result['seed']}).",
         "## Held-out loss",
-        _table(
-            ("", "loss, nats a token", "perplexity", "best step"),
-            [
-                (r["what"], f"{r['loss']:.3f}", f"{r['perplexity']:.1f}", r.get("best_step", ""))
-                for r in result["losses"]
-            ],
-        ),
+        _table(("", "loss, nats a token", "perplexity", "best step"), losses),
         f"The adapter's own gain over {gain['over']}: {gain['mean']:.3f} nats "
         f"[{gain['low']:.3f}, {gain['high']:.3f}] (95 %, paired over held-out sequences, p {p}).",
         f"The decoder knows the {result['vocabulary']:,} tokens of this text, so these losses are comparable "
@@ -153,7 +139,7 @@ def _card(head: dict[str, Any], *parts: str) -> str:
     return "\n\n".join([f"---\n{dump_yaml(head)}---", *parts]) + "\n"
 
 
-def _head(config: Config, *, licence: str, languages: Sequence[str], tag: str) -> dict[str, Any]:
+def _head(config: Config, licence: str, languages: Sequence[str], tag: str) -> dict[str, Any]:
     encoder = config.encoder.name
     return {
         "license": licence,
@@ -192,13 +178,13 @@ def _data_section(config: Config) -> list[str]:
 
 def _leaks(config: Config, results: dict[str, Any] | None) -> list[str]:
     """A warning about a model that was, or may have been, trained on test items."""
-    if results is None:
-        warning = (
+    if results is None and config.run.allow_leaks:
+        return [
+            "## Leaks",
             "Leaks were allowed (`run.allow_leaks`) in this run, which was not evaluated: it may have been "
-            "trained on test items."
-        )
-        return ["## Leaks", warning] if config.run.allow_leaks else []
-    leaks = results["shares"].get("leaks")
+            "trained on test items.",
+        ]
+    leaks = results and results["shares"].get("leaks")
     if not leaks:
         return []
     kinds = ", ".join(f"{kind} {count}" for kind, count in leaks["kinds"].items())
@@ -237,11 +223,9 @@ def _training(config: Config, folder: Path, results: dict[str, Any]) -> list[str
     if "zero-shot-aux" in config.run.regimes and target.auxiliary:
         languages = " ".join(target.auxiliary.languages)
         lines.append(f"- auxiliary languages with labels: {target.auxiliary.task} in {languages}")
-    if target.parallel and (config.ctml.alignment or config.clml.alignment):
-        text = target.parallel
-        lines.append(
-            f"- parallel text without labels: {text.corpus} {text.split}, {' '.join(text.languages)}"
-        )
+    if (text := target.parallel) and (config.ctml.alignment or config.clml.alignment):
+        languages = " ".join(text.languages)
+        lines.append(f"- parallel text without labels: {text.corpus} {text.split}, {languages}")
     lines.append(f"- shots: {_shots(config, results)}; seeds {seeds}")
     shares = results.get("shares", {})
     if count := shares.get("parameters"):
@@ -254,9 +238,8 @@ def _training(config: Config, folder: Path, results: dict[str, Any]) -> list[str
     path = folder / "environment.json"
     environment = read_environment(path) if path.is_file() else {}
     if command := environment.get("command"):
-        versions = ", ".join(
-            f"{name} {environment[name]}" for name in ("metaxcr", "torch") if environment.get(name)
-        )
+        known = [name for name in ("metaxcr", "torch") if environment.get(name)]
+        versions = ", ".join(f"{name} {environment[name]}" for name in known)
         lines.append(f"- command: `{command}` ({versions})")
     return lines
 

@@ -18,13 +18,7 @@ from metaxcr.records import read_environment
 from metaxcr.runs.run_dir import recorded_revision
 
 SETTINGS, RESULTS, CARD, ENVIRONMENT = "config.yaml", "results.json", "README.md", "environment.json"
-ORIGIN = (
-    "command",
-    "commit",
-    "metaxcr",
-    "torch",
-    "transformers",
-)  # of the environment, kept in a saved model
+ORIGIN = ("command", "commit", "metaxcr", "torch", "transformers")  # what a saved model keeps of ENVIRONMENT
 ADAPTATION = "adaptation.json"  # results of adapting to a user's examples, see metaxcr.fewshot
 NEAREST = ("nearest.safetensors", "nearest.json")  # index of source examples, see metaxcr.fewshot
 META = "meta"
@@ -38,9 +32,8 @@ def find_model(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
         files = [SETTINGS, RESULTS, ENVIRONMENT, ADAPTATION, *NEAREST, CARD, f"{ADAPTERS}/*"]
         folder = download(str(path_or_hub_id), revision, files)
     if not (folder / SETTINGS).is_file():
-        raise UserError(
-            f"not a run folder: there is no {SETTINGS}", str(folder), "make one with 'metaxcr run'"
-        )
+        what = f"not a run folder: there is no {SETTINGS}"
+        raise UserError(what, str(folder), "make one with 'metaxcr run'")
     if not (folder / ADAPTERS / META).is_dir():
         fix = "train it with 'metaxcr run' or 'metaxcr train'"
         raise UserError("nothing is trained yet: there is no adapters/meta", str(folder), fix)

@@ -1,4 +1,4 @@
-"""``adapters ls``, ``import`` and ``export``."""
+"""``adapters``: list, import, export, train, align; what is wrong is one line."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 from tests.mlm.conftest import ToyTokenizer, build_encoder, toy_lines
 
 from metaxcr.cli import adapters, main
+from metaxcr.data.corpora import corpus_spec
 from metaxcr.encoders.encoder import FrozenEncoder
 
 REFERENCE = Path(__file__).parents[1] / "adapters" / "reference" / "xlmr-madx"
@@ -162,3 +163,52 @@ def test_a_text_in_another_script_is_remarked_on(
 def test_settings_are_parsed_as_yaml() -> None:
     found = adapters.parse_settings(["layers=[1,2]", "invertible=false", "lr=1e-3"])
     assert found.layers == [1, 2] and found.invertible is False and found.lr == 1e-3
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "data" / "flores200" / "devtest"
+    folder.mkdir(parents=True)
+    lines = [f"word{n} other{n % 3}" for n in range(12)]
+    for code in ("en", "sw", "qu"):
+        text = lines if code != "qu" else [*lines[1:], lines[0]]
+        (folder / f"{corpus_spec('flores200').languages[code]}.devtest").write_text(
+            "\n".join(text), encoding="utf-8"
+        )
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def align_toy(toy_encoder: FrozenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metaxcr.encoders.loading.load_encoder", lambda *args, **named: toy_encoder)
+
+
+@pytest.mark.usefixtures("align_toy")
+def test_table_files_and_who_is_weak(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["adapters", "align", "--languages", "sw,qu", "--data", str(root), "--quiet"]
+    assert main([*words, "--out", str(tmp_path / "o")]) == 0
+    shown = capsys.readouterr()
+    assert "qu (encoder): too weak to transfer: only 0 %" in shown.out and "sw (encoder)" not in shown.out
+    saved = json.loads((tmp_path / "o" / "alignment.json").read_text(encoding="utf-8"))
+    assert (tmp_path / "o" / "alignment.png").exists() and len(saved["rows"]) == 8
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == saved
+
+
+@pytest.mark.usefixtures("align_toy")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--adapter", "sw"], "'sw' is no CODE=DIR"),
+        (["--adapter", "sw=nowhere"], "nowhere"),
+        (["--languages", "xx"], "no language 'xx'"),
+        (["nowhere"], "nowhere"),
+        (["run", "--encoder", "embedded"], "RUN brings its own"),
+    ],
+)
+def test_bad_words_of_align(
+    words: list[str], message: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["adapters", "align", *words, "--data", str(root)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1

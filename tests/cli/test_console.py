@@ -310,7 +310,7 @@ def test_an_adapted_model_is_not_lost_to_its_report(call, toy_command, toy_run, 
         raise ValueError("axes of negative width")
 
     with monkeypatch.context() as patch:
-        patch.setattr("metaxcr.fewshot.adapt_report.systems_figure", fails)
+        patch.setattr("metaxcr.fewshot.adapt_run.systems_figure", fails)
         done = call("adapt", file, "--language", "sw", "--start", toy_run, "--out", out, "--quiet")
     assert done.status == 0, done.err
     assert "no report: " in done.err and not (out / "report.html").exists()

@@ -10,23 +10,9 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from metaxcr.cli import (
-    adapt,
-    adapters,
-    add,
-    align,
-    check,
-    compare,
-    configs,
-    encoders,
-    evaluate,
-    fetch,
-    predict,
-    run,
-    tasks,
-)
+from metaxcr.cli import adapt, adapters, add, compare, configs, encoders, evaluate, run, tasks
 from metaxcr.cli.console import warnings_as_notes
-from metaxcr.cli.options import examples
+from metaxcr.cli.options import examples, option
 from metaxcr.errors import UserError
 from metaxcr.files import disk_is_full
 from metaxcr.parse import file_error
@@ -48,8 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # No usage reports to the hub, and no warning when a process is started.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    command = get_command(app)
     try:
-        return _call(words or ["--help"])
+        # command.main() would swallow the interrupt
+        with warnings_as_notes(), command.make_context("metaxcr", words or ["--help"]) as context:
+            command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
     except BrokenPipeError:  # the reader (head, less) has closed its input
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNEXPECTED
@@ -59,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status, line = explain(error)
         print(printable(f"metaxcr: {line}"), file=sys.stderr)
         return status
+    return DONE
 
 
 def explain(error: BaseException) -> tuple[int, str]:
@@ -81,22 +73,10 @@ def explain(error: BaseException) -> tuple[int, str]:
     return UNEXPECTED, f"{type(error).__name__}: {reason}; run again with --debug for the traceback"
 
 
-def _call(words: list[str]) -> int:
-    command = get_command(app)
-    try:
-        # command.main() would swallow the interrupt
-        with warnings_as_notes(), command.make_context("metaxcr", words) as context:
-            command.invoke(context)
-    except typer.Exit as done:
-        return done.exit_code
-    return DONE
-
-
 def _usage(error: BaseException) -> str:
     """One line for a wrong option or argument, with the command that prints help."""
     message = " ".join(str(getattr(error, "format_message", lambda: error)()).split())
-    context = getattr(error, "ctx", None)
-    command = getattr(context, "command_path", "metaxcr")
+    command = getattr(getattr(error, "ctx", None), "command_path", "metaxcr")
     return f"{message.rstrip('.')}; see '{command} --help'"
 
 
@@ -121,9 +101,9 @@ def _version(wanted: bool) -> None:
 @examples("metaxcr run starter", "metaxcr predict runs/starter questions.jsonl --language es")
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, option("--version", "Print the version.", callback=_version, is_eager=True)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, option("--debug", "Show the traceback of an error.")] = False,
 ) -> None:
     """Adapt one frozen multilingual encoder to commonsense reasoning in languages with hardly any labels.
 
@@ -132,22 +112,14 @@ def _common(
     """
 
 
-app.command()(run.run)
-app.command()(run.train)
-app.command()(adapt.adapt)
-app.command()(evaluate.evaluate)
-app.command()(predict.predict)
-app.command()(compare.compare)
-app.command()(run.export)
-app.command()(run.report)
-app.command()(run.diagnose)
-app.command()(configs.estimate)
-tasks.app.command()(check.check)
-tasks.app.command()(fetch.fetch)
+for _command in (
+    run.run, run.train, adapt.adapt, evaluate.evaluate, evaluate.predict, compare.compare, run.export,
+    run.report, run.diagnose, configs.estimate,
+):  # fmt: skip
+    app.command()(_command)
+tasks.app.command()(add.fetch)
 tasks.app.command()(add.add)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(configs.app, name="configs")
-adapters.app.command()(adapters.train)
-adapters.app.command()(align.align)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(encoders.app, name="encoders")

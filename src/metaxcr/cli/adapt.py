@@ -2,54 +2,29 @@
 
 import os
 import shlex
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from metaxcr.cli import options
-from metaxcr.cli.console import console, note, print_json, print_table, say, try_report
+from metaxcr.cli.console import (
+    command_line,
+    note,
+    print_json,
+    print_report_table,
+    progress,
+    say,
+    try_report,
+)
+from metaxcr.cli.options import Place, Text, argument, option
+from metaxcr.cli.run import carry_out, folder_settings
 from metaxcr.errors import UserError
-
-if TYPE_CHECKING:
-    from metaxcr.api import MetaXCR
-    from metaxcr.data.infer.table import ColumnHints
-    from metaxcr.fewshot.user_examples import UserExamples
-    from metaxcr.runs.progress import Progress
 
 FOLDER_OPTIONS = ("what", "data", "quiet")  # the only ones that apply to a DIR
 
 QuestionKind = Literal["cause-effect", "cause", "effect", "plain"]
-WhatArgument = Annotated[
-    Path, typer.Argument(metavar="FILE|DIR", help="Your own labelled examples; or a trained run folder.")
-]
-LanguageOption = Annotated[
-    str | None, typer.Option("--language", metavar="CODE", help="Of the examples (ISO 639-1).")
-]
-TaskOption = Annotated[
-    QuestionKind | None, typer.Option("--task", help="Kind of the questions, if the file does not say.")
-]
-NameOption = Annotated[
-    str | None, typer.Option("--name", help="Name of the examples.", show_default="name of FILE")
-]
-ModelOption = Annotated[Path | None, options.out_option("The model's folder.", "models/<name>")]
-StartOption = Annotated[
-    str | None,
-    typer.Option(
-        "--start", metavar="DIR", help="Model to adapt.", show_default="the package's own meta-adapter"
-    ),
-]
-AccuracyOption = Annotated[
-    float,
-    typer.Option(
-        "--accuracy", help="Target accuracy of the answers that are not withheld.", min=0.5, max=0.999
-    ),
-]
-MoreOption = Annotated[int, typer.Option("--more", help="Further examples whose gain is forecast.", min=1)]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of folds and batches.", min=0)]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing model.")]
 
 
 @options.examples(
@@ -59,27 +34,34 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing 
 )
 def adapt(
     context: typer.Context,
-    what: WhatArgument,
-    language: LanguageOption = None,
-    task: TaskOption = None,
-    mapping: options.MapOption = None,
-    labels: options.LabelsOption = None,
-    relation: options.RelationOption = None,
-    columns: options.ColumnsOption = None,
-    where: options.WhereOption = None,
-    split: options.PartOption = None,
-    skip_bad: options.SkipBadOption = False,
-    name: NameOption = None,
-    out: ModelOption = None,
-    start: StartOption = None,
-    accuracy: AccuracyOption = 0.9,
-    more: MoreOption = 30,
-    seed: SeedOption = 0,
-    force: ForceOption = False,
-    device: options.DeviceOption = "auto",
-    data: options.DataOption = None,
-    quiet: options.QuietOption = False,
-    as_json: options.JsonOption = False,
+    what: Annotated[Path, argument("FILE|DIR", "Your own labelled examples; or a trained run folder.")],
+    language: Annotated[Text, option("--language", "Of the examples (ISO 639-1).", "CODE")] = None,
+    task: Annotated[
+        QuestionKind | None, option("--task", "Kind of the questions, if the file does not say.")
+    ] = None,
+    mapping: options.Map = None,
+    labels: options.Labels = None,
+    relation: options.Relation = None,
+    columns: options.Columns = None,
+    where: options.Where = None,
+    split: options.Part = None,
+    skip_bad: options.SkipBad = False,
+    name: Annotated[Text, option("--name", "Name of the examples.", usual="name of FILE")] = None,
+    out: Annotated[Place, option("--out", "The model's folder.", "DIR", "models/<name>")] = None,
+    start: Annotated[
+        Text, option("--start", "Model to adapt.", "DIR", "the package's own meta-adapter")
+    ] = None,
+    accuracy: Annotated[
+        float,
+        option("--accuracy", "Target accuracy of the answers that are not withheld.", min=0.5, max=0.999),
+    ] = 0.9,
+    more: Annotated[int, option("--more", "Further examples whose gain is forecast.", min=1)] = 30,
+    seed: Annotated[int, option("--seed", "Of folds and batches.", min=0)] = 0,
+    force: Annotated[bool, option("--force", "Replace an existing model.")] = False,
+    device: options.Device = "auto",
+    data: options.Data = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
 ) -> None:
     """Adapt to your own examples in a minute, or a trained folder to its target languages.
 
@@ -93,7 +75,9 @@ def adapt(
     """
     if os.path.isdir(what):
         _refuse_file_options(context, what)
-        _adapt_folder(what, data, quiet)
+        carry_out(folder_settings(what), what, data=data, resume=True, quiet=quiet, phases=("train", "adapt"))
+        say(f"adapted: {what / 'adapters'}")
+        say(f"next: metaxcr evaluate {what}")
         return
     if language is None:
         raise UserError("the language of the examples is missing", "--language", "give it, for example sw")
@@ -101,28 +85,28 @@ def adapt(
     name = name or _task_name(what.stem)
     out = out or Path("models") / name
 
-    # Input errors come first: nothing heavy is imported or loaded before the file is read.
     from metaxcr.fewshot.adapt_run import check_output_folder
-    from metaxcr.fewshot.adaptation import Settings
-    from metaxcr.runs.progress import Progress
+    from metaxcr.fewshot.adaptation import Settings, check_examples
+    from metaxcr.fewshot.user_examples import read_user_examples
 
-    begun, progress = time.perf_counter(), Progress(console(stderr=True), quiet=quiet)
+    begun = time.perf_counter()
     check_output_folder(out, force=force)
-    found = _read_examples(what, language, task, hints, split)
-    progress.say(f"{len(found.examples)} examples ({found.language}) from {what}")
-    model = _load_start(start, device, progress)
-    try:
+    found = read_user_examples(what, language, task, hints, split)
+    for line in found.notes:
+        note(f"warning: {line}")
+    check_examples(found)  # mistakes in the file come before the model is loaded
+    with progress(quiet) as shown:
+        shown.say(f"{len(found.examples)} examples ({found.language}) from {what}")
+
+        from metaxcr.api import MetaXCR
+        from metaxcr.saved_model import EMBEDDED_MODEL
+
+        model = MetaXCR.from_pretrained(start or EMBEDDED_MODEL, device=device)
+        shown.say(model.machine)
         adapted = model.adapt(
-            found,
-            name=name,
-            out=out,
+            found, name=name, out=out, force=force, progress=shown.update, command=command_line(),
             settings=Settings(seed=seed, target_accuracy=accuracy, more=more),
-            force=force,
-            progress=progress.update,
-            command=shlex.join(["metaxcr", *sys.argv[1:]]),
-        )
-    finally:
-        progress.finish()
+        )  # fmt: skip
     note(f"{time.perf_counter() - begun:.0f} s")
     assert adapted.adaptation is not None
     _show_result(adapted.adaptation, out, as_json=as_json)
@@ -135,61 +119,25 @@ def _refuse_file_options(context: typer.Context, folder: Path) -> None:
             raise UserError(f"{parameter.opts[0]} belongs to a FILE of examples", str(folder))
 
 
-def _adapt_folder(folder: Path, data: Path | None, quiet: bool) -> None:
-    from metaxcr.cli.run import carry_out, folder_settings
-
-    settings = folder_settings(folder)
-    carry_out(settings, folder, data=data, resume=True, quiet=quiet, phases=("train", "adapt"))
-    say(f"adapted: {folder / 'adapters'}")
-    say(f"next: metaxcr evaluate {folder}")
-
-
-def _read_examples(
-    file: Path, language: str, task: QuestionKind | None, hints: "ColumnHints", split: str | None
-) -> "UserExamples":
-    from metaxcr.fewshot.adaptation import check_examples
-    from metaxcr.fewshot.user_examples import read_user_examples
-
-    found = read_user_examples(file, language, task, hints, split)
-    for line in found.notes:
-        note(f"warning: {line}")
-    check_examples(found)
-    return found
-
-
-def _load_start(start: str | None, device: str, progress: "Progress") -> "MetaXCR":
-    from metaxcr.api import MetaXCR
-    from metaxcr.saved_model import EMBEDDED_MODEL
-
-    model = MetaXCR.from_pretrained(start or EMBEDDED_MODEL, device=device)
-    progress.say(model.machine)
-    return model
-
-
 def _show_result(summary: dict[str, Any], folder: Path, *, as_json: bool) -> None:
-    from metaxcr.fewshot.adapt_run import REPORT, write_adapted_report
+    from metaxcr.fewshot.adapt_run import REPORT, systems_table, write_adapted_report
+    from metaxcr.fewshot.summary import advice, threshold_message
+
+    def print_summary() -> None:
+        print_report_table(systems_table(summary))
+        for line in [summary["sentence"], *advice(summary), threshold_message(summary)]:
+            say(line)
 
     if as_json:
         print_json(summary)
     else:
-        try_report(lambda: _print_summary(summary), folder, "table")
+        try_report(print_summary, folder, "table")
     show = note if as_json else say
     show(f"model: {folder}")
     page = folder / REPORT
     if page.is_file() or try_report(lambda: write_adapted_report(folder), folder):
         show(f"report: {page}")
     show(f"next: metaxcr predict {shlex.quote(str(folder))} QUESTIONS --language {summary['language']}")
-
-
-def _print_summary(summary: dict[str, Any]) -> None:
-    from metaxcr.fewshot.adapt_report import systems_table
-    from metaxcr.fewshot.messages import advice, threshold_message
-
-    table = systems_table(summary)
-    heads = [f">{head}" if n in table.numeric else head for n, head in enumerate(table.head)]
-    print_table(heads, table.rows)
-    for line in [summary["sentence"], *advice(summary), threshold_message(summary)]:
-        say(line)
 
 
 def _task_name(stem: str) -> str:

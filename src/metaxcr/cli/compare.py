@@ -1,85 +1,70 @@
 """``compare``: methods x languages x shots x seeds, cell by cell."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metaxcr.cli.console import console, note, print_json, print_table, say, try_report
-from metaxcr.cli.options import (
-    DataOption,
-    JsonOption,
-    QuietOption,
-    ShotsOption,
-    examples,
-    out_option,
-    project_settings,
-    set_option,
+from metaxcr.cli import options
+from metaxcr.cli.console import (
+    command_line,
+    note,
+    print_json,
+    print_report_table,
+    print_table,
+    progress,
+    say,
+    try_report,
 )
+from metaxcr.cli.options import Places, argument, option, project_settings, set_option
 
 if TYPE_CHECKING:
     from metaxcr.compare.comparison import Comparison
 
 PRINTED = ("averages", "differences", "outside", "costs", "equivalents")  # the report has the others, too
-GridArgument = Annotated[
-    str, typer.Argument(metavar="GRID", help="A grid file, or a shipped name (see 'docs/comparing.md').")
-]
-GridSetOption = Annotated[list[str] | None, set_option("Override a key of the grid: seeds=[0]")]
-OutOption = Annotated[Path | None, out_option("Its folder.", "runs/compare/<name of GRID>")]
-CellsOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--cells",
-        metavar="DIR",
-        help="A folder of finished cells to reuse; repeatable.",
-        show_default="'cells' in metaxcr.toml",
-    ),
-]
-PackOption = Annotated[
-    bool,
-    typer.Option("--pack", help="At the end, write the finished cells to one file in the folder of --cells."),
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        "--workers", metavar="N", min=1, help="Processes.", show_default="one for a core, at most 4"
-    ),
-]
-AgainstOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--against",
-        metavar="FILE",
-        help="Predictions of another system (.jsonl): a paired test against every method; repeatable.",
-    ),
-]
 
 
-@examples(
+@options.examples(
     "metaxcr compare starter --dry-run",
     "metaxcr compare starter",
     "metaxcr compare sampler --data DIR --engine processes --workers 2",
     "metaxcr compare headline --data DIR --against theirs.jsonl --shots runs/xcopa",
 )
 def compare(
-    name: GridArgument,
-    overrides: GridSetOption = None,
-    out: OutOption = None,
-    cells: CellsOption = None,
-    pack: PackOption = False,
-    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="serial or processes.")] = "serial",
-    workers: WorkersOption = None,
-    shots: ShotsOption = None,
-    against: AgainstOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the cells with what they will cost; run nothing.")
+    name: Annotated[str, argument("GRID", "A grid file, or a shipped name (see 'docs/comparing.md').")],
+    overrides: Annotated[options.Texts, set_option("Override a key of the grid: seeds=[0]")] = None,
+    out: Annotated[
+        options.Place, option("--out", "Its folder.", "DIR", "runs/compare/<name of GRID>")
+    ] = None,
+    cells: Annotated[
+        Places,
+        option(
+            "--cells", "A folder of finished cells to reuse; repeatable.", "DIR", "'cells' in metaxcr.toml"
+        ),
+    ] = None,
+    pack: Annotated[
+        bool, option("--pack", "At the end, write the finished cells to one file in the folder of --cells.")
     ] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the run folders of finished cells.")] = False,
-    data: DataOption = None,
-    quiet: QuietOption = False,
-    as_json: JsonOption = False,
+    engine: Annotated[str, option("--engine", "serial or processes.", "NAME")] = "serial",
+    workers: Annotated[
+        int | None, option("--workers", "Processes.", "N", "one for a core, at most 4", min=1)
+    ] = None,
+    shots: options.Shots = None,
+    against: Annotated[
+        Places,
+        option(
+            "--against",
+            "Predictions of another system (.jsonl): a paired test against every method; repeatable.",
+            "FILE",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, option("--dry-run", "List the cells with what they will cost; run nothing.")
+    ] = False,
+    keep: Annotated[bool, option("--keep", "Keep the run folders of finished cells.")] = False,
+    data: options.Data = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
 ) -> None:
     """Compare methods on a grid of languages, shots and seeds.
 
@@ -91,7 +76,6 @@ def compare(
     from metaxcr.compare.comparison import find_finished, run_missing
     from metaxcr.compare.external import compare_external, read_external
     from metaxcr.compare.grid import find_grid, load_grid
-    from metaxcr.runs.progress import Progress
 
     changes = list(overrides or ())
     if shots is not None:
@@ -105,29 +89,30 @@ def compare(
     if dry_run:
         _print_plan(found, as_json=as_json)
         return
-    for line in _state(found):
-        note(line)
-    command = shlex.join(["metaxcr", *sys.argv[1:]])
-    run_missing(
-        found, store, folder, progress=Progress(console(stderr=True), quiet=quiet), root=data, engine=engine,
-        workers=workers, keep=keep, ledger=project.ledger, command=command,
-    )  # fmt: skip
+    _note_state(found)
+    command = command_line()
+    with progress(quiet) as shown:
+        run_missing(
+            found, store, folder, progress=shown, root=data, engine=engine, workers=workers, keep=keep,
+            ledger=project.ledger, command=command,
+        )  # fmt: skip
     if pack:
         packed = store.pack(found.records.values(), others[0] if others else folder / "cells", grid_name)
         note(f"cells: {packed}")
     _report(found, store, folder, command, compare_external(systems, found, store), as_json=as_json)
+    for label, line in found.failed.items():
+        note(f"failed: {label}: {line}")
     if found.failed:
-        for label, line in found.failed.items():
-            note(f"failed: {label}: {line}")
         raise typer.Exit(1)
 
 
-def _state(found: "Comparison") -> list[str]:
-    """What is finished, and what cannot be run."""
-    lines = [f"{len(found.cells)} cells: {len(found.records)} finished, {len(found.missing)} to run"]
-    lines += [f"run again, its data have changed: {label}" for label in found.outdated]
-    waiting = {cell.method: cell.waits for cell in found.waiting}
-    return lines + [f"{method} waits: {why}" for method, why in waiting.items()]
+def _note_state(found: "Comparison") -> None:
+    """Say what is finished, and what cannot be run."""
+    note(f"{len(found.cells)} cells: {len(found.records)} finished, {len(found.missing)} to run")
+    for label in found.outdated:
+        note(f"run again, its data have changed: {label}")
+    for method, why in {cell.method: cell.waits for cell in found.waiting}.items():
+        note(f"{method} waits: {why}")
 
 
 def _print_plan(found: "Comparison", *, as_json: bool) -> None:
@@ -160,18 +145,17 @@ def _report(
     summary = summarise(found, store, external, command)
     write_json(folder / "compare.json", summary)
     page = try_report(lambda: write_grid_report(folder), folder)
+
+    def print_tables() -> None:
+        for table in grid_tables(summary):
+            if table.key in PRINTED:
+                print_report_table(table, title=table.title)
+                say("")
+
     if as_json:
         print_json(summary)
-        note(f"report: {page}") if page else None
-        return
-
-    def tables() -> None:
-        for table in (table for table in grid_tables(summary) if table.key in PRINTED):
-            heads = [(">" if i in table.numeric else "") + head for i, head in enumerate(table.head)]
-            print_table(heads, table.rows, title=table.title)
-            say("")
-
-    try_report(tables, folder, "table")
-    say(f"results: {folder / 'compare.json'}")
+    else:
+        try_report(print_tables, folder, "table")
+        say(f"results: {folder / 'compare.json'}")
     if page:
-        say(f"report: {page}")
+        (note if as_json else say)(f"report: {page}")

@@ -2,13 +2,15 @@
 
 import difflib
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metaxcr.cli import options
 from metaxcr.cli.console import note, print_json, print_table, say
-from metaxcr.cli.options import DataOption, JsonOption, SetOption, examples
+from metaxcr.cli.options import Place, argument, examples, option
 from metaxcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ app = typer.Typer(help="List, copy and check configurations ('metaxcr configs ls
 
 @app.command()
 @examples("metaxcr configs ls")
-def ls(as_json: JsonOption = False) -> None:
+def ls(as_json: options.Json = False) -> None:
     """List the configurations that come with the package, with the command that runs each."""
     from metaxcr.config.io import find, shipped
 
@@ -34,16 +36,20 @@ def ls(as_json: JsonOption = False) -> None:
     print_table(("name", "what it does", "command"), [(r["name"], r["about"], r["command"]) for r in rows])
 
 
+def _comment(path: Path) -> str:
+    """The comment at the head of a configuration, without the marks: command, empty line, description."""
+    from metaxcr.parse import lines_of_text, read_text
+
+    lines = takewhile(lambda line: line.startswith("#"), lines_of_text(read_text(path)))
+    return "\n".join(line.lstrip("# ") for line in lines)
+
+
 @app.command()
 @examples("metaxcr configs cp starter mine.yaml")
 def cp(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A shipped configuration ('metaxcr configs ls').")
-    ],
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Where to; default: NAME.yaml here.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    name: Annotated[str, argument("NAME", "A shipped configuration ('metaxcr configs ls').")],
+    file: Annotated[Place, argument("[FILE]", "Where to; default: NAME.yaml here.")] = None,
+    force: Annotated[bool, option("--force", "Overwrite a file that is there.")] = False,
 ) -> None:
     """Copy a configuration, to edit it."""
     from metaxcr.config.io import find
@@ -69,9 +75,9 @@ def cp(
 @app.command()
 @examples("metaxcr configs check mine.yaml --set ctml.steps=10")
 def check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file, or a shipped name.")],
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
+    file: Annotated[str, argument("FILE", "A YAML file, or a shipped name.")],
+    overrides: options.Set = None,
+    as_json: options.Json = False,
 ) -> None:
     """Check a configuration without running it: keys, values, tasks, splits and languages.
 
@@ -80,35 +86,32 @@ def check(
     from metaxcr.config.io import load_config
 
     config = load_config(file, overrides or ())
-    check_names(config)
+    _check_names(config)
     if as_json:
         print_json(config.model_dump(mode="json"))
     else:
         say(f"{file}: correct; 'metaxcr configs check {file} --json' prints all settings")
 
 
-def check_names(config: "Config") -> None:
+def _check_names(config: "Config") -> None:
     """Refuse tasks, splits and languages that do not exist, naming the setting and those that exist."""
-    target, auxiliary = config.target, config.target.auxiliary
-    for i, source in enumerate(config.sources):
-        _task(f"sources.{i}", source.task, [source.split], ["en"])
-    _task("target.english", target.english.task, [target.english.split], ["en"])
-    _task("target", target.task, config.target_splits, target.languages)
-    if auxiliary:
-        _task("target.auxiliary", auxiliary.task, [auxiliary.split], auxiliary.languages)
-    if config.evaluate.english:
-        _task("evaluate.english", config.evaluate.english, [config.evaluate.split], ["en"])
-
-
-def _task(where: str, task: str, splits: Sequence[str], languages: Sequence[str]) -> None:
     from metaxcr.data.registry import task_ids, task_spec
 
-    _known("task", task, task_ids(), where)
-    spec = task_spec(task)
-    for split in splits:
-        _known(f"split of {task}", split, list(spec.splits), where)
-        for language in languages:
-            _known(f"language of {task} {split}", language, spec.split_languages(split), where)
+    target, tested = config.target, config.evaluate
+    uses = [(f"sources.{i}", source.task, [source.split], ["en"]) for i, source in enumerate(config.sources)]
+    uses.append(("target.english", target.english.task, [target.english.split], ["en"]))
+    uses.append(("target", target.task, config.target_splits, target.languages))
+    if aux := target.auxiliary:
+        uses.append(("target.auxiliary", aux.task, [aux.split], aux.languages))
+    if tested.english:
+        uses.append(("evaluate.english", tested.english, [tested.split], ["en"]))
+    for where, task, splits, languages in uses:
+        _known("task", task, task_ids(), where)
+        spec = task_spec(task)
+        for split in splits:
+            _known(f"split of {task}", split, list(spec.splits), where)
+            for language in languages:
+                _known(f"language of {task} {split}", language, spec.split_languages(split), where)
 
 
 def _known(kind: str, name: str, names: Sequence[str], where: str) -> None:
@@ -118,37 +121,20 @@ def _known(kind: str, name: str, names: Sequence[str], where: str) -> None:
         raise UserError(f"unknown {kind} {name!r}", where, f"{guess}There are {', '.join(names)}")
 
 
-def _comment(path: Path) -> str:
-    """The comment at the head of a configuration, without the marks: command, empty line, description."""
-    from metaxcr.parse import lines_of_text, read_text
-
-    lines = []
-    for line in lines_of_text(read_text(path)):
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("# "))
-    return "\n".join(lines)
-
-
-UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
-
-
 @examples(
     "metaxcr estimate starter",
     "metaxcr estimate xcopa-embedded --data DIR --set run.seeds=[0] --seconds 30",
     "metaxcr estimate paper-xlmr --set adapters.bottleneck=96 --no-time --json",
 )
 def estimate(
-    config: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="A YAML file, or a shipped name ('metaxcr configs ls').")
-    ],
-    overrides: SetOption = None,
-    timed: Annotated[bool, typer.Option("--time/--no-time", help="Time a few steps of every stage.")] = True,
+    config: options.ConfigName,
+    overrides: options.Set = None,
+    timed: Annotated[bool, option("--time/--no-time", "Time a few steps of every stage.")] = True,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.0, metavar="N", help="About how long the timing may take.")
+        float, option("--seconds", "About how long the timing may take.", "N", min=0.0)
     ] = 10.0,
-    data: DataOption = None,
-    as_json: JsonOption = False,
+    data: options.Data = None,
+    as_json: options.Json = False,
 ) -> None:
     """Show what a configuration trains, and the time, memory and disk of every stage on this machine.
 
@@ -177,59 +163,53 @@ def estimate(
         "steps": _steps(settings),
     }
     if not as_json:
-        show_account(found, encoder.name)
-        _show_settings(found, start, encoder.depth)
+        _show_parameters(found)
+        if not layers:
+            say("no task adapter: the scorer alone is trained")
+        trunk = f"layers 0 to {start - 1} of {encoder.depth}" if start else "only the embeddings"
+        say(f"trunk: {trunk}, computed once; {found['cache_bytes_a_token']:,} bytes a token")
+        for stage, text in found["steps"].items():
+            say(f"{stage}: {text}")
     if timed:
         note(f"timing every stage, for about {seconds:g} s after loading the encoder and the data")
     found["run"] = estimate_run(settings, data, timed=timed, seconds=seconds)
     if as_json:
         print_json(found)
     else:
-        show_run(found["run"])
+        _show_costs(found["run"])
 
 
-def show_account(account: dict[str, Any], encoder: str) -> None:
-    """Print the table of :func:`metaxcr.runs.run_summary.parameter_count` for an encoder's name."""
+def _show_parameters(found: dict[str, Any]) -> None:
+    """Print how many parameters each stage trains."""
     rows = []
-    for stage in account["stages"]:
-        parts = [(stage["stage"], part, f"{count:,}", "", "") for part, count in stage["parts"].items()]
+    for stage in found["stages"]:
+        rows += [(stage["stage"], part, f"{count:,}", "", "") for part, count in stage["parts"].items()]
         shares = (f"{stage[key]:.2%}" for key in ("share", "share_without_embeddings"))
-        rows += [*parts, (stage["stage"], "all", f"{stage['trained']:,}", *shares)]
-    rows += [("never", f"{part}, frozen", f"{count:,}", "", "") for part, count in account["frozen"].items()]
-    title = f"{encoder}: {account['encoder']:,} parameters, {account['embeddings']:,} of them embeddings"
+        rows.append((stage["stage"], "all", f"{stage['trained']:,}", *shares))
+    rows += [("never", f"{part}, frozen", f"{count:,}", "", "") for part, count in found["frozen"].items()]
+    sizes = f"{found['encoder']:,} parameters, {found['embeddings']:,} of them embeddings"
     columns = ("stage", "part", ">trained", ">share", ">without embeddings")
-    print_table(columns, rows, title=title)
-    say(account["rule"])
+    print_table(columns, rows, title=f"{found['encoder_name']}: {sizes}")
+    say(found["rule"])
 
 
-def show_run(found: dict[str, Any]) -> None:
-    """Print the table of :func:`metaxcr.runs.estimate.estimate_run`."""
+def _show_costs(found: dict[str, Any]) -> None:
+    """Print what each stage costs, from :func:`metaxcr.runs.estimate.estimate_run`."""
     machine, total, rows = found["machine"], found["total"], []
     for row in [*found["rows"], {"stage": "all", "regime": "", "steps": 0, **total}]:
-        cells = (row["stage"], row["regime"], f"{row['steps']:,}" if row["steps"] else "")
+        steps = f"{row['steps']:,}" if row["steps"] else ""
         disk = _size(row["disk_bytes"]) if row["disk_bytes"] else ""
         memory = "" if row["memory_mb"] is None else _size(row["memory_mb"] * 1e6)
-        rows.append((*cells, f"{row['token_passes']:,}", _time(row["seconds"]), memory, disk))
+        passes, seconds = f"{row['token_passes']:,}", _time(row["seconds"])
+        rows.append((row["stage"], row["regime"], steps, passes, seconds, memory, disk))
     place = f"{machine['processor'] or 'this machine'}, {machine['device']}, {machine['threads']} threads"
+    heads = ("stage", "regime", ">steps", ">token-passes", ">time", ">memory", ">disk")
     say("")
-    print_table(
-        ("stage", "regime", ">steps", ">token-passes", ">time", ">memory", ">disk"),
-        rows,
-        title=f"on {place}, {machine['dtype']}",
-    )
+    print_table(heads, rows, title=f"on {place}, {machine['dtype']}")
     if total["seconds"] is not None:
         say(f"with the drawn texts in the trunk cache already: {_time(total['warm_seconds'])}")
     say(f"texts: {found['data']}; encoder: {found['encoder']}")
     say(found["assumed"])
-
-
-def _show_settings(found: dict[str, Any], start: int, depth: int) -> None:
-    if not found["layers"]["with_adapters"]:
-        say("no task adapter: the scorer alone is trained")
-    trunk = f"layers 0 to {start - 1} of {depth}" if start else "only the embeddings"
-    say(f"trunk: {trunk}, computed once; {found['cache_bytes_a_token']:,} bytes a token")
-    for stage, text in found["steps"].items():
-        say(f"{stage}: {text}")
 
 
 def _time(seconds: float | None) -> str:
@@ -241,7 +221,7 @@ def _time(seconds: float | None) -> str:
 
 
 def _size(size: float) -> str:
-    unit, factor = next((u for u in UNITS if size >= u[1]), UNITS[-1])
+    unit, factor = ("GB", 1e9) if size >= 1e9 else ("MB", 1e6) if size >= 1e6 else ("kB", 1e3)
     return f"{size / factor:.2g} {unit}" if size < 10 * factor else f"{size / factor:.0f} {unit}"
 
 

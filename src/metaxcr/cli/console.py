@@ -1,20 +1,26 @@
-"""Console output of commands: tables, messages and JSON."""
+"""Console output of commands: tables, messages, progress and JSON."""
 
 import json
 import os
+import shlex
 import sys
+import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from metaxcr.errors import UserError
+from metaxcr.errors import MetaXCRWarning, UserError
 from metaxcr.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from metaxcr.runs.progress import Progress
+
 PLAIN_WIDTH = 160  # columns, if the output is not a terminal
+SECONDS_BETWEEN_LINES = 15.0  # of progress, if the output is not a terminal
 _LONG_NAME = 40  # characters; longer ones are wrapped to leave room for the other columns
 
 
@@ -56,12 +62,12 @@ def _console_type() -> "type[Console]":
 
 def say(line: str) -> None:
     """Print a line to standard output, neither wrapped nor interpreted."""
-    console().print(line, markup=False, soft_wrap=True)
+    console().print(line, soft_wrap=True)
 
 
 def note(line: str) -> None:
     """Print a line to standard error."""
-    console(stderr=True).print(line, markup=False, soft_wrap=True)
+    console(stderr=True).print(line, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -94,14 +100,83 @@ def print_table(
     console().print(table)
 
 
+def print_report_table(table: Any, *, title: str | None = None) -> None:
+    """Print a table of a report, which has ``head``, ``rows`` and the ``numeric`` columns."""
+    heads = [f">{head}" if n in table.numeric else head for n, head in enumerate(table.head)]
+    print_table(heads, table.rows, title=title)
+
+
+@contextmanager
+def progress(quiet: bool) -> "Iterator[Progress]":
+    """Show progress on standard error while the block runs."""
+    from metaxcr.runs.progress import Progress
+
+    shown = Progress(console(stderr=True), quiet=quiet)
+    try:
+        yield shown
+    finally:
+        shown.finish()
+
+
+@contextmanager
+def download_progress(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show bytes, speed and time left of downloads: a bar on a terminal, a line now and then elsewhere.
+
+    Gives a function to call with the file, the bytes received, and the bytes in all if known.
+    """
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+    from rich.progress import TransferSpeedColumn as Speed
+
+    shown, label, begun, first, last = console(stderr=True), "", 0.0, 0, 0.0
+
+    def write_line(file: str, done: int, total: int | None) -> None:
+        nonlocal label, begun, first, last
+        now = time.monotonic()
+        if file != label:
+            label, begun, first, last = file, now, done, now
+        if now - last >= SECONDS_BETWEEN_LINES:
+            last, speed = now, (done - first) / (now - begun)
+            left = (
+                f" of {decimal(total)}, about {(total - done) / speed:.0f} s left" if total and speed else ""
+            )
+            note(f"  {file}: {decimal(done)}{left}, {decimal(int(speed))}/s")
+
+    if quiet or not shown.is_terminal:
+        yield write_line if not quiet else lambda file, done, total: None
+        return
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(24),
+        DownloadColumn(),
+        Speed(),
+        Left(),
+    )
+    with Progress(*columns, console=shown, transient=True) as bar:
+        task = bar.add_task("", visible=False)
+
+        def draw(file: str, done: int, total: int | None) -> None:
+            nonlocal label
+            if file != label:  # the speed is that of this file
+                label = file
+                bar.reset(task, description=file.rsplit("/", 1)[-1], visible=True)
+            bar.update(task, completed=done, total=total)
+
+        yield draw
+
+
+def command_line() -> str:
+    """The command that is running, for records."""
+    return shlex.join(["metaxcr", *sys.argv[1:]])
+
+
 def try_report(make: Callable[[], object], folder: object, what: str = "report") -> str:
     """Make a report; a failure is printed as one line and does not end a finished run.
 
     ``make`` writes or prints it and returns its path, which is returned; empty if it failed. ``what`` names
     it in the message.
     """
-    import shlex
-
     try:
         return str(make())
     except Exception as error:
@@ -115,10 +190,6 @@ def try_report(make: Callable[[], object], folder: object, what: str = "report")
 @contextmanager
 def warnings_as_notes() -> Iterator[None]:
     """Print the package's own warnings as plain lines."""
-    import warnings
-
-    from metaxcr.errors import MetaXCRWarning
-
     with warnings.catch_warnings():
         shown = warnings.showwarning
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from metaxcr.cli import options
 from metaxcr.cli.console import note, print_json, print_table, say
-from metaxcr.cli.options import DataOption, JsonOption, examples
+from metaxcr.cli.options import Places, Text, argument, examples, option
 from metaxcr.errors import UserError
 
 app = typer.Typer(
@@ -16,9 +17,9 @@ app = typer.Typer(
 )
 
 
-@app.command("ls")
+@app.command()
 @examples("metaxcr encoders ls", "metaxcr encoders ls --json")
-def list_encoders(as_json: JsonOption = False) -> None:
+def ls(as_json: options.Json = False) -> None:
     """List the known encoders with their sizes; any other of these families works, too.
 
     Parameters are counted from configurations that come with the package, a pooling layer included if the
@@ -47,10 +48,13 @@ def list_encoders(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"encoders": rows, "families": families()})
         return
-    form = {"parameters": "{:,}", "embedding_share": "{:.0%}"}
-    cells = [[form.get(key, "{}").format(value) for key, value in row.items()] for row in rows]
-    for row in cells:
-        row[-1] = "yes" if row[-1] == "True" else "no"
+    cells = [
+        (
+            row["name"], row["family"], row["layers"], row["width"], f"{row['parameters']:,}",
+            f"{row['embedding_share']:.0%}", row["licence"], "yes" if row["present"] else "no",
+        )
+        for row in rows
+    ]  # fmt: skip
     heads = ("encoder", "family", ">layers", ">width", ">parameters", ">embeddings", "licence", "here")
     print_table(heads, cells)
     note(
@@ -74,31 +78,25 @@ def _present(name: str, hub: str | None) -> bool:
     return any(isinstance(try_to_load_from_cache(n, file), str) for n in (hub, name) for file in files)
 
 
-@app.command("trim")
+@app.command()
 @examples(
     "metaxcr encoders trim embedded --languages sw,qu,en --out encoders/small",
     "metaxcr encoders trim bert-base-multilingual-cased --tasks xcopa,ecare --out encoders/mbert-xcopa",
     "metaxcr run starter --set encoder.name=encoders/small",
 )
 def trim(
-    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="'embedded', a folder, or a hub name.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder.")],
+    encoder: Annotated[str, argument("ENCODER", "'embedded', a folder, or a hub name.")],
+    out: Annotated[Path, option("--out", "The new folder.", "DIR")],
     languages: Annotated[
-        str | None,
-        typer.Option("--languages", metavar="CODES", help="Keep every task and corpus in these: sw,qu."),
+        Text, option("--languages", "Keep every task and corpus in these: sw,qu.", "CODES")
     ] = None,
-    tasks: Annotated[
-        str | None, typer.Option("--tasks", metavar="IDS", help="Keep these tasks only: xcopa,ecare.")
-    ] = None,
+    tasks: Annotated[Text, option("--tasks", "Keep these tasks only: xcopa,ecare.", "IDS")] = None,
     text: Annotated[
-        list[Path] | None,
-        typer.Option("--text", metavar="FILE", help="Keep a UTF-8 text, a sentence a line; repeatable."),
+        Places, option("--text", "Keep a UTF-8 text, a sentence a line; repeatable.", "FILE")
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option("--revision", metavar="REV", help="Commit, tag or branch on the hub.")
-    ] = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
+    revision: options.Revision = None,
+    data: options.Data = None,
+    as_json: options.Json = False,
 ) -> None:
     """Write a smaller copy of an encoder that has only the vocabulary of some text.
 

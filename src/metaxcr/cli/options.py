@@ -1,8 +1,8 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and the project's own settings."""
 
 import inspect
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -15,119 +15,113 @@ from metaxcr.parse import read_text
 if TYPE_CHECKING:
     from metaxcr.data.infer.table import ColumnHints
 
+Text = str | None
+Texts = list[str] | None
+Place = Path | None
+Places = list[Path] | None
+
+
+def option(flag: str, text: str, metavar: str | None = None, usual: bool | str = True, **limits: Any) -> Any:
+    """An option; ``usual`` is shown as its default."""
+    return typer.Option(flag, metavar=metavar, help=text, show_default=usual, **limits)
+
+
+def argument(metavar: str, text: str) -> Any:
+    """An argument."""
+    return typer.Argument(metavar=metavar, help=text)
+
 
 def set_option(what: str) -> Any:
     """The ``--set`` option of a command; ``what`` is the beginning of its help."""
-    return typer.Option("--set", metavar="KEY=VALUE", help=f"{what}; repeatable.")
+    return option("--set", f"{what}; repeatable.", "KEY=VALUE")
 
 
-def out_option(what: str, usual: str) -> Any:
-    """The ``--out`` option; ``usual`` is the folder without it."""
-    return typer.Option("--out", metavar="DIR", help=what, show_default=usual)
-
-
-SetOption = Annotated[list[str] | None, set_option("Override a setting, such as run.seeds=[0,1]")]
-ShotsOption = Annotated[
-    Path | None,
-    typer.Option(
+Set = Annotated[Texts, set_option("Override a setting, such as run.seeds=[0,1]")]
+Shots = Annotated[
+    Place,
+    option(
         "--shots",
-        metavar="FILE",
-        help="Use these shots: a run folder, its shots/*.json, a JSON list of ids, or one id a line.",
+        "Use these shots: a run folder, its shots/*.json, a JSON list of ids, or one id a line.",
+        "FILE",
     ),
 ]
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data", metavar="DIR", help="Folder with the official data files.", show_default="$METAXCR_DATA"
-    ),
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars; messages only.")]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON to standard output, all else to standard error.")
-]
-DeviceOption = Annotated[
+Data = Annotated[Place, option("--data", "Folder with the official data files.", "DIR", "$METAXCR_DATA")]
+Quiet = Annotated[bool, option("--quiet", "No progress bars; messages only.")]
+Json = Annotated[bool, option("--json", "Print JSON to standard output, all else to standard error.")]
+Device = Annotated[str, option("--device", "cpu, cuda, cuda:N or mps; auto: the fastest available.", "NAME")]
+RunFolder = Annotated[Path, argument("DIR", "A run folder.")]
+ConfigName = Annotated[str, argument("CONFIG", "A YAML file, or a shipped name ('metaxcr configs ls').")]
+Revision = Annotated[Text, option("--revision", "Commit, tag or branch on the hub.", "REV")]
+LanguageAdapter = Annotated[
     str,
-    typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; auto: the fastest available."),
+    option(
+        "--language-adapter",
+        "Language of the active language adapter: own (the texts'), none, or any that the model has.",
+        "CODE",
+    ),
 ]
-FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
 
 # Hints on the columns of a user's file.
-MapOption = Annotated[
-    list[str] | None,
-    typer.Option(
+Map = Annotated[
+    Texts,
+    option(
         "--map",
-        metavar="ROLE=COLUMN",
-        help="premise, question, choices (a,b,...), label, id, language, ignore; cause=WORD; effect=WORD.",
+        "premise, question, choices (a,b,...), label, id, language, ignore; cause=WORD; effect=WORD.",
+        "ROLE=COLUMN",
     ),
 ]
-LabelsOption = Annotated[
-    str | None, typer.Option("--labels", metavar="KIND", help="zero, one, letter, key, text, flag or none.")
+Labels = Annotated[Text, option("--labels", "zero, one, letter, key, text, flag or none.", "KIND")]
+Relation = Annotated[Text, option("--relation", "question, effect, cause, answer or none.", "KIND")]
+Columns = Annotated[
+    Text, option("--columns", "Of a file without a head line: premise,choice1,choice2,label.", "NAME,...")
 ]
-RelationOption = Annotated[
-    str | None, typer.Option("--relation", metavar="KIND", help="question, effect, cause, answer or none.")
-]
-ColumnsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--columns", metavar="NAME,...", help="Of a file without a head line: premise,choice1,choice2,label."
-    ),
-]
-WhereOption = Annotated[
-    list[str] | None,
-    typer.Option("--where", metavar="COLUMN=VALUE", help="Read only the rows with this value; repeatable."),
-]
-PartOption = Annotated[
-    str | None, typer.Option("--split", metavar="NAME", help="Of a file that holds several splits.")
-]
-SkipBadOption = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used, and count them.")
-]
+Where = Annotated[Texts, option("--where", "Read only the rows with this value; repeatable.", "COLUMN=VALUE")]
+Part = Annotated[Text, option("--split", "Of a file that holds several splits.", "NAME")]
+SkipBad = Annotated[bool, option("--skip-bad", "Leave out rows that cannot be used, and count them.")]
 RELATIONS = ("question", "effect", "cause", "answer", "none")
 
 
 def column_hints(
-    mapping: Sequence[str] | None = None,
-    labels: str | None = None,
-    relation: str | None = None,
-    columns: str | None = None,
-    where: Sequence[str] | None = None,
+    mapping: Texts = None,
+    labels: Text = None,
+    relation: Text = None,
+    columns: Text = None,
+    where: Texts = None,
     skip_bad: bool = False,
-    repairs: Sequence[str] | None = None,
+    repairs: Texts = None,
 ) -> "ColumnHints":
     """Read the options on the columns of a file."""
     from metaxcr.data.infer.table import LABEL_KINDS, ROLES, ColumnHints
 
     roles: dict[str, list[str]] = {}
     for pair in mapping or ():
-        role, equals, value = pair.partition("=")
+        role, _, value = pair.partition("=")
         role = {"context": "premise"}.get(role, role)
-        if not equals or not value or role not in ROLES:
-            raise UserError(
-                f"cannot read '{pair}'", "--map", f"write ROLE=FIELD, ROLE one of {', '.join(ROLES)}"
-            )
+        if not value or role not in ROLES:
+            fix = f"write ROLE=FIELD, ROLE one of {', '.join(ROLES)}"
+            raise UserError(f"cannot read '{pair}'", "--map", fix)
         several = value.split(",") if role not in ("question", "label", "id", "language") else [value]
         roles.setdefault(role, []).extend(word.strip() for word in several)
-    for flag, given, known in (
-        ("--labels", labels, LABEL_KINDS),
-        ("--relation", relation, RELATIONS),
-        *(("--repair", step, ("repeated-ids", "choices")) for step in repairs or ()),
-    ):
-        if given is not None and given not in known:
-            raise UserError(f"'{given}' is unknown", flag, f"give one of {', '.join(known)}")
+    _check_words("--labels", [labels], LABEL_KINDS)
+    _check_words("--relation", [relation], RELATIONS)
+    _check_words("--repair", repairs or (), ("repeated-ids", "choices"))
     names = tuple(name.strip() for name in columns.split(",")) if columns is not None else ()
     if columns is not None and (not all(names) or len(set(names)) < max(3, len(names))):
-        raise UserError(
-            f"cannot read '{columns}'",
-            "--columns",
-            "give one name a column, all different, as in premise,choice1,choice2,label",
-        )
+        fix = "give one name a column, all different, as in premise,choice1,choice2,label"
+        raise UserError(f"cannot read '{columns}'", "--columns", fix)
     wanted: dict[str, str] = {}
     for pair in where or ():
-        name, equals, value = pair.partition("=")
-        if not equals or not name or not value or set(value) & set("{}"):
+        name, _, value = pair.partition("=")
+        if not name or not value or set(value) & set("{}"):
             raise UserError(f"cannot read '{pair}'", "--where", "write COLUMN=VALUE")
         wanted[name] = value.strip()
     return ColumnHints(roles, labels, relation, names, wanted, skip_bad, tuple(repairs or ()))
+
+
+def _check_words(flag: str, given: Iterable[Text], known: tuple[str, ...]) -> None:
+    for word in given:
+        if word is not None and word not in known:
+            raise UserError(f"'{word}' is unknown", flag, f"give one of {', '.join(known)}")
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -1,42 +1,35 @@
 """``run``, ``train``, ``report``, ``diagnose`` and ``export``: carry out runs, look at them, publish them."""
 
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from metaxcr.cli.console import console, note, print_json, print_table, say, try_report
-from metaxcr.cli.options import (
-    DataOption,
-    FolderArgument,
-    JsonOption,
-    QuietOption,
-    SetOption,
-    ShotsOption,
-    examples,
-    out_option,
-    project_settings,
+from metaxcr.cli import options
+from metaxcr.cli.console import (
+    command_line,
+    console,
+    note,
+    print_json,
+    print_table,
+    progress,
+    say,
+    try_report,
 )
+from metaxcr.cli.options import Place, Text, Texts, argument, examples, option, project_settings
 from metaxcr.errors import UserError
 from metaxcr.printable import printable_json
 
 if TYPE_CHECKING:
     from metaxcr.config.schema import Config
 
-ConfigArgument = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="A YAML file, or a shipped name ('metaxcr configs ls').")
+Out = Annotated[Place, option("--out", "The run folder.", "DIR", "runs/<name of CONFIG>")]
+Resume = Annotated[
+    bool, option("--resume", "Continue the folder where it stopped; start it if it is not there.")
 ]
-OutOption = Annotated[Path | None, out_option("The run folder.", "runs/<name of CONFIG>")]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Continue the folder where it stopped; start it if it is not there.")
-]
-LeaksOption = Annotated[
-    bool,
-    typer.Option("--allow-leaks", help="Continue if training data hold test items; the results say so."),
+AllowLeaks = Annotated[
+    bool, option("--allow-leaks", "Continue if training data hold test items; the results say so.")
 ]
 
 
@@ -47,15 +40,15 @@ LeaksOption = Annotated[
     "metaxcr run starter --shots runs/other",
 )
 def run(
-    config: ConfigArgument,
-    overrides: SetOption = None,
-    out: OutOption = None,
-    resume: ResumeOption = False,
-    shots: ShotsOption = None,
-    allow_leaks: LeaksOption = False,
-    data: DataOption = None,
-    quiet: QuietOption = False,
-    as_json: JsonOption = False,
+    config: options.ConfigName,
+    overrides: options.Set = None,
+    out: Out = None,
+    resume: Resume = False,
+    shots: options.Shots = None,
+    allow_leaks: AllowLeaks = False,
+    data: options.Data = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
 ) -> None:
     """Do everything: train, adapt, evaluate, report.
 
@@ -70,14 +63,14 @@ def run(
 
 @examples("metaxcr train starter --out runs/mine")
 def train(
-    config: ConfigArgument,
-    overrides: SetOption = None,
-    out: OutOption = None,
-    resume: ResumeOption = False,
-    shots: ShotsOption = None,
-    allow_leaks: LeaksOption = False,
-    data: DataOption = None,
-    quiet: QuietOption = False,
+    config: options.ConfigName,
+    overrides: options.Set = None,
+    out: Out = None,
+    resume: Resume = False,
+    shots: options.Shots = None,
+    allow_leaks: AllowLeaks = False,
+    data: options.Data = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Meta-train on the English sources only.
 
@@ -90,31 +83,19 @@ def train(
     say(f"next: metaxcr adapt {folder}")
 
 
-@examples("metaxcr report runs/starter", "metaxcr report runs/compare/sampler --figures figures")
-def report(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Of a run, a comparison, or an adapted model.")
-    ],
-    figures: Annotated[
-        Path | None,
-        typer.Option(
-            "--figures", metavar="DIR", help="Also write figures (SVG, PDF) and tables (CSV, LaTeX)."
-        ),
-    ] = None,
-) -> None:
-    """Write report.html of a run, a comparison or an adapted model again.
+def _settings(
+    config: str, overrides: Texts, out: Path | None, shots: Path | None, allow_leaks: bool
+) -> tuple["Config", Path]:
+    """Return the settings, options included, and the run folder."""
+    from metaxcr.config.io import find, load_config
 
-    Also of a run that was stopped: the report then says what is missing.
-    """
-    from metaxcr.fewshot.adapt_run import write_adapted_report
-    from metaxcr.reports.pages import export, write_grid_report, write_report
-    from metaxcr.saved_model import ADAPTATION
-
-    kinds = {"compare.json": write_grid_report, ADAPTATION: write_adapted_report}
-    write = next((kinds[name] for name in kinds if (folder / name).exists()), write_report)
-    say(str(write(folder)))
-    for path in export(folder, figures) if figures is not None else ():
-        say(str(path))
+    words = list(overrides or ())
+    if shots is not None:
+        # absolute, because later commands read it from the folder's config.yaml, wherever they are called
+        words.append(f"target.shots_file={json.dumps(str(shots.absolute()))}")
+    if allow_leaks:
+        words.append("run.allow_leaks=true")
+    return load_config(config, words), out or Path("runs") / find(config).stem
 
 
 def folder_settings(folder: Path) -> "Config":
@@ -141,25 +122,13 @@ def carry_out(
     phases: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Carry out phases of a run, with progress on standard error."""
-    from metaxcr.runs.experiment import PHASES
-    from metaxcr.runs.experiment import run as run_phases
-    from metaxcr.runs.progress import Progress
+    from metaxcr.runs import experiment
 
-    progress = Progress(console(stderr=True), quiet=quiet)
-    command = shlex.join(["metaxcr", *sys.argv[1:]])
-    try:
-        return run_phases(
-            settings,
-            folder,
-            progress=progress,
-            root=data,
-            resume=resume,
-            phases=phases or PHASES,
-            command=command,
-            ledger=project_settings().ledger,
-        )
-    finally:
-        progress.finish()
+    with progress(quiet) as shown:
+        return experiment.run(
+            settings, folder, progress=shown, root=data, resume=resume, phases=phases or experiment.PHASES,
+            command=command_line(), ledger=project_settings().ledger,
+        )  # fmt: skip
 
 
 def show_results(folder: Path, *, as_json: bool) -> None:
@@ -175,52 +144,57 @@ def show_results(folder: Path, *, as_json: bool) -> None:
     page = try_report(lambda: write_report(folder), folder)
     if as_json:
         sys.stdout.write(printable_json(text))
-        note(f"report: {page}") if page else None
-        return
-    try_report(lambda: console().print(format_table(json.loads(text))), folder, "table")
-    say(f"results: {results}")
+    else:
+        try_report(lambda: console().print(format_table(json.loads(text))), folder, "table")
+        say(f"results: {results}")
     if page:
-        say(f"report: {page}")
+        (note if as_json else say)(f"report: {page}")
 
 
-def _settings(
-    config: str, overrides: list[str] | None, out: Path | None, shots: Path | None, allow_leaks: bool
-) -> tuple["Config", Path]:
-    """Return the settings, options included, and the run folder."""
-    from metaxcr.config.io import find, load_config
+@examples("metaxcr report runs/starter", "metaxcr report runs/compare/sampler --figures figures")
+def report(
+    folder: Annotated[Path, argument("DIR", "Of a run, a comparison, or an adapted model.")],
+    figures: Annotated[
+        Place, option("--figures", "Also write figures (SVG, PDF) and tables (CSV, LaTeX).", "DIR")
+    ] = None,
+) -> None:
+    """Write report.html of a run, a comparison or an adapted model again.
 
-    words = list(overrides or ())
-    if shots is not None:
-        # absolute, because later commands read it from the folder's config.yaml, wherever they are called
-        words.append(f"target.shots_file={json.dumps(str(shots.absolute()))}")
-    if allow_leaks:
-        words.append("run.allow_leaks=true")
-    return load_config(config, words), out or Path("runs") / find(config).stem
+    Also of a run that was stopped: the report then says what is missing.
+    """
+    from metaxcr.fewshot.adapt_run import write_adapted_report
+    from metaxcr.reports.pages import export, write_grid_report, write_report
+    from metaxcr.saved_model import ADAPTATION
+
+    kinds = {"compare.json": write_grid_report, ADAPTATION: write_adapted_report}
+    write = next((kinds[name] for name in kinds if (folder / name).exists()), write_report)
+    say(str(write(folder)))
+    for path in export(folder, figures) if figures is not None else ():
+        say(str(path))
 
 
 @examples("metaxcr diagnose runs/starter", "metaxcr diagnose runs/starter --json")
-def diagnose(folder: FolderArgument, as_json: JsonOption = False) -> None:
+def diagnose(folder: options.RunFolder, as_json: options.Json = False) -> None:
     """Find signs of trouble in a run, with the evidence and the setting to change.
 
     The run need not be finished. Looks for divergence, an unstable inner loop, sources that mismatch the
     target, a sampler that collapsed or never learned, weak alignment of languages, overfitted shots,
     and too few steps.
     """
-    from metaxcr.diagnosis.rules import RULES
-    from metaxcr.diagnosis.rules import diagnose as apply_rules
+    from metaxcr.diagnosis import rules
     from metaxcr.reports.run_records import read_run
 
-    run = read_run(folder)
-    found = apply_rules(run)
+    run, count = read_run(folder), len(rules.RULES)
+    found = rules.diagnose(run)
     if as_json:
-        print_json({"events": len(run.events), "rules": len(RULES), "findings": [f.record() for f in found]})
+        print_json({"events": len(run.events), "rules": count, "findings": [f.record() for f in found]})
         return
     for line in run.missing:
         say(f"note: {line}")
     if not run.events:
         say("there are no events yet: nothing to look at")
     elif not found:
-        say(f"none of {len(RULES)} rules found a sign of trouble in {len(run.events)} events")
+        say(f"none of {count} rules found a sign of trouble in {len(run.events)} events")
     else:
         rows = [(f.severity, f.rule, f.says, f.change) for f in found]
         print_table(("", "rule", "what was seen", "what to change"), rows)
@@ -228,12 +202,10 @@ def diagnose(folder: FolderArgument, as_json: JsonOption = False) -> None:
 
 @examples("metaxcr export runs/xcopa --out model", "metaxcr export models/mine --push owner/name --private")
 def export(
-    folder: FolderArgument,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="A new folder.")] = None,
-    push: Annotated[
-        str | None, typer.Option("--push", metavar="OWNER/NAME", help="A repository on the hub.")
-    ] = None,
-    private: Annotated[bool, typer.Option("--private", help="With --push: a new one is private.")] = False,
+    folder: options.RunFolder,
+    out: Annotated[Place, option("--out", "A new folder.", "DIR")] = None,
+    push: Annotated[Text, option("--push", "A repository on the hub.", "OWNER/NAME")] = None,
+    private: Annotated[bool, option("--private", "With --push: a new one is private.")] = False,
 ) -> None:
     """Write a trained model without the rest of the run: a few MB that load on top of the encoder.
 

@@ -4,25 +4,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from metaxcr.autodiff import Params
 from metaxcr.config.schema import Config, Finetune
 from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.errors import UserError
 from metaxcr.evaluation.predictions import predict
 from metaxcr.fewshot.calibration import Probabilities
-from metaxcr.fewshot.cross_validation import (
-    CrossValidated,
-    Folds,
+from metaxcr.fewshot.model_selection import (
+    SYSTEMS,
+    HeldOut,
     Scores,
+    Selection,
     cross_validate,
     curve_sizes,
     draw_folds,
+    select_model,
 )
-from metaxcr.fewshot.data_quality import duplicate_groups
-from metaxcr.fewshot.model_selection import SYSTEMS, HeldOut, Selection, select_model
-from metaxcr.fewshot.user_examples import UserExamples
+from metaxcr.fewshot.user_examples import UserExamples, duplicate_groups
 from metaxcr.model.batch import TaskData, encode_task
 from metaxcr.model.build import memory_store, untrained_model
 from metaxcr.model.choice_model import ChoiceModel
@@ -70,7 +68,7 @@ class AdaptedModel:
 
     phi: Params  # of the model that is kept
     examples: UserExamples
-    group: list[int]  # see metaxcr.fewshot.data_quality.duplicate_groups
+    group: list[int]  # see metaxcr.fewshot.user_examples.duplicate_groups
     systems: dict[str, HeldOut]  # answers of similarity, unadapted and adapted model, to all examples
     selection: Selection
     curve: dict[int, Scores]  # number of examples -> (different examples, repeats) held-out scores
@@ -107,12 +105,12 @@ def adapt_to(
         phi = finetune_rows(start, data, train, tuning, BatchSampler(store, settings.seed, purpose))
         return predict_rows(start.model, phi, data, held_out, store)
 
-    repeats = [
-        draw_folds(group, _strata(examples), settings.folds, settings.seed + repeat)
-        for repeat in range(settings.repeats)
+    strata = [
+        f"{e.question if e.question in ('cause', 'effect') else ''} {e.label}" for e in examples.examples
     ]
-    validated = cross_validate(
-        adapt_and_answer, repeats, _partial_sizes(repeats), progress=partial(progress, "cross-validation")
+    repeats = [draw_folds(group, strata, settings.folds, settings.seed + n) for n in range(settings.repeats)]
+    held_out, held_out_by_size = cross_validate(
+        adapt_and_answer, repeats, curve_sizes(repeats), progress=partial(progress, "cross-validation")
     )
 
     everything, labels = range(len(data)), [int(label) for label in data.questions.labels]
@@ -120,7 +118,7 @@ def adapt_to(
     systems = {
         "similarity": HeldOut("similarity", [similarity_baseline(examples, start, data, store)], labels),
         "unadapted": HeldOut("unadapted", [unadapted], labels),
-        "adapted": HeldOut("adapted", list(validated.full), labels),
+        "adapted": HeldOut("adapted", held_out, labels),
     }
     rows = distinct_rows(group)
     selection = select_model(*(systems[name].at(rows) for name in SYSTEMS))
@@ -129,7 +127,11 @@ def adapt_to(
     if selection.kept == "adapted":
         progress("adapting to all examples", 0, 1)
         phi = finetune_rows(start, data, everything, tuning, BatchSampler(store, settings.seed, "all"))
-    curve = {n: scores[rows] for n, scores in _curve(systems, validated, labels, repeats[0]).items()}
+    # all of the first repeat, so that the points are comparable
+    folds = int(repeats[0].max()) + 1
+    by_size = {**held_out_by_size, round(len(labels) * (1 - 1 / folds)): held_out[0]}
+    curve = {0: systems["unadapted"].at(rows).correct}
+    curve |= {n: HeldOut("adapted", [table], labels).at(rows).correct for n, table in by_size.items()}
     return AdaptedModel(phi, examples, group, systems, selection, curve)
 
 
@@ -138,23 +140,18 @@ def check_examples(examples: UserExamples) -> list[int]:
     where = str(examples.file) if examples.file else None
     unlabelled = [e.id for e in examples.examples if e.label is None]
     if unlabelled:
-        raise UserError(
-            f"{len(unlabelled)} of {len(examples.examples)} examples have no label, first {unlabelled[0]}",
-            where,
-            "adapting needs labels; 'metaxcr predict' does not",
-        )
+        what = f"{len(unlabelled)} of {len(examples.examples)} examples have no label, first {unlabelled[0]}"
+        raise UserError(what, where, "adapting needs labels; 'metaxcr predict' does not")
     group = duplicate_groups(examples.examples)
     if len(set(group)) < MIN_EXAMPLES:
-        raise UserError(
-            f"{len(set(group))} different examples are too few to adapt to and to measure the result",
-            where,
-            f"bring {MIN_EXAMPLES} or more; without any, 'metaxcr predict' uses the model as it is",
-        )
+        what = f"{len(set(group))} different examples are too few to adapt to and to measure the result"
+        fix = f"bring {MIN_EXAMPLES} or more; without any, 'metaxcr predict' uses the model as it is"
+        raise UserError(what, where, fix)
     return group
 
 
 def distinct_rows(group: Sequence[int]) -> list[int]:
-    """Rows that do not repeat an earlier one, see :func:`metaxcr.fewshot.data_quality.duplicate_groups`."""
+    """Rows that do not repeat an earlier one, see :func:`metaxcr.fewshot.user_examples.duplicate_groups`."""
     return [row for row, head in enumerate(group) if row == head]
 
 
@@ -171,14 +168,9 @@ def encode_examples(
     """
     numbered = [replace(e, id=f"{row}") for row, e in enumerate(examples.examples)]
     return encode_task(
-        numbered,
-        examples.phrase,
-        store,
-        kind=kind,
-        implausible=examples.implausible,
-        language=language,
-        progress=progress,
-    )
+        numbered, examples.phrase, store,
+        kind=kind, implausible=examples.implausible, language=language, progress=progress,
+    )  # fmt: skip
 
 
 def finetune_settings(config: Config, settings: Settings, k: int) -> Finetune:
@@ -215,23 +207,3 @@ def similarity_baseline(
     if start.model.kind != model.kind or start.model.adapted.languages:
         data = encode_examples(examples, model.kind, store, lambda done, total: None, language="")
     return predict_rows(model, model.params(), data, range(len(data)), store)
-
-
-def _strata(examples: UserExamples) -> list[str]:
-    return [f"{e.question if e.question in ('cause', 'effect') else ''} {e.label}" for e in examples.examples]
-
-
-def _partial_sizes(repeats: Sequence[Folds]) -> list[int]:
-    """Sizes of the learning curve below the smallest training set of all folds."""
-    smallest = min(int((folds != n).sum()) for folds in repeats for n in range(int(folds.max()) + 1))
-    return curve_sizes(smallest)[:-1]
-
-
-def _curve(
-    systems: dict[str, HeldOut], validated: CrossValidated, labels: list[int], folds: np.ndarray
-) -> dict[int, Scores]:
-    """Held-out scores by number of examples, all of the first repeat, so that the points are comparable."""
-    train_size = round(len(labels) * (1 - 1 / (int(folds.max()) + 1)))
-    tables = {**validated.partial, train_size: validated.full[0]}
-    correct = {n: HeldOut("adapted", [table], labels).correct for n, table in tables.items()}
-    return {0: systems["unadapted"].correct, **correct}

@@ -1,6 +1,6 @@
 """Calibration: temperature scaling, reliability bins, and the threshold for withholding answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log
 from typing import Literal
@@ -25,11 +25,10 @@ UNKNOWN: State = "unknown"  # the probabilities are not shown to be better than 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The temperature that held-out answers support.
+    """The temperature that held-out answers support, and p of the likelihood-ratio test against guessing.
 
-    ``temperature`` is the most likely one if fitted, the highest one not ruled out if there is no lower bound
-    (cautious), and None if unknown. ``low`` and ``high`` are the ends of its 95 % interval; None means no
-    limit. ``p`` is that of the likelihood-ratio test against guessing.
+    The temperature is the most likely one if fitted, the highest one not ruled out if cautious, and None if
+    unknown. ``low`` and ``high`` are the ends of its 95 % interval; None means no limit.
     """
 
     state: State
@@ -52,17 +51,13 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Threshold:
-    """The probability from which answers reach a target accuracy; None: too few examples to find one.
-
-    ``answered`` is the share of examples above it, ``right`` the share of right answers among those, ``low``
-    the lower end of its one-sided 90 % interval (Clopper and Pearson).
-    """
+    """The probability from which answers reach a target accuracy; None: too few examples to find one."""
 
     target_accuracy: float
     probability: float | None
-    answered: float = 0.0
-    right: float = 0.0
-    low: float = 0.0
+    answered: float = 0.0  # share of examples above it
+    right: float = 0.0  # share of right answers among those
+    low: float = 0.0  # lower end of its one-sided 90 % interval (Clopper and Pearson)
 
 
 def tempered(probabilities: Probabilities, temperature: float) -> list[NDArray[np.float64]]:
@@ -110,18 +105,17 @@ def calibrate(tables: Sequence[Probabilities], labels: Sequence[int]) -> Calibra
     def excess_deviance(x: float) -> float:
         return 2 * (loss(exp(x)) - least) - limit
 
-    low = _crossing(excess_deviance, bounds[0], log(best))
+    def limit_between(end: float) -> float | None:
+        """The temperature between an end of the range and the best one at which the deviance is the limit."""
+        return exp(brentq(excess_deviance, end, log(best), xtol=1e-6)) if excess_deviance(end) > 0 else None
+
+    low = limit_between(bounds[0])
     if guessing <= limit:
         return Calibration(UNKNOWN, None, low, None, p)
-    high = _crossing(excess_deviance, bounds[1], log(best)) or TEMPERATURES[1]
+    high = round(limit_between(bounds[1]) or TEMPERATURES[1], 4)
     if low is None:
-        return Calibration(CAUTIOUS, round(high, 4), None, round(high, 4), p)
-    return Calibration(FITTED, round(best, 4), round(low, 4), round(high, 4), p)
-
-
-def _crossing(excess_deviance: Callable[[float], float], end: float, best: float) -> float | None:
-    """Temperature between ``end`` and ``best`` (as logarithms) at which the deviance reaches the limit."""
-    return exp(brentq(excess_deviance, end, best, xtol=1e-6)) if excess_deviance(end) > 0 else None
+        return Calibration(CAUTIOUS, high, None, high, p)
+    return Calibration(FITTED, round(best, 4), round(low, 4), high, p)
 
 
 def wilson(right: float, n: int, level: float = 0.95) -> tuple[float, float]:

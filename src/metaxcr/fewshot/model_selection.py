@@ -1,14 +1,19 @@
-"""Model selection: paired comparison of three systems, and whether the adapted model is kept."""
+"""Cross-validation of few-shot adaptation, and which model is kept: the adapted or the unadapted one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metaxcr.evaluation.statistics import crossed_interval, minimum_detectable_difference, sign_flip_test
+from metaxcr.evaluation.statistics import (
+    Interval,
+    crossed_interval,
+    minimum_detectable_difference,
+    sign_flip_test,
+)
 from metaxcr.fewshot.calibration import Calibration, Probabilities, calibrate, wilson
-from metaxcr.fewshot.messages import p_value
+from metaxcr.seeding import rng
 
 SYSTEMS = ("similarity", "unadapted", "adapted")
 LEVEL = 0.05  # of the sign-flip test
@@ -17,6 +22,110 @@ RULE = (
     "the unadapted one (the 95 % interval of the paired difference lies above zero, and a sign-flip test "
     "over the examples gives p of at most 0.05); else the unadapted one, which was tested more"
 )
+
+Folds = NDArray[np.int64]  # (examples,) the fold that each example is held out in
+Scores = NDArray[np.float64]
+# rows to adapt on, rows to answer, purpose of the random draws -> probabilities of the rows to answer
+AdaptAndAnswer = Callable[[Sequence[int], Sequence[int], str], Probabilities]
+
+
+def draw_folds(groups: Sequence[Hashable], strata: Sequence[Hashable], folds: int, seed: int) -> Folds:
+    """Deal examples into stratified folds; those of one group (duplicates) share a fold.
+
+    Groups are dealt stratum by stratum in random order, each to the fold that has the fewest examples of that
+    stratum, then the fewest at all. There are no more folds than groups.
+
+    Raises:
+        ValueError: Fewer than two groups or folds.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups):
+        members.setdefault(group, []).append(row)
+    folds = min(folds, len(members))
+    if folds < 2:
+        raise ValueError("cross-validation needs two folds and two different examples or more")
+    shuffled = rng(seed, "folds").permutation(len(members))
+    dealt = [list(members.values())[n] for n in shuffled]
+    dealt.sort(key=lambda rows: str(strata[rows[0]]))  # stable: still random within a stratum
+    fold_of = np.full(len(groups), -1)
+    sizes = np.zeros(folds, dtype=np.int64)
+    by_stratum: dict[Hashable, NDArray[np.int64]] = {}
+    for rows in dealt:
+        in_stratum = by_stratum.setdefault(strata[rows[0]], np.zeros(folds, dtype=np.int64))
+        fold = min(range(folds), key=lambda f: (in_stratum[f], sizes[f]))
+        fold_of[rows] = fold
+        in_stratum[fold] += len(rows)
+        sizes[fold] += len(rows)
+    return fold_of
+
+
+def cross_validate(
+    adapt: AdaptAndAnswer,
+    repeats: Sequence[Folds],
+    sizes: Sequence[int],
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Probabilities], dict[int, Probabilities]]:
+    """Adapt without each fold in turn and answer it; in the first repeat also on fewer examples.
+
+    ``repeats`` are the folds of each repeat; more of them average over the draw of the folds. ``sizes`` are
+    the numbers of training examples of the learning curve; smaller sets are part of larger ones. Returns the
+    held-out answers of each repeat, and those of the first repeat by number of training examples.
+    """
+    total = sum(map(_count, repeats)) + len(sizes) * _count(repeats[0])
+    done = 0
+
+    def answer_all(repeat: int, size: int | None = None) -> Probabilities:
+        nonlocal done
+        folds = repeats[repeat]
+        table: list[Sequence[float]] = [()] * len(folds)
+        for fold in range(_count(folds)):
+            train, held_out = split_rows(folds, fold, size, repeat)
+            answers = adapt(train, held_out, f"repeat {repeat} fold {fold}")
+            for row, answer in zip(held_out, answers, strict=True):
+                table[row] = answer
+            done += 1
+            progress(done, total)
+        return table
+
+    full = [answer_all(repeat) for repeat in range(len(repeats))]
+    return full, {size: answer_all(0, size) for size in sizes}
+
+
+def _count(folds: Folds) -> int:
+    return int(folds.max()) + 1
+
+
+def split_rows(folds: Folds, fold: int, size: int | None, repeat: int) -> tuple[list[int], list[int]]:
+    """Rows to adapt on, at most ``size`` of them, and rows that are held out."""
+    train: NDArray[np.int64] = np.flatnonzero(folds != fold)
+    order = rng(repeat, "nested", fold).permutation(train) if size is not None else train
+    return [int(row) for row in order[:size]], [int(row) for row in np.flatnonzero(folds == fold)]
+
+
+def curve_sizes(repeats: Sequence[Folds]) -> list[int]:
+    """Sizes of the learning curve: a quarter and a half of the smallest training set of all folds."""
+    most = min(int((folds != n).sum()) for folds in repeats for n in range(_count(folds)))
+    return sorted({n for n in (most // 4, most // 2) if n >= 2})
+
+
+def forecast(correct: dict[int, Scores], now: int, more: int) -> Interval | None:
+    """Expected change of held-out accuracy from ``now`` to ``now + more`` examples, along log2(1 + n).
+
+    ``correct`` has (examples, repeats) scores by number of examples, 0 included. Learning curves of
+    pretrained models flatten about logarithmically in this range. Each item gives a least-squares slope;
+    their mean and spread give the gain and its interval, which assumes that the line goes on. None with fewer
+    than three sizes: any line would fit two.
+    """
+    if len(correct) < 3:
+        return None
+    sizes = sorted(correct)
+    x = np.log2(1 + np.array(sizes, dtype=np.float64))
+    x -= x.mean()
+    scores = np.stack([correct[n] for n in sizes])  # (sizes, examples, repeats)
+    slopes = np.tensordot(x, scores, axes=1) / float(x @ x)
+    doublings = float(np.log2((1 + now + more) / (1 + now)))
+    return crossed_interval(doublings * slopes)
 
 
 @dataclass(frozen=True)
@@ -28,12 +137,10 @@ class HeldOut:
     labels: Sequence[int]
 
     @property
-    def correct(self) -> NDArray[np.float64]:
+    def correct(self) -> Scores:
         """(examples, repeats) scores; equally probable best choices share the point."""
-        rows = zip(*self.probabilities, strict=True)
-        return np.array(
-            [[_score(p, label) for p in row] for row, label in zip(rows, self.labels, strict=True)]
-        )
+        tables = [map(_score, table, self.labels) for table in self.probabilities]
+        return np.array([*zip(*tables, strict=True)])
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
@@ -135,6 +242,13 @@ def _sentence(kept: HeldOut, gain: Gain, over: Gain) -> str:
 def _points(gain: Gain) -> str:
     ends = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
     return f"{100 * gain.mean:+.1f} points ({ends}, {p_value(gain.p)})"
+
+
+def p_value(value: float) -> str:
+    """A p value with the digits that matter."""
+    if value < 0.001:
+        return "p < 0.001"
+    return f"p = {value:.2g}" if value < 0.1 else f"p = {value:.2f}"
 
 
 def _score(p: Sequence[float], label: int) -> float:

@@ -78,24 +78,21 @@ class Index:
         ``root`` is the data root, for their texts.
         """
         cosines, places = (decisions @ self.vectors.T).topk(min(k, len(self.names)))
-        wanted = {self.names[place] for place in places.flatten().tolist()}
-        texts = _texts(wanted, root)
-        found = []
-        for row, where in zip(cosines.tolist(), places.tolist(), strict=True):
-            near = []
-            for cosine, place in zip(row, where, strict=True):
-                task, split, example = name = self.names[place]
-                near.append(NearExample(task, split, example, round(cosine, 4), texts.get(name)))
-            found.append(near)
-        return found
+        texts = _texts({self.names[place] for place in places.flatten().tolist()}, root)
+
+        def example(place: int, cosine: float) -> NearExample:
+            task, split, name = self.names[place]
+            return NearExample(task, split, name, round(cosine, 4), texts.get(self.names[place]))
+
+        rows = zip(places.tolist(), cosines.tolist(), strict=True)
+        return [list(map(example, *row)) for row in rows]
 
 
 def read_index(folder: Path) -> Index:
     """Read the index of a model; a missing or damaged one is an error."""
     if not (folder / VECTORS).is_file():
-        raise UserError(
-            "the model has no index of source examples", str(folder), "explain the package's own model"
-        )
+        what = "the model has no index of source examples"
+        raise UserError(what, str(folder), "explain the package's own model")
     try:
         tensors = read_tensors(folder / VECTORS)
         names: list[Any] = read_json(folder / NAMES)
@@ -109,15 +106,14 @@ def read_index(folder: Path) -> Index:
 
 def _texts(wanted: set[tuple[str, str, str]], root: Path | None) -> dict[tuple[str, str, str], str]:
     """Context and right choice of source examples whose files are available."""
-    found = {}
+    found: dict[tuple[str, str, str], str] = {}
     for task, split in sorted({(task, split) for task, split, _ in wanted}):
         spec = task_spec(task)
-        if set(missing_files(spec, root)).intersection(spec.files_of(split, "en")):
-            continue
-        answers = _answers(task, split, root)
-        for name in wanted:
-            if name[:2] == (task, split) and name[2] in answers:
-                found[name] = answers[name[2]]
+        if not set(missing_files(spec, root)).intersection(spec.files_of(split, "en")):
+            answers = _answers(task, split, root)
+            found |= {
+                name: answers[name[2]] for name in wanted if name[:2] == (task, split) and name[2] in answers
+            }
     return found
 
 

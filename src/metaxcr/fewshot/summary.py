@@ -1,4 +1,4 @@
-"""The results of an adaptation as plain data, for adaptation.json, the report and the terminal."""
+"""The results of an adaptation: as plain data for adaptation.json, and in sentences."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from metaxcr.evaluation.statistics import Interval
 from metaxcr.fewshot.adaptation import AdaptedModel, Settings, distinct_rows
 from metaxcr.fewshot.calibration import (
+    CAUTIOUS,
+    UNKNOWN,
     Calibration,
+    ReliabilityBin,
     Threshold,
     abstention,
     calibration_error,
@@ -17,12 +20,13 @@ from metaxcr.fewshot.calibration import (
     tempered,
     wilson,
 )
-from metaxcr.fewshot.cross_validation import curve_points, forecast
-from metaxcr.fewshot.data_quality import DataIssue, duplicate_issues, inverted_labels_p, label_issues
-from metaxcr.fewshot.messages import Summary, calibration_message
-from metaxcr.fewshot.model_selection import RULE, SYSTEMS, Gain
+from metaxcr.fewshot.model_selection import RULE, SYSTEMS, Gain, forecast, p_value
+from metaxcr.fewshot.user_examples import DataIssue, duplicate_issues, inverted_labels_p, label_issues
+from metaxcr.reports.tables import interval
 
 SCHEMA = 2
+
+Summary = dict[str, Any]
 
 
 def adaptation_summary(adapted: AdaptedModel, settings: Settings) -> Summary:
@@ -51,10 +55,10 @@ def adaptation_summary(adapted: AdaptedModel, settings: Settings) -> Summary:
             f"{selection.kept} minus similarity": _gain(selection.over_similarity),
         },
         "curve": [
-            {"n": p.n, **_share(p.accuracy.mean, *wilson(p.accuracy.mean * n, n))}
-            for p in curve_points(adapted.curve)
+            {"n": size, **_share(mean, *wilson(mean * n, n))}
+            for size, mean in sorted((size, float(scores.mean())) for size, scores in adapted.curve.items())
         ],
-        "forecast": {"more": expected.more, **_interval(expected.gain)} if expected else None,
+        "forecast": {"more": settings.more, **_interval(expected)} if expected else None,
         "suspects": [_issue(adapted, issue) for issue in data_issues(adapted, calibration.temperature)],
         "inverted": _inverted(adapted),
         "calibration": _calibration(adapted, calibration, settings),
@@ -99,8 +103,8 @@ def _calibration(adapted: AdaptedModel, found: Calibration, settings: Settings) 
         **asdict(found),
         "error_before": round(calibration_error(before, right), 4),
         "error_after": None if found.temperature is None else round(calibration_error(after, right), 4),
-        "bins": [{key: _round(value) for key, value in asdict(b).items()} for b in reliability(after, right)],
-        "threshold": {key: _round(value) for key, value in asdict(threshold).items()},
+        "bins": [_rounded(b) for b in reliability(after, right)],
+        "threshold": _rounded(threshold),
     }
     return {**summary, "sentence": calibration_message(summary, len(right))}
 
@@ -141,5 +145,84 @@ def _gain(found: Gain) -> Summary:
     return {**_interval(found), "p": _round(found.p)}
 
 
+def _rounded(found: ReliabilityBin | Threshold) -> Summary:
+    return {key: _round(value) for key, value in asdict(found).items()}
+
+
 def _round(value: Any) -> Any:
     return round(float(value), 6) if isinstance(value, float) else value
+
+
+def advice(summary: Summary) -> list[str]:
+    """What to do next, the most urgent first."""
+    lines = []
+    if summary["inverted"]:
+        lines.append(_inverted_message(summary["inverted"], summary["different"]))
+    issues = len(summary["suspects"])
+    if issues:
+        lines.append(
+            f"Check {issues} example{'s' * (issues > 1)} that the report lists: duplicates, contradictions "
+            "or labels that the model contradicts."
+        )
+    if summary["forecast"] is not None:
+        lines.append(_forecast_message(summary["forecast"]))
+    return lines
+
+
+def calibration_message(found: Summary, n: int) -> str:
+    """What the calibration on ``n`` different held-out examples says about the probabilities."""
+    if found["state"] == UNKNOWN:
+        return (
+            f"The probabilities are not reliable: {n} held-out examples do not show that they fit the "
+            f"labels better than guessing does (likelihood-ratio test, {p_value(found['p'])}). So they are "
+            "not calibrated, and there is no threshold for withholding answers: 'rank' and 'predict' return "
+            "them as the model computes them, and --abstain is refused."
+        )
+    if found["state"] == CAUTIOUS:
+        return (
+            f"Probabilities are given at temperature {found['temperature']:.2f}, the most cautious one that "
+            f"{n} held-out examples allow: they set no lower limit, which would be certainty."
+        )
+    return (
+        f"Probabilities are calibrated on {n} held-out examples: temperature {found['temperature']:.2f} "
+        f"(95 % interval {found['low']:.2f} to {found['high']:.2f})."
+    )
+
+
+def threshold_message(summary: Summary) -> str:
+    """What the probabilities mean, and from which one answers reach the target accuracy."""
+    calibration = summary["calibration"]
+    found, sentence = calibration["threshold"], str(calibration["sentence"])
+    # Folders written before the redesign call it "wished".
+    target = f"{found.get('target_accuracy', found.get('wished')):.0%}"
+    if calibration["temperature"] is None:
+        return sentence
+    if found["probability"] is None:
+        return (
+            f"{sentence} There are too few examples for a reliable threshold at which {target} of answers "
+            "are right: bring more, or lower --accuracy."
+        )
+    limit = f"{found['probability']:g}"  # all of its digits: a rounded one would let other answers through
+    return (
+        f"{sentence} For {target} of the answers to be right, withhold those below {limit} "
+        f"(metaxcr predict --abstain {limit}): {found['answered']:.0%} are answered then, "
+        f"{found['right']:.0%} of them right here, at least {found['low']:.0%} with 90 % confidence."
+    )
+
+
+def _inverted_message(found: Summary, n: int) -> str:
+    return (
+        f"The labels may be inverted or counted from the wrong number: {found['system']}, which has not seen "
+        f"them, is right in only {found['right']} of {n} (by chance with {p_value(found['p'])}). "
+        "Check how the label column was read (metaxcr tasks add FILE --name NAME --language CODE --dry-run)."
+    )
+
+
+def _forecast_message(forecast: Summary) -> str:
+    more, (low, high) = forecast["more"], forecast["ci95"]
+    gain = f"{100 * forecast['mean']:+.1f} points ({interval((low, high), '+')})"
+    if low > 0:
+        return f"If the learning curve continues, {more} more examples gain {gain}."
+    if high < 0:
+        return f"If the learning curve continues, {more} more examples harm: {gain}."
+    return f"Whether {more} more examples would help is not shown: {gain}."

@@ -93,16 +93,14 @@ def test_adapt(layout, tmp_path):
 def test_predict(layout, tmp_path):
     told = []
     asked = hints(layout.options) if layout.options else None
-    found = [
-        q for _, q in read_questions(written(layout, tmp_path), layout.language, asked, warn=told.append)
-    ]
+    found = list(read_questions(written(layout, tmp_path), layout.language, asked, warn=told.append))
     kept = layout.items
     if "--skip-bad" in layout.options:  # a label that cannot be read does not matter here
         kept = pairs(60)
     expected = [(layout.context(i) or layout.question(i)) for i in kept]
-    assert [q["context"] for q in found] == expected
+    assert [q.context for q in found] == expected
     ordered = sorted if layout.shuffled else list
-    assert [ordered(q["choices"]) for q in found] == [ordered(i.choices) for i in kept]
+    assert [ordered(q.choices) for q in found] == [ordered(i.choices) for i in kept]
     assert bool(told) == bool(layout.told)
 
 

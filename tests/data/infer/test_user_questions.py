@@ -5,6 +5,7 @@ import tracemalloc
 
 import pytest
 
+from metaxcr.data.example import Example
 from metaxcr.data.infer.user_questions import read_questions
 from metaxcr.errors import UserError
 
@@ -21,23 +22,21 @@ def test_all_spellings_of_a_question(tmp_path):
     file = tmp_path / "q.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
     assert all_questions(file, "es") == [
-        ("1", {"context": " p", "choices": ["a", "b"], "question": None, "language": "es"}),
-        ("7", {"context": "c", "choices": ["a", "b", "j"], "question": "Why?", "language": "es"}),
+        Example("1", "p", "", ("a", "b"), None, "es", "rank"),
+        Example("7", "c", "Why?", ("a", "b", "j"), None, "es", "rank"),
     ]
 
 
 def test_rows_of_a_table_may_have_fewer_choices(tmp_path):
     file = tmp_path / "q.csv"
     file.write_text('id,premise,choice_1,choice_2,choice_3\nx,"p, q",a,b,\n')
-    assert all_questions(file, "es") == [
-        ("x", {"context": "p, q", "choices": ["a", "b"], "question": None, "language": "es"})
-    ]
+    assert all_questions(file, "es") == [Example("x", "p, q", "", ("a", "b"), None, "es", "rank")]
 
 
 def test_an_id_of_zero_is_an_id(tmp_path):
     file = tmp_path / "q.jsonl"
     file.write_text('{"id": 0, "premise": "p", "choices": ["a", "b"]}')
-    assert all_questions(file, "es")[0][0] == "0"
+    assert all_questions(file, "es")[0].id == "0"
 
 
 @pytest.mark.parametrize(
@@ -83,21 +82,19 @@ def test_no_file_and_no_question(tmp_path, content):
 def test_other_names_are_guessed(tmp_path):
     file = tmp_path / "q.tsv"
     file.write_text("ID\tsentence\tquestion\t1\t2\n" + "".join(f"{n}\ts {n}\t원인\ta\tb\n" for n in (7, 8)))
-    assert all_questions(file, "ko")[0] == (
-        "7",
-        {"context": "s 7", "choices": ["a", "b"], "question": "cause", "language": "ko"},
-    )
+    first = all_questions(file, "ko")[0]
+    assert (first.id, first.context, first.question, first.language) == ("7", "s 7", "cause", "ko")
     file = tmp_path / "q.json"
     file.write_text(json.dumps([{"question": "Who?", "options": ["a", "b"], "label": 1}], indent=1))
-    assert all_questions(file, "en") == [
-        ("2", {"context": "Who?", "choices": ["a", "b"], "question": None, "language": "en"})
-    ]
+    (only,) = all_questions(file, "en")
+    assert (only.id, only.context, only.question, only.choices) == ("2", "Who?", "", ("a", "b"))
+    assert only.label is None
 
 
 def test_a_table_may_be_separated_by_semicolons(tmp_path):
     file = tmp_path / "q.csv"
     file.write_text("premise;choice1;choice2\np, q;a;b\n")
-    assert all_questions(file, "es")[0][1]["context"] == "p, q"
+    assert all_questions(file, "es")[0].context == "p, q"
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv"])

@@ -1,12 +1,13 @@
 """Read a user's file of questions, one after the other, for ``metaxcr predict``."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from metaxcr.data.example import Example
 from metaxcr.data.file_formats import FORMATS
 from metaxcr.data.infer.guess import guess
 from metaxcr.data.infer.table import ColumnHints
@@ -17,7 +18,6 @@ from metaxcr.data.rows import Defect, Repairs, Row, lines_of, strict
 from metaxcr.errors import UserError
 from metaxcr.parse import check_file, json_value
 
-Question = tuple[str, dict[str, Any]]  # id, arguments of MetaXCR.rank
 SNIFF_BYTES = 1 << 17  # to tell the format of a file
 SNIFF_ROWS = 200  # to tell whether a file needs more than the documented names
 _NUMBERED = re.compile(r"choice[ _]?([1-9][0-9]?)$")
@@ -29,8 +29,8 @@ def read_questions(
     hints: ColumnHints | None = None,
     split: str | None = None,
     warn: Callable[[str], None] = lambda line: None,
-) -> Iterator[Question]:
-    """Yield (id, arguments of :meth:`metaxcr.MetaXCR.rank`); the id is the line number if the file has none.
+) -> Iterator[Example]:
+    """Yield questions without labels; the id is the line number if the file has none.
 
     Fields with the names that ``predict --help`` documents are taken as they are. If there are none, or the
     file needs more (numbers before the choices, a column of languages), format and fields are guessed as for
@@ -48,29 +48,48 @@ def read_questions(
         UserError: The file cannot be read, or a line lacks something; with file and line.
     """
     check_file(file)
-    if split is not None or hints not in (None, ColumnHints()):
-        yield from _guessed(file, language, hints or ColumnHints(), split, warn)
+    hints = hints or ColumnHints()
+    rows = _plain_rows(file, language, warn) if split is None and hints == ColumnHints() else None
+    if rows is None:
+        yield from _guessed(file, language, hints, split, warn)
         return
+    for line, row in rows:
+        try:
+            yield _question(row, line, language)
+        except Defect as defect:
+            raise UserError(defect.what, f"{file}:{line}", defect.fix) from None
+
+
+def _plain_rows(file: Path, language: str, warn: Callable[[str], None]) -> Iterator[tuple[int, Row]] | None:
+    """Rows with the documented names that can be taken as they are; None if there is something to guess."""
     form = _format(file)
     rows = strict(file, FORMATS[form](file, None, Repairs()))
     peeked = list(islice(rows, 1))
     if not peeked:
         raise UserError("the file holds no questions", str(file), "see 'metaxcr predict --help'")
-    if not _has_documented_names(peeked[0][1]):
-        yield from _guessed(file, language, ColumnHints(), None, warn)
-        return
+    first = peeked[0][1]
+    if not {"premise", "context"} & first.keys() or not (
+        "choices" in first or any(map(_NUMBERED.match, first))
+    ):
+        return None
     try:
         peeked += islice(rows, SNIFF_ROWS)
-    except UserError:  # read again from the start: the loop below names the line when it comes to it
-        rows, peeked = strict(file, FORMATS[form](file, None, Repairs())), []
-    if not _is_plain(file, language, peeked, warn):
-        yield from _guessed(file, language, ColumnHints(), None, warn)
-        return
-    for line, row in chain(peeked, rows):
-        try:
-            yield _id(row, line), {**_arguments(row), "language": language}
-        except Defect as defect:
-            raise UserError(defect.what, f"{file}:{line}", defect.fix) from None
+    except UserError:  # the caller reads from the start, and names the line when it comes to it
+        return strict(file, FORMATS[form](file, None, Repairs()))
+    try:
+        found = guess(peeked, language_tag(language), ColumnHints(labels="none"), file)
+    except UserError:  # the caller names the first line that cannot be used
+        return chain(peeked, rows)
+    context = found.fields.get("context", "premise")
+    if (
+        {"where", "unfold", "choice_numbers", "choice_text", "choice_cell"} & found.fields.keys()
+        or context not in ("premise", "context")
+        or any(isinstance(row.get(context), list) for _, row in peeked)
+    ):
+        return None
+    for line in found.warnings:
+        warn(line)
+    return chain(peeked, rows)
 
 
 def _format(file: Path) -> str:
@@ -88,68 +107,22 @@ def _format(file: Path) -> str:
         return usual
 
 
-def _has_documented_names(row: Row) -> bool:
-    return bool({"premise", "context"} & row.keys()) and ("choices" in row or any(map(_NUMBERED.match, row)))
-
-
-def _is_plain(
-    file: Path, language: str, rows: Sequence[tuple[int, Row]], warn: Callable[[str], None]
-) -> bool:
-    """Whether rows with the documented names can be taken as they are."""
-    try:
-        found = guess(rows, language_tag(language), ColumnHints(labels="none"), file)
-    except UserError:
-        return True  # the caller names the first line that cannot be used
-    if {"where", "unfold", "choice_numbers", "choice_text", "choice_cell"} & found.fields.keys():
-        return False
-    context = found.fields.get("context", "premise")
-    if context not in ("premise", "context") or any(isinstance(row.get(context), list) for _, row in rows):
-        return False
-    for line in found.warnings:
-        warn(line)
-    return True
-
-
-def _guessed(
-    file: Path, language: str, hints: ColumnHints, split: str | None, warn: Callable[[str], None]
-) -> Iterator[Question]:
-    """Read questions with other field names."""
-    loaded, notes = read_user_file(
-        file, language, hints=replace(hints, labels="none"), part=split, ordered=True
-    )
-    for line in notes:
-        warn(line)
-    for e in loaded.examples:
-        context = e.context or e.question
-        if not context:
-            raise UserError(
-                "there is no context that the choices belong to", str(file), "say --map premise=COLUMN"
-            )
-        arguments = {
-            "context": context,
-            "choices": list(e.choices),
-            "question": (e.question or None) if e.context else None,
-            "language": language,
-        }
-        yield e.id.removeprefix(f"{loaded.split}-"), arguments
-
-
-def _arguments(row: Row) -> dict[str, Any]:
-    """Context, choices and question of a row with the documented names."""
+def _question(row: Row, line: int, language: str) -> Example:
+    """A row with the documented names as an example."""
     names = [name for name in ("premise", "context") if row.get(name) not in (None, "")]
     if len(names) != 1:
         raise Defect("one of 'premise' and 'context' is needed", "write the one that applies")
-    context, choices, question = row[names[0]], _choices(row), row.get("question") or None
+    choices, question = _choices(row), row.get("question") or ""
     if len(choices) < 2:
-        raise Defect(
-            f"{len(choices)} choices where two or more are needed", "write choices, or choice1, choice2, ..."
-        )
-    for text in (context, question or "-", *choices):
+        what = f"{len(choices)} choices where two or more are needed"
+        raise Defect(what, "write choices, or choice1, choice2, ...")
+    for text in (row[names[0]], question or "-", *choices):
         if not isinstance(text, str) or not text.strip():
-            raise Defect(
-                f"{text!r} is not a text, or is empty", "write context, question and choices as texts"
-            )
-    return {"context": context, "choices": choices, "question": question}
+            what = f"{text!r} is not a text, or is empty"
+            raise Defect(what, "write context, question and choices as texts")
+    context, *answers = (text.strip() for text in (row[names[0]], *choices))
+    name = str(line if row.get("id") in (None, "") else row["id"])
+    return Example(name, context, question.strip(), tuple(answers), None, language, "rank")
 
 
 def _choices(row: Row) -> list[Any]:
@@ -165,6 +138,19 @@ def _choices(row: Row) -> list[Any]:
     return choices
 
 
-def _id(row: Row, line: int) -> str:
-    given = row.get("id")
-    return str(line if given in (None, "") else given)
+def _guessed(
+    file: Path, language: str, hints: ColumnHints, split: str | None, warn: Callable[[str], None]
+) -> Iterator[Example]:
+    """Read questions with other field names."""
+    loaded, notes = read_user_file(
+        file, language, hints=replace(hints, labels="none"), part=split, ordered=True
+    )
+    for line in notes:
+        warn(line)
+    for e in loaded.examples:
+        if not (e.context or e.question):
+            what = "there is no context that the choices belong to"
+            raise UserError(what, str(file), "say --map premise=COLUMN")
+        context, question = (e.context, e.question) if e.context else (e.question, "")
+        name = e.id.removeprefix(f"{loaded.split}-")
+        yield replace(e, id=name, context=context, question=question, language=language)
