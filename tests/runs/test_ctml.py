@@ -99,7 +99,7 @@ def test_without_an_alignment_weight_no_parallel_text_is_drawn(
 ) -> None:
     texts = {language: toy_store.ensure([Text(f"{language} a"), Text("b")]) for language in ("en", "sw")}
     assert CrossTaskEpisodes(english, texts, Ctml(alignment=0.0), batches).sample(0, 0).parallel is None
-    assert batches.parallel({"en": texts["en"]}, 2, 0) is None
+    assert batches.alignment({"en": texts["en"]}, Ctml(alignment=1.0), 0) is None
 
 
 def test_shots_pay_ctml_where_they_are_given(

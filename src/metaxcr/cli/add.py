@@ -287,7 +287,6 @@ def _print(summary: dict[str, Any]) -> None:
 def _run_command(spec: "TaskSpec", language: str, root: Path | None) -> list[str] | None:
     """The words of a run on a task; None where there are no labels, or too few."""
     from metaxcr.config.io import load_config
-    from metaxcr.data.corpora import load_parallel
 
     chosen, target = _choose_splits(spec, language, root), load_config(CONFIG).target
     if chosen is None:
@@ -302,13 +301,7 @@ def _run_command(spec: "TaskSpec", language: str, root: Path | None) -> list[str
         "evaluate.english": "null",
         **({"target.k": str(k)} if k != _SHOTS else {}),
     }
-    assert target.parallel is not None and target.auxiliary is not None  # CONFIG has both
-    try:
-        load_parallel(target.parallel.corpus, target.parallel.split, [language], root=root)
-        settings["target.parallel.languages"] = f"[{language}]"
-    except UserError:  # there is no parallel text of the language
-        settings |= {"target.parallel": "null", "ctml.alignment": "0", "clml.alignment": "0"}
-    if language in target.auxiliary.languages:
+    if target.auxiliary is not None and language in target.auxiliary.languages:
         others = ", ".join(code for code in target.auxiliary.languages if code != language)
         settings["target.auxiliary.languages"] = f"[{others}]"
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
