@@ -180,6 +180,12 @@ def test_alignment_that_shots_do_not_use_is_not_dropped_silently(
     assert (line in said(english, words)) == told
 
 
+def test_alignment_without_text_is_not_dropped_silently(english: English) -> None:
+    line = "ctml.alignment is not used: there is no parallel text"
+    assert line in said(english, ["ctml.alignment=0.5", "target.parallel=null"])
+    assert line not in said(english, ["ctml.alignment=0.5"])
+
+
 def test_repairs_and_rows_left_out_are_counted(english: English) -> None:
     text = said(english, [], repaired={"b": 2, "a": 1}, skipped={"c": 1000})
     assert "repaired rows: a 1, b 2" in text

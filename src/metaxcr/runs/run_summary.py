@@ -188,6 +188,9 @@ def _announce_data(config: Config, data: RunData, progress: Progress) -> None:
     for one in data.adaptations:
         used = _counts({name: len(data.auxiliary[name]) for name in one.auxiliary})
         progress.say(f"{one.name}: labels in {used}; tested in {', '.join(one.tested)}")
+    for stage in ("ctml", "clml"):
+        if getattr(config, stage).alignment and config.target.parallel is None:
+            progress.say(f"{stage}.alignment is not used: there is no parallel text (target.parallel)")
     with_shots = [regime for regime in config.regimes if regime in WITH_SHOTS]
     if config.clml.alignment and with_shots:
         progress.say(f"clml.alignment is not used in {' and '.join(with_shots)}: CLML aligns no text there")
