@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
+from metaxcr.adapters.adapter_files import save_language
+from metaxcr.adapters.language_adapter import LanguageAdapter
 from metaxcr.api import MetaXCR
 from metaxcr.config.io import load_config
+from metaxcr.encoders.loading import load_encoder
 from metaxcr.runs.experiment import run
 from metaxcr.runs.progress import Progress
 
@@ -28,6 +32,7 @@ TASKS = ("starter_social", "starter_stories", "starter_facts", "starter_sense")
     [
         ("paper", "bert-base-multilingual-cased", ["task"]),
         ("paper-xlmr", "xlm-roberta-base", ["mixture of 5 tasks"]),
+        ("xlmr-base", "xlm-roberta-base", ["invertible.sw", "lang.sw", "task"]),
     ],
 )
 def test_a_preset_runs_from_the_data_to_an_answer(
@@ -35,7 +40,14 @@ def test_a_preset_runs_from_the_data_to_an_answer(
 ) -> None:
     monkeypatch.setenv("METAXCR_CACHE", str(tmp_path / "cache"))
     sources = ", ".join(f"{{task: {task}, cap: 8}}" for task in TASKS)
-    config = load_config(preset, [*SMALL, f"encoder.name=random-tiny:{encoder}", f"sources=[{sources}]"])
+    words = [*SMALL, f"encoder.name=random-tiny:{encoder}", f"sources=[{sources}]"]
+    if preset == "xlmr-base":  # as 'metaxcr adapters import' leaves them
+        tiny = load_encoder(f"random-tiny:{encoder}")
+        for language in ("en", "sw"):
+            adapter = LanguageAdapter.create(tiny, torch.Generator().manual_seed(1))
+            save_language(tmp_path / language, language, adapter, tiny)
+        words.append(f"adapters.language={{en: {tmp_path}/en, sw: {tmp_path}/sw}}")
+    config = load_config(preset, words)
     run(config, tmp_path / "run", progress=Progress(Console(quiet=True), quiet=True))
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert {row["regime"] for row in results["rows"]} == {"none", "zero-shot", "few-shot"}
@@ -43,4 +55,5 @@ def test_a_preset_runs_from_the_data_to_an_answer(
     model = MetaXCR.from_pretrained(tmp_path / "run")
     answer = model.rank("Kikombe kilianguka.", ["Kilivunjika.", "Kilijaa."], question="effect", language="sw")
     assert sum(answer) == pytest.approx(1)
-    assert model.stack("sw") == ["task"]  # a mixture is reduced to one adapter
+    expected = ["task"] if "mixture" in stack[0] else stack  # a mixture is reduced to one adapter
+    assert model.stack("sw") == expected
