@@ -14,7 +14,6 @@ from typing import Any
 from metaxcr.autodiff import Params
 from metaxcr.config.schema import Clml, SamplerSettings
 from metaxcr.errors import UserError
-from metaxcr.meta.learners import make_learner
 from metaxcr.model.batch import Batch, TaskData
 from metaxcr.runs.context import RunContext
 from metaxcr.runs.ctml import ctml_result
@@ -205,10 +204,6 @@ class CrossLingualEpisodes:
         """The source tasks, and the support languages if the sampler chooses them."""
         return [*self.english.sources, *(LANGUAGE + name for name in self.support_languages)]
 
-    @cached_property
-    def _wants_target(self) -> bool:
-        return make_learner(self.settings).wants_target
-
     def is_cross_task(self, step: int) -> bool:
         """Whether the episode of a step is cross-task."""
         return is_cross_task(self.settings, self.batches, step)
@@ -243,7 +238,7 @@ class CrossLingualEpisodes:
             "query_language": query.language,
         }
         pairs = self.batches.alignment(self.parallel, settings, step)
-        target = self.batches.target(query_data, settings, step) if self._wants_target else None
+        target = self.batches.target(query_data, settings, step)
         return Episode(support, query, pairs, about, target)
 
     def reward_batch(self, step: int) -> Batch:

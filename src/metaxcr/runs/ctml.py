@@ -11,7 +11,6 @@ from functools import cached_property
 from metaxcr.autodiff import Params
 from metaxcr.config.schema import Ctml
 from metaxcr.errors import UserError
-from metaxcr.meta.learners import make_learner
 from metaxcr.model.batch import Batch, TaskData
 from metaxcr.model.build import build_model
 from metaxcr.runs.context import SAMPLER, RunContext
@@ -91,10 +90,6 @@ class CrossTaskEpisodes:
         """The source tasks."""
         return list(self.english.sources)
 
-    @cached_property
-    def _wants_target(self) -> bool:
-        return make_learner(self.settings).wants_target
-
     def uses_source(self, step: int) -> bool:
         """Every episode does."""
         return True
@@ -108,10 +103,7 @@ class CrossTaskEpisodes:
             query = self.batches.batch(english.query, settings.query, "query", step)
         else:
             support, query = self.batches.two_batches(data, settings.support, settings.query, step)
-        target = None
-        if self._wants_target:
-            at_target = english.query or english.sources[english.target]
-            target = self.batches.target(at_target, settings, step)
+        target = self.batches.target(english.query or english.sources[english.target], settings, step)
         pairs = self.batches.alignment(self.parallel, settings, step)
         return Episode(support, query, pairs, {"source": name}, target)
 

@@ -8,6 +8,7 @@ import numpy as np
 from metaxcr.config.schema import Meta
 from metaxcr.encoders.activation_cache import ActivationCache
 from metaxcr.errors import UserError
+from metaxcr.meta.learners import make_learner
 from metaxcr.model.batch import Batch, Parallel, TaskData, make_batch
 from metaxcr.seeding import rng
 
@@ -102,8 +103,10 @@ class BatchSampler:
             make_batch(query, rows, self.store),
         ]
 
-    def target(self, data: TaskData, settings: Meta, step: int) -> tuple[Batch, Batch]:
-        """Two batches of target-task data, for learners with a phase on the target."""
+    def target(self, data: TaskData, settings: Meta, step: int) -> tuple[Batch, Batch] | None:
+        """Two batches of target-task data for learners with a phase on the target; None for others."""
+        if not make_learner(settings).wants_target:
+            return None
         return self.two_batches(data, settings.support, settings.query, step, "target")
 
     def alignment(self, texts: Mapping[str, Sequence[int]], settings: Meta, step: int) -> Parallel | None:
