@@ -109,7 +109,7 @@ def degenerate(evidence: Evidence) -> list[Finding]:
         change = (
             f"Raise {settings[0]} or {settings[1]}, or save the compute with {stage}.learner: multi-task."
         )
-        found.append(Finding("inner-loop-idle", "problem", says, change, settings, numbers))
+        found.append(Finding("inner-loop-idle", "note", says, change, settings, numbers))
     return found
 
 
