@@ -124,7 +124,7 @@ def carry_out(lab: Lab, config: Config, seed: int, looks: int) -> Iterator[dict[
                 "health": {k: round(fmean(v), 5) for k in HEALTH if (v := [h[k] for h in health if k in h])},
                 "policy": event["probabilities"],
             }  # fmt: skip
-            begun += time.time() - begun - seconds
+            begun = time.time() - seconds
     if not settings.steps:
         yield {"step": 0, "seconds": 0, "passes": 0, "accuracy": lab.scores(model, model.params())}
 

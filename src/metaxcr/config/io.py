@@ -161,11 +161,17 @@ def _parent(path: Path, name: str) -> Path:
 
 def _present_names(section: str, values: Any) -> Any:
     """A section's settings by the names of today: files of different age can then extend one another."""
-    field = Config.model_fields.get(section)
-    schema = field.annotation if field else None
-    if not (isinstance(values, dict) and isinstance(schema, type) and issubclass(schema, Section)):
+    schema = _schema_of(section)
+    if schema is None or not isinstance(values, dict):
         return values
     return schema.with_present_names(values, f"{section}.")
+
+
+def _schema_of(section: str) -> type[Section] | None:
+    """The schema of a section of the configuration; None for a name that is none."""
+    field = Config.model_fields.get(section)
+    schema = field.annotation if field else None
+    return schema if isinstance(schema, type) and issubclass(schema, Section) else None
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -218,9 +224,8 @@ def change(settings: dict[str, Any], changes: Iterable[tuple[str, Any]]) -> None
 def _drop_idle(settings: dict[str, Any], key: str, selected: Any) -> None:
     """If a key is a section's selector, replace the section by one without the settings that become idle."""
     section, _, name = key.partition(".")
-    field = Config.model_fields.get(section)
-    schema, values = field.annotation if field else None, settings.get(section)
-    if not (isinstance(values, dict) and isinstance(schema, type) and issubclass(schema, Section)):
+    schema, values = _schema_of(section), settings.get(section)
+    if schema is None or not isinstance(values, dict):
         return
     if name == schema.selector and isinstance(selected, str):
         idle = schema.idle(selected)

@@ -57,7 +57,8 @@ def inner_loop_health(
     losses = losses_of(model, episode, alignment)
     found = {"support_drop": result.support_loss - evaluate(losses.support, result.phi)}
     if learner.plain:
-        found["moved"] = math.sqrt(_dot(change := _minus(result.phi, phi), change))
+        change = {n: p - phi[n] for n, p in result.phi.items()}
+        found["moved"] = math.sqrt(_dot(change, change))
         found["query_drop"] = evaluate(losses.query, phi) - evaluate(losses.query, result.phi)
         objectives = {"support": losses.support, "query": losses.query}
         if losses.target is not None:
@@ -76,10 +77,6 @@ def inner_loop_health(
         identity = torch.eye(len(scorer), device=scorer.device)
         found["scorer_distance"] = float((scorer - identity).norm() / identity.norm())
     return found
-
-
-def _minus(one: Params, other: Params) -> Params:
-    return {n: p - other[n] for n, p in one.items()}
 
 
 def _dot(one: Params, other: Params) -> float:

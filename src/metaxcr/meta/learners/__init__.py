@@ -1,6 +1,7 @@
 """Meta-learners, one algorithm a file, behind one protocol; the registry says how settings make one."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from metaxcr.config.schema import Meta
 from metaxcr.meta.learners.anil import Anil
@@ -45,6 +46,7 @@ LEARNERS: dict[str, Callable[[Meta], Learner]] = {
 }
 
 
+@lru_cache(maxsize=16)
 def make_learner(settings: Meta) -> Learner:
-    """The learner that a stage's settings name."""
+    """The learner that a stage's settings name; it has no state, so that equal settings share one."""
     return LEARNERS[settings.learner](settings)
