@@ -124,7 +124,7 @@ def test_too_few_shots_for_the_folds_are_an_error(
 ) -> None:
     settings = SETTINGS.model_copy(update={"choose": TuningChoice(candidates=[Tuning()])})
     model = toy_model()
-    with pytest.raises(UserError, match="3 shots cannot make 4 folds"):
+    with pytest.raises(UserError, match=r"3 shots cannot make 4 folds.*finetune\.choose\.folds"):
         choose_tuning(model, model.params(), [toy_task("target", "et", size=3)], settings, draw)
 
 

@@ -81,13 +81,13 @@ def choose_tuning(
     if (fewest := min(map(len, shots))) < folds:
         raise UserError(
             f"{fewest} shots cannot make {folds} folds",
-            "finetune.folds",
+            "finetune.choose.folds",
             f"set it to {max(2, fewest)} or less",
         )
+    splits = [[_split(one, fold, folds) for one in shots] for fold in range(folds)]
     for candidate in candidates:
         total, tuning = 0.0, settings.with_tuning(candidate)
-        for fold in range(folds):
-            parts = [_split(one, fold, folds) for one in shots]
+        for parts in splits:
             tuned = phi
             for step in finetune(model, phi, [kept for kept, _ in parts], tuning, batches):
                 tuned, passes = step[0], passes + step[2]
